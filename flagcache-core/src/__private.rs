@@ -1,0 +1,1 @@
+//! What the macro expansion calls. Not API: it changes with any release.

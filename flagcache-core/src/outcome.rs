@@ -1,0 +1,98 @@
+//! What a leader's request brought, told to its store.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::FlagDefinitionCacheData;
+
+/// Why a request for definitions brought none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FetchFailure {
+    /// 401 or 403: the keys are wrong or were revoked.
+    Unauthorized,
+    /// 402: the project's quota of feature-flag requests is used up.
+    QuotaLimited,
+    /// 429.
+    RateLimited,
+    /// 5xx.
+    Server,
+    /// No connection: DNS, refused, reset, TLS.
+    Connect,
+    /// No complete answer within the request limit.
+    Timeout,
+    /// A 200 whose body is no valid set of definitions, or is larger than the body limit. PostHog bills it all the same.
+    Unusable,
+    /// Any other answer: a redirect to another host, 404, 405, an unknown status.
+    Rejected,
+}
+
+impl FetchFailure {
+    /// The stable, lower-case name used in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::QuotaLimited => "quota_limited",
+            Self::RateLimited => "rate_limited",
+            Self::Server => "server",
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Unusable => "unusable",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+impl fmt::Display for FetchFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a leader's load brought instead of a new set; the argument of
+/// [`on_flag_definitions_not_received`](crate::FlagDefinitionCacheProvider::on_flag_definitions_not_received).
+#[derive(Clone, Copy, Debug)]
+pub struct FetchOutcome<'a> {
+    failure: Option<FetchFailure>,
+    data: Option<&'a FlagDefinitionCacheData>,
+    give_up_lead_for: Option<Duration>,
+}
+
+impl<'a> FetchOutcome<'a> {
+    /// The API confirmed `data`: a 304.
+    pub fn unchanged(data: &'a FlagDefinitionCacheData) -> Self {
+        Self { failure: None, data: Some(data), give_up_lead_for: None }
+    }
+
+    /// The request failed, or was not sent because an earlier one failed. `data` is what this worker still serves.
+    pub fn failed(failure: FetchFailure, data: Option<&'a FlagDefinitionCacheData>) -> Self {
+        Self { failure: Some(failure), data, give_up_lead_for: None }
+    }
+
+    /// Asks the store to release the lead and to stay out for this long.
+    #[must_use]
+    pub fn with_give_up_lead_for(mut self, duration: Option<Duration>) -> Self {
+        self.give_up_lead_for = duration;
+        self
+    }
+
+    /// Whether the API confirmed the current definitions.
+    pub fn is_unchanged(&self) -> bool {
+        self.failure.is_none()
+    }
+
+    /// The kind of failure, unless the definitions are unchanged.
+    pub fn failure(&self) -> Option<FetchFailure> {
+        self.failure
+    }
+
+    /// The definitions that this worker serves now: what to put back if the store has lost its copy.
+    pub fn data(&self) -> Option<&'a FlagDefinitionCacheData> {
+        self.data
+    }
+
+    /// Set when another worker may do better: release the lead now and answer no decision with `true` for this long.
+    pub fn give_up_lead_for(&self) -> Option<Duration> {
+        self.give_up_lead_for
+    }
+}
