@@ -5,7 +5,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | `data`, `scan`, `diff` | [`FlagDefinitionCacheData`]: one immutable set over one buffer of JSON |
+//! | `data`, `set`, `scan`, `flag`, `diff` | [`FlagDefinitionCacheData`]: one immutable set over one buffer of JSON |
 //! | `envelope` | the stored form, readable by the other SDKs |
 //! | `provider`, `outcome`, `link` | the contract between a poller and a store |
 //! | `source` | where definitions come from; [`PostHogApi`] with feature `posthog-api` |
@@ -13,19 +13,33 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod data;
+mod data_error;
+mod data_serde;
 mod detached;
+mod diff;
+mod envelope;
 mod error;
+mod flag;
+mod identity;
 mod link;
 mod outcome;
+mod project;
 mod provider;
+mod scan;
+mod set;
 mod source;
 
 #[doc(hidden)]
 pub mod __private;
 
-pub use data::{DataError, FlagDefinitionCacheData, ProjectFingerprint};
+pub use data::{FlagDefinitionCacheData, HEAD_LEN};
+pub use data_error::{DataError, DataErrorKind};
+pub use diff::DefinitionsDiff;
 pub use error::{ProviderError, ProviderErrorKind};
+pub use flag::{Flag, RawJson};
+pub use identity::{ContentFingerprint, CopyId};
 pub use link::{LinkOwner, PollerLink, PollerSchedule, StoreReport};
 pub use outcome::{FetchFailure, FetchOutcome};
+pub use project::ProjectFingerprint;
 pub use provider::FlagDefinitionCacheProvider;
 pub use source::{FetchError, FetchResponse, FlagDefinitionSource};
