@@ -190,6 +190,11 @@ impl FlagDefinitionCacheData {
         self.set.fingerprint()
     }
 
+    /// The length of the definitions in bytes, without metadata.
+    pub(crate) fn content_len(&self) -> usize {
+        self.set.raw().len()
+    }
+
     /// Whether both hold the same members, byte for byte, by length and fingerprint.
     pub fn same_content(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.set, &other.set)

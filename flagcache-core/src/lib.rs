@@ -8,30 +8,42 @@
 //! | `data`, `set`, `scan`, `flag`, `diff` | [`FlagDefinitionCacheData`]: one immutable set over one buffer of JSON |
 //! | `envelope` | the stored form, readable by the other SDKs |
 //! | `provider`, `outcome`, `link` | the contract between a poller and a store |
+//! | `cycle` | the lifecycle's decisions: a pure state machine, time as an argument |
+//! | `poller`, `guard`, `observer`, `status` | [`FlagDefinitionPoller`]: the task that carries them out, and its handle |
 //! | `source` | where definitions come from; [`PostHogApi`] with feature `posthog-api` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod attachment;
+mod change;
+mod cycle;
 mod data;
 mod data_error;
 mod data_serde;
+mod delegate;
 mod detached;
 mod diff;
 mod envelope;
 mod error;
 mod flag;
+mod guard;
 mod identity;
 mod link;
+mod observer;
 mod outcome;
+mod poller;
 mod project;
 mod provider;
 mod scan;
 mod set;
 mod source;
+mod status;
 
 #[doc(hidden)]
 pub mod __private;
 
+pub use change::{DefinitionsChange, DefinitionsChanges};
+pub use cycle::{DefinitionsSource, OnQuotaLimited, OnUnauthorized, ReadFailure, Role};
 pub use data::{FlagDefinitionCacheData, HEAD_LEN};
 pub use data_error::{DataError, DataErrorKind};
 pub use diff::DefinitionsDiff;
@@ -40,6 +52,10 @@ pub use flag::{Flag, RawJson};
 pub use identity::{ContentFingerprint, CopyId};
 pub use link::{LinkOwner, PollerLink, PollerSchedule, StoreReport};
 pub use outcome::{FetchFailure, FetchOutcome};
+pub use poller::{
+    FlagDefinitionPoller, FlagDefinitionPollerBuilder, NotReady, RefreshError, ShutdownError, StartError,
+};
 pub use project::ProjectFingerprint;
 pub use provider::FlagDefinitionCacheProvider;
 pub use source::{FetchError, FetchResponse, FlagDefinitionSource};
+pub use status::{PollerCounters, PollerState, PollerStatus};

@@ -1,0 +1,80 @@
+//! What changed, for those who want to know.
+
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::{DefinitionsDiff, DefinitionsSource, FlagDefinitionCacheData};
+
+/// Changes that a subscriber may lag behind before they are merged into one.
+pub(crate) const CHANGES_KEPT: usize = 64;
+
+/// One applied change of the definitions in memory.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DefinitionsChange {
+    /// Counts the changes of this poller from 1.
+    pub version: u64,
+    /// Where the new set came from; `None` when a policy cleared memory.
+    pub source: Option<DefinitionsSource>,
+    /// The keys added, removed and changed.
+    pub diff: DefinitionsDiff,
+    /// The set that was replaced; `None` at the first load.
+    pub old: Option<FlagDefinitionCacheData>,
+    /// The set in force now; `None` when a policy cleared memory.
+    pub new: Option<FlagDefinitionCacheData>,
+}
+
+/// What differs between what was in memory and what is.
+pub(crate) fn difference(
+    old: Option<&FlagDefinitionCacheData>,
+    new: Option<&FlagDefinitionCacheData>,
+) -> DefinitionsDiff {
+    let keys = |set: &FlagDefinitionCacheData| set.flags().map(|flag| flag.key().to_owned()).collect();
+    let mut diff = DefinitionsDiff::default();
+    match (old, new) {
+        (Some(old), Some(new)) => diff = new.diff(old),
+        (None, Some(new)) => diff.added = keys(new),
+        (Some(old), None) => diff.removed = keys(old),
+        (None, None) => {}
+    }
+    diff
+}
+
+/// A subscription to the changes of one poller, from [`subscribe`](crate::FlagDefinitionPoller::subscribe).
+#[derive(Debug)]
+pub struct DefinitionsChanges {
+    receiver: broadcast::Receiver<DefinitionsChange>,
+    /// What this subscriber saw last, so that lagging loses the steps but never the sum.
+    last_seen: Option<FlagDefinitionCacheData>,
+}
+
+impl DefinitionsChanges {
+    pub(crate) fn new(
+        receiver: broadcast::Receiver<DefinitionsChange>,
+        last_seen: Option<FlagDefinitionCacheData>,
+    ) -> Self {
+        Self { receiver, last_seen }
+    }
+
+    /// The next change; `None` once the poller has ended.
+    ///
+    /// One event per applied change. A subscriber that falls 64 changes behind gets one event that sums up what it missed.
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<DefinitionsChange> {
+        let mut lagged = false;
+        loop {
+            match self.receiver.recv().await {
+                Ok(mut change) => {
+                    if lagged {
+                        change.old = self.last_seen.take();
+                        change.diff = difference(change.old.as_ref(), change.new.as_ref());
+                    }
+                    self.last_seen.clone_from(&change.new);
+                    return Some(change);
+                }
+                Err(RecvError::Lagged(_)) => lagged = true,
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! The lifecycle's decisions: a pure state machine, time as an argument.
+//!
+//! [`Cycle::handle`] is told what happened and answers what to do next; it does no I/O and reads no clock. Its words are
+//! [`Event`] (what happened), [`Step`] (what to do), [`Known`] (what stays known from load to load) and [`Load`] (how far
+//! the running load is). One provider call and one GET at most are under way at any time; normally one or the other,
+//! both only when a worker without definitions waits for a slow store and fetches meanwhile (the *hedge*).
+//!
+//! ```text
+//!          ┌────────── decision ──────────┐
+//!        true                            false                      failed
+//!          │                              │                           │
+//!   cold: stored copy            read the store                cold: stored copy
+//!          │                   data │  empty │ failed          warm: fail-open limit
+//!         GET ◄──────── warm: keep ─┘   │    └─► as a failed decision ─► GET
+//!      200 │ 304, failed          cold: wait for the leader, then GET
+//!   publish  not received         200: publish only if one more read finds the store empty
+//! ```
+
+mod decision;
+mod event;
+mod fetching;
+mod gate;
+mod known;
+mod policy;
+mod reading;
+mod telling;
+#[cfg(test)]
+mod tests;
+
+use std::mem;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use event::DefinitionsSource;
+pub(crate) use event::{Call, Event, Failed, Fetched, Step};
+use gate::Gate;
+use known::Known;
+pub(crate) use policy::Policy;
+pub use policy::{OnQuotaLimited, OnUnauthorized, ReadFailure};
+
+use crate::{FetchFailure, FlagDefinitionCacheData};
+
+/// Between two loads that notices ask for. A store that never stops shouting gets fifty loads a second, not a busy loop.
+const NOTICE_GAP: Duration = Duration::from_millis(20);
+
+/// Whether this worker leads the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// Its last decision was true, or it has no provider: it fetches.
+    Leader,
+    /// Its last decision was false: it reads what the leader stored.
+    Follower,
+    /// It has no secret key: it only ever reads.
+    Reader,
+    /// Nothing was decided yet, or the last decision failed.
+    Undecided,
+}
+
+/// Why a load was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Tick,
+    Refresh,
+    Notice,
+    /// The leader's lease, as last seen, has run out.
+    LeaseEnd,
+}
+
+/// Why the store is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// The decision was false.
+    Follow,
+    /// Without definitions, and the GET failed.
+    LastResort,
+    /// Before a worker that is not the leader hands over what it fetched.
+    Recheck,
+}
+
+/// How far the load's GET is. There is one at most, but for the repetition after an impossible 304.
+#[derive(Clone, Debug)]
+enum Get {
+    NotSent,
+    InFlight { etag: Option<String>, repeated: bool },
+    New,
+    Unchanged,
+    Failed(FetchFailure),
+}
+
+#[derive(Debug)]
+struct Load {
+    cause: Cause,
+    /// `None` until the decision came back; then whether this worker leads the load.
+    leads: Option<bool>,
+    hedge_at: Option<Instant>,
+    get: Get,
+}
+
+/// What the machine waits for.
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    Deciding,
+    ReadingStored,
+    Reading(Why),
+    Fetching,
+    Publishing,
+    Telling,
+    /// A follower without definitions gives the leader time to publish.
+    Pausing {
+        until: Instant,
+    },
+    ShuttingDown,
+    Ended,
+}
+
+/// What the store last told of the fleet, in this machine's time.
+#[derive(Debug, Default)]
+struct Fleet {
+    confirmed_at: Option<Instant>,
+    lease_ends_at: Option<Instant>,
+    quota_limited: bool,
+}
+
+/// How far a cold start has waited for the leader's copy. Once in a worker's life.
+#[derive(Clone, Copy, Debug)]
+enum ColdWait {
+    NotBegun,
+    Waiting { until: Instant, last_read_at: Instant },
+    Over,
+}
+
+/// The state machine of one poller.
+#[derive(Debug)]
+pub(crate) struct Cycle {
+    policy: Policy,
+    rng: fastrand::Rng,
+    known: Known,
+    gate: Gate,
+    role: Role,
+    /// The last decision that was answered was true, and the lead was not given up since.
+    led: bool,
+    /// What the leader fetched, but the store did not take.
+    unpublished: bool,
+    cold_wait: ColdWait,
+    fleet: Fleet,
+    /// The API refused this worker (401, 403, 402), and it has neither fetched nor followed since.
+    refusal: Option<FetchFailure>,
+    load: Load,
+    phase: Phase,
+    generation: u64,
+    stopping: bool,
+    notice_pending: bool,
+    next_tick: Option<Instant>,
+    /// A load before the tick: the lease that was last seen ends.
+    lease_end: Option<Instant>,
+    last_load_ended: Option<Instant>,
+}
+
+impl Cycle {
+    /// A machine whose first load is due at once (never by itself in manual mode).
+    pub(crate) fn new(policy: Policy, now: Instant, seed: u64) -> Self {
+        Self {
+            rng: fastrand::Rng::with_seed(seed),
+            known: Known::default(),
+            gate: Gate::new(policy.poll_interval, policy.fail_open_interval),
+            role: Role::Undecided,
+            led: false,
+            unpublished: false,
+            cold_wait: ColdWait::NotBegun,
+            fleet: Fleet::default(),
+            refusal: None,
+            load: Load { cause: Cause::Tick, leads: None, hedge_at: None, get: Get::NotSent },
+            phase: Phase::Idle,
+            generation: 0,
+            stopping: false,
+            notice_pending: false,
+            next_tick: (!policy.manual).then_some(now),
+            lease_end: None,
+            last_load_ended: None,
+            policy,
+        }
+    }
+
+    /// When [`Event::Timer`] is wanted next.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Idle => [self.next_tick, self.lease_end, self.notice_due()].into_iter().flatten().min(),
+            Phase::Pausing { until } => Some(until),
+            Phase::Deciding | Phase::ReadingStored | Phase::Reading(_) => self.load.hedge_at,
+            Phase::Fetching | Phase::Publishing | Phase::Telling | Phase::ShuttingDown | Phase::Ended => None,
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(crate) fn source(&self) -> Option<DefinitionsSource> {
+        self.known.source()
+    }
+
+    /// When the API last confirmed what is in memory, and whether it is used although nobody did.
+    pub(crate) fn confirmation(&self) -> (Option<Instant>, bool) {
+        self.known.confirmation()
+    }
+
+    /// How much longer this worker sends no request because the last one failed.
+    pub(crate) fn backoff(&self, now: Instant) -> Duration {
+        self.gate.backoff(now)
+    }
+
+    /// The failure of the last request, until one succeeds.
+    pub(crate) fn last_failure(&self) -> Option<FetchFailure> {
+        self.gate.last_failure()
+    }
+
+    /// Whether the API refuses this worker's keys, or the project's quota is used up by its own request or the leader's
+    /// word.
+    pub(crate) fn refusal(&self) -> Option<FetchFailure> {
+        self.refusal.or(self.fleet.quota_limited.then_some(FetchFailure::QuotaLimited))
+    }
+
+    /// What is to be done now that this happened. The steps are to be carried out in their order.
+    pub(crate) fn handle(&mut self, now: Instant, event: Event) -> Vec<Step> {
+        let mut steps = Vec::new();
+        self.dispatch(now, event, &mut steps);
+        steps
+    }
+
+    fn dispatch(&mut self, now: Instant, event: Event, steps: &mut Vec<Step>) {
+        if let Event::Stop = event {
+            return self.stop(steps);
+        }
+        if self.stopping {
+            return self.wind_down(&event, steps);
+        }
+        match (event, &self.phase) {
+            (Event::Timer, _) => self.timer(now, steps),
+            (Event::Refresh, Phase::Idle) => self.begin(now, Cause::Refresh, steps),
+            // A load that runs already is the one that was asked for.
+            (Event::Refresh, _) => {}
+            (Event::Notice, _) => self.notice(now, steps),
+            (Event::Reported(report), _) => self.reported(now, report),
+            (Event::Decided(decision), Phase::Deciding) => self.decided(now, decision, steps),
+            (Event::Stored(answer), Phase::ReadingStored) => self.stored(now, answer, steps),
+            (Event::Read(answer), Phase::Reading(why)) => self.read(now, *why, answer, steps),
+            (Event::Fetched { generation, fetched }, _) if generation == self.generation => {
+                self.fetched(now, fetched, steps);
+            }
+            (Event::Published(answer), Phase::Publishing) => self.published(now, answer, steps),
+            (Event::Told, Phase::Telling) => self.end(now, steps),
+            // The answer to something that was cut or replaced: older than what is known.
+            _ => {}
+        }
+    }
+
+    fn stop(&mut self, steps: &mut Vec<Step>) {
+        if mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        if let Get::InFlight { .. } = self.load.get {
+            self.load.get = Get::NotSent;
+            self.generation += 1;
+            steps.push(Step::CancelFetch);
+        }
+        match self.phase {
+            Phase::Idle | Phase::Fetching | Phase::Pausing { .. } => self.shut_down(steps),
+            // The call that is under way ends first: provider shutdown never overlaps another call.
+            _ => {}
+        }
+    }
+
+    fn wind_down(&mut self, event: &Event, steps: &mut Vec<Step>) {
+        match (event, &self.phase) {
+            (Event::ShutDown, Phase::ShuttingDown) => {
+                self.phase = Phase::Ended;
+                steps.push(Step::Ended);
+            }
+            (Event::Decided(_), Phase::Deciding)
+            | (Event::Stored(_), Phase::ReadingStored)
+            | (Event::Read(_), Phase::Reading(_))
+            | (Event::Published(_), Phase::Publishing)
+            | (Event::Told, Phase::Telling) => self.shut_down(steps),
+            _ => {}
+        }
+    }
+
+    fn shut_down(&mut self, steps: &mut Vec<Step>) {
+        if self.policy.has_provider {
+            self.phase = Phase::ShuttingDown;
+            steps.push(Step::Call(Call::Shutdown));
+        } else {
+            self.phase = Phase::Ended;
+            steps.push(Step::Ended);
+        }
+    }
+
+    fn timer(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match self.phase {
+            Phase::Idle => {
+                let cause = if self.next_tick.is_some_and(|at| now >= at) {
+                    Cause::Tick
+                } else if self.lease_end.is_some_and(|at| now >= at) {
+                    Cause::LeaseEnd
+                } else {
+                    Cause::Notice
+                };
+                self.begin(now, cause, steps);
+            }
+            Phase::Pausing { .. } => self.after_pause(now, steps),
+            Phase::Deciding | Phase::ReadingStored | Phase::Reading(_) => self.hedge(now, steps),
+            Phase::Fetching | Phase::Publishing | Phase::Telling | Phase::ShuttingDown | Phase::Ended => {}
+        }
+    }
+
+    fn notice(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        match self.phase {
+            Phase::Pausing { .. } => self.after_pause(now, steps),
+            Phase::Idle if self.policy.manual => {}
+            // During a load too: it may have read before the change.
+            _ => {
+                self.notice_pending = true;
+                if matches!(self.phase, Phase::Idle) && self.notice_due().is_some_and(|due| now >= due) {
+                    self.begin(now, Cause::Notice, steps);
+                }
+            }
+        }
+    }
+
+    fn notice_due(&self) -> Option<Instant> {
+        if !self.notice_pending || self.policy.manual {
+            return None;
+        }
+        // Before the first load there is nothing to keep a distance from, and its tick is due anyway.
+        self.last_load_ended.map(|ended| ended + NOTICE_GAP).or(self.next_tick)
+    }
+
+    fn begin(&mut self, now: Instant, cause: Cause, steps: &mut Vec<Step>) {
+        self.notice_pending = false;
+        self.next_tick = None;
+        self.lease_end = None;
+        self.generation += 1;
+        self.load = Load { cause, leads: None, hedge_at: None, get: Get::NotSent };
+        match (self.policy.has_provider, self.policy.can_fetch) {
+            (true, true) => self.ask(now, steps),
+            (true, false) => {
+                self.role = Role::Reader;
+                self.follow(steps);
+            }
+            (false, _) => {
+                self.role = Role::Leader;
+                self.load.leads = Some(true);
+                self.send_get(now, steps);
+            }
+        }
+    }
+
+    fn end(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        if let Get::InFlight { .. } = self.load.get {
+            self.generation += 1;
+            steps.push(Step::CancelFetch);
+        }
+        self.load.get = Get::NotSent;
+        self.phase = Phase::Idle;
+        self.last_load_ended = Some(now);
+        if !self.policy.manual {
+            self.next_tick = Some(self.tick_after(now));
+            self.lease_end = self
+                .fleet
+                .lease_ends_at
+                .filter(|_| self.role == Role::Follower)
+                .map(|ends_at| ends_at.max(now) + Duration::from_millis(self.rng.u64(0..=200)));
+        }
+        steps.push(Step::LoadEnded { ticked: self.load.cause == Cause::Tick });
+    }
+
+    /// A fixed delay after the load's end, up to a tenth shorter or longer so that a fleet does not march in step.
+    fn tick_after(&mut self, now: Instant) -> Instant {
+        let tick = now + self.policy.poll_interval.mul_f64(0.9 + 0.2 * self.rng.f64());
+        let Some(reopens) = self.gate.closed_until().filter(|reopens| *reopens > now) else {
+            return tick;
+        };
+        if !self.policy.has_provider {
+            // There is nothing to do until a request may be sent again.
+            return tick.max(reopens);
+        }
+        // A leader keeps its ticks, but one that would come just before the gate opens waits for it.
+        let near = self.role == Role::Leader && reopens < now + self.policy.poll_interval.mul_f64(1.5);
+        if near { reopens } else { tick }
+    }
+
+    fn install(
+        &mut self,
+        data: FlagDefinitionCacheData,
+        source: DefinitionsSource,
+        unconfirmed: bool,
+        steps: &mut Vec<Step>,
+    ) {
+        self.known.install(data.clone(), source, unconfirmed);
+        steps.push(Step::Install { data, source });
+    }
+
+    fn clear(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        let held_a_set = !self.known.is_cold();
+        // Also of a worker that had nothing: it is not to take from the store what the policy forbids.
+        self.known.clear(now);
+        self.unpublished = false;
+        if held_a_set {
+            steps.push(Step::Clear);
+        }
+    }
+}

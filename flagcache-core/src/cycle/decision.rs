@@ -1,0 +1,88 @@
+//! The decision: who leads this load.
+
+use std::mem;
+
+use tokio::time::Instant;
+
+use super::{Call, Cause, Cycle, DefinitionsSource, Failed, Fleet, Get, Phase, Role, Step};
+use crate::{FlagDefinitionCacheData, StoreReport};
+
+impl Cycle {
+    pub(super) fn ask(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        if self.known.is_cold() {
+            self.load.hedge_at = self.policy.hedge_after.map(|after| now + after);
+        }
+        self.phase = Phase::Deciding;
+        steps.push(Step::Call(Call::Decide));
+    }
+
+    pub(super) fn reported(&mut self, now: Instant, report: StoreReport) {
+        self.fleet = Fleet {
+            // What is older than this machine's clock is as old as can be.
+            confirmed_at: report.confirmed_ago.and_then(|ago| now.checked_sub(ago)),
+            lease_ends_at: report.lease_ends_in.map(|remaining| now + remaining),
+            quota_limited: report.quota_limited,
+        };
+    }
+
+    pub(super) fn decided(&mut self, now: Instant, decision: Result<bool, Failed>, steps: &mut Vec<Step>) {
+        match decision {
+            Ok(true) => {
+                let newly = !mem::replace(&mut self.led, true);
+                self.role = Role::Leader;
+                self.load.leads = Some(true);
+                let prompted = matches!(self.load.cause, Cause::Notice | Cause::LeaseEnd);
+                if prompted && !newly && !self.known.is_cold() {
+                    // A notice tells followers to look. To a leader it says nothing that its next tick would not.
+                    self.end(now, steps);
+                } else if self.known.is_cold() && matches!(self.load.get, Get::NotSent) {
+                    self.read_stored(now, steps);
+                } else {
+                    self.go_on_with_get(now, steps);
+                }
+            }
+            Ok(false) => {
+                self.led = false;
+                self.role = Role::Follower;
+                self.load.leads = Some(false);
+                // What the store did not take from a former leader is now the present leader's affair.
+                self.unpublished = false;
+                self.follow(steps);
+            }
+            Err(Failed) => {
+                self.role = Role::Undecided;
+                self.load.leads = Some(false);
+                if !self.known.is_cold() {
+                    self.fail_open(now, steps);
+                } else if matches!(self.load.get, Get::NotSent) {
+                    self.read_stored(now, steps);
+                } else {
+                    self.go_on_with_get(now, steps);
+                }
+            }
+        }
+    }
+
+    pub(super) fn read_stored(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        if self.known.is_cleared() {
+            // The policy dropped this very set; only the API can bring one back.
+            return self.go_on_with_get(now, steps);
+        }
+        self.phase = Phase::ReadingStored;
+        steps.push(Step::Call(Call::Stored));
+    }
+
+    pub(super) fn stored(
+        &mut self,
+        now: Instant,
+        answer: Result<Option<FlagDefinitionCacheData>, Failed>,
+        steps: &mut Vec<Step>,
+    ) {
+        if let Ok(Some(data)) = answer
+            && self.known.is_cold()
+        {
+            self.install(data, DefinitionsSource::Cache, true, steps);
+        }
+        self.go_on_with_get(now, steps);
+    }
+}

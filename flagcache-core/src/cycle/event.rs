@@ -1,0 +1,110 @@
+//! What the state machine is told, and what it answers.
+
+use std::time::Duration;
+
+use crate::{FetchFailure, FlagDefinitionCacheData, StoreReport};
+
+/// A provider call failed: error, panic, time limit or undecodable data. The machine treats all alike; the observer has
+/// logged which it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failed;
+
+/// What a GET brought.
+#[derive(Clone, Debug)]
+pub(crate) enum Fetched {
+    New(FlagDefinitionCacheData),
+    NotModified { etag: Option<String> },
+    Failed { failure: FetchFailure, retry_after: Option<Duration> },
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// [`Cycle::deadline`](super::Cycle::deadline) passed.
+    Timer,
+    /// Somebody asked for a load.
+    Refresh,
+    /// The store says that its copy, or who leads, may have changed.
+    Notice,
+    /// Somebody asked for the end.
+    Stop,
+    /// The store told what it knows of the fleet, in the call whose answer comes next.
+    Reported(StoreReport),
+    /// `should_fetch_flag_definitions` answered.
+    Decided(Result<bool, Failed>),
+    /// `stored_flag_definitions` answered.
+    Stored(Result<Option<FlagDefinitionCacheData>, Failed>),
+    /// `get_flag_definitions` answered.
+    Read(Result<Option<FlagDefinitionCacheData>, Failed>),
+    /// `on_flag_definitions_received` answered.
+    Published(Result<(), Failed>),
+    /// `on_flag_definitions_not_received` answered, well or not.
+    Told,
+    /// The provider's `shutdown` ended, well or not.
+    ShutDown,
+    Fetched {
+        generation: u64,
+        fetched: Fetched,
+    },
+}
+
+/// Where the definitions in memory came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DefinitionsSource {
+    /// Fetched from the API by this worker.
+    Api,
+    /// Read from the store.
+    Cache,
+}
+
+impl DefinitionsSource {
+    /// The stable, lower-case name used in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Cache => "cache",
+        }
+    }
+}
+
+/// A call to the provider. At most one is under way.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    Decide,
+    Stored,
+    Read,
+    Publish(FlagDefinitionCacheData),
+    NotReceived {
+        failure: Option<FetchFailure>,
+        data: Option<FlagDefinitionCacheData>,
+        give_up_lead_for: Option<Duration>,
+    },
+    Shutdown,
+}
+
+/// What to do next.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Call(Call),
+    /// Send a GET. At most one is under way; its answer comes back with this generation.
+    Fetch {
+        generation: u64,
+        etag: Option<String>,
+    },
+    CancelFetch,
+    /// Swap the set in memory.
+    Install {
+        data: FlagDefinitionCacheData,
+        source: DefinitionsSource,
+    },
+    /// Drop the set in memory.
+    Clear,
+    /// The load is over; whoever waits for it can go on.
+    LoadEnded {
+        /// The load was one of the regular ones.
+        ticked: bool,
+    },
+    /// Nothing comes after this.
+    Ended,
+}

@@ -1,0 +1,145 @@
+//! Reading what the leader stored, and what to do when it is not there.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    Call, Cause, ColdWait, Cycle, DefinitionsSource, Failed, Get, OnQuotaLimited, Phase, ReadFailure, Step, Why,
+};
+use crate::FlagDefinitionCacheData;
+
+impl Cycle {
+    pub(super) fn follow(&mut self, steps: &mut Vec<Step>) {
+        self.phase = Phase::Reading(Why::Follow);
+        steps.push(Step::Call(Call::Read));
+    }
+
+    pub(super) fn read(
+        &mut self,
+        now: Instant,
+        why: Why,
+        answer: Result<Option<FlagDefinitionCacheData>, Failed>,
+        steps: &mut Vec<Step>,
+    ) {
+        match why {
+            Why::Follow => self.followed(now, answer, steps),
+            Why::LastResort => {
+                if let Ok(Some(data)) = answer {
+                    self.install(data, DefinitionsSource::Cache, true, steps);
+                }
+                self.tell_or_end(now, steps);
+            }
+            Why::Recheck => match (answer, self.known.set().cloned()) {
+                (Ok(None), Some(set)) => self.publish(set, steps),
+                _ => self.end(now, steps),
+            },
+        }
+    }
+
+    pub(super) fn followed(
+        &mut self,
+        now: Instant,
+        answer: Result<Option<FlagDefinitionCacheData>, Failed>,
+        steps: &mut Vec<Step>,
+    ) {
+        match answer {
+            // The hedge was quicker, and is at least as new.
+            Ok(Some(_)) if matches!(self.load.get, Get::New) => self.end(now, steps),
+            Ok(Some(copy)) => self.take(now, copy, steps),
+            Ok(None) if self.known.is_cold() => self.wait_for_leader(now, steps),
+            Ok(None) => match (&self.load.get, self.known.set().cloned()) {
+                // This read has shown that the store is empty.
+                (Get::New, Some(set)) => self.publish(set, steps),
+                _ => self.end(now, steps),
+            },
+            Err(Failed) if self.known.is_cold() => self.go_on_with_get(now, steps),
+            Err(Failed) => self.fail_open(now, steps),
+        }
+    }
+
+    /// A follower's copy.
+    pub(super) fn take(&mut self, now: Instant, copy: FlagDefinitionCacheData, steps: &mut Vec<Step>) {
+        if self.fleet.quota_limited && self.policy.on_quota_limited == OnQuotaLimited::Clear {
+            self.clear(now, steps);
+            return self.end(now, steps);
+        }
+        let confirmed_at = self.fleet.confirmed_at;
+        if self.known.admits(&copy, now, confirmed_at, &self.policy) {
+            if self.known.set().is_none_or(|set| set.copy_id() != copy.copy_id()) {
+                self.install(copy, DefinitionsSource::Cache, false, steps);
+            }
+            self.refusal = None;
+            // A store that does not know when its copy was confirmed is taken at its word.
+            self.known.confirm(confirmed_at.unwrap_or(now));
+        } else if self.known.is_cold() {
+            return self.wait_for_leader(now, steps);
+        }
+        let distrusted = self.known.is_stale(now, self.policy.max_staleness) && self.load.cause != Cause::Notice;
+        match self.load.get {
+            Get::InFlight { .. } if distrusted => self.phase = Phase::Fetching,
+            Get::NotSent if distrusted && self.may_fetch_directly(now) => self.send_get(now, steps),
+            _ => self.end(now, steps),
+        }
+    }
+
+    /// The store is empty, and so is memory: whoever leads is probably fetching right now.
+    pub(super) fn wait_for_leader(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        if !matches!(self.load.get, Get::NotSent) {
+            return self.go_on_with_get(now, steps);
+        }
+        if self.policy.cold_start_wait.is_zero() {
+            self.cold_wait = ColdWait::Over;
+        }
+        if let ColdWait::NotBegun = self.cold_wait {
+            let until = now + self.policy.cold_start_wait;
+            // A fleet whose leader is stuck does not fetch in one burst.
+            let last_read_at = until + Duration::from_millis(self.rng.u64(0..=1000));
+            self.cold_wait = ColdWait::Waiting { until, last_read_at };
+        }
+        match self.cold_wait {
+            ColdWait::Waiting { until, .. } if now < until => {
+                let until = now + Duration::from_millis(self.rng.u64(200..=400));
+                self.pause(until);
+            }
+            ColdWait::Waiting { last_read_at, .. } if now < last_read_at => self.pause(last_read_at),
+            _ => {
+                self.cold_wait = ColdWait::Over;
+                self.go_on_with_get(now, steps);
+            }
+        }
+    }
+
+    pub(super) fn pause(&mut self, until: Instant) {
+        self.load.hedge_at = None;
+        self.phase = Phase::Pausing { until };
+    }
+
+    pub(super) fn after_pause(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        let last_read = matches!(self.cold_wait, ColdWait::Waiting { last_read_at, .. } if now >= last_read_at);
+        if last_read || !self.policy.can_fetch {
+            self.follow(steps);
+        } else {
+            self.ask(now, steps);
+        }
+    }
+
+    /// The store failed a worker that has definitions.
+    pub(super) fn fail_open(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        match self.load.get {
+            Get::NotSent => {
+                let wanted = self.policy.read_failure == ReadFailure::Fetch && self.load.cause != Cause::Notice;
+                if wanted && self.may_fetch_directly(now) {
+                    self.send_get(now, steps);
+                } else {
+                    self.end(now, steps);
+                }
+            }
+            _ => self.go_on_with_get(now, steps),
+        }
+    }
+
+    pub(super) fn may_fetch_directly(&self, now: Instant) -> bool {
+        self.policy.can_fetch && self.gate.allows_direct(now)
+    }
+}

@@ -1,0 +1,133 @@
+//! One provider call under a time limit and a panic boundary. The only place that calls a provider.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, timeout};
+
+use crate::attachment::Attachment;
+use crate::detached::DetachedCalls;
+use crate::{
+    FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError, ProviderErrorKind,
+};
+
+/// A provider behind the fence.
+pub(crate) struct Guard {
+    provider: Arc<dyn FlagDefinitionCacheProvider>,
+    // After the provider, so that its address is taken until it is gone.
+    _attachment: Attachment,
+    limit: Duration,
+    detached: Arc<DetachedCalls>,
+}
+
+impl Guard {
+    pub(crate) fn new(
+        provider: Arc<dyn FlagDefinitionCacheProvider>,
+        attachment: Attachment,
+        limit: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self { provider, _attachment: attachment, limit, detached: Arc::default() })
+    }
+
+    pub(crate) async fn should_fetch(&self) -> Result<bool, ProviderError> {
+        self.call(Method::ShouldFetch, || self.provider.should_fetch_flag_definitions()).await
+    }
+
+    pub(crate) async fn get(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.call(Method::Get, || self.provider.get_flag_definitions()).await
+    }
+
+    pub(crate) async fn stored(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.call(Method::Stored, || self.provider.stored_flag_definitions()).await
+    }
+
+    pub(crate) async fn received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        self.call(Method::Received, || self.provider.on_flag_definitions_received(data)).await
+    }
+
+    pub(crate) async fn not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+        self.call(Method::NotReceived, || self.provider.on_flag_definitions_not_received(outcome)).await
+    }
+
+    /// Waits until no blocking body of an earlier call is running, however long that takes; then calls under the limit.
+    pub(crate) async fn shutdown(&self) -> Result<(), ProviderError> {
+        self.detached.idle().await;
+        self.call(Method::Shutdown, || self.provider.shutdown()).await
+    }
+
+    pub(crate) fn attach(&self, link: PollerLink) -> Result<(), ProviderError> {
+        catch_unwind(AssertUnwindSafe(|| self.provider.on_poller_attached(link)))
+            .map_err(|panic| panicked(Method::Attached, panic.as_ref()))
+    }
+
+    async fn call<T, F>(&self, method: Method, make: impl FnOnce() -> F + Send) -> Result<T, ProviderError>
+    where
+        F: Future<Output = Result<T, ProviderError>> + Send,
+    {
+        let begun = Instant::now();
+        // Made inside the fence: a provider written by hand may panic before it returns its future.
+        let mut future = Box::pin(self.detached.scope(AssertUnwindSafe(async { make().await }).catch_unwind()));
+        let answer = timeout(self.limit, future.as_mut()).await;
+        // Dropped inside it too: a future that was cut may hold a user's value whose `drop` panics.
+        let dropped = catch_unwind(AssertUnwindSafe(move || drop(future)));
+        match answer {
+            Err(_) => Err(timed_out(method, self.limit)),
+            // A body that blocked the thread past the limit answers all the same, but too late.
+            Ok(Ok(_)) if begun.elapsed() > self.limit => Err(timed_out(method, self.limit)),
+            Ok(Err(panic)) => Err(panicked(method, panic.as_ref())),
+            Ok(Ok(answer)) => match dropped {
+                Ok(()) => answer,
+                Err(panic) => Err(panicked(method, panic.as_ref())),
+            },
+        }
+    }
+}
+
+/// The methods of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Method {
+    ShouldFetch,
+    Get,
+    Stored,
+    Received,
+    NotReceived,
+    Shutdown,
+    Attached,
+}
+
+impl Method {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::ShouldFetch, Self::Get, Self::Stored, Self::Received, Self::NotReceived, Self::Shutdown, Self::Attached];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ShouldFetch => "should_fetch_flag_definitions",
+            Self::Get => "get_flag_definitions",
+            Self::Stored => "stored_flag_definitions",
+            Self::Received => "on_flag_definitions_received",
+            Self::NotReceived => "on_flag_definitions_not_received",
+            Self::Shutdown => "shutdown",
+            Self::Attached => "on_poller_attached",
+        }
+    }
+}
+
+fn timed_out(method: Method, limit: Duration) -> ProviderError {
+    let name = method.name();
+    ProviderError::new(
+        ProviderErrorKind::Timeout,
+        format!("`{name}` did not return within the call limit of {limit:?}"),
+    )
+}
+
+fn panicked(method: Method, panic: &(dyn Any + Send)) -> ProviderError {
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is no text");
+    ProviderError::new(ProviderErrorKind::Panic, format!("`{}` panicked: {said}", method.name()))
+}

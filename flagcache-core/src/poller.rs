@@ -1,0 +1,186 @@
+//! The handle that a user holds.
+
+mod builder;
+mod driver;
+mod shared;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+pub use builder::{FlagDefinitionPollerBuilder, StartError};
+use driver::Request;
+use shared::{Ending, Shared};
+
+use crate::{DefinitionsChanges, FlagDefinitionCacheData, PollerStatus};
+
+/// Keeps this process's flag definitions current: asks the provider who fetches, fetches or reads, publishes, shuts down.
+///
+/// The handle is cheap to clone; all clones stand for the same poller. Dropping the last one asks the poller to end in the
+/// background, as [`shutdown`](Self::shutdown) does, but waits for nothing: when the runtime goes down first, the provider
+/// is not told and its lock frees itself (by its life, or by the operating system).
+///
+/// An error never breaks flag evaluation: whatever fails, [`definitions`](Self::definitions) keeps returning the last good
+/// set.
+#[derive(Clone, Debug)]
+pub struct FlagDefinitionPoller {
+    shared: Arc<Shared>,
+    seat: Arc<driver::Seat>,
+    shutdown_limit: Duration,
+}
+
+impl FlagDefinitionPoller {
+    /// Configures a poller.
+    pub fn builder() -> FlagDefinitionPollerBuilder {
+        FlagDefinitionPollerBuilder::new()
+    }
+
+    /// The set in force now; `None` until the first load that brought one. An empty set is a set.
+    ///
+    /// Never blocks, takes no lock, and can be called from any thread, in or out of a runtime, also after shutdown. The set
+    /// is immutable: evaluate all flags of one request on one set.
+    pub fn definitions(&self) -> Option<FlagDefinitionCacheData> {
+        self.shared.definitions()
+    }
+
+    /// Waits until there are definitions, at most for `limit`. An empty set counts.
+    ///
+    /// In manual mode nothing loads by itself: call [`refresh`](Self::refresh) instead. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReady`] when the limit passed or the poller was shut down. The poller goes on trying.
+    pub async fn wait_ready(&self, limit: Duration) -> Result<(), NotReady> {
+        let deadline = Instant::now() + limit;
+        let mut readiness = self.shared.readiness();
+        let ready = timeout_at(deadline, readiness.wait_for(|now| now.ready || now.ending.is_some())).await;
+        match ready {
+            Ok(Ok(now)) if now.ready => Ok(()),
+            Ok(_) => Err(NotReady::Stopped),
+            Err(_) => Err(NotReady::Timeout { limit, last_error: self.status().last_error }),
+        }
+    }
+
+    /// Loads now: one decision, then one read or one request. Joins the load that is running, if one is; any number of
+    /// concurrent callers share one load.
+    ///
+    /// A request that the API has told this worker to put off (429, 402, repeated failures) is put off here too.
+    /// Cancel safe: the load goes on without its caller.
+    ///
+    /// # Errors
+    ///
+    /// [`RefreshError`] says what went wrong in the load; the definitions in memory are kept and can be used.
+    pub async fn refresh(&self) -> Result<(), RefreshError> {
+        let (reply, answer) = oneshot::channel();
+        self.seat.send(Request::Refresh(reply));
+        match answer.await {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(RefreshError::Failed { error }),
+            Err(_) => Err(RefreshError::Stopped),
+        }
+    }
+
+    /// [`refresh`](Self::refresh), unless a load has succeeded within `age`. What a serverless handler calls first.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Self::refresh).
+    pub async fn refresh_if_older_than(&self, age: Duration) -> Result<(), RefreshError> {
+        match self.status().last_success_ago {
+            Some(ago) if ago < age => Ok(()),
+            _ => self.refresh().await,
+        }
+    }
+
+    /// One event per applied change from now on.
+    pub fn subscribe(&self) -> DefinitionsChanges {
+        self.shared.subscribe()
+    }
+
+    /// What the poller is doing, for health checks and metrics.
+    pub fn status(&self) -> PollerStatus {
+        self.shared.status()
+    }
+
+    /// Ends the poller: a request under way is cancelled, a provider call under way ends first (it is bounded), then the
+    /// provider's `shutdown` is called, once. Can be called any number of times, from any clone; each call waits for the
+    /// same end. The definitions can still be read afterwards.
+    ///
+    /// Returns at the shutdown limit (default 5 s) at the latest. If a provider call still hangs then, the provider's
+    /// `shutdown` runs when that call ends. Cancel safe: the end goes on without its caller.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutdownError`] when the limit passed, or the provider's `shutdown` failed. Either way the poller has stopped.
+    pub async fn shutdown(&self) -> Result<(), ShutdownError> {
+        let deadline = Instant::now() + self.shutdown_limit;
+        let mut readiness = self.shared.readiness();
+        self.seat.send(Request::Stop);
+        match timeout_at(deadline, readiness.wait_for(|now| now.ending.is_some())).await {
+            Ok(Ok(now)) => match &now.ending {
+                Some(Ending::ProviderFailed(error)) => Err(ShutdownError::Provider { error: error.clone() }),
+                Some(Ending::Clean) | None => Ok(()),
+            },
+            // The task is gone with its runtime: nothing runs any more.
+            Ok(Err(_)) => Ok(()),
+            Err(_) => Err(ShutdownError::Timeout { limit: self.shutdown_limit }),
+        }
+    }
+}
+
+/// There are no definitions yet.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NotReady {
+    /// The limit passed.
+    #[error("no flag definitions within {limit:?}{}", because(last_error.as_deref()))]
+    Timeout {
+        /// The limit that was given.
+        limit: Duration,
+        /// What went wrong so far, if anything did.
+        last_error: Option<String>,
+    },
+    /// The poller was shut down, or its runtime is gone.
+    #[error("the poller was shut down before it had flag definitions")]
+    Stopped,
+}
+
+fn because(error: Option<&str>) -> String {
+    error.map_or_else(String::new, |error| format!("; last error: {error}"))
+}
+
+/// A load on demand met a failure. What is in memory is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RefreshError {
+    /// The API or the provider failed.
+    #[error("{error}")]
+    Failed {
+        /// What went wrong first, with its causes. Never shows a key.
+        error: String,
+    },
+    /// The poller was shut down, or its runtime is gone.
+    #[error("the poller was shut down")]
+    Stopped,
+}
+
+/// The end did not come as it should. The poller has stopped all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// A provider call still hangs; the provider's `shutdown` runs when it ends.
+    #[error("a provider call still runs after {limit:?}; the provider's shutdown follows when it ends")]
+    Timeout {
+        /// The limit that passed.
+        limit: Duration,
+    },
+    /// The provider's `shutdown` failed. A lock that it holds frees itself.
+    #[error("the provider's shutdown failed: {error}")]
+    Provider {
+        /// What it said, with its causes.
+        error: String,
+    },
+}

@@ -1,0 +1,262 @@
+//! How a poller is configured and started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::FlagDefinitionPoller;
+use super::driver::{Seat, Setup};
+use super::shared::Shared;
+use crate::attachment::Attachment;
+use crate::change::CHANGES_KEPT;
+use crate::cycle::{Cycle, Policy};
+use crate::guard::Guard;
+use crate::{
+    FlagDefinitionCacheProvider, FlagDefinitionSource, LinkOwner, OnQuotaLimited, OnUnauthorized, PollerSchedule,
+    ReadFailure,
+};
+
+/// Configures a [`FlagDefinitionPoller`]; from [`FlagDefinitionPoller::builder`].
+#[must_use = "a poller does nothing until it is started"]
+pub struct FlagDefinitionPollerBuilder {
+    source: Option<Arc<dyn FlagDefinitionSource>>,
+    provider: Option<Arc<dyn FlagDefinitionCacheProvider>>,
+    poll_interval: Duration,
+    call_limit: Duration,
+    fetch_limit: Duration,
+    shutdown_limit: Duration,
+    cold_start_wait: Duration,
+    hedge_after: Option<Duration>,
+    fail_open_interval: Option<Duration>,
+    max_staleness: Option<Duration>,
+    read_failure: ReadFailure,
+    on_unauthorized: OnUnauthorized,
+    on_quota_limited: OnQuotaLimited,
+    manual: bool,
+}
+
+impl std::fmt::Debug for FlagDefinitionPollerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FlagDefinitionPollerBuilder")
+            .field("has_source", &self.source.is_some())
+            .field("has_provider", &self.provider.is_some())
+            .field("poll_interval", &self.poll_interval)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FlagDefinitionPollerBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            source: None,
+            provider: None,
+            poll_interval: Duration::from_secs(30),
+            call_limit: Duration::from_secs(2),
+            fetch_limit: Duration::from_secs(15),
+            shutdown_limit: Duration::from_secs(5),
+            cold_start_wait: Duration::from_secs(5),
+            hedge_after: Some(Duration::from_secs(1)),
+            fail_open_interval: None,
+            max_staleness: None,
+            read_failure: ReadFailure::default(),
+            on_unauthorized: OnUnauthorized::default(),
+            on_quota_limited: OnQuotaLimited::default(),
+            manual: false,
+        }
+    }
+
+    /// Where definitions are fetched from. Without one, or with one that has no secret key, the poller only reads from the
+    /// cache.
+    pub fn source(self, source: impl FlagDefinitionSource) -> Self {
+        self.shared_source(Arc::new(source))
+    }
+
+    /// As [`source`](Self::source), for one that several pollers use.
+    pub fn shared_source(mut self, source: Arc<dyn FlagDefinitionSource>) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// The cache that this worker shares with others. Without one the poller polls the API by itself.
+    pub fn flag_definition_cache_provider(self, provider: impl FlagDefinitionCacheProvider) -> Self {
+        self.shared_flag_definition_cache_provider(Arc::new(provider))
+    }
+
+    /// As [`flag_definition_cache_provider`](Self::flag_definition_cache_provider), for a provider that the caller keeps a
+    /// hold of. One instance serves one poller: [`start`](Self::start) refuses a second.
+    pub fn shared_flag_definition_cache_provider(mut self, provider: Arc<dyn FlagDefinitionCacheProvider>) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// From the end of one load to the start of the next; a tenth is added or taken at random. Default 30 s.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    /// The limit of one provider call; what comes later is ignored. Default 2 s.
+    pub fn call_limit(mut self, limit: Duration) -> Self {
+        self.call_limit = limit;
+        self
+    }
+
+    /// The limit of one request, for a source that keeps none of its own. Default 15 s.
+    pub fn fetch_limit(mut self, limit: Duration) -> Self {
+        self.fetch_limit = limit;
+        self
+    }
+
+    /// The time after which [`shutdown`](FlagDefinitionPoller::shutdown) returns, whatever still hangs. Default 5 s.
+    pub fn shutdown_limit(mut self, limit: Duration) -> Self {
+        self.shutdown_limit = limit;
+        self
+    }
+
+    /// How long a worker without definitions, told to read from an empty cache, waits for the leader to publish before it
+    /// fetches by itself. Default 5 s. Zero fetches at once, as PostHog's other SDKs do.
+    pub fn cold_start_wait(mut self, wait: Duration) -> Self {
+        self.cold_start_wait = wait;
+        self
+    }
+
+    /// How long a worker without definitions waits for an answer of its store before it fetches meanwhile, so that a hung
+    /// store never keeps a new worker from its flags. Default 1 s. `None` waits for the call limit.
+    pub fn hedge_after(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.hedge_after = after.into();
+        self
+    }
+
+    /// The least time between two requests of a worker whose store fails, while it has definitions. Default four poll
+    /// intervals. Up to a tenth is added at random.
+    pub fn fail_open_interval(mut self, interval: Duration) -> Self {
+        self.fail_open_interval = Some(interval);
+        self
+    }
+
+    /// The age from which a copy that nobody has confirmed counts as stale; followers then fetch, under the fail-open
+    /// interval. Default the longer of 5 minutes and ten poll intervals.
+    pub fn max_staleness(mut self, age: Duration) -> Self {
+        self.max_staleness = Some(age);
+        self
+    }
+
+    /// What a worker with definitions does when its store fails. Default [`ReadFailure::Fetch`].
+    pub fn read_failure(mut self, policy: ReadFailure) -> Self {
+        self.read_failure = policy;
+        self
+    }
+
+    /// What to do with the definitions in memory on a 401 or 403. Default [`OnUnauthorized::Keep`].
+    pub fn on_unauthorized(mut self, policy: OnUnauthorized) -> Self {
+        self.on_unauthorized = policy;
+        self
+    }
+
+    /// What to do with the definitions in memory on a 402. Default [`OnQuotaLimited::Keep`].
+    pub fn on_quota_limited(mut self, policy: OnQuotaLimited) -> Self {
+        self.on_quota_limited = policy;
+        self
+    }
+
+    /// No background task: loads happen only in [`refresh`](FlagDefinitionPoller::refresh) and
+    /// [`refresh_if_older_than`](FlagDefinitionPoller::refresh_if_older_than). For serverless functions, whose process
+    /// sleeps between two calls.
+    pub fn manual(mut self) -> Self {
+        self.manual = true;
+        self
+    }
+
+    /// Starts the poller on the current tokio runtime. Waits for nothing: the first load runs in the background, a store
+    /// that is down does not keep the process from booting.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], when the configuration cannot work. Nothing was started then, and the provider was not called.
+    pub fn start(self) -> Result<FlagDefinitionPoller, StartError> {
+        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        for (option, duration) in
+            [("poll_interval", self.poll_interval), ("call_limit", self.call_limit), ("fetch_limit", self.fetch_limit)]
+        {
+            if duration.is_zero() {
+                return Err(StartError::ZeroDuration { option });
+            }
+        }
+        let can_fetch = self.source.as_ref().is_some_and(|source| source.can_fetch());
+        if self.provider.is_none() && !can_fetch {
+            return Err(StartError::NothingToLoadFrom);
+        }
+        let policy = Policy {
+            poll_interval: self.poll_interval,
+            cold_start_wait: self.cold_start_wait,
+            hedge_after: self.hedge_after,
+            fail_open_interval: self.fail_open_interval.unwrap_or(self.poll_interval.saturating_mul(4)),
+            max_staleness: self
+                .max_staleness
+                .unwrap_or_else(|| self.poll_interval.saturating_mul(10).max(Duration::from_secs(300))),
+            read_failure: self.read_failure,
+            on_unauthorized: self.on_unauthorized,
+            on_quota_limited: self.on_quota_limited,
+            manual: self.manual,
+            has_provider: self.provider.is_some(),
+            can_fetch,
+        };
+        let mut schedule = PollerSchedule::new(self.poll_interval);
+        schedule.call_limit = self.call_limit;
+        schedule.max_staleness = policy.max_staleness;
+        schedule.manual = self.manual;
+        let link = LinkOwner::new(schedule);
+
+        let guard = match self.provider {
+            Some(provider) => {
+                let attachment = Attachment::new(&provider).ok_or(StartError::ProviderInUse)?;
+                let guard = Guard::new(provider, attachment, self.call_limit);
+                if let Err(error) = guard.attach(link.link()) {
+                    // The optional method failed; the four that matter may work.
+                    tracing::warn!(%error, "flag definition cache provider failed");
+                }
+                Some(guard)
+            }
+            None => None,
+        };
+        let changes = broadcast::Sender::new(CHANGES_KEPT);
+        let shared = Arc::new(Shared::new(policy.max_staleness, &changes));
+        let setup = Setup {
+            cycle: Cycle::new(policy, Instant::now(), fastrand::u64(..)),
+            guard,
+            source: self.source,
+            fetch_limit: self.fetch_limit,
+            schedule,
+            link,
+            shared: Arc::clone(&shared),
+            changes,
+        };
+        let seat = Seat::new(setup, runtime);
+        Ok(FlagDefinitionPoller { shared, seat, shutdown_limit: self.shutdown_limit })
+    }
+}
+
+/// Why a poller could not be started.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// `start` was called outside a tokio runtime.
+    #[error("a poller runs on tokio; call `start` inside a runtime, or use the blocking handle")]
+    NoRuntime,
+    /// There is neither a provider to read from nor a source with a secret key to fetch from.
+    #[error("nothing to load from; give the poller a cache provider, or a source with a secret key")]
+    NothingToLoadFrom,
+    /// The same provider instance is attached to another poller of this process.
+    #[error("this provider instance serves another poller; give each poller its own, as `store.provider()` does")]
+    ProviderInUse,
+    /// An interval or limit is zero.
+    #[error("`{option}` must be longer than zero")]
+    ZeroDuration {
+        /// The name of the builder's method.
+        option: &'static str,
+    },
+}

@@ -1,0 +1,431 @@
+//! The one task of a poller: carries out the cycle's steps and tells it what came of them. It decides nothing.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Instrument;
+
+use super::shared::{Ending, Shared};
+use crate::change::difference;
+use crate::cycle::{Call, Cycle, Event, Failed, Fetched, Step};
+use crate::guard::{Guard, Method};
+use crate::observer::{Billed, Observer, chain};
+use crate::{
+    DefinitionsChange, DefinitionsDiff, DefinitionsSource, FetchError, FetchFailure, FetchOutcome, FetchResponse,
+    FlagDefinitionCacheData, FlagDefinitionSource, LinkOwner, PollerSchedule, ProjectFingerprint, ProviderError,
+    ProviderErrorKind,
+};
+
+/// Sets larger than this are compared away from the runtime's threads.
+const COMPARE_INLINE: usize = 256 * 1024;
+
+/// What a handle asks of the driver.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Load now, and say what went wrong.
+    Refresh(oneshot::Sender<Option<String>>),
+    Stop,
+}
+
+/// The answer to a provider call, before the cycle sees it.
+enum Answer {
+    Decided(Result<bool, ProviderError>),
+    Stored(Result<Option<FlagDefinitionCacheData>, ProviderError>),
+    Read(Result<Option<FlagDefinitionCacheData>, ProviderError>),
+    Published(Result<(), ProviderError>),
+    Told(Result<(), ProviderError>),
+    ShutDown(Result<(), ProviderError>),
+}
+
+/// The answer to a request, before the cycle sees it.
+struct Received {
+    billed: Billed,
+    fetched: Result<Fetched, FetchError>,
+}
+
+/// What the driver is given once.
+pub(super) struct Setup {
+    pub(super) cycle: Cycle,
+    pub(super) guard: Option<Arc<Guard>>,
+    pub(super) source: Option<Arc<dyn FlagDefinitionSource>>,
+    pub(super) fetch_limit: Duration,
+    pub(super) schedule: PollerSchedule,
+    pub(super) link: LinkOwner,
+    pub(super) shared: Arc<Shared>,
+    pub(super) changes: broadcast::Sender<DefinitionsChange>,
+}
+
+/// Where the driver sits: on its own task, or, in manual mode between two loads, here.
+pub(super) struct Seat {
+    requests: mpsc::UnboundedSender<Request>,
+    runtime: Handle,
+    manual: bool,
+    parked: Mutex<Option<Driver>>,
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").field("manual", &self.manual).finish_non_exhaustive()
+    }
+}
+
+impl Seat {
+    pub(super) fn new(setup: Setup, runtime: Handle) -> Arc<Self> {
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let manual = setup.schedule.manual;
+        let driver = Driver::new(setup, inbox);
+        let span = tracing::info_span!("flagcache_poller");
+        if !manual {
+            runtime.spawn(driver.run(None).instrument(span));
+            return Arc::new(Self { requests, runtime, manual, parked: Mutex::new(None) });
+        }
+        Arc::new(Self { requests, runtime, manual, parked: Mutex::new(Some(driver)) })
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Option<Driver>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request to a driver that is gone is dropped, and with it the sender on which its caller waits.
+    pub(super) fn send(self: &Arc<Self>, request: Request) {
+        // Under the lock, so that a driver about to park either sees the request or is found parked.
+        let mut parked = self.parked();
+        let _ = self.requests.send(request);
+        if let Some(driver) = parked.take() {
+            let span = tracing::info_span!("flagcache_poller");
+            self.runtime.spawn(driver.run(Some(Arc::downgrade(self))).instrument(span));
+        }
+    }
+}
+
+pub(super) struct Driver {
+    cycle: Cycle,
+    guard: Option<Arc<Guard>>,
+    source: Option<Arc<dyn FlagDefinitionSource>>,
+    project: Option<ProjectFingerprint>,
+    fetch_limit: Duration,
+    schedule: PollerSchedule,
+    link: LinkOwner,
+    shared: Arc<Shared>,
+    changes: broadcast::Sender<DefinitionsChange>,
+    inbox: mpsc::UnboundedReceiver<Request>,
+    waiting: Vec<oneshot::Sender<Option<String>>>,
+    observer: Observer,
+    /// The provider call under way.
+    call: Option<BoxFuture<'static, Answer>>,
+    /// The request under way.
+    fetch: Option<(u64, BoxFuture<'static, Received>)>,
+    ending: Ending,
+    ended: bool,
+}
+
+impl Driver {
+    fn new(setup: Setup, inbox: mpsc::UnboundedReceiver<Request>) -> Self {
+        Self {
+            cycle: setup.cycle,
+            guard: setup.guard,
+            project: setup.source.as_ref().and_then(|source| source.project()),
+            source: setup.source,
+            fetch_limit: setup.fetch_limit,
+            schedule: setup.schedule,
+            link: setup.link,
+            shared: setup.shared,
+            changes: setup.changes,
+            inbox,
+            waiting: Vec::new(),
+            observer: Observer::default(),
+            call: None,
+            fetch: None,
+            ending: Ending::Clean,
+            ended: false,
+        }
+    }
+
+    /// Runs to the end; with a seat to go back to, until there is nothing to do.
+    async fn run(mut self, seat: Option<std::sync::Weak<Seat>>) {
+        while !self.ended {
+            if let Some(seat) = &seat
+                && self.cycle.is_idle()
+                && self.inbox.is_empty()
+                && let Some(seat) = seat.upgrade()
+            {
+                let mut parked = seat.parked();
+                if self.inbox.is_empty() {
+                    *parked = Some(self);
+                    return;
+                }
+            }
+            let event = self.next_event().await;
+            self.apply(event).await;
+        }
+        self.shared.ended(self.ending);
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let deadline = self.cycle.deadline();
+        tokio::select! {
+            // Answers first: what has come back is older than what is asked now.
+            biased;
+            answer = under_way(self.call.as_mut()) => {
+                self.call = None;
+                self.answered(answer)
+            }
+            received = under_way(self.fetch.as_mut().map(|(_, future)| future)) => {
+                let generation = self.fetch.take().map_or(0, |(generation, _)| generation);
+                Event::Fetched { generation, fetched: self.received(received) }
+            }
+            request = self.inbox.recv() => match request {
+                Some(Request::Refresh(reply)) => {
+                    self.waiting.push(reply);
+                    Event::Refresh
+                }
+                // `None`: the last handle was dropped.
+                Some(Request::Stop) | None => {
+                    // Whoever waits for a load learns that there will be none.
+                    self.waiting.clear();
+                    Event::Stop
+                }
+            },
+            () = self.link.changed() => Event::Notice,
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Event::Timer,
+        }
+    }
+
+    /// Tells the cycle, and does what it says.
+    async fn apply(&mut self, event: Event) {
+        if let Some(report) = self.link.take_report() {
+            self.cycle.handle(Instant::now(), Event::Reported(report));
+        }
+        let mut steps = VecDeque::from(self.cycle.handle(Instant::now(), event));
+        while let Some(step) = steps.pop_front() {
+            match step {
+                Step::Call(call) => self.call = self.start_call(call),
+                Step::Fetch { generation, etag } => self.start_fetch(generation, etag),
+                Step::CancelFetch => self.fetch = None,
+                Step::Install { data, source } => self.install(Some(data), Some(source)).await,
+                Step::Clear => self.install(None, None).await,
+                Step::LoadEnded { ticked } => self.load_ended(ticked),
+                Step::Ended => self.ended = true,
+            }
+        }
+        self.publish_report();
+    }
+
+    // ---- the provider --------------------------------------------------------------------------------------------
+
+    fn start_call(&self, call: Call) -> Option<BoxFuture<'static, Answer>> {
+        let guard = Arc::clone(self.guard.as_ref()?);
+        Some(Box::pin(async move {
+            match call {
+                Call::Decide => Answer::Decided(guard.should_fetch().await),
+                Call::Stored => Answer::Stored(guard.stored().await),
+                Call::Read => Answer::Read(guard.get().await),
+                Call::Publish(data) => Answer::Published(guard.received(&data).await),
+                Call::NotReceived { failure, data, give_up_lead_for } => {
+                    let outcome = match (failure, &data) {
+                        (None, Some(data)) => FetchOutcome::unchanged(data),
+                        (failure, data) => {
+                            FetchOutcome::failed(failure.unwrap_or(FetchFailure::Rejected), data.as_ref())
+                        }
+                    };
+                    Answer::Told(guard.not_received(outcome.with_give_up_lead_for(give_up_lead_for)).await)
+                }
+                Call::Shutdown => Answer::ShutDown(guard.shutdown().await),
+            }
+        }))
+    }
+
+    fn answered(&mut self, answer: Answer) -> Event {
+        match answer {
+            Answer::Decided(answer) => Event::Decided(self.noted(Method::ShouldFetch, answer)),
+            Answer::Stored(answer) => {
+                let answer = self.admitted(answer);
+                Event::Stored(self.noted(Method::Stored, answer))
+            }
+            Answer::Read(answer) => {
+                let answer = self.admitted(answer);
+                Event::Read(self.noted(Method::Get, answer))
+            }
+            Answer::Published(answer) => Event::Published(self.noted(Method::Received, answer)),
+            Answer::Told(answer) => {
+                let _ = self.noted(Method::NotReceived, answer);
+                Event::Told
+            }
+            Answer::ShutDown(answer) => {
+                if let Err(error) = &answer {
+                    self.ending = Ending::ProviderFailed(chain(error));
+                }
+                let _ = self.noted(Method::Shutdown, answer);
+                Event::ShutDown
+            }
+        }
+    }
+
+    fn noted<T>(&mut self, method: Method, answer: Result<T, ProviderError>) -> Result<T, Failed> {
+        self.observer.provider_answered(method, &answer);
+        answer.map_err(|_| Failed)
+    }
+
+    /// A copy of another project is no copy.
+    fn admitted(
+        &self,
+        answer: Result<Option<FlagDefinitionCacheData>, ProviderError>,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let copy = answer?;
+        let theirs = copy.as_ref().and_then(FlagDefinitionCacheData::project);
+        match (self.project, theirs) {
+            (Some(ours), Some(theirs)) if ours != theirs => Err(ProviderError::new(
+                ProviderErrorKind::InvalidData,
+                "the store holds the flag definitions of another project; give each project a service name of its own",
+            )),
+            _ => Ok(copy),
+        }
+    }
+
+    // ---- the API -------------------------------------------------------------------------------------------------
+
+    fn start_fetch(&mut self, generation: u64, etag: Option<String>) {
+        let Some(source) = self.source.clone() else { return };
+        self.observer.request_sent();
+        let (limit, project) = (self.fetch_limit, self.project);
+        let fetch = async move {
+            let response = AssertUnwindSafe(async { source.fetch(etag.as_deref()).await }).catch_unwind();
+            let response = match timeout(limit, response).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(_)) => Err(FetchError::new(FetchFailure::Rejected, "the source of flag definitions panicked")),
+                Err(_) => Err(FetchError::new(
+                    FetchFailure::Timeout,
+                    format!("the source of flag definitions did not answer within {limit:?}"),
+                )),
+            };
+            take_in(response, project).await
+        };
+        self.fetch = Some((generation, Box::pin(fetch)));
+    }
+
+    fn received(&mut self, received: Received) -> Fetched {
+        self.observer.request_billed(received.billed);
+        match received.fetched {
+            Ok(fetched) => {
+                self.observer.fetch_succeeded();
+                fetched
+            }
+            Err(error) => {
+                self.observer.fetch_failed(&error);
+                Fetched::Failed { failure: error.failure(), retry_after: error.retry_after() }
+            }
+        }
+    }
+
+    // ---- memory --------------------------------------------------------------------------------------------------
+
+    /// Swaps the set in memory; announces it if it is a change.
+    async fn install(&mut self, new: Option<FlagDefinitionCacheData>, source: Option<DefinitionsSource>) {
+        let old = self.shared.definitions();
+        let diff = compared(old.as_ref(), new.as_ref()).await;
+        match new.clone() {
+            Some(data) => self.shared.install(data),
+            None => self.shared.clear(),
+        }
+        // The first set is a change even if it is empty.
+        if diff.is_empty() && old.is_some() == new.is_some() {
+            return;
+        }
+        let version = {
+            let mut report = self.shared.report();
+            report.version += 1;
+            report.version
+        };
+        let change = DefinitionsChange { version, source, diff, old, new };
+        self.observer.changed(&change);
+        // An error says that nobody listens.
+        let _ = self.changes.send(change);
+    }
+
+    // ---- telling -------------------------------------------------------------------------------------------------
+
+    fn load_ended(&mut self, ticked: bool) {
+        let error = self.observer.load_ended(ticked);
+        if error.is_none() {
+            self.shared.report().last_success_at = Some(Instant::now());
+        }
+        self.publish_report();
+        for waiting in self.waiting.drain(..) {
+            // An error says that the caller has gone.
+            let _ = waiting.send(error.clone());
+        }
+    }
+
+    fn publish_report(&mut self) {
+        let now = Instant::now();
+        let backoff = self.cycle.backoff(now);
+        let (confirmed_at, unconfirmed) = self.cycle.confirmation();
+        let mut report = self.shared.report();
+        report.role = self.cycle.role();
+        report.source = self.cycle.source();
+        report.refusal = self.cycle.refusal();
+        report.api_failure = self.cycle.last_failure();
+        report.unconfirmed = unconfirmed;
+        report.confirmed_at = confirmed_at;
+        report.backoff_ends_at = (!backoff.is_zero()).then(|| now + backoff);
+        report.last_error.clone_from(&self.observer.last_error);
+        report.counters = self.observer.counters;
+        drop(report);
+        if self.schedule.fetch_backoff != backoff {
+            self.schedule.fetch_backoff = backoff;
+            self.link.set_schedule(self.schedule);
+        }
+    }
+}
+
+/// Makes a set of a 200's body, away from the runtime's threads if it is large.
+async fn take_in(response: Result<FetchResponse, FetchError>, project: Option<ProjectFingerprint>) -> Received {
+    match response {
+        Ok(FetchResponse::Definitions { body, etag }) => {
+            let data =
+                FlagDefinitionCacheData::decode_api_response(body, etag.as_deref(), SystemTime::now(), project).await;
+            let fetched = data.map(Fetched::New).map_err(|error| {
+                let said = "the API answered 200 with a body that is no set of flag definitions";
+                FetchError::new(FetchFailure::Unusable, said).with_source(error)
+            });
+            Received { billed: Billed::Full, fetched }
+        }
+        Ok(FetchResponse::NotModified { etag }) => {
+            let etag = etag.filter(|etag| !etag.is_empty());
+            Received { billed: Billed::NotModified, fetched: Ok(Fetched::NotModified { etag }) }
+        }
+        Err(error) => {
+            // A 200 that the source itself could not use is billed as any other.
+            let billed = if error.failure() == FetchFailure::Unusable { Billed::Full } else { Billed::Nothing };
+            Received { billed, fetched: Err(error) }
+        }
+    }
+}
+
+/// The answer of what is under way; never, if nothing is.
+async fn under_way<T>(future: Option<&mut BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
+
+async fn compared(old: Option<&FlagDefinitionCacheData>, new: Option<&FlagDefinitionCacheData>) -> DefinitionsDiff {
+    let size = |set: Option<&FlagDefinitionCacheData>| set.map_or(0, FlagDefinitionCacheData::content_len);
+    let same = matches!((old, new), (Some(old), Some(new)) if old.same_content(new));
+    if same || size(old).max(size(new)) <= COMPARE_INLINE {
+        return difference(old, new);
+    }
+    let (old, new) = (old.cloned(), new.cloned());
+    let comparison = tokio::task::spawn_blocking(move || difference(old.as_ref(), new.as_ref()));
+    // It fails only when the runtime is going down; nobody will see the difference then.
+    comparison.await.unwrap_or_default()
+}
