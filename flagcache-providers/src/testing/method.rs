@@ -1,0 +1,47 @@
+//! The names of a provider's methods.
+
+use std::fmt;
+
+/// A method of [`FlagDefinitionCacheProvider`](flagcache_core::FlagDefinitionCacheProvider).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Method {
+    /// `should_fetch_flag_definitions`: the decision.
+    ShouldFetch,
+    /// `get_flag_definitions`: the read.
+    Get,
+    /// `on_flag_definitions_received`: the publish.
+    Received,
+    /// `shutdown`.
+    Shutdown,
+    /// `stored_flag_definitions`.
+    Stored,
+    /// `on_flag_definitions_not_received`.
+    NotReceived,
+    /// `on_poller_attached`, the one that is not async.
+    Attached,
+}
+
+impl Method {
+    /// Every async method, in the order in which the trait declares them.
+    pub const ASYNC: [Self; 6] =
+        [Self::ShouldFetch, Self::Get, Self::Received, Self::Shutdown, Self::Stored, Self::NotReceived];
+
+    /// The name of the method in the trait.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ShouldFetch => "should_fetch_flag_definitions",
+            Self::Get => "get_flag_definitions",
+            Self::Received => "on_flag_definitions_received",
+            Self::Shutdown => "shutdown",
+            Self::Stored => "stored_flag_definitions",
+            Self::NotReceived => "on_flag_definitions_not_received",
+            Self::Attached => "on_poller_attached",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,29 @@
+//! What provider authors, and flagcache itself, test with.
+//!
+//! Not a stable part of the API: it changes with any release.
+//!
+//! | item | what it is for |
+//! |---|---|
+//! | [`ScriptedProvider`] | a provider that answers as a test tells it to and remembers every call |
+//! | [`ScriptedSource`] | the same for a source of definitions, in memory |
+//! | [`FaultInjector`] | makes calls of any provider fail, panic, hang or come late |
+//!
+//! The fakes read time from tokio, so they work on its paused clock.
+
+mod answer;
+mod calls;
+mod fault;
+mod fault_injector;
+mod gate;
+mod method;
+mod scripted_provider;
+mod scripted_source;
+
+pub use answer::{Answer, Script};
+pub use calls::{Call, CallEnd};
+pub use fault::Fault;
+pub use fault_injector::{FaultInjector, Times};
+pub use gate::Gate;
+pub use method::Method;
+pub use scripted_provider::ScriptedProvider;
+pub use scripted_source::{Reply, Request, ScriptedSource};

@@ -1,0 +1,324 @@
+//! A provider that does what a test tells it to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError};
+
+use super::calls::{Call, CallLog, violations};
+use super::fault::injected_panic;
+use super::{Method, Script};
+
+/// A provider whose answer to each call is scripted, and which remembers every call.
+///
+/// Untouched it is a leader on an empty store that takes everything: the decision is `true`, reads give `None`, the rest
+/// gives `Ok`. Each method has a [`Script`]: a queue of answers, then a standing one. Clones share all of it, so a test
+/// hands one to a poller and keeps another.
+///
+/// ```
+/// use std::time::Duration;
+/// use flagcache_core::{FlagDefinitionCacheProvider, ProviderErrorKind};
+/// use flagcache_providers::testing::{Answer, Fault, Method, ScriptedProvider};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let provider = ScriptedProvider::new();
+/// provider.decision().then(Answer::value(true).after(Duration::from_secs(1))).then_fault(Fault::Hang).always(false);
+/// provider.read().always_fault(Fault::Error(ProviderErrorKind::Unavailable));
+///
+/// assert!(provider.should_fetch_flag_definitions().await?);
+/// assert!(provider.get_flag_definitions().await.is_err());
+/// assert_eq!(provider.count(Method::ShouldFetch), 1);
+/// assert!(provider.violations().is_empty());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ScriptedProvider {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    decision: Script<bool>,
+    read: Script<Option<FlagDefinitionCacheData>>,
+    publish: Script<()>,
+    shutdown: Script<()>,
+    stored: Script<Option<FlagDefinitionCacheData>>,
+    not_received: Script<()>,
+    attach: Mutex<Attach>,
+    log: CallLog,
+}
+
+#[derive(Debug, Default)]
+struct Attach {
+    panics: bool,
+    link: Option<PollerLink>,
+}
+
+impl ScriptedProvider {
+    /// A leader on an empty store.
+    pub fn new() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                decision: Script::new(true),
+                read: Script::new(None),
+                publish: Script::new(()),
+                shutdown: Script::new(()),
+                stored: Script::new(None),
+                not_received: Script::new(()),
+                attach: Mutex::default(),
+                log: CallLog::new(),
+            }),
+        }
+    }
+
+    /// The answers of `should_fetch_flag_definitions`; `true` unless told otherwise.
+    pub fn decision(&self) -> &Script<bool> {
+        &self.inner.decision
+    }
+
+    /// The answers of `get_flag_definitions`; `None` unless told otherwise.
+    pub fn read(&self) -> &Script<Option<FlagDefinitionCacheData>> {
+        &self.inner.read
+    }
+
+    /// The answers of `on_flag_definitions_received`.
+    pub fn publish(&self) -> &Script<()> {
+        &self.inner.publish
+    }
+
+    /// The answers of `shutdown`.
+    pub fn at_shutdown(&self) -> &Script<()> {
+        &self.inner.shutdown
+    }
+
+    /// The answers of `stored_flag_definitions`; `None` unless told otherwise.
+    pub fn stored(&self) -> &Script<Option<FlagDefinitionCacheData>> {
+        &self.inner.stored
+    }
+
+    /// The answers of `on_flag_definitions_not_received`.
+    pub fn not_received(&self) -> &Script<()> {
+        &self.inner.not_received
+    }
+
+    /// Makes `on_poller_attached` panic, once it has kept the link.
+    pub fn panic_when_attached(&self) {
+        self.with_attach(|attach| attach.panics = true);
+    }
+
+    /// The link of the poller that this provider was attached to last.
+    pub fn link(&self) -> Option<PollerLink> {
+        self.with_attach(|attach| attach.link.clone())
+    }
+
+    /// Every call so far, in order of beginning.
+    pub fn calls(&self) -> Vec<Call> {
+        self.inner.log.snapshot()
+    }
+
+    /// The methods called so far, in order of beginning.
+    pub fn methods(&self) -> Vec<Method> {
+        self.inner.log.snapshot().iter().map(|call| call.method).collect()
+    }
+
+    /// How often `method` was called.
+    pub fn count(&self, method: Method) -> usize {
+        self.inner.log.snapshot().iter().filter(|call| call.method == method).count()
+    }
+
+    /// What was published, in order.
+    pub fn published(&self) -> Vec<FlagDefinitionCacheData> {
+        let calls = self.inner.log.snapshot().into_iter();
+        calls.filter(|call| call.method == Method::Received).filter_map(|call| call.data).collect()
+    }
+
+    /// Waits until `method` was called `times` times in all (begun, not ended). Cancel safe; put a time limit around it.
+    pub async fn called(&self, method: Method, times: usize) {
+        self.inner.log.wait_until(|calls| calls.iter().filter(|call| call.method == method).count() >= times).await;
+    }
+
+    /// Waits until `times` calls of `method` have ended, in whatever way. Cancel safe; put a time limit around it.
+    pub async fn ended(&self, method: Method, times: usize) {
+        let done = |call: &&Call| call.method == method && call.ended.is_some();
+        self.inner.log.wait_until(|calls| calls.iter().filter(done).count() >= times).await;
+    }
+
+    /// Which of the poller's promises were broken so far, in words: a call that overlaps another, one after `shutdown`, an
+    /// `on_poller_attached` that was not the first call. Empty if none was.
+    pub fn violations(&self) -> Vec<String> {
+        violations(&self.inner.log.snapshot())
+    }
+
+    /// Fails the test if one of the poller's promises was broken.
+    ///
+    /// # Panics
+    /// If [`violations`](Self::violations) is not empty.
+    #[track_caller]
+    pub fn assert_contract_kept(&self) {
+        let violations = self.violations();
+        assert!(violations.is_empty(), "the poller broke the provider contract: {violations:#?}");
+    }
+
+    fn with_attach<T>(&self, access: impl FnOnce(&mut Attach) -> T) -> T {
+        access(&mut self.inner.attach.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Default for ScriptedProvider {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl FlagDefinitionCacheProvider for ScriptedProvider {
+    async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
+        let running = self.inner.log.begin(Method::ShouldFetch);
+        running.end(self.inner.decision.play().await)
+    }
+
+    async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let running = self.inner.log.begin(Method::Get);
+        running.end(self.inner.read.play().await)
+    }
+
+    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        let running = self.inner.log.begin(Call::with_data(Method::Received, data));
+        running.end(self.inner.publish.play().await)
+    }
+
+    async fn shutdown(&self) -> Result<(), ProviderError> {
+        let running = self.inner.log.begin(Method::Shutdown);
+        running.end(self.inner.shutdown.play().await)
+    }
+
+    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let running = self.inner.log.begin(Method::Stored);
+        running.end(self.inner.stored.play().await)
+    }
+
+    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+        let running = self.inner.log.begin(Call::with_outcome(Method::NotReceived, outcome));
+        running.end(self.inner.not_received.play().await)
+    }
+
+    fn on_poller_attached(&self, link: PollerLink) {
+        let running = self.inner.log.begin(Method::Attached);
+        let panics = self.with_attach(|attach| {
+            attach.link = Some(link);
+            attach.panics
+        });
+        if panics {
+            injected_panic();
+        }
+        let _: Result<(), ProviderError> = running.end(Ok(()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use flagcache_core::{FetchFailure, LinkOwner, PollerSchedule, ProviderErrorKind};
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::testing::{Answer, CallEnd, Fault, Gate};
+
+    fn data() -> FlagDefinitionCacheData {
+        FlagDefinitionCacheData::from_json(r#"{"flags":[]}"#).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_come_in_order_then_the_standing_one() {
+        let provider = ScriptedProvider::new();
+        provider.decision().then(false).then_fault(Fault::Error(ProviderErrorKind::Busy)).always(true);
+        assert!(!provider.should_fetch_flag_definitions().await.unwrap());
+        let error = provider.should_fetch_flag_definitions().await.unwrap_err();
+        assert_eq!(error.kind(), ProviderErrorKind::Busy);
+        assert!(provider.should_fetch_flag_definitions().await.unwrap());
+        assert!(provider.should_fetch_flag_definitions().await.unwrap());
+        provider.read().then(Some(data())).then(None);
+        assert!(provider.get_flag_definitions().await.unwrap().is_some());
+        assert!(provider.get_flag_definitions().await.unwrap().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_takes_its_time_and_a_hung_one_never_comes() {
+        let provider = ScriptedProvider::new();
+        let delay = Duration::from_secs(3);
+        provider.decision().always(false);
+        provider
+            .decision()
+            .then(Answer::value(true).after(delay))
+            .then_fault(Fault::Slow(delay))
+            .then_fault(Fault::Hang);
+        let begin = Instant::now();
+        assert!(provider.should_fetch_flag_definitions().await.unwrap());
+        assert_eq!(begin.elapsed(), delay);
+        assert!(!provider.should_fetch_flag_definitions().await.unwrap(), "slow gives the standing value");
+        assert_eq!(begin.elapsed(), delay * 2);
+        assert!(timeout(Duration::from_secs(3600), provider.should_fetch_flag_definitions()).await.is_err());
+        assert_eq!(provider.calls()[2].ended.unwrap().1, CallEnd::Dropped);
+    }
+
+    #[tokio::test]
+    async fn a_gate_holds_a_call_for_as_long_as_the_test_wants() {
+        let provider = ScriptedProvider::new();
+        let gate = Gate::new();
+        provider.publish().then(Answer::value(()).once_open(&gate));
+        let call = tokio::spawn({
+            let provider = provider.clone();
+            async move { provider.on_flag_definitions_received(&data()).await }
+        });
+        provider.called(Method::Received, 1).await;
+        assert!(provider.calls()[0].ended.is_none());
+        gate.open();
+        provider.ended(Method::Received, 1).await;
+        call.await.unwrap().unwrap();
+        assert_eq!(provider.published().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_recorded_as_one() {
+        let provider = ScriptedProvider::new();
+        provider.at_shutdown().then_fault(Fault::Panic);
+        let call = tokio::spawn({
+            let provider = provider.clone();
+            async move { provider.shutdown().await }
+        });
+        assert!(call.await.unwrap_err().is_panic());
+        assert_eq!(provider.calls()[0].ended.unwrap().1, CallEnd::Panicked);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn broken_promises_of_the_poller_are_told() {
+        let provider = ScriptedProvider::new();
+        provider.decision().then_fault(Fault::Slow(Duration::from_secs(1)));
+        let (decision, read) = tokio::join!(provider.should_fetch_flag_definitions(), provider.get_flag_definitions());
+        assert!(decision.unwrap() && read.unwrap().is_none());
+        assert_eq!(provider.violations().len(), 1, "{:?}", provider.violations());
+        provider.shutdown().await.unwrap();
+        provider.get_flag_definitions().await.unwrap();
+        provider.shutdown().await.unwrap();
+        assert_eq!(provider.violations().len(), 3, "{:?}", provider.violations());
+    }
+
+    #[tokio::test]
+    async fn the_link_and_what_a_load_brought_are_kept() {
+        let provider = ScriptedProvider::new();
+        let owner = LinkOwner::new(PollerSchedule::new(Duration::from_secs(30)));
+        provider.on_poller_attached(owner.link());
+        assert!(provider.link().unwrap().is_connected());
+        let outcome = FetchOutcome::failed(FetchFailure::Connect, None);
+        let outcome = outcome.with_give_up_lead_for(Some(Duration::from_secs(9)));
+        provider.on_flag_definitions_not_received(outcome).await.unwrap();
+        let calls = provider.calls();
+        assert_eq!(calls[1].failure, Some(FetchFailure::Connect));
+        assert_eq!(calls[1].give_up_lead_for, Some(Duration::from_secs(9)));
+        provider.assert_contract_kept();
+    }
+}
