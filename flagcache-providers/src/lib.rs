@@ -1,10 +1,26 @@
-//! The stores that [flagcache](https://docs.rs/flagcache) bundles, and the kit with which provider authors test theirs.
+//! The stores that [flagcache](https://docs.rs/flagcache) bundles, each behind its feature, and the kit with which
+//! provider authors test theirs.
 //!
-//! | feature | what it adds | notes |
-//! |---|---|---|
-//! | `testing` | [`testing`]: the conformance kit, scripted fakes, a fault injector | not API-stable |
+//! | module | what it is | shared by | feature |
+//! |---|---|---|---|
+//! | [`memory`] | [`MemoryStore`] | the pollers of one process | `memory` |
+//! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |
+//!
+//! All stores have one shape. A *store* is cheap to clone, serves many pollers, and holds one decoded copy for all of
+//! them; its `provider()` gives each poller a provider with an identity of its own.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "memory")]
+#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
+pub mod memory;
+
 #[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+
+#[cfg(feature = "memory")]
+mod restore;
+
+#[cfg(feature = "memory")]
+pub use memory::{MemoryProvider, MemoryStore};

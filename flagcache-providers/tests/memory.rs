@@ -1,0 +1,326 @@
+//! The memory store, seen from its pollers.
+#![cfg(feature = "memory")]
+
+use std::time::{Duration, SystemTime};
+
+use flagcache_core::{
+    FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule,
+};
+use flagcache_providers::{MemoryProvider, MemoryStore};
+use tokio::time::{advance, timeout};
+
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Definitions with one flag, fetched `age` seconds ago.
+fn fetched(key: &str, etag: &str, age: u64) -> FlagDefinitionCacheData {
+    let body = format!(r#"{{"flags":[{{"key":"{key}"}}],"group_type_mapping":{{}},"cohorts":{{}}}}"#);
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 - age);
+    FlagDefinitionCacheData::from_api_response(body, Some(etag), at, None).unwrap()
+}
+
+/// Definitions without metadata, as another hand would store them.
+fn foreign() -> FlagDefinitionCacheData {
+    FlagDefinitionCacheData::from_json(r#"{"flags":[],"group_type_mapping":{},"cohorts":{}}"#).unwrap()
+}
+
+struct Worker {
+    provider: MemoryProvider,
+    poller: LinkOwner,
+}
+
+impl Worker {
+    fn of(store: &MemoryStore) -> Self {
+        Self::with_schedule(store, PollerSchedule::new(INTERVAL))
+    }
+
+    fn with_schedule(store: &MemoryStore, schedule: PollerSchedule) -> Self {
+        let (provider, poller) = (store.provider(), LinkOwner::new(schedule));
+        provider.on_poller_attached(poller.link());
+        Self { provider, poller }
+    }
+
+    async fn leads(&self) -> bool {
+        self.provider.should_fetch_flag_definitions().await.unwrap()
+    }
+
+    async fn reads(&self) -> Option<FlagDefinitionCacheData> {
+        self.provider.get_flag_definitions().await.unwrap()
+    }
+
+    async fn publishes(&self, data: &FlagDefinitionCacheData) {
+        self.provider.on_flag_definitions_received(data).await.unwrap();
+    }
+
+    async fn tells(&self, outcome: FetchOutcome<'_>) {
+        self.provider.on_flag_definitions_not_received(outcome).await.unwrap();
+    }
+
+    async fn was_notified(&self) -> bool {
+        timeout(Duration::from_millis(1), self.poller.changed()).await.is_ok()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_58_one_of_many_leads_and_the_others_read_its_copy() {
+    let store = MemoryStore::new();
+    let workers: Vec<Worker> = (0..16).map(|_| Worker::of(&store)).collect();
+    let mut leaders = Vec::new();
+    for worker in &workers {
+        if worker.leads().await {
+            leaders.push(worker);
+        }
+    }
+    let [leader] = leaders[..] else { panic!("{} leaders", leaders.len()) };
+    let data = fetched("beta", "\"1\"", 0);
+    leader.publishes(&data).await;
+    for worker in &workers {
+        assert!(worker.reads().await.unwrap().same_content(&data));
+        assert_eq!(worker.was_notified().await, !std::ptr::eq(worker, leader));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_59_a_tick_of_the_leader_renews_its_lease_past_the_next() {
+    let store = MemoryStore::with_lease(Duration::from_secs(1));
+    let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+    for _ in 0..5 {
+        assert!(leader.leads().await);
+        advance(INTERVAL * 2 - Duration::from_millis(1)).await;
+        assert!(!follower.leads().await);
+    }
+    advance(Duration::from_millis(1)).await;
+    assert!(follower.leads().await);
+    assert!(!leader.leads().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_outlasts_the_backoff_of_the_leader() {
+    let store = MemoryStore::new();
+    let mut schedule = PollerSchedule::new(INTERVAL);
+    schedule.fetch_backoff = Duration::from_secs(600);
+    let (leader, follower) = (Worker::with_schedule(&store, schedule), Worker::of(&store));
+    assert!(leader.leads().await);
+    advance(Duration::from_secs(659)).await;
+    assert!(!follower.leads().await);
+    advance(Duration::from_secs(1)).await;
+    assert!(follower.leads().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manual_poller_holds_the_lead_for_the_lease_alone() {
+    let store = MemoryStore::new();
+    let mut schedule = PollerSchedule::new(INTERVAL);
+    schedule.manual = true;
+    let (leader, follower) = (Worker::with_schedule(&store, schedule), Worker::of(&store));
+    assert!(leader.leads().await);
+    advance(MemoryStore::DEFAULT_LEASE).await;
+    assert!(follower.leads().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_beyond_the_clock_is_a_long_one() {
+    let store = MemoryStore::with_lease(Duration::MAX);
+    let (leader, follower) = (store.provider(), store.provider());
+    assert!(leader.should_fetch_flag_definitions().await.unwrap());
+    assert!(!follower.should_fetch_flag_definitions().await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_60_followers_know_when_the_lease_ends() {
+    let store = MemoryStore::new();
+    let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+    assert!(leader.leads().await);
+    assert_eq!(leader.poller.take_report().unwrap().lease_ends_in, None);
+    advance(Duration::from_secs(20)).await;
+    assert!(!follower.leads().await);
+    assert_eq!(follower.poller.take_report().unwrap().lease_ends_in, Some(Duration::from_secs(40)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_60_a_leader_that_shuts_down_hands_over_at_once() {
+    let store = MemoryStore::new();
+    let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+    assert!(leader.leads().await);
+    assert!(!follower.leads().await);
+    leader.provider.shutdown().await.unwrap();
+    assert!(follower.was_notified().await);
+    assert!(follower.leads().await);
+    assert!(!leader.leads().await);
+}
+
+#[test]
+fn b5_49_dropping_the_leader_outside_a_runtime_hands_over_at_once() {
+    let store = MemoryStore::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+    assert!(runtime.block_on(leader.leads()));
+    drop(leader);
+    assert!(runtime.block_on(follower.was_notified()));
+    assert!(runtime.block_on(follower.leads()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_follower_tells_nobody() {
+    let store = MemoryStore::new();
+    let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+    assert!(leader.leads().await);
+    drop(follower);
+    assert!(!leader.was_notified().await);
+    assert!(leader.leads().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_61_a_leader_that_cannot_fetch_stays_out_for_as_long_as_it_was_told() {
+    let store = MemoryStore::new();
+    let (first, second) = (Worker::of(&store), Worker::of(&store));
+    assert!(first.leads().await);
+    let minute = Duration::from_secs(60);
+    first.tells(FetchOutcome::failed(FetchFailure::Unauthorized, None).with_give_up_lead_for(Some(minute))).await;
+    assert!(second.was_notified().await);
+    assert!(!first.leads().await, "gave up the lead, and nobody else has taken it");
+    assert!(second.leads().await);
+    second.provider.shutdown().await.unwrap();
+    advance(minute).await;
+    assert!(first.leads().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_62_a_confirmation_is_told_to_followers_and_to_readers() {
+    let store = MemoryStore::new();
+    let (leader, follower, reader) = (Worker::of(&store), Worker::of(&store), Worker::of(&store));
+    assert!(leader.leads().await);
+    assert_eq!(leader.poller.take_report().unwrap().confirmed_ago, None);
+    let data = fetched("beta", "\"1\"", 0);
+    leader.publishes(&data).await;
+    advance(Duration::from_secs(7)).await;
+    assert!(!follower.leads().await);
+    assert_eq!(follower.poller.take_report().unwrap().confirmed_ago, Some(Duration::from_secs(7)));
+
+    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&data))).await;
+    reader.reads().await;
+    assert_eq!(reader.poller.take_report().unwrap().confirmed_ago, Some(Duration::from_secs(7)));
+
+    leader.tells(FetchOutcome::unchanged(&data)).await;
+    reader.reads().await;
+    assert_eq!(reader.poller.take_report().unwrap().confirmed_ago, Some(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn b2_29_a_used_up_quota_is_told_until_the_next_success() {
+    let store = MemoryStore::new();
+    let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+    let data = fetched("beta", "\"1\"", 0);
+    let quota_seen = async || {
+        assert!(!follower.leads().await);
+        follower.poller.take_report().unwrap().quota_limited
+    };
+    assert!(leader.leads().await);
+    leader.tells(FetchOutcome::failed(FetchFailure::QuotaLimited, Some(&data))).await;
+    assert!(quota_seen().await);
+    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&data))).await;
+    assert!(quota_seen().await, "a 5xx says nothing about the quota");
+    leader.tells(FetchOutcome::unchanged(&data)).await;
+    assert!(!quota_seen().await);
+    leader.tells(FetchOutcome::failed(FetchFailure::QuotaLimited, Some(&data))).await;
+    leader.publishes(&data).await;
+    assert!(!quota_seen().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b2_27_an_unchanged_publish_or_confirmation_tells_nobody() {
+    let store = MemoryStore::new();
+    let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+    assert!(leader.leads().await);
+    leader.publishes(&fetched("beta", "\"1\"", 9)).await;
+    assert!(follower.was_notified().await);
+    let again = fetched("beta", "\"1\"", 0);
+    leader.publishes(&again).await;
+    leader.tells(FetchOutcome::unchanged(&again)).await;
+    assert!(!follower.was_notified().await);
+    leader.publishes(&fetched("beta", "\"2\"", 0)).await;
+    assert!(follower.was_notified().await, "the ETag travels with the copy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b1_07_a_worker_that_does_not_lead_fills_an_empty_store_and_overwrites_nothing() {
+    let store = MemoryStore::new();
+    let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+    assert!(leader.leads().await);
+    assert!(!follower.leads().await);
+    let (first, second) = (fetched("first", "\"1\"", 9), fetched("second", "\"2\"", 0));
+    follower.publishes(&first).await;
+    assert!(leader.was_notified().await);
+    follower.publishes(&second).await;
+    assert!(leader.reads().await.unwrap().same_content(&first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_65_a_leader_that_overslept_its_lease_overwrites_nothing() {
+    let store = MemoryStore::new();
+    let (sleeper, successor) = (Worker::of(&store), Worker::of(&store));
+    assert!(sleeper.leads().await);
+    advance(INTERVAL * 3).await;
+    assert!(successor.leads().await);
+    let (old, new) = (fetched("old", "\"1\"", 90), fetched("new", "\"2\"", 0));
+    successor.publishes(&new).await;
+    sleeper.publishes(&old).await;
+    sleeper.tells(FetchOutcome::unchanged(&old)).await;
+    assert!(successor.reads().await.unwrap().same_content(&new));
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_63_a_lost_copy_is_put_back_on_a_304_and_on_a_5xx() {
+    for failure in [None, Some(FetchFailure::Server)] {
+        // A new store is what a worker finds when the copy is lost.
+        let store = MemoryStore::new();
+        let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+        assert!(leader.leads().await);
+        let data = fetched("beta", "\"1\"", 0);
+        leader
+            .tells(failure.map_or(FetchOutcome::unchanged(&data), |kind| FetchOutcome::failed(kind, Some(&data))))
+            .await;
+        assert!(follower.was_notified().await);
+        assert!(follower.reads().await.unwrap().same_content(&data));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_66_a_foreign_copy_is_replaced_on_a_304_and_on_a_5xx() {
+    for failure in [None, Some(FetchFailure::Server)] {
+        let store = MemoryStore::new();
+        let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+        follower.publishes(&foreign()).await;
+        assert!(leader.leads().await);
+        let data = fetched("beta", "\"1\"", 0);
+        leader
+            .tells(failure.map_or(FetchOutcome::unchanged(&data), |kind| FetchOutcome::failed(kind, Some(&data))))
+            .await;
+        assert!(follower.reads().await.unwrap().same_content(&data));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_that_failed_to_fetch_leaves_its_predecessors_younger_copy() {
+    let store = MemoryStore::new();
+    let (predecessor, leader) = (Worker::of(&store), Worker::of(&store));
+    let (old, new) = (fetched("old", "\"1\"", 90), fetched("new", "\"2\"", 0));
+    assert!(predecessor.leads().await);
+    predecessor.publishes(&new).await;
+    drop(predecessor);
+    assert!(leader.leads().await);
+    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&old))).await;
+    assert!(leader.reads().await.unwrap().same_content(&new));
+    leader.tells(FetchOutcome::unchanged(&old)).await;
+    assert!(leader.reads().await.unwrap().same_content(&old), "the API rolled back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b1_04_a_cold_leader_is_given_the_stored_copy() {
+    let store = MemoryStore::new();
+    let leader = Worker::of(&store);
+    assert!(leader.leads().await);
+    assert!(leader.provider.stored_flag_definitions().await.unwrap().is_none());
+    leader.publishes(&fetched("beta", "W/\"1\"", 0)).await;
+    let stored = leader.provider.stored_flag_definitions().await.unwrap().unwrap();
+    assert_eq!(stored.etag(), Some("W/\"1\""));
+}
