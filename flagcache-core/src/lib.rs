@@ -33,6 +33,8 @@ mod observer;
 mod outcome;
 mod poller;
 mod project;
+#[cfg(feature = "posthog-api")]
+mod posthog;
 mod provider;
 mod scan;
 mod set;
@@ -56,6 +58,8 @@ pub use poller::{
     FlagDefinitionPoller, FlagDefinitionPollerBuilder, NotReady, RefreshError, ShutdownError, StartError,
 };
 pub use project::ProjectFingerprint;
+#[cfg(feature = "posthog-api")]
+pub use posthog::{PostHogApi, PostHogApiBuilder, PostHogApiError};
 pub use provider::FlagDefinitionCacheProvider;
 pub use source::{FetchError, FetchResponse, FlagDefinitionSource};
 pub use status::{PollerCounters, PollerState, PollerStatus};
