@@ -76,6 +76,11 @@ impl<'a> FetchOutcome<'a> {
         self
     }
 
+    /// The same outcome over another borrow of the definitions, for a call that goes to another thread.
+    pub(crate) fn with_data<'b>(self, data: Option<&'b FlagDefinitionCacheData>) -> FetchOutcome<'b> {
+        FetchOutcome { failure: self.failure, data, give_up_lead_for: self.give_up_lead_for }
+    }
+
     /// Whether the API confirmed the current definitions.
     pub fn is_unchanged(&self) -> bool {
         self.failure.is_none()
