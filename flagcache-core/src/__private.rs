@@ -1,1 +1,0 @@
-//! What the macro expansion calls. Not API: it changes with any release.

@@ -1,0 +1,95 @@
+//! The argument of a method, in the form that its author asked for.
+
+use crate::{FetchOutcome, FlagDefinitionCacheData, PollerLink};
+
+/// A parameter type that can be filled from what the trait passes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what this provider method is given",
+    label = "expected `{A}`",
+    note = "definitions are taken by reference, `&FlagDefinitionCacheData`, or by value, `FlagDefinitionCacheData`"
+)]
+pub trait Argument<A> {
+    /// Fills the parameter.
+    fn argument(given: A) -> Self;
+}
+
+impl<'a> Argument<&'a FlagDefinitionCacheData> for &'a FlagDefinitionCacheData {
+    fn argument(given: &'a FlagDefinitionCacheData) -> Self {
+        given
+    }
+}
+
+impl Argument<&FlagDefinitionCacheData> for FlagDefinitionCacheData {
+    fn argument(given: &FlagDefinitionCacheData) -> Self {
+        given.clone()
+    }
+}
+
+impl<'a> Argument<FetchOutcome<'a>> for FetchOutcome<'a> {
+    fn argument(given: FetchOutcome<'a>) -> Self {
+        given
+    }
+}
+
+impl Argument<PollerLink> for PollerLink {
+    fn argument(given: PollerLink) -> Self {
+        given
+    }
+}
+
+/// An argument that can be taken to another thread.
+pub trait Detach {
+    /// What travels.
+    type Detached: Send + 'static;
+
+    /// Copies what is borrowed.
+    fn detach(self) -> Self::Detached;
+}
+
+/// A detached argument, at its destination.
+pub trait Lend<'a> {
+    /// What the trait passes.
+    type Lent;
+
+    /// Borrows it again.
+    fn lend(&'a self) -> Self::Lent;
+}
+
+impl Detach for &FlagDefinitionCacheData {
+    type Detached = FlagDefinitionCacheData;
+
+    fn detach(self) -> FlagDefinitionCacheData {
+        self.clone()
+    }
+}
+
+impl<'a> Lend<'a> for FlagDefinitionCacheData {
+    type Lent = &'a FlagDefinitionCacheData;
+
+    fn lend(&'a self) -> &'a FlagDefinitionCacheData {
+        self
+    }
+}
+
+/// A [`FetchOutcome`] with the definitions that it borrowed.
+#[derive(Debug)]
+pub struct DetachedOutcome {
+    outcome: FetchOutcome<'static>,
+    data: Option<FlagDefinitionCacheData>,
+}
+
+impl Detach for FetchOutcome<'_> {
+    type Detached = DetachedOutcome;
+
+    fn detach(self) -> DetachedOutcome {
+        DetachedOutcome { outcome: self.with_data(None), data: self.data().cloned() }
+    }
+}
+
+impl<'a> Lend<'a> for DetachedOutcome {
+    type Lent = FetchOutcome<'a>;
+
+    fn lend(&'a self) -> FetchOutcome<'a> {
+        self.outcome.with_data(self.data.as_ref())
+    }
+}

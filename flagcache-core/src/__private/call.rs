@@ -1,0 +1,16 @@
+//! A provider call as the trait wants it.
+
+use std::pin::Pin;
+
+use crate::ProviderError;
+
+/// What a method of the trait returns.
+pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
+
+/// Boxes a call. `body` runs when the future is first polled, so that a panic in a plain `fn` is a panic of the future.
+pub fn call<'a, T, F>(body: impl FnOnce() -> F + Send + 'a) -> Call<'a, T>
+where
+    F: Future<Output = Result<T, ProviderError>> + Send + 'a,
+{
+    Box::pin(async move { body().await })
+}

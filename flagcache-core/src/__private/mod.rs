@@ -1,0 +1,17 @@
+//! What the macro expansion calls. Not API: it changes with any release.
+//!
+//! The expansion of a method is one expression, and everything that can be decided by type is decided here: whether the
+//! method's value is awaited ([`Resolve`]), what it says ([`IntoOutcome`]), in which form the argument is passed
+//! ([`Argument`]). The traits carry the text of the compiler's messages, so each names what may be written instead.
+
+mod argument;
+mod blocking;
+mod call;
+mod outcome;
+mod resolve;
+
+pub use argument::{Argument, Detach, Lend};
+pub use blocking::{ClonedProvider, blocking};
+pub use call::{Call, call};
+pub use outcome::{Decision, Definitions, Done, ErrorOfProvider, IntoOutcome};
+pub use resolve::{Resolve, awaited};
