@@ -1,0 +1,41 @@
+//! The mistakes of one block, collected so that all are reported at once.
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use std::fmt::Display;
+
+/// The mistakes found so far.
+#[derive(Default)]
+pub(crate) struct Errors {
+    first: Option<syn::Error>,
+}
+
+impl Errors {
+    /// Adds a mistake that is shown on the tokens of `place`.
+    pub(crate) fn on(&mut self, place: impl ToTokens, message: impl Display) {
+        self.push(syn::Error::new_spanned(place, message));
+    }
+
+    /// Adds a mistake that is shown at `span`.
+    pub(crate) fn at(&mut self, span: Span, message: impl Display) {
+        self.push(syn::Error::new(span, message));
+    }
+
+    /// Adds a mistake that already has its place.
+    pub(crate) fn push(&mut self, error: syn::Error) {
+        match &mut self.first {
+            Some(first) => first.combine(error),
+            None => self.first = Some(error),
+        }
+    }
+
+    /// Whether nothing is wrong.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// One `compile_error!` for each mistake.
+    pub(crate) fn into_compile_errors(self) -> TokenStream {
+        self.first.map(syn::Error::into_compile_error).unwrap_or_default()
+    }
+}

@@ -1,0 +1,72 @@
+//! The attribute on something that is not an inherent `impl` block.
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::parse::ParseStream;
+use syn::parse::Parser;
+use syn::{Attribute, DeriveInput, Token, Visibility};
+
+use crate::args::CratePath;
+use crate::errors::Errors;
+use crate::fallback;
+use crate::hook::Hook;
+
+/// Whether the item begins as an `impl` block does.
+pub(crate) fn is_impl(item: &TokenStream) -> bool {
+    let read = |input: ParseStream| {
+        input.call(Attribute::parse_outer)?;
+        input.parse::<Option<Token![unsafe]>>()?;
+        let found = input.peek(Token![impl]);
+        input.parse::<TokenStream>()?;
+        Ok(found)
+    };
+    read.parse2(item.clone()).unwrap_or(false)
+}
+
+/// The item as it came, the error, and a provider in its place if it is a type.
+pub(crate) fn refuse(item: TokenStream, krate: &CratePath, mut errors: Errors) -> TokenStream {
+    let Ok(found) = syn::parse2::<DeriveInput>(item.clone()) else {
+        errors.on(keyword(&item), "`#[flag_cache_provider]` goes on the `impl` block that has the provider's methods");
+        let errors = errors.into_compile_errors();
+        return quote!(#item #errors);
+    };
+    let name = &found.ident;
+    let (impl_generics, type_generics, _) = found.generics.split_for_impl();
+    let target = tidy(&quote!(impl #impl_generics #name #type_generics));
+    let mut message = format!(
+        "`#[flag_cache_provider]` goes on the `impl` block of `{name}`, not on its definition; write\n    \
+         #[flag_cache_provider]\n    {target} {{"
+    );
+    for hook in Hook::ALL.into_iter().filter(|hook| hook.is_required()) {
+        message.push_str(&format!("\n        {} {{ … }}", hook.signature()));
+    }
+    message.push_str("\n    }");
+    errors.on(keyword(&item), message);
+    let errors = errors.into_compile_errors();
+    let fallback = fallback::provider(&found.generics, quote!(#name #type_generics), krate);
+    quote!(#item #errors #fallback)
+}
+
+/// The token that says what kind of item it is, or the first one.
+fn keyword(item: &TokenStream) -> TokenStream {
+    let read = |input: ParseStream| {
+        input.call(Attribute::parse_outer)?;
+        input.parse::<Visibility>()?;
+        let token: TokenTree = input.parse()?;
+        input.parse::<TokenStream>()?;
+        Ok(token)
+    };
+    match read.parse2(item.clone()) {
+        Ok(token) => token.into_token_stream(),
+        Err(_) => item.clone().into_iter().next().into_token_stream(),
+    }
+}
+
+/// Code as one would write it, as far as a generic type's name needs it.
+fn tidy(code: &TokenStream) -> String {
+    let mut text = code.to_string();
+    for (loose, tight) in [(" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), (" :", ":"), ("' ", "'"), ("& ", "&")] {
+        text = text.replace(loose, tight);
+    }
+    text
+}
