@@ -1,8 +1,16 @@
-//! flagcache.
+//! Share one copy of your PostHog feature-flag definitions between all workers: one fetches, the others read.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use flagcache_core::*;
 #[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 pub use flagcache_derive::flag_cache_provider;
+#[cfg(feature = "testing")]
+pub use flagcache_providers::testing;
+#[cfg(feature = "memory")]
+pub use flagcache_providers::{MemoryProvider, MemoryStore};
 
+// The macro's expansion names this crate; what it calls has the same path here as in the core.
 #[doc(hidden)]
 pub use flagcache_core::__private;

@@ -32,9 +32,9 @@ mod link;
 mod observer;
 mod outcome;
 mod poller;
-mod project;
 #[cfg(feature = "posthog-api")]
 mod posthog;
+mod project;
 mod provider;
 mod scan;
 mod set;
@@ -57,9 +57,9 @@ pub use outcome::{FetchFailure, FetchOutcome};
 pub use poller::{
     FlagDefinitionPoller, FlagDefinitionPollerBuilder, NotReady, RefreshError, ShutdownError, StartError,
 };
-pub use project::ProjectFingerprint;
 #[cfg(feature = "posthog-api")]
 pub use posthog::{PostHogApi, PostHogApiBuilder, PostHogApiError};
+pub use project::ProjectFingerprint;
 pub use provider::FlagDefinitionCacheProvider;
 pub use source::{FetchError, FetchResponse, FlagDefinitionSource};
 pub use status::{PollerCounters, PollerState, PollerStatus};
