@@ -1,0 +1,447 @@
+//! B1: the decision and the load. B8 60–62 and 66 as far as they are the poller's.
+
+use std::time::Duration;
+
+use super::world::*;
+use crate::cycle::{Event, Role};
+use crate::{FetchFailure, ReadFailure, StoreReport};
+
+#[test]
+fn b1_01_the_decision_is_asked_once_before_any_http() {
+    let a = set("a", "1");
+    let mut world = World::leader(policy(), &a);
+    assert_eq!(world.wait(), [Word::Decide]);
+    assert_eq!(world.refresh(), [], "joins the load that runs");
+    assert_eq!(world.decided(true), [get("1")]);
+    assert_eq!(world.decided(true), [], "an answer that nobody waits for");
+}
+
+#[test]
+fn b1_02_true_and_warm_gets_without_a_read_and_installs_before_it_publishes() {
+    let (a, b) = (set("a", "1"), set("b", "2"));
+    let mut world = World::leader(policy(), &a);
+    assert_eq!(world.wait(), [Word::Decide]);
+    assert_eq!(world.decided(true), [get("1")]);
+    assert_eq!(world.fetched(&b), [from_api(&b), Word::Publish(b.clone())]);
+    assert_eq!(world.published(), [Word::LoadEnded]);
+    assert_eq!(world.cycle.role(), Role::Leader);
+}
+
+#[test]
+fn b1_03_false_and_hit_uses_no_http() {
+    let (a, b) = (set("a", "1"), set("b", "2"));
+    let mut world = World::follower(policy(), &a);
+    assert_eq!(world.wait(), [Word::Decide]);
+    assert_eq!(world.decided(false), [Word::Read]);
+    assert_eq!(world.read(Some(&b)), [from_cache(&b), Word::LoadEnded]);
+    assert_eq!(world.cycle.role(), Role::Follower);
+}
+
+#[test]
+fn b1_04_a_cold_leader_takes_memory_and_etag_from_the_stored_copy() {
+    let a = set("a", "1");
+    let mut world = World::new(policy());
+    assert_eq!(world.wait(), [Word::Decide]);
+    assert_eq!(world.decided(true), [Word::Stored]);
+    assert_eq!(world.stored(Some(&a)), [from_cache(&a), get("1")]);
+    assert!(world.cycle.confirmation().1, "nobody has confirmed it yet");
+    assert_eq!(world.not_modified(), [UNCHANGED]);
+    assert!(!world.cycle.confirmation().1);
+}
+
+#[test]
+fn b1_04_a_failed_decision_asks_for_the_stored_copy_too() {
+    let mut world = World::new(policy());
+    world.wait();
+    assert_eq!(world.decision_failed(), [Word::Stored]);
+    assert_eq!(world.stored(None), [GET]);
+}
+
+#[test]
+fn b1_05_cold_and_the_get_failed_reads_once_and_marks_what_it_finds() {
+    let a = set("a", "1");
+    for decision in [Some(true), None] {
+        let mut world = World::new(policy());
+        world.wait();
+        let asked = match decision {
+            Some(answer) => world.decided(answer),
+            None => world.decision_failed(),
+        };
+        assert_eq!(asked, [Word::Stored]);
+        assert_eq!(world.stored(None), [GET]);
+        assert_eq!(world.fetch_failed(FetchFailure::Server), [Word::Read]);
+        let answer = world.read(Some(&a));
+        assert_eq!(answer[0], from_cache(&a));
+        assert_eq!(answer[1], if decision.is_some() { told(FetchFailure::Server) } else { Word::LoadEnded });
+        assert!(world.cycle.confirmation().1, "marked: nobody has confirmed it");
+    }
+}
+
+#[test]
+fn b1_06_a_cold_follower_waits_for_the_leader_before_it_fetches() {
+    let mut world = World::new(policy());
+    let begun = world.now;
+    world.wait();
+    let mut short_loads = 0;
+    while world.decided(false) == [Word::Read] {
+        short_loads += 1;
+        assert_eq!(world.read(None), [], "no GET while it waits");
+        let pause = world.wait_time();
+        if world.now - begun < Duration::from_secs(5) {
+            assert!(pause >= MS * 200 && pause <= MS * 400, "{pause:?}");
+        }
+        if world.wait() == [Word::Read] {
+            break;
+        }
+    }
+    let waited = world.now - begun;
+    assert!(short_loads >= 12, "{short_loads}");
+    assert!(waited >= Duration::from_secs(5) && waited <= Duration::from_millis(6400), "{waited:?}");
+    assert_eq!(world.read(None), [GET], "after one more read, one direct GET");
+}
+
+#[test]
+fn b1_06_a_notice_ends_the_pause_and_zero_turns_the_wait_off() {
+    let a = set("a", "1");
+    let mut world = World::new(policy());
+    world.wait();
+    world.decided(false);
+    assert_eq!(world.read(None), []);
+    world.pass(MS);
+    assert_eq!(world.notice(), [Word::Decide]);
+    assert_eq!(world.decided(false), [Word::Read]);
+    assert_eq!(world.read(Some(&a)), [from_cache(&a), Word::LoadEnded]);
+
+    let mut world = World::new(crate::cycle::Policy { cold_start_wait: Duration::ZERO, ..policy() });
+    world.wait();
+    world.decided(false);
+    assert_eq!(world.read(None), [GET]);
+}
+
+#[test]
+fn b1_07_a_direct_get_is_published_only_if_one_more_read_finds_nothing() {
+    let a = set("a", "1");
+    for (found, published) in [(None, true), (Some(&a), false)] {
+        let mut world = World::new(crate::cycle::Policy { cold_start_wait: Duration::ZERO, ..policy() });
+        world.wait();
+        world.decided(false);
+        assert_eq!(world.read(None), [GET]);
+        assert_eq!(world.fetched(&a), [from_api(&a), Word::Read]);
+        let expected = if published { Word::Publish(a.clone()) } else { Word::LoadEnded };
+        assert_eq!(world.read(found), [expected]);
+    }
+    let mut world = World::new(crate::cycle::Policy { cold_start_wait: Duration::ZERO, ..policy() });
+    world.wait();
+    world.decided(false);
+    world.read(None);
+    world.fetched(&a);
+    assert_eq!(world.read_failed(), [Word::LoadEnded], "a failed read shows nothing");
+}
+
+#[test]
+fn b1_08_false_and_empty_and_warm_keeps_memory() {
+    let mut world = World::follower(policy(), &set("a", "1"));
+    world.wait();
+    world.decided(false);
+    assert_eq!(world.read(None), [Word::LoadEnded]);
+}
+
+#[test]
+fn b1_09_a_failed_read_fetches_at_once_when_cold() {
+    let mut world = World::new(policy());
+    world.wait();
+    world.decided(false);
+    assert_eq!(world.read_failed(), [GET]);
+}
+
+#[test]
+fn b1_09_a_slow_store_is_hedged_and_a_late_true_adopts_the_get() {
+    let a = set("a", "1");
+    let mut world = World::new(policy());
+    assert_eq!(world.wait(), [Word::Decide]);
+    assert_eq!(world.wait_time(), Duration::from_secs(1));
+    assert_eq!(world.wait(), [GET]);
+    assert_eq!(world.fetched(&a), [from_api(&a)], "the worker has its flags");
+    assert_eq!(world.decided(true), [Word::Publish(a.clone())]);
+    assert_eq!(world.published(), [Word::LoadEnded]);
+
+    let mut world = World::new(policy());
+    world.wait();
+    assert_eq!(world.wait(), [GET]);
+    assert_eq!(world.decided(true), [], "adopts the GET under way");
+    assert_eq!(world.fetched(&a), [from_api(&a), Word::Publish(a.clone())]);
+}
+
+#[test]
+fn b1_09_a_read_that_comes_back_cancels_the_hedge() {
+    let a = set("a", "1");
+    let mut world = World::new(policy());
+    world.wait();
+    world.decided(false);
+    assert_eq!(world.wait(), [GET]);
+    assert_eq!(world.read(Some(&a)), [from_cache(&a), Word::CancelGet, Word::LoadEnded]);
+    assert_eq!(world.fetched(&set("b", "2")), [], "what was cut is not taken");
+}
+
+#[test]
+fn b1_10_an_outage_fetches_once_and_then_at_the_fail_open_interval() {
+    for fail_decision in [true, false] {
+        let a = set("a", "1");
+        let mut world = World::follower(policy(), &a);
+        let fail = |world: &mut World| {
+            world.wait();
+            if fail_decision {
+                return world.decision_failed();
+            }
+            world.decided(false);
+            world.read_failed()
+        };
+        assert_eq!(fail(&mut world), [get("1")], "the first failure fetches, conditionally");
+        let first = world.now;
+        assert_eq!(world.not_modified(), [Word::LoadEnded]);
+        let mut kept = 0;
+        let second = loop {
+            let answer = fail(&mut world);
+            if answer != [Word::LoadEnded] {
+                assert_eq!(answer, [get("1")]);
+                break world.now;
+            }
+            kept += 1;
+        };
+        assert!(second - first >= INTERVAL * 4, "{:?}", second - first);
+        assert!(kept >= 3);
+    }
+}
+
+#[test]
+fn b1_10_a_notice_is_no_reason_to_fetch_and_keep_turns_the_get_off() {
+    let a = set("a", "1");
+    let mut world = World::follower(policy(), &a);
+    world.pass(MS * 100);
+    assert_eq!(world.notice(), [Word::Decide]);
+    assert_eq!(world.decision_failed(), [Word::LoadEnded]);
+
+    let mut world = World::follower(crate::cycle::Policy { read_failure: ReadFailure::Keep, ..policy() }, &a);
+    world.wait();
+    assert_eq!(world.decision_failed(), [Word::LoadEnded]);
+}
+
+#[test]
+fn b1_11_without_a_key_it_only_reads() {
+    let a = set("a", "1");
+    let mut world = World::new(crate::cycle::Policy { can_fetch: false, ..policy() });
+    assert_eq!(world.wait(), [Word::Read]);
+    assert_eq!(world.read(Some(&a)), [from_cache(&a), Word::LoadEnded]);
+    assert_eq!(world.refresh(), [Word::Read]);
+    assert_eq!(world.read_failed(), [Word::LoadEnded]);
+    assert_eq!(world.wait(), [Word::Read]);
+    assert_eq!(world.read(None), [Word::LoadEnded]);
+    assert_eq!(world.cycle.role(), Role::Reader);
+    assert_eq!(world.tell(Event::Stop), [Word::Shutdown]);
+}
+
+#[test]
+fn b1_11_without_a_key_and_without_a_copy_it_ends_the_wait_without_a_get() {
+    let mut world = World::new(crate::cycle::Policy { can_fetch: false, ..policy() });
+    let begun = world.now;
+    assert_eq!(world.wait(), [Word::Read]);
+    while world.read(None) == [] {
+        assert_eq!(world.wait(), [Word::Read]);
+    }
+    assert!(world.now - begun < Duration::from_secs(7));
+}
+
+#[test]
+fn b1_13_without_a_provider_it_polls() {
+    let a = set("a", "1");
+    let mut world = World::new(crate::cycle::Policy { has_provider: false, ..policy() });
+    assert_eq!(world.wait(), [GET]);
+    assert_eq!(world.fetched(&a), [from_api(&a), Word::LoadEnded]);
+    assert_eq!(world.wait(), [get("1")]);
+    assert_eq!(world.not_modified(), [Word::LoadEnded]);
+    assert_eq!(world.tell(Event::Stop), [Word::Ended]);
+}
+
+#[test]
+fn b1_15_the_next_tick_comes_a_jittered_interval_after_the_end() {
+    let a = set("a", "1");
+    let mut world = World::leader(policy(), &a);
+    let mut waits = Vec::new();
+    for _ in 0..20 {
+        waits.push(world.wait_time());
+        world.wait();
+        assert_eq!(world.decided(true), [get("1")]);
+        // Slow, and then asleep for a day: no burst follows.
+        world.pass(Duration::from_secs(86_400));
+        assert_eq!(world.not_modified(), [UNCHANGED]);
+        assert_eq!(world.tell(Event::Told), [Word::LoadEnded]);
+    }
+    assert!(waits.iter().all(|wait| *wait >= INTERVAL.mul_f64(0.9) && *wait <= INTERVAL.mul_f64(1.1)), "{waits:?}");
+    assert!(waits.iter().max() > waits.iter().min());
+}
+
+#[test]
+fn b1_16_manual_mode_loads_on_demand_only() {
+    let a = set("a", "1");
+    let mut world = World::new(crate::cycle::Policy { manual: true, ..policy() });
+    assert_eq!(world.cycle.deadline(), None);
+    assert_eq!(world.notice(), []);
+    assert_eq!(world.refresh(), [Word::Decide]);
+    assert_eq!(world.decided(false), [Word::Read]);
+    assert_eq!(world.read(Some(&a)), [from_cache(&a), Word::LoadEnded]);
+    assert_eq!(world.cycle.deadline(), None);
+}
+
+#[test]
+fn b8_60_a_follower_asks_again_when_the_lease_it_saw_ends() {
+    let a = set("a", "1");
+    let mut world = World::follower(policy(), &a);
+    world.wait();
+    world.report(StoreReport::new().lease_ends_in(Duration::from_secs(8)));
+    world.decided(false);
+    assert_eq!(world.read(Some(&a)), [Word::LoadEnded]);
+    let wait = world.wait_time();
+    assert!(wait >= Duration::from_secs(8) && wait <= Duration::from_millis(8200), "{wait:?}");
+    assert_eq!(world.wait(), [Word::Decide]);
+    assert_eq!(world.decided(true), [get("1")], "newly leading, it asks the API at once");
+}
+
+#[test]
+fn b8_60_a_notice_makes_a_new_leader_fetch_but_not_a_standing_one() {
+    let a = set("a", "1");
+    let mut world = World::follower(policy(), &a);
+    world.pass(MS * 100);
+    assert_eq!(world.notice(), [Word::Decide]);
+    assert_eq!(world.decided(true), [get("1")]);
+    assert_eq!(world.not_modified(), [UNCHANGED]);
+    assert_eq!(world.tell(Event::Told), [Word::LoadEnded]);
+
+    world.pass(MS * 100);
+    assert_eq!(world.notice(), [Word::Decide]);
+    assert_eq!(world.decided(true), [Word::LoadEnded]);
+    // Not even after the store failed in between: it still is the leader it was.
+    world.pass(MS * 100);
+    world.notice();
+    assert_eq!(world.decision_failed(), [Word::LoadEnded]);
+    world.pass(MS * 100);
+    world.notice();
+    assert_eq!(world.decided(true), [Word::LoadEnded]);
+}
+
+#[test]
+fn notices_keep_a_distance_and_one_during_a_load_is_not_lost() {
+    let a = set("a", "1");
+    let mut world = World::follower(policy(), &a);
+    assert_eq!(world.notice(), [], "the last load has only just ended");
+    assert_eq!(world.wait_time(), MS * 20);
+    assert_eq!(world.wait(), [Word::Decide]);
+    assert_eq!(world.notice(), []);
+    world.decided(false);
+    assert_eq!(world.read(Some(&a)), [Word::LoadEnded]);
+    assert_eq!(world.wait_time(), MS * 20);
+    assert_eq!(world.wait(), [Word::Decide]);
+    world.decided(false);
+    world.read(Some(&a));
+    assert!(world.wait_time() > Duration::from_secs(20), "one notice, one load");
+}
+
+#[test]
+fn b8_61_a_leader_that_cannot_fetch_gives_up_the_lead() {
+    let a = set("a", "1");
+    let gives_up = |failure| Word::Tell { failure: Some(failure), has_data: true, gives_up: true };
+    let mut world = World::leader(policy(), &a);
+    world.wait();
+    world.decided(true);
+    assert_eq!(world.fetch_failed(FetchFailure::Unauthorized), [gives_up(FetchFailure::Unauthorized)]);
+    assert_eq!(world.cycle.role(), Role::Follower);
+
+    let mut world = World::leader(policy(), &a);
+    world.wait();
+    world.decided(true);
+    assert_eq!(world.fetch_failed(FetchFailure::Connect), [told(FetchFailure::Connect)], "the first time it stays");
+    world.tell(Event::Told);
+    world.wait();
+    world.decided(true);
+    assert_eq!(world.fetch_failed(FetchFailure::Connect), [gives_up(FetchFailure::Connect)]);
+
+    for failure in [FetchFailure::QuotaLimited, FetchFailure::RateLimited, FetchFailure::Server] {
+        let mut world = World::leader(policy(), &a);
+        world.wait();
+        world.decided(true);
+        assert_eq!(world.fetch_failed(failure), [told(failure)], "another leader would only repeat it");
+    }
+}
+
+#[test]
+fn b8_62_a_copy_unconfirmed_for_too_long_is_fetched_under_the_fail_open_limit() {
+    let (a, b) = (set("a", "1"), set("b", "2"));
+    let old = || StoreReport::new().confirmed_ago(INTERVAL * 10);
+    let mut world = World::follower(policy(), &a);
+    let mut gets = Vec::new();
+    while gets.len() < 3 {
+        // No notice in this story: the next load is a tick.
+        world.wait();
+        world.pass(INTERVAL * 2);
+        world.report(old());
+        assert_eq!(world.decided(false), [Word::Read]);
+        if world.read(Some(&a)) != [Word::LoadEnded] {
+            gets.push(world.now);
+            let answer = if gets.len() == 1 { world.fetched(&b) } else { world.not_modified() };
+            if gets.len() == 1 {
+                assert_eq!(answer, [from_api(&b), Word::Read]);
+                assert_eq!(world.read(Some(&a)), [Word::LoadEnded], "the store is not empty: nothing is published");
+            }
+        }
+    }
+    assert!(gets.windows(2).all(|pair| pair[1] - pair[0] >= INTERVAL * 4), "{gets:?}");
+}
+
+#[test]
+fn b8_62_what_a_follower_fetched_is_not_replaced_by_the_older_copy() {
+    let (a, b) = (set("a", "1"), set("b", "2"));
+    let mut world = World::follower(policy(), &a);
+    world.wait();
+    assert_eq!(world.decision_failed(), [get("1")]);
+    assert_eq!(world.fetched(&b), [from_api(&b), Word::Read]);
+    world.read_failed();
+    // The store is back with the copy from before.
+    world.wait();
+    world.report(StoreReport::new().confirmed_ago(INTERVAL * 3));
+    world.decided(false);
+    assert_eq!(world.read(Some(&a)), [Word::LoadEnded], "it is older than what memory holds");
+    // The leader confirms it after our GET: the flags were rolled back.
+    world.wait();
+    world.report(StoreReport::new().confirmed_ago(MS));
+    world.decided(false);
+    assert_eq!(world.read(Some(&a)), [from_cache(&a), Word::LoadEnded]);
+}
+
+#[test]
+fn b8_66_a_foreign_empty_set_must_outlast_two_ticks() {
+    let (a, empty) = (set("a", "1"), foreign(r#"{"flags":[]}"#));
+    let mut world = World::follower(policy(), &a);
+    let begun = world.now;
+    loop {
+        world.wait();
+        world.decided(false);
+        let answer = world.read(Some(&empty));
+        if answer == [from_cache(&empty), Word::LoadEnded] {
+            break;
+        }
+        assert_eq!(answer, [Word::LoadEnded]);
+        assert!(world.now - begun < INTERVAL * 5);
+    }
+    assert!(world.now - begun >= INTERVAL * 2);
+    // The leader's own empty set is believed at once.
+    let mut world = World::follower(policy(), &a);
+    let empty = crate::FlagDefinitionCacheData::from_api_response(
+        r#"{"flags":[]}"#,
+        Some("9"),
+        std::time::SystemTime::now(),
+        None,
+    );
+    let empty = empty.unwrap();
+    world.wait();
+    world.decided(false);
+    assert_eq!(world.read(Some(&empty)), [from_cache(&empty), Word::LoadEnded]);
+}

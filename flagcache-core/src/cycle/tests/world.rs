@@ -1,0 +1,213 @@
+//! A machine with a clock, and short words for what happens to it.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::cycle::{Call, Cycle, DefinitionsSource, Event, Failed, Fetched, Policy, Step};
+use crate::{FetchFailure, FlagDefinitionCacheData, OnQuotaLimited, OnUnauthorized, ReadFailure, StoreReport};
+
+pub(super) const INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const MS: Duration = Duration::from_millis(1);
+
+pub(super) fn policy() -> Policy {
+    Policy {
+        poll_interval: INTERVAL,
+        cold_start_wait: Duration::from_secs(5),
+        hedge_after: Some(Duration::from_secs(1)),
+        fail_open_interval: INTERVAL * 4,
+        max_staleness: INTERVAL * 10,
+        read_failure: ReadFailure::Fetch,
+        on_unauthorized: OnUnauthorized::Keep,
+        on_quota_limited: OnQuotaLimited::Keep,
+        manual: false,
+        has_provider: true,
+        can_fetch: true,
+    }
+}
+
+/// A set with one flag, fetched under an ETag.
+pub(super) fn set(key: &str, etag: &str) -> FlagDefinitionCacheData {
+    let body = format!(r#"{{"flags":[{{"key":"{key}"}}]}}"#);
+    // Whole milliseconds: the stored form keeps no more.
+    let fetched_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000);
+    FlagDefinitionCacheData::from_api_response(body, Some(etag), fetched_at, None).unwrap()
+}
+
+/// A copy as another SDK writes it.
+pub(super) fn foreign(json: &'static str) -> FlagDefinitionCacheData {
+    FlagDefinitionCacheData::from_json(json.as_bytes()).unwrap()
+}
+
+/// The word for a step, so that a test can list what it expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Decide,
+    Stored,
+    Read,
+    Publish(FlagDefinitionCacheData),
+    Tell { failure: Option<FetchFailure>, has_data: bool, gives_up: bool },
+    Shutdown,
+    Get(Option<String>),
+    CancelGet,
+    Install(FlagDefinitionCacheData, DefinitionsSource),
+    Clear,
+    LoadEnded,
+    Ended,
+}
+
+impl From<&Step> for Word {
+    fn from(step: &Step) -> Self {
+        match step {
+            Step::Call(Call::Decide) => Self::Decide,
+            Step::Call(Call::Stored) => Self::Stored,
+            Step::Call(Call::Read) => Self::Read,
+            Step::Call(Call::Publish(data)) => Self::Publish(data.clone()),
+            Step::Call(Call::NotReceived { failure, data, give_up_lead_for }) => {
+                Self::Tell { failure: *failure, has_data: data.is_some(), gives_up: give_up_lead_for.is_some() }
+            }
+            Step::Call(Call::Shutdown) => Self::Shutdown,
+            Step::Fetch { etag, .. } => Self::Get(etag.clone()),
+            Step::CancelFetch => Self::CancelGet,
+            Step::Install { data, source } => Self::Install(data.clone(), *source),
+            Step::Clear => Self::Clear,
+            Step::LoadEnded { .. } => Self::LoadEnded,
+            Step::Ended => Self::Ended,
+        }
+    }
+}
+
+pub(super) fn get(etag: &str) -> Word {
+    Word::Get(Some(etag.to_owned()))
+}
+
+pub(super) const GET: Word = Word::Get(None);
+
+pub(super) fn from_api(set: &FlagDefinitionCacheData) -> Word {
+    Word::Install(set.clone(), DefinitionsSource::Api)
+}
+
+pub(super) fn from_cache(set: &FlagDefinitionCacheData) -> Word {
+    Word::Install(set.clone(), DefinitionsSource::Cache)
+}
+
+pub(super) const UNCHANGED: Word = Word::Tell { failure: None, has_data: true, gives_up: false };
+
+pub(super) fn told(failure: FetchFailure) -> Word {
+    Word::Tell { failure: Some(failure), has_data: true, gives_up: false }
+}
+
+pub(super) struct World {
+    pub(super) cycle: Cycle,
+    pub(super) now: Instant,
+    generation: u64,
+}
+
+impl World {
+    pub(super) fn new(policy: Policy) -> Self {
+        // Old enough that every age in these stories lies after the clock's beginning.
+        let now = Instant::now() + Duration::from_secs(1_000_000);
+        Self { cycle: Cycle::new(policy, now, 7), now, generation: 0 }
+    }
+
+    pub(super) fn tell(&mut self, event: Event) -> Vec<Word> {
+        let steps = self.cycle.handle(self.now, event);
+        for step in &steps {
+            if let Step::Fetch { generation, .. } = step {
+                self.generation = *generation;
+            }
+        }
+        steps.iter().map(Word::from).collect()
+    }
+
+    /// Goes on to the machine's deadline.
+    pub(super) fn wait(&mut self) -> Vec<Word> {
+        self.now = self.cycle.deadline().expect("the machine waits for nothing").max(self.now);
+        self.tell(Event::Timer)
+    }
+
+    pub(super) fn wait_time(&self) -> Duration {
+        self.cycle.deadline().expect("the machine waits for nothing") - self.now
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    pub(super) fn refresh(&mut self) -> Vec<Word> {
+        self.tell(Event::Refresh)
+    }
+
+    pub(super) fn notice(&mut self) -> Vec<Word> {
+        self.tell(Event::Notice)
+    }
+
+    pub(super) fn report(&mut self, report: StoreReport) {
+        assert_eq!(self.tell(Event::Reported(report)), []);
+    }
+
+    pub(super) fn decided(&mut self, decision: bool) -> Vec<Word> {
+        self.tell(Event::Decided(Ok(decision)))
+    }
+
+    pub(super) fn decision_failed(&mut self) -> Vec<Word> {
+        self.tell(Event::Decided(Err(Failed)))
+    }
+
+    pub(super) fn stored(&mut self, copy: Option<&FlagDefinitionCacheData>) -> Vec<Word> {
+        self.tell(Event::Stored(Ok(copy.cloned())))
+    }
+
+    pub(super) fn read(&mut self, copy: Option<&FlagDefinitionCacheData>) -> Vec<Word> {
+        self.tell(Event::Read(Ok(copy.cloned())))
+    }
+
+    pub(super) fn read_failed(&mut self) -> Vec<Word> {
+        self.tell(Event::Read(Err(Failed)))
+    }
+
+    pub(super) fn fetched(&mut self, set: &FlagDefinitionCacheData) -> Vec<Word> {
+        self.answer(Fetched::New(set.clone()))
+    }
+
+    pub(super) fn not_modified(&mut self) -> Vec<Word> {
+        self.answer(Fetched::NotModified { etag: None })
+    }
+
+    pub(super) fn fetch_failed(&mut self, failure: FetchFailure) -> Vec<Word> {
+        self.answer(Fetched::Failed { failure, retry_after: None })
+    }
+
+    pub(super) fn answer(&mut self, fetched: Fetched) -> Vec<Word> {
+        let generation = self.generation;
+        self.tell(Event::Fetched { generation, fetched })
+    }
+
+    pub(super) fn published(&mut self) -> Vec<Word> {
+        self.tell(Event::Published(Ok(())))
+    }
+
+    pub(super) fn publish_failed(&mut self) -> Vec<Word> {
+        self.tell(Event::Published(Err(Failed)))
+    }
+
+    /// A leader that fetched and published this set a moment ago.
+    pub(super) fn leader(policy: Policy, set: &FlagDefinitionCacheData) -> Self {
+        let mut world = Self::new(policy);
+        assert_eq!(world.wait(), [Word::Decide]);
+        assert_eq!(world.decided(true), [Word::Stored]);
+        assert_eq!(world.stored(None), [GET]);
+        assert_eq!(world.fetched(set), [from_api(set), Word::Publish(set.clone())]);
+        assert_eq!(world.published(), [Word::LoadEnded]);
+        world
+    }
+
+    /// A follower that read this set a moment ago.
+    pub(super) fn follower(policy: Policy, set: &FlagDefinitionCacheData) -> Self {
+        let mut world = Self::new(policy);
+        assert_eq!(world.wait(), [Word::Decide]);
+        assert_eq!(world.decided(false), [Word::Read]);
+        assert_eq!(world.read(Some(set)), [from_cache(set), Word::LoadEnded]);
+        world
+    }
+}
