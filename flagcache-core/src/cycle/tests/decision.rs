@@ -245,7 +245,7 @@ fn b1_11_without_a_key_and_without_a_copy_it_ends_the_wait_without_a_get() {
     let mut world = World::new(crate::cycle::Policy { can_fetch: false, ..policy() });
     let begun = world.now;
     assert_eq!(world.wait(), [Word::Read]);
-    while world.read(None) == [] {
+    while world.read(None).is_empty() {
         assert_eq!(world.wait(), [Word::Read]);
     }
     assert!(world.now - begun < Duration::from_secs(7));

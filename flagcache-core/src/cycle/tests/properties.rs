@@ -100,7 +100,7 @@ const FAILURES: [FetchFailure; 8] = [
 
 fn numbered(n: u8) -> FlagDefinitionCacheData {
     // An even number has an ETag.
-    set(&format!("flag-{n}"), &if n % 2 == 0 { format!("etag-{n}") } else { String::new() })
+    set(&format!("flag-{n}"), &if n.is_multiple_of(2) { format!("etag-{n}") } else { String::new() })
 }
 
 /// What the model believes, from the steps and events alone.
