@@ -19,7 +19,7 @@ use crate::{DataError, DataErrorKind, Flag, ProjectFingerprint, RawJson};
 /// metadata, whatever their size.
 pub const HEAD_LEN: usize = 400;
 
-/// Up to this size [`decode`](FlagDefinitionCacheData::decode) works on the spot: it takes less than a millisecond.
+/// Up to this size [`decode`](FlagDefinitionCacheData::decode) works on the spot: it takes about a millisecond.
 const INLINE_LEN: usize = 256 * 1024;
 
 /// One immutable set of flag definitions, with the ETag, the time and the project that it was fetched with.
@@ -121,7 +121,7 @@ impl FlagDefinitionCacheData {
             return self.buffer();
         }
         let raw = self.set.raw();
-        let [head, tail] = envelope::parts(&self.set, &self.metadata);
+        let [head, tail] = envelope::around(&self.set, &self.metadata);
         Bytes::from([head.as_str(), raw, tail.as_str()].concat())
     }
 
@@ -133,7 +133,7 @@ impl FlagDefinitionCacheData {
             return Bytes::copy_from_slice(&buffer[..buffer.len().min(HEAD_LEN)]);
         }
         let raw = self.set.raw().as_bytes();
-        let [head, tail] = envelope::parts(&self.set, &self.metadata);
+        let [head, tail] = envelope::around(&self.set, &self.metadata);
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(&raw[..raw.len().min(HEAD_LEN)]);
         bytes.extend_from_slice(tail.as_bytes());
@@ -220,7 +220,7 @@ impl FlagDefinitionCacheData {
         self.set.flags().is_empty()
     }
 
-    /// The flag with this key: one probe of a hash table, no allocation. Of two flags with one key the last counts.
+    /// The flag with this key: one look-up of a hash table, no allocation. Of two flags with one key the last counts.
     pub fn flag(&self, key: &str) -> Option<Flag<'_>> {
         self.set.flag(key).map(|entry| self.view(entry))
     }
@@ -268,6 +268,10 @@ impl FlagDefinitionCacheData {
     pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         let members = Members { text: self.set.text(), rest: self.set.members().iter(), value: "" };
         T::deserialize(MapAccessDeserializer::new(members))
+    }
+
+    pub(crate) fn has_hidden_flags(&self) -> bool {
+        self.set.has_hidden_flags()
     }
 
     fn view<'a>(&'a self, entry: &'a FlagEntry) -> Flag<'a> {

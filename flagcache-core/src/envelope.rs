@@ -68,15 +68,18 @@ impl Metadata {
 
     /// Identifies this metadata beside content of this fingerprint.
     pub(crate) fn check(&self, content: ContentFingerprint) -> u64 {
-        xxh3_64_with_seed(self.json().as_bytes(), content.as_u64())
+        check(&self.json(), content)
     }
 }
 
-/// The texts that make up the stored form, one after the other.
-pub(crate) fn parts(set: &Set, metadata: &Metadata) -> [String; 2] {
-    let (fingerprint, length) = (set.fingerprint(), set.raw().len());
-    let check = metadata.check(fingerprint);
-    let json = metadata.json();
+fn check(metadata: &str, content: ContentFingerprint) -> u64 {
+    xxh3_64_with_seed(metadata.as_bytes(), content.as_u64())
+}
+
+/// What stands before and after the set's own members in the stored form.
+pub(crate) fn around(set: &Set, metadata: &Metadata) -> [String; 2] {
+    let (fingerprint, length, json) = (set.fingerprint(), set.raw().len(), metadata.json());
+    let check = check(&json, fingerprint);
     let head = format!(
         r#"{{"{NAME}":{{"schema":{SCHEMA},"fingerprint":"{fingerprint}","length":{length},"check":"{check:016x}",{json}}},"#
     );
@@ -97,12 +100,10 @@ pub(crate) enum Opened {
 
 /// Looks for the envelope and checks it against the members.
 pub(crate) fn open(text: &str, mut scan: Scan) -> Result<Opened, DataError> {
-    let mut is_enveloped = false;
     for member in scan.members.iter().filter(|member| member.name.of(text) == NAME) {
-        is_enveloped = true;
         refuse_newer_schema(member.value.of(text))?;
     }
-    if !is_enveloped {
+    if !has_envelope(text, &scan) {
         return Ok(Opened::Plain(scan));
     }
     match verify(text, &scan) {
@@ -126,6 +127,7 @@ pub(crate) fn strip(text: &str, scan: &Scan) -> String {
     plain
 }
 
+/// Whether any member calls itself an envelope.
 pub(crate) fn has_envelope(text: &str, scan: &Scan) -> bool {
     scan.members.iter().any(|member| member.name.of(text) == NAME)
 }

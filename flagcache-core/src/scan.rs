@@ -340,24 +340,29 @@ impl<'de> Visitor<'de> for FlagObject<'_, '_> {
             let raw: &RawValue = object.next_value()?;
             let span = self.scanner.pass_value(raw);
             if is_key {
-                self.blame("`key` is not a string");
-                key = Some(flag_key(raw, span).ok_or_else(|| A::Error::custom("key"))?);
+                match flag_key(raw, span) {
+                    Ok(name) => key = Some(name),
+                    Err(what) => {
+                        self.blame(what);
+                        return Err(A::Error::custom(what));
+                    }
+                }
             }
         }
         self.scanner.pass_mark();
         self.blame("there is no `key`");
-        let key = key.ok_or_else(|| A::Error::custom("key"))?;
+        let key = key.ok_or_else(|| A::Error::custom("there is no `key`"))?;
         Ok(FlagEntry { key, json: Span::new(start, self.scanner.at) })
     }
 }
 
-fn flag_key(raw: &RawValue, span: Span) -> Option<Name> {
+fn flag_key(raw: &RawValue, span: Span) -> Result<Name, &'static str> {
     let text = raw.get();
     if !text.starts_with('"') {
-        return None;
+        return Err("`key` is not a string");
     }
     if text.contains('\\') {
-        return serde_json::from_str(text).ok().map(Name::Unescaped);
+        return serde_json::from_str(text).map(Name::Unescaped).map_err(|_| "`key` has an escape that is no character");
     }
-    Some(Name::Plain(Span::new(span.start() + 1, span.end() - 1)))
+    Ok(Name::Plain(Span::new(span.start() + 1, span.end() - 1)))
 }

@@ -89,6 +89,11 @@ impl Set {
         self.flags.get(*at as usize)
     }
 
+    /// Whether two flags have one key.
+    pub(crate) fn has_hidden_flags(&self) -> bool {
+        self.by_key.len() < self.flags.len()
+    }
+
     pub(crate) fn member(&self, name: &str) -> Option<&str> {
         last(&self.text, &self.members, name).map(|span| span.of(&self.text))
     }
