@@ -1,7 +1,7 @@
 //! The arguments of the attribute.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{LitStr, Path, Token};
@@ -14,32 +14,6 @@ pub(crate) enum CratePath {
     Default,
     /// `crate = path`
     Explicit(Path),
-}
-
-impl CratePath {
-    /// The path as if it were written at `span`, so that an error in an expression that begins with it is shown there.
-    pub(crate) fn at(&self, span: Span) -> TokenStream {
-        match self {
-            Self::Default => quote_spanned!(span=> ::flagcache),
-            Self::Explicit(path) => {
-                let mut path = path.clone();
-                if let Some(colons) = &mut path.leading_colon {
-                    *colons = Token![::](span);
-                }
-                for pair in path.segments.pairs_mut() {
-                    let (segment, colons) = pair.into_tuple();
-                    // `$crate` finds its crate by its span.
-                    let location =
-                        if segment.ident == "$crate" { span.resolved_at(segment.ident.span()) } else { span };
-                    segment.ident.set_span(location);
-                    if let Some(colons) = colons {
-                        *colons = Token![::](span);
-                    }
-                }
-                path.into_token_stream()
-            }
-        }
-    }
 }
 
 impl ToTokens for CratePath {
@@ -70,16 +44,16 @@ pub(crate) fn parse(args: TokenStream, errors: &mut Errors) -> CratePath {
 }
 
 fn argument(input: ParseStream, path: &mut Option<Path>, errors: &mut Errors) -> syn::Result<()> {
-    let key = match input.call(Ident::parse_any) {
-        Ok(key) => key,
-        Err(error) => return Err(syn::Error::new(error.span(), "expected `crate = path`, the only argument")),
+    let place = input.span();
+    let Ok(key) = input.call(Ident::parse_any) else {
+        return Err(syn::Error::new(place, "expected `crate = path`, the only argument"));
     };
     if key != "crate" {
         errors.at(key.span(), format_args!("unknown argument `{key}`; the only one is `crate = path`"));
         skip_to_comma(input)?;
         return Ok(());
     }
-    let value = value(input, &key)?;
+    let value = value(input, &key, errors)?;
     if path.is_some() {
         errors.at(key.span(), "`crate` is given more than once");
     }
@@ -87,19 +61,19 @@ fn argument(input: ParseStream, path: &mut Option<Path>, errors: &mut Errors) ->
     Ok(())
 }
 
-fn value(input: ParseStream, key: &Ident) -> syn::Result<Path> {
+fn value(input: ParseStream, key: &Ident, errors: &mut Errors) -> syn::Result<Path> {
     if !input.peek(Token![=]) {
         return Err(syn::Error::new(key.span(), "`crate` needs a path, as in `crate = flagcache_core`"));
     }
     input.parse::<Token![=]>()?;
+    let place = input.span();
     if let Ok(quoted) = input.parse::<LitStr>() {
-        let message = format!("write the path without quotes: `crate = {}`", quoted.value());
-        return Err(syn::Error::new(quoted.span(), message));
+        errors.at(place, format_args!("write the path without quotes: `crate = {}`", quoted.value()));
+        return quoted.parse_with(Path::parse_mod_style);
     }
-    match input.call(Path::parse_mod_style) {
-        Ok(path) => Ok(path),
-        Err(error) => Err(syn::Error::new(error.span(), "expected a path, as in `crate = flagcache_core`")),
-    }
+    input
+        .call(Path::parse_mod_style)
+        .map_err(|_| syn::Error::new(place, "expected a path, as in `crate = flagcache_core`"))
 }
 
 fn skip_to_comma(input: ParseStream) -> syn::Result<()> {

@@ -8,7 +8,8 @@ use crate::args::CratePath;
 use crate::hook::{Answer, Given, Hook};
 use crate::mark::{Mark, MarkKind};
 use crate::parse::{Block, Method};
-use crate::returns::{self, Place};
+use crate::place::Place;
+use crate::returns;
 
 /// The impl of the trait, for a block that was found correct.
 pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
@@ -17,15 +18,28 @@ pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
     let lints = attrs.iter().filter(|attribute| sets_lints(attribute));
     let forwarders = block.methods().filter_map(|method| {
         let hook = Hook::named(&method.name())?;
-        Some(forwarder(hook, method, krate))
+        Some(forwarder(hook, method))
     });
     // The user's `impl` token: what the compiler says about the impl as a whole is shown on the block.
+    in_scope(
+        krate,
+        quote! {
+            #[automatically_derived]
+            #(#lints)*
+            #impl_token #impl_generics __flagcache::FlagDefinitionCacheProvider for #self_ty #where_clause {
+                #(#forwarders)*
+            }
+        },
+    )
+}
+
+/// Names `__private` once, so that a crate path that leads nowhere is one error.
+pub(crate) fn in_scope(krate: &CratePath, provider: TokenStream) -> TokenStream {
     quote! {
-        #[automatically_derived]
-        #(#lints)*
-        #impl_token #impl_generics #krate::FlagDefinitionCacheProvider for #self_ty #where_clause {
-            #(#forwarders)*
-        }
+        const _: () = {
+            use #krate::__private as __flagcache;
+            #provider
+        };
     }
 }
 
@@ -33,34 +47,33 @@ fn sets_lints(attribute: &Attribute) -> bool {
     ["allow", "warn", "deny", "forbid"].iter().any(|level| attribute.path().is_ident(level))
 }
 
-/// Input: `#[cfg(unix)] async fn shutdown(&self) -> io::Result<()>`
+/// Input: `#[cfg(unix)] fn shutdown(&self) -> io::Result<()>`
 ///
 /// Output:
 /// ```text
 /// #[cfg(unix)]
-/// fn shutdown<'__provider, '__call>(&'__provider self) -> __private::Call<'__call, __private::Done>
+/// fn shutdown<'__provider, '__call>(&'__provider self) -> __flagcache::Call<'__call, __flagcache::Done>
 /// where
 ///     '__provider: '__call,
 /// {
-///     __private::awaited(move || Self::shutdown(self), __private::IntoOutcome::<__private::Done>::into_outcome)
+///     …
 /// }
 /// ```
-fn forwarder(hook: Hook, method: &Method, krate: &CratePath) -> TokenStream {
+fn forwarder(hook: Hook, method: &Method) -> TokenStream {
     let name = &method.signature.ident;
     // Without its `cfg`, a forwarder whose method was configured out would find the trait's own and call itself for ever.
     let cfgs = method.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
     let deprecated = method.attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"));
     let lints = deprecated.then(|| quote!(#[allow(deprecated)]));
-    let call = Call::new(hook, method, krate);
-    let this = &call.this;
+    let call = Call::new(hook, method);
+    let Call { this, given, .. } = &call;
 
     if hook.answer() == Answer::Nothing {
-        let invoke = call.invoke(this, &call.given, Place::at(name.span()));
-        let given = &call.given;
+        let invoke = call.invoke(this, given, Place::at(name.span()));
         return quote! {
             #(#cfgs)*
             #lints
-            fn #name(&#this, #given: #krate::PollerLink) {
+            fn #name(&#this, #given: __flagcache::PollerLink) {
                 #invoke
             }
         };
@@ -68,21 +81,18 @@ fn forwarder(hook: Hook, method: &Method, krate: &CratePath) -> TokenStream {
 
     let answer = call.answer(Span::call_site());
     let body = call.body();
-    let given = &call.given;
-    let (lifetime, parameter) = match hook.given() {
-        None | Some(Given::Link) => (None, None),
-        Some(Given::Data) => {
-            (Some(quote!('__given,)), Some(quote!(, #given: &'__given #krate::FlagDefinitionCacheData)))
-        }
-        Some(Given::Outcome) => (Some(quote!('__given,)), Some(quote!(, #given: #krate::FetchOutcome<'__given>))),
-    };
-    let outlives = lifetime.is_some().then(|| quote!('__given: '__call,));
+    let data = (hook.given() == Some(Given::Data)).then(|| quote!(&'__given __flagcache::FlagDefinitionCacheData));
+    let outcome = (hook.given() == Some(Given::Outcome)).then(|| quote!(__flagcache::FetchOutcome<'__given>));
+    let ty = data.or(outcome);
+    let lifetime = ty.is_some().then(|| quote!('__given,));
+    let outlives = ty.is_some().then(|| quote!('__given: '__call,));
+    let parameter = ty.map(|ty| quote!(, #given: #ty));
     quote! {
         #(#cfgs)*
         #lints
         fn #name<'__provider, #lifetime '__call>(
             &'__provider #this #parameter
-        ) -> #krate::__private::Call<'__call, #answer>
+        ) -> __flagcache::Call<'__call, #answer>
         where
             '__provider: '__call,
             #outlives
@@ -96,51 +106,34 @@ fn forwarder(hook: Hook, method: &Method, krate: &CratePath) -> TokenStream {
 struct Call<'a> {
     hook: Hook,
     method: &'a Method,
-    krate: &'a CratePath,
     /// `self`, declared and used with one span: the block may come from a `macro_rules!`, and `self` is hygienic.
     this: Ident,
     /// The argument, with the span of the user's parameter type: a mismatch is shown there.
     given: Ident,
     given_place: Place,
+    /// Where a mismatch of the returned value is shown.
+    output: Place,
 }
 
 impl<'a> Call<'a> {
-    fn new(hook: Hook, method: &'a Method, krate: &'a CratePath) -> Self {
+    fn new(hook: Hook, method: &'a Method) -> Self {
         let this = Ident::new("self", method.signature.ident.span());
         let given_place = match method.signature.inputs.get(1) {
             Some(FnArg::Typed(parameter)) => Place::of(&parameter.ty),
             _ => Place::at(method.signature.ident.span()),
         };
         let given = Ident::new("__given", given_place.start);
-        Self { hook, method, krate, this, given, given_place }
+        let output = returns::place(&method.signature);
+        Self { hook, method, this, given, given_place, output }
     }
 
     /// The alias of what the method answers.
     fn answer(&self, span: Span) -> TokenStream {
-        let krate = self.krate.at(span);
-        let alias = match self.hook.answer() {
-            Answer::Decision => "Decision",
-            Answer::Definitions => "Definitions",
-            Answer::Done | Answer::Nothing => "Done",
-        };
-        let alias = Ident::new(alias, span);
-        quote_spanned!(span=> #krate::__private::#alias)
-    }
-
-    /// `Self::method(this, argument)`, shown at `place`.
-    fn invoke(&self, this: impl ToTokens, given: impl ToTokens, place: Place) -> TokenStream {
-        let name = &self.method.signature.ident;
-        let argument = self.hook.given().map(|_| {
-            let span = self.given_place.start;
-            let krate = self.krate.at(span);
-            let path = quote_spanned!(span=> #krate::__private::Argument::argument);
-            let given = quote_spanned!(self.given_place.end=> (#given));
-            quote!(, #path #given)
-        });
-        let start = place.start;
-        let this_type = quote_spanned!(start=> Self::);
-        let arguments = quote_spanned!(place.end=> (#this #argument));
-        quote!(#this_type #name #arguments)
+        match self.hook.answer() {
+            Answer::Decision => quote_spanned!(span=> __flagcache::Decision),
+            Answer::Definitions => quote_spanned!(span=> __flagcache::Definitions),
+            Answer::Done | Answer::Nothing => quote_spanned!(span=> __flagcache::Done),
+        }
     }
 
     fn body(&self) -> TokenStream {
@@ -151,58 +144,67 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// For what is a future by its syntax. That it must be `Send` is shown on `async`, what it gives on the type.
+    /// For what is a future by its syntax. That it must be `Send` is shown on `async`, and what it gives on the type.
     fn awaited(&self) -> TokenStream {
-        let output = Place::of_output(&self.method.signature);
-        let place = match &self.method.signature.asyncness {
+        let future = match &self.method.signature.asyncness {
             Some(asyncness) => Place::at(asyncness.span),
-            None => output,
+            None => self.output,
         };
-        let krate = self.krate;
-        let invoke = self.invoke(&self.this, &self.given, place);
-        let outcome = self.into_outcome(output);
-        let closure = quote_spanned!(place.start=> move || #invoke);
-        quote!(#krate::__private::awaited(#closure, #outcome))
+        let invoke = self.invoke(&self.this, &self.given, future);
+        let awaited = quote_spanned!(future.end=> #invoke.await);
+        let outcome = self.into_outcome(awaited);
+        let pin = quote_spanned!(future.start=> __flagcache::Box::pin);
+        let argument = quote_spanned!(future.end=> (async move { #outcome }));
+        quote!(#pin #argument)
     }
 
     /// For any other type: whether there is something to await is found out by type.
     fn resolved(&self) -> TokenStream {
-        let output = Place::of_output(&self.method.signature);
-        let krate = self.krate;
-        let spanned = self.krate.at(output.start);
-        let answer = self.answer(output.start);
-        let invoke = self.invoke(&self.this, &self.given, output);
-        let resolve = quote_spanned!(output.start=> #spanned::__private::Resolve::<#answer, _>::resolve);
-        let resolved = quote_spanned!(output.end=> (#invoke));
-        quote!(#krate::__private::call(move || #resolve #resolved))
+        let Place { start, end } = self.output;
+        let answer = self.answer(end);
+        let invoke = self.invoke(&self.this, &self.given, self.output);
+        let resolve = quote_spanned!(end=> Resolve::<#answer, _>::resolve(#invoke));
+        let resolve = quote_spanned!(start=> __flagcache::#resolve);
+        quote!(__flagcache::call(move || #resolve))
     }
 
     /// For a body on a thread of its own. What that needs of the type is shown on the word `blocking`.
     fn blocking(&self, word: Span) -> TokenStream {
-        let output = Place::of_output(&self.method.signature);
-        let krate = self.krate;
-        let provider = Ident::new("__provider", word);
-        let detached = Ident::new("__detached", word);
-        let spanned = self.krate.at(word);
-        let this = Ident::new("self", self.this.span());
+        let this = &self.this;
         let given = &self.given;
+        let cloned = Ident::new("self", word.resolved_at(this.span()));
+        let cloned = quote_spanned!(word=> __flagcache::ClonedProvider::cloned_provider(#cloned));
         let (argument, lent) = match self.hook.given() {
-            Some(_) => {
-                (quote!(#krate::__private::Detach::detach(#given)), quote!(#krate::__private::Lend::lend(#detached)))
-            }
-            None => (quote!(()), quote!(#detached)),
+            Some(_) => (quote!(__flagcache::Detach::detach(#given)), quote!(__flagcache::Lend::lend(__detached))),
+            None => (quote!(()), quote!(__detached)),
         };
-        let invoke = self.invoke(&provider, lent, output);
-        let outcome = self.into_outcome(output);
-        let converted = quote_spanned!(output.end=> (#invoke));
-        let run = quote_spanned!(word=> #spanned::__private::blocking);
-        quote!(#run(#this, #argument, |#provider, #detached| #outcome #converted))
+        let invoke = self.invoke(quote!(__provider), lent, self.output);
+        let outcome = self.into_outcome(invoke);
+        quote! {
+            __flagcache::call(move || {
+                __flagcache::blocking(#this, #cloned, #argument, |__provider, __detached| #outcome)
+            })
+        }
     }
 
-    fn into_outcome(&self, place: Place) -> TokenStream {
-        let krate = self.krate.at(place.start);
-        let answer = self.answer(place.start);
-        let function = Ident::new("into_outcome", place.end);
-        quote_spanned!(place.start=> #krate::__private::IntoOutcome::<#answer>::#function)
+    /// `Self::method(this, argument)`, shown at `place`.
+    fn invoke(&self, this: impl ToTokens, given: impl ToTokens, place: Place) -> TokenStream {
+        let mut name = self.method.signature.ident.clone();
+        name.set_span(place.start);
+        let argument = self.hook.given().map(|_| {
+            let Place { start, end } = self.given_place;
+            let argument = quote_spanned!(end=> Argument::argument(#given));
+            quote_spanned!(start=> , __flagcache::#argument)
+        });
+        let arguments = quote_spanned!(place.end=> (#this #argument));
+        quote_spanned!(place.start=> Self::#name #arguments)
+    }
+
+    /// `value` as the trait says it, shown at the returned type.
+    fn into_outcome(&self, value: TokenStream) -> TokenStream {
+        let Place { start, end } = self.output;
+        let answer = self.answer(end);
+        let outcome = quote_spanned!(end=> IntoOutcome::<#answer>::into_outcome(#value));
+        quote_spanned!(start=> __flagcache::#outcome)
     }
 }

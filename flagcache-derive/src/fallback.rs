@@ -2,24 +2,33 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{Generics, WherePredicate, parse_quote};
+use syn::{Generics, Path, WherePredicate, parse_quote};
 
 use crate::args::CratePath;
+use crate::expand::in_scope;
 
-/// An impl that is never run. Its bounds let the type be anything: the mistake is told already.
-pub(crate) fn provider(generics: &Generics, self_ty: impl ToTokens, krate: &CratePath) -> TokenStream {
+/// An impl that is never run. Its bounds let the type be anything: the mistake is told already. `trait_path` is the trait as
+/// the user wrote it, if it was written at all.
+pub(crate) fn provider(
+    generics: &Generics,
+    self_ty: impl ToTokens,
+    krate: &CratePath,
+    trait_path: Option<&Path>,
+) -> TokenStream {
     let mut generics = generics.clone();
     if !generics.params.is_empty() {
         let anything: WherePredicate = parse_quote!(Self: ::core::marker::Send + ::core::marker::Sync + 'static);
         generics.make_where_clause().predicates.push(anything);
     }
+    let trait_path =
+        trait_path.map_or_else(|| quote!(__flagcache::FlagDefinitionCacheProvider), ToTokens::to_token_stream);
     let (impl_generics, _, where_clause) = generics.split_for_impl();
-    quote! {
+    let provider = quote! {
         #[automatically_derived]
-        impl #impl_generics #krate::FlagDefinitionCacheProvider for #self_ty #where_clause {
+        impl #impl_generics #trait_path for #self_ty #where_clause {
             fn should_fetch_flag_definitions<'__provider, '__call>(
                 &'__provider self
-            ) -> #krate::__private::Call<'__call, #krate::__private::Decision>
+            ) -> __flagcache::Call<'__call, __flagcache::Decision>
             where
                 '__provider: '__call,
             {
@@ -28,7 +37,7 @@ pub(crate) fn provider(generics: &Generics, self_ty: impl ToTokens, krate: &Crat
 
             fn get_flag_definitions<'__provider, '__call>(
                 &'__provider self
-            ) -> #krate::__private::Call<'__call, #krate::__private::Definitions>
+            ) -> __flagcache::Call<'__call, __flagcache::Definitions>
             where
                 '__provider: '__call,
             {
@@ -37,8 +46,8 @@ pub(crate) fn provider(generics: &Generics, self_ty: impl ToTokens, krate: &Crat
 
             fn on_flag_definitions_received<'__provider, '__given, '__call>(
                 &'__provider self,
-                _: &'__given #krate::FlagDefinitionCacheData
-            ) -> #krate::__private::Call<'__call, #krate::__private::Done>
+                _: &'__given __flagcache::FlagDefinitionCacheData
+            ) -> __flagcache::Call<'__call, __flagcache::Done>
             where
                 '__provider: '__call,
                 '__given: '__call,
@@ -46,5 +55,6 @@ pub(crate) fn provider(generics: &Generics, self_ty: impl ToTokens, krate: &Crat
                 ::core::unreachable!()
             }
         }
-    }
+    };
+    in_scope(krate, provider)
 }

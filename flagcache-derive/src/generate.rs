@@ -30,21 +30,21 @@ pub(crate) fn generate(args: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 fn block_and_impl(item: TokenStream, mut block: Block, krate: &CratePath, mut errors: Errors) -> TokenStream {
-    if let Some((path, _)) = &block.header.trait_ {
+    // A block with a trait goes on as the inherent one that was meant.
+    let trait_path = block.header.trait_.take().map(|(path, _)| path);
+    if let Some(path) = &trait_path {
         let message = "`#[flag_cache_provider]` goes on an inherent `impl` block; remove `Trait for`, the trait impl is generated";
         errors.on(path, message);
         if !path.segments.last().is_some_and(|segment| segment.ident == PROVIDER_TRAIT) {
             let errors = errors.into_compile_errors();
             return quote!(#item #errors);
         }
-        // Goes on as the inherent block that was meant.
-        block.header.trait_ = None;
     }
     validate::validate(&mut block, &mut errors);
     let provider = if errors.is_empty() {
         expand::expand(&block, krate)
     } else {
-        fallback::provider(&block.header.generics, &block.header.self_ty, krate)
+        fallback::provider(&block.header.generics, &block.header.self_ty, krate, trait_path.as_ref())
     };
     let errors = errors.into_compile_errors();
     quote!(#block #errors #provider)

@@ -9,6 +9,7 @@ mod hook;
 mod mark;
 mod near;
 mod parse;
+mod place;
 mod returns;
 mod validate;
 mod wrong_item;

@@ -71,6 +71,13 @@ impl Block {
             Item::Other(_) => None,
         })
     }
+
+    pub(crate) fn methods_mut(&mut self) -> impl Iterator<Item = &mut Method> {
+        self.items.iter_mut().filter_map(|item| match item {
+            Item::Method(method) => Some(&mut **method),
+            Item::Other(_) => None,
+        })
+    }
 }
 
 /// The header, closed with empty braces so that it parses as a block, and the braces with the items.

@@ -1,8 +1,8 @@
 //! What the syntax of a signature tells about its value.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::ToTokens;
 use syn::{GenericArgument, PathArguments, ReturnType, Signature, Type, TypeParamBound};
+
+use crate::place::Place;
 
 /// Whether the returned value is a future by its syntax. `false` says nothing: an alias or a named future looks like a value.
 pub(crate) fn is_future(signature: &Signature) -> bool {
@@ -45,43 +45,10 @@ fn generic_of<'a>(path: &'a syn::TypePath, name: &str) -> Option<&'a Type> {
     })
 }
 
-/// Where an error is shown: from the first to the last of some tokens. An expression whose first and last token carry
-/// these spans is underlined as a whole.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) start: Span,
-    pub(crate) end: Span,
-}
-
-impl Place {
-    /// The returned type, or the method's name if there is none.
-    pub(crate) fn of_output(signature: &Signature) -> Self {
-        match &signature.output {
-            ReturnType::Type(_, ty) => Self::of(ty),
-            ReturnType::Default => Self::at(signature.ident.span()),
-        }
+/// Where an error of the returned value is shown: at its type, or at the method's name if there is none.
+pub(crate) fn place(signature: &Signature) -> Place {
+    match &signature.output {
+        ReturnType::Type(_, ty) => Place::of(ty),
+        ReturnType::Default => Place::at(signature.ident.span()),
     }
-
-    pub(crate) fn at(span: Span) -> Self {
-        Self { start: span, end: span }
-    }
-
-    pub(crate) fn of(tokens: impl ToTokens) -> Self {
-        let tokens = tokens.into_token_stream();
-        let start = first_span(tokens.clone()).unwrap_or_else(Span::call_site);
-        let end = last_span(tokens).unwrap_or(start);
-        Self { start, end }
-    }
-}
-
-// A type that came through a `macro_rules!` variable is a group without delimiters, whose own span is the variable's.
-fn first_span(tokens: TokenStream) -> Option<Span> {
-    tokens.into_iter().next().map(|token| match &token {
-        TokenTree::Group(group) => first_span(group.stream()).unwrap_or_else(|| token.span()),
-        _ => token.span(),
-    })
-}
-
-fn last_span(tokens: TokenStream) -> Option<Span> {
-    tokens.into_iter().last().map(|token| token.span())
 }

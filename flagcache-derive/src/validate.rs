@@ -1,5 +1,7 @@
 //! Every rule that the macro itself checks. What hangs on types is left to the compiler.
 
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::ToTokens;
 use syn::Meta;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, FnArg, GenericParam, Receiver, ReceiverKind, ReturnType, Safety, Signature, Token, Type};
@@ -14,8 +16,8 @@ use crate::returns;
 /// Checks a block, all of it. Takes out what would make the compiler repeat an error.
 pub(crate) fn validate(block: &mut Block, errors: &mut Errors) {
     lifetimes(block, errors);
-    for method in block.methods() {
-        attributes(&method.attributes, errors);
+    for method in block.methods_mut() {
+        attributes(&mut method.attributes, errors);
         match Hook::named(&method.name()) {
             Some(hook) => provider_method(hook, method, errors),
             None => helper(method, errors),
@@ -26,25 +28,48 @@ pub(crate) fn validate(block: &mut Block, errors: &mut Errors) {
 }
 
 fn lifetimes(block: &Block, errors: &mut Errors) {
-    for parameter in &block.header.generics.params {
-        if let GenericParam::Lifetime(parameter) = parameter {
-            let message =
-                "a provider lives as long as its poller, so it cannot borrow; own the data, or share it by `Arc`";
-            errors.on(&parameter.lifetime, message);
-        }
+    let message = "a provider lives as long as its poller, so it cannot borrow; own the data, or share it by `Arc`";
+    let named: Vec<_> = block.header.generics.lifetimes().collect();
+    for parameter in &named {
+        errors.on(&parameter.lifetime, message);
+    }
+    if named.is_empty()
+        && let Some(place) = anonymous_lifetime(block.header.self_ty.to_token_stream())
+    {
+        errors.at(place, message);
     }
 }
 
-/// The macro runs before `cfg_attr` is applied, so it would not see what that hides.
-fn attributes(attributes: &[Attribute], errors: &mut Errors) {
-    for attribute in attributes {
-        for hidden in ["cfg", "flag_cache"] {
-            if attribute.path().is_ident("cfg_attr") && brings(&attribute.meta, hidden) {
-                let message = format!("`{hidden}` cannot be inside `cfg_attr` here; write `#[{hidden}(…)]` directly");
-                errors.on(attribute, message);
+/// The first `'_` in a type.
+fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
+    let mut quote = false;
+    for token in ty {
+        match &token {
+            TokenTree::Ident(name) if quote && name == "_" => return Some(name.span()),
+            TokenTree::Group(group) => {
+                if let Some(found) = anonymous_lifetime(group.stream()) {
+                    return Some(found);
+                }
             }
+            _ => {}
         }
+        quote = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\'');
     }
+    None
+}
+
+/// The macro runs before `cfg_attr` is applied, so it would not see what that hides. What is refused is taken out.
+fn attributes(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
+    attributes.retain(|attribute| {
+        let hidden = ["cfg", "flag_cache"]
+            .into_iter()
+            .find(|hidden| attribute.path().is_ident("cfg_attr") && brings(&attribute.meta, hidden));
+        if let Some(hidden) = hidden {
+            let message = format!("`{hidden}` cannot be inside `cfg_attr` here; write `#[{hidden}(…)]` directly");
+            errors.on(attribute, message);
+        }
+        hidden.is_none()
+    });
 }
 
 /// Whether this `cfg_attr` puts an attribute of that name on its item.

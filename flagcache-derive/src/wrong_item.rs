@@ -43,7 +43,7 @@ pub(crate) fn refuse(item: TokenStream, krate: &CratePath, mut errors: Errors) -
     message.push_str("\n    }");
     errors.on(keyword(&item), message);
     let errors = errors.into_compile_errors();
-    let fallback = fallback::provider(&found.generics, quote!(#name #type_generics), krate);
+    let fallback = fallback::provider(&found.generics, quote!(#name #type_generics), krate, None);
     quote!(#item #errors #fallback)
 }
 

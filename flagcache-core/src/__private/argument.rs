@@ -13,24 +13,28 @@ pub trait Argument<A> {
     fn argument(given: A) -> Self;
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a> Argument<&'a FlagDefinitionCacheData> for &'a FlagDefinitionCacheData {
     fn argument(given: &'a FlagDefinitionCacheData) -> Self {
         given
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Argument<&FlagDefinitionCacheData> for FlagDefinitionCacheData {
     fn argument(given: &FlagDefinitionCacheData) -> Self {
         given.clone()
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a> Argument<FetchOutcome<'a>> for FetchOutcome<'a> {
     fn argument(given: FetchOutcome<'a>) -> Self {
         given
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Argument<PollerLink> for PollerLink {
     fn argument(given: PollerLink) -> Self {
         given

@@ -1,6 +1,5 @@
 //! Bodies marked `#[flag_cache(blocking)]`.
 
-use super::Call;
 use crate::ProviderError;
 use crate::detached::DetachedCalls;
 
@@ -22,20 +21,18 @@ impl<P: Clone + Send + 'static> ClonedProvider for P {
     }
 }
 
-/// Runs `body` on a thread of its own, with a clone of the provider and with the argument that was detached for it.
-pub fn blocking<'a, P, A, T>(
-    provider: &'a P,
+/// Runs `body` on a thread of its own, with the clone of a provider and with the argument that was detached for it.
+pub fn blocking<P, A, T>(
+    provider: &P,
+    clone: P,
     argument: A,
     body: impl FnOnce(&P, &A) -> Result<T, ProviderError> + Send + 'static,
-) -> Call<'a, T>
+) -> impl Future<Output = Result<T, ProviderError>> + Send
 where
-    P: ClonedProvider + Sync,
+    P: Send + 'static,
     A: Send + 'static,
     T: Send + 'static,
 {
-    Box::pin(async move {
-        let calls = DetachedCalls::of_this_call(provider);
-        let provider = provider.cloned_provider();
-        calls.run(move || body(&provider, &argument)).await?
-    })
+    let calls = DetachedCalls::of_this_call(provider);
+    async move { calls.run(move || body(&clone, &argument)).await? }
 }

@@ -14,4 +14,9 @@ pub use argument::{Argument, Detach, Lend};
 pub use blocking::{ClonedProvider, blocking};
 pub use call::{Call, call};
 pub use outcome::{Decision, Definitions, Done, ErrorOfProvider, IntoOutcome};
-pub use resolve::{Resolve, awaited};
+pub use resolve::Resolve;
+
+// What the trait's signatures are made of.
+pub use std::boxed::Box;
+
+pub use crate::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink};

@@ -26,30 +26,35 @@ pub trait IntoOutcome<T> {
     fn into_outcome(self) -> Result<T, ProviderError>;
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoOutcome<()> for () {
     fn into_outcome(self) -> Result<(), ProviderError> {
         Ok(())
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoOutcome<bool> for bool {
     fn into_outcome(self) -> Result<bool, ProviderError> {
         Ok(self)
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoOutcome<Definitions> for Definitions {
     fn into_outcome(self) -> Result<Definitions, ProviderError> {
         Ok(self)
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoOutcome<Definitions> for Option<&FlagDefinitionCacheData> {
     fn into_outcome(self) -> Result<Definitions, ProviderError> {
         Ok(self.cloned())
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoOutcome<Definitions> for Option<Arc<FlagDefinitionCacheData>> {
     fn into_outcome(self) -> Result<Definitions, ProviderError> {
         Ok(self.map(Arc::unwrap_or_clone))

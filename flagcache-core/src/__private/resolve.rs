@@ -4,7 +4,7 @@ use std::future::ready;
 
 use futures_util::FutureExt;
 
-use super::{Call, IntoOutcome};
+use super::IntoOutcome;
 use crate::ProviderError;
 
 /// Marks the implementation for plain values.
@@ -29,12 +29,14 @@ pub trait Resolve<T, M> {
     fn resolve(self) -> impl Future<Output = Result<T, ProviderError>> + Send;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Send, V: IntoOutcome<T>> Resolve<T, Value> for V {
     fn resolve(self) -> impl Future<Output = Result<T, ProviderError>> + Send {
         ready(self.into_outcome())
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T, A> Resolve<T, Awaitable> for A
 where
     A: IntoFuture<IntoFuture: Send, Output: IntoOutcome<T>>,
@@ -42,16 +44,4 @@ where
     fn resolve(self) -> impl Future<Output = Result<T, ProviderError>> + Send {
         self.into_future().map(IntoOutcome::into_outcome)
     }
-}
-
-/// The call of a method that returns a future by its syntax. Apart from [`Resolve`], because the compiler then says *why* a
-/// future is not `Send`.
-pub fn awaited<'a, T, F>(
-    body: impl FnOnce() -> F + Send + 'a,
-    outcome: impl FnOnce(F::Output) -> Result<T, ProviderError> + Send + 'a,
-) -> Call<'a, T>
-where
-    F: Future + Send + 'a,
-{
-    Box::pin(async move { outcome(body().await) })
 }

@@ -1,0 +1,18 @@
+//! What the compiler says about the macro's use.
+
+#[test]
+fn accepted() {
+    trybuild::TestCases::new().pass("tests/ui/pass/*.rs");
+}
+
+#[test]
+fn our_messages() {
+    trybuild::TestCases::new().compile_fail("tests/ui/fail/*/*.rs");
+}
+
+// The words are the compiler's, and another version has others.
+#[rustversion::attr(not(all(stable, since(1.95), before(1.96))), ignore = "the messages are those of rustc 1.95")]
+#[test]
+fn messages_of_the_compiler() {
+    trybuild::TestCases::new().compile_fail("tests/ui/rustc/*.rs");
+}

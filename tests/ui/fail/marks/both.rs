@@ -1,0 +1,21 @@
+use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
+
+struct Store;
+
+#[flag_cache_provider]
+impl Store {
+    async fn should_fetch_flag_definitions(&self) -> bool {
+        true
+    }
+
+    async fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        None
+    }
+
+    async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+
+    #[flag_cache(helper, blocking)]
+    fn shutdwn(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,21 @@
+use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
+
+struct Store;
+
+#[flag_cache_provider]
+impl Store {
+    #[flag_cache(helper)]
+    const LIMIT: u8 = 4;
+
+    async fn should_fetch_flag_definitions(&self) -> bool {
+        true
+    }
+
+    async fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        None
+    }
+
+    async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+}
+
+fn main() {}

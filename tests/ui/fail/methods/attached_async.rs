@@ -1,0 +1,20 @@
+use flagcache::{FlagDefinitionCacheData, PollerLink, flag_cache_provider};
+
+struct Store;
+
+#[flag_cache_provider]
+impl Store {
+    async fn should_fetch_flag_definitions(&self) -> bool {
+        true
+    }
+
+    async fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        None
+    }
+
+    async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+
+    async fn on_poller_attached(&self, _: PollerLink) {}
+}
+
+fn main() {}

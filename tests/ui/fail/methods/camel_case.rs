@@ -1,0 +1,20 @@
+#![allow(non_snake_case)]
+
+use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
+
+struct Store;
+
+#[flag_cache_provider]
+impl Store {
+    async fn should_fetch_flag_definitions(&self) -> bool {
+        true
+    }
+
+    async fn getFlagDefinitions(&self) -> Option<FlagDefinitionCacheData> {
+        None
+    }
+
+    async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+}
+
+fn main() {}

@@ -1,0 +1,26 @@
+use std::pin::Pin;
+
+use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
+
+type Local<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+struct Store;
+
+#[flag_cache_provider]
+impl Store {
+    async fn should_fetch_flag_definitions(&self) -> bool {
+        true
+    }
+
+    async fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        None
+    }
+
+    async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+
+    fn shutdown(&self) -> Local<'_> {
+        Box::pin(async {})
+    }
+}
+
+fn main() {}

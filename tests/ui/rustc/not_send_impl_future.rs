@@ -1,0 +1,29 @@
+use std::future::ready;
+use std::rc::Rc;
+
+use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
+
+struct Store;
+
+#[flag_cache_provider]
+impl Store {
+    async fn should_fetch_flag_definitions(&self) -> bool {
+        true
+    }
+
+    async fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        None
+    }
+
+    async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+
+    fn shutdown(&self) -> impl Future<Output = ()> {
+        async {
+            let count = Rc::new(1);
+            ready(()).await;
+            drop(count);
+        }
+    }
+}
+
+fn main() {}
