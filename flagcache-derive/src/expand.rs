@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Attribute, FnArg, ItemImpl};
+use syn::{Attribute, FnArg, ItemImpl, Type, WherePredicate};
 
 use crate::args::CratePath;
 use crate::hook::{Answer, Given, Hook};
@@ -11,26 +11,43 @@ use crate::parse::{Block, Method};
 use crate::place::Place;
 use crate::returns;
 
-/// The impl of the trait, for a block that was found correct.
+/// The impl of the trait, for a block that was found correct. It is written with the user's spans: what the compiler says
+/// about the impl as a whole is shown on the block's first line.
 pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
-    let ItemImpl { attrs, impl_token, generics, self_ty, .. } = &block.header;
+    let ItemImpl { attrs, impl_token, generics, self_ty, brace_token, .. } = &block.header;
+    let mut generics = generics.clone();
+    if generics.params.is_empty() {
+        generics.make_where_clause().predicates.push(shareable(self_ty));
+    }
     let (impl_generics, _, where_clause) = generics.split_for_impl();
     let lints = attrs.iter().filter(|attribute| sets_lints(attribute));
+    let start = Place::of(self_ty).start;
+    let trait_for = quote_spanned!(start=> __flagcache::FlagDefinitionCacheProvider for);
     let forwarders = block.methods().filter_map(|method| {
         let hook = Hook::named(&method.name())?;
         Some(forwarder(hook, method))
     });
-    // The user's `impl` token: what the compiler says about the impl as a whole is shown on the block.
+    let forwarders = quote_spanned!(brace_token.span.join()=> { #(#forwarders)* });
     in_scope(
         krate,
         quote! {
             #[automatically_derived]
             #(#lints)*
-            #impl_token #impl_generics __flagcache::FlagDefinitionCacheProvider for #self_ty #where_clause {
-                #(#forwarders)*
-            }
+            #impl_token #impl_generics #trait_for #self_ty #where_clause #forwarders
         },
     )
+}
+
+/// The trait asks for it anyway. Said here, it is taken for granted in the methods: a type that cannot be shared is one
+/// error, not one more for each `async fn`. (With type parameters it would be a condition, and hide the error.)
+fn shareable(self_ty: &Type) -> WherePredicate {
+    // Resolved as the macro's: the bound is trivial on purpose, and the lint for such bounds leaves macros alone.
+    let place = Place::of(self_ty);
+    let start = Span::call_site().located_at(place.start);
+    let end = Span::call_site().located_at(place.end);
+    let sync = quote_spanned!(end=> __flagcache::Sync);
+    let predicate = quote_spanned!(start=> Self: __flagcache::Send + #sync);
+    syn::parse_quote!(#predicate)
 }
 
 /// Names `__private` once, so that a crate path that leads nowhere is one error.
@@ -150,8 +167,8 @@ impl<'a> Call<'a> {
             Some(asyncness) => Place::at(asyncness.span),
             None => self.output,
         };
-        let invoke = self.invoke(&self.this, &self.given, future);
-        let awaited = quote_spanned!(future.end=> #invoke.await);
+        let invoke = self.invoke(&self.this, &self.given, self.output);
+        let awaited = quote_spanned!(self.output.end=> #invoke.await);
         let outcome = self.into_outcome(awaited);
         let pin = quote_spanned!(future.start=> __flagcache::Box::pin);
         let argument = quote_spanned!(future.end=> (async move { #outcome }));
@@ -172,8 +189,7 @@ impl<'a> Call<'a> {
     fn blocking(&self, word: Span) -> TokenStream {
         let this = &self.this;
         let given = &self.given;
-        let cloned = Ident::new("self", word.resolved_at(this.span()));
-        let cloned = quote_spanned!(word=> __flagcache::ClonedProvider::cloned_provider(#cloned));
+        let clone = quote_spanned!(word=> <Self as __flagcache::ClonedProvider>::cloned_provider);
         let (argument, lent) = match self.hook.given() {
             Some(_) => (quote!(__flagcache::Detach::detach(#given)), quote!(__flagcache::Lend::lend(__detached))),
             None => (quote!(()), quote!(__detached)),
@@ -182,7 +198,7 @@ impl<'a> Call<'a> {
         let outcome = self.into_outcome(invoke);
         quote! {
             __flagcache::call(move || {
-                __flagcache::blocking(#this, #cloned, #argument, |__provider, __detached| #outcome)
+                __flagcache::blocking(#this, #clone, #argument, |__provider, __detached| #outcome)
             })
         }
     }
@@ -193,6 +209,8 @@ impl<'a> Call<'a> {
         name.set_span(place.start);
         let argument = self.hook.given().map(|_| {
             let Place { start, end } = self.given_place;
+            let given = quote_spanned!(end=> Given(#given));
+            let given = quote_spanned!(start=> __flagcache::#given);
             let argument = quote_spanned!(end=> Argument::argument(#given));
             quote_spanned!(start=> , __flagcache::#argument)
         });

@@ -1,6 +1,6 @@
 //! What stands in for the trait impl when something is wrong, so that one mistake is one error.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{Generics, Path, WherePredicate, parse_quote};
 
@@ -22,6 +22,7 @@ pub(crate) fn provider(
     }
     let trait_path =
         trait_path.map_or_else(|| quote!(__flagcache::FlagDefinitionCacheProvider), ToTokens::to_token_stream);
+    let self_ty = without_anonymous_lifetimes(self_ty.into_token_stream());
     let (impl_generics, _, where_clause) = generics.split_for_impl();
     let provider = quote! {
         #[automatically_derived]
@@ -57,4 +58,19 @@ pub(crate) fn provider(
         }
     };
     in_scope(krate, provider)
+}
+
+/// `'_` becomes `'static`.
+fn without_anonymous_lifetimes(ty: TokenStream) -> TokenStream {
+    ty.into_iter()
+        .map(|token| match token {
+            TokenTree::Ident(name) if name == "_" => Ident::new("static", name.span()).into(),
+            TokenTree::Group(group) => {
+                let mut inner = Group::new(group.delimiter(), without_anonymous_lifetimes(group.stream()));
+                inner.set_span(group.span());
+                inner.into()
+            }
+            other => other,
+        })
+        .collect()
 }

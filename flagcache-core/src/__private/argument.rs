@@ -2,6 +2,10 @@
 
 use crate::{FetchOutcome, FlagDefinitionCacheData, PollerLink};
 
+/// What the trait passes. Wrapped, so that the expression is long enough to underline the whole parameter type.
+#[derive(Debug)]
+pub struct Given<A>(pub A);
+
 /// A parameter type that can be filled from what the trait passes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what this provider method is given",
@@ -10,34 +14,34 @@ use crate::{FetchOutcome, FlagDefinitionCacheData, PollerLink};
 )]
 pub trait Argument<A> {
     /// Fills the parameter.
-    fn argument(given: A) -> Self;
+    fn argument(given: Given<A>) -> Self;
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<&'a FlagDefinitionCacheData> for &'a FlagDefinitionCacheData {
-    fn argument(given: &'a FlagDefinitionCacheData) -> Self {
-        given
+    fn argument(given: Given<&'a FlagDefinitionCacheData>) -> Self {
+        given.0
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl Argument<&FlagDefinitionCacheData> for FlagDefinitionCacheData {
-    fn argument(given: &FlagDefinitionCacheData) -> Self {
-        given.clone()
+    fn argument(given: Given<&FlagDefinitionCacheData>) -> Self {
+        given.0.clone()
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<FetchOutcome<'a>> for FetchOutcome<'a> {
-    fn argument(given: FetchOutcome<'a>) -> Self {
-        given
+    fn argument(given: Given<FetchOutcome<'a>>) -> Self {
+        given.0
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl Argument<PollerLink> for PollerLink {
-    fn argument(given: PollerLink) -> Self {
-        given
+    fn argument(given: Given<PollerLink>) -> Self {
+        given.0
     }
 }
 

@@ -61,33 +61,16 @@ impl IntoOutcome<Definitions> for Option<Arc<FlagDefinitionCacheData>> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T, V, E> IntoOutcome<T> for Result<V, E>
 where
     V: IntoOutcome<T>,
-    E: ErrorOfProvider,
+    E: Into<Box<dyn Error + Send + Sync>>,
 {
     fn into_outcome(self) -> Result<T, ProviderError> {
         match self {
             Ok(value) => value.into_outcome(),
-            Err(error) => Err(error.into_provider_error()),
+            Err(error) => Err(ProviderError::from_error(error)),
         }
-    }
-}
-
-/// The error of a provider method.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the error of a provider method",
-    label = "expected an error type, `String` or `&'static str`",
-    note = "anything that is `Into<Box<dyn Error + Send + Sync>>` can be the error of a provider method"
-)]
-pub trait ErrorOfProvider {
-    /// Keeps the error whole.
-    fn into_provider_error(self) -> ProviderError;
-}
-
-#[diagnostic::do_not_recommend]
-impl<E: Into<Box<dyn Error + Send + Sync>>> ErrorOfProvider for E {
-    fn into_provider_error(self) -> ProviderError {
-        ProviderError::from_error(self)
     }
 }

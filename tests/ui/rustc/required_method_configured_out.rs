@@ -1,4 +1,4 @@
-use flagcache::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, flag_cache_provider};
+use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
 
 struct Store;
 

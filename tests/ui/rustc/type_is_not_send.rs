@@ -1,6 +1,6 @@
 use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
 
-struct Store(std::rc::Rc<u8>);
+struct Store(std::sync::MutexGuard<'static, ()>);
 
 #[flag_cache_provider]
 impl Store {
