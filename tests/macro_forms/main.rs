@@ -1,0 +1,12 @@
+//! Every way of writing a provider that `#[flag_cache_provider]` accepts, run behind `Arc<dyn FlagDefinitionCacheProvider>`.
+
+mod arguments;
+mod attributes;
+mod blocking;
+mod blocks;
+mod crate_path;
+mod hygiene;
+mod outcomes;
+mod panics;
+mod shapes;
+mod support;
