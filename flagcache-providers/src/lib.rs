@@ -24,3 +24,7 @@ mod restore;
 
 #[cfg(feature = "memory")]
 pub use memory::{MemoryProvider, MemoryStore};
+//! providers.
+
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -27,3 +27,15 @@ pub use gate::Gate;
 pub use method::Method;
 pub use scripted_provider::ScriptedProvider;
 pub use scripted_source::{Reply, Request, ScriptedSource};
+//! What provider authors and this project's own tests test with. For tests; not API-stable.
+//!
+//! | | |
+//! |---|---|
+//! | [`ApiStub`] | the PostHog API on this machine, with every fault that an API has |
+//! | [`Definitions`] | flag definitions as a real project has them |
+
+mod api_stub;
+mod definitions;
+
+pub use api_stub::{ApiRequest, ApiStats, ApiStub, EtagForm, Reply};
+pub use definitions::Definitions;
