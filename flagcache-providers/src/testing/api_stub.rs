@@ -149,3 +149,6 @@ impl fmt::Debug for ApiStub {
         f.debug_struct("ApiStub").field("address", &self.address).field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

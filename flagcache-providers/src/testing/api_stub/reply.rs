@@ -91,6 +91,13 @@ impl Reply {
         Self { reset: true, ..Self::default() }
     }
 
+    /// Answers with another status.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
     /// Adds a header, in place of one that the stub would send. One that is not legal is left out.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {

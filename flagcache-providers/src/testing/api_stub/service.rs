@@ -37,14 +37,18 @@ struct Answer {
 pub(super) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<StubBody>, Reset> {
     let Turn { served, etag_form, reply } = state.turn();
     let answer = match &reply.body {
-        None => usual(&request, &served, served.etag(etag_form)),
+        None => {
+            let usual = usual(&request, &served, served.etag(etag_form));
+            Answer { status: status(&reply).unwrap_or(usual.status), ..usual }
+        }
         Some(Content::Bytes(body)) => {
-            let status = status(&reply);
+            let status = status(&reply).unwrap_or_default();
             let etag = (status == StatusCode::OK).then(|| Served::new(body.clone(), false).etag(etag_form)).flatten();
             Answer { status, etag, gzip: false, body: Source::Bytes(body.clone()) }
         }
         Some(Content::Long(bytes)) => {
-            Answer { status: status(&reply), etag: None, gzip: false, body: Source::Spaces(*bytes) }
+            let status = status(&reply).unwrap_or_default();
+            Answer { status, etag: None, gzip: false, body: Source::Spaces(*bytes) }
         }
     };
     state.log.record(&request, (!reply.reset).then_some(answer.status.as_u16()));
@@ -105,8 +109,9 @@ fn respond(state: &Arc<State>, answer: Answer, reply: &Reply) -> Response<StubBo
     response
 }
 
-fn status(reply: &Reply) -> StatusCode {
-    reply.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK)
+/// The scripted status, if there is one and HTTP knows its like.
+fn status(reply: &Reply) -> Option<StatusCode> {
+    reply.status.and_then(|status| StatusCode::from_u16(status).ok())
 }
 
 fn header(request: &Request<Incoming>, name: HeaderName) -> &[u8] {

@@ -1,0 +1,546 @@
+//! The PostHog API source against a server that does all that a server can do.
+
+use std::env;
+use std::error::Error;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use flagcache_core::{
+    FetchError, FetchFailure, FetchResponse, FlagDefinitionSource, PostHogApi, PostHogApiBuilder, PostHogApiError,
+    ProjectFingerprint,
+};
+use flagcache_providers::testing::{ApiRequest, ApiStub, Definitions, EtagForm, Reply};
+
+/// Long enough for any answer that does come.
+const AMPLE: Duration = Duration::from_secs(20);
+/// For requests that are meant to run into it.
+const SHORT: Duration = Duration::from_millis(300);
+
+fn api_at(host: impl Into<String>) -> PostHogApiBuilder {
+    PostHogApi::builder()
+        .host(host)
+        .project_key(ApiStub::PROJECT_KEY)
+        .secret_key(ApiStub::SECRET_KEY)
+        .request_limit(AMPLE)
+}
+
+async fn stub_and_api() -> (ApiStub, PostHogApi) {
+    let stub = ApiStub::start().await.unwrap();
+    let api = api_at(stub.url()).build().unwrap();
+    (stub, api)
+}
+
+/// The body and the ETag of a 200.
+async fn definitions(api: &PostHogApi, etag: Option<&str>) -> (Vec<u8>, Option<String>) {
+    match api.fetch(etag).await.unwrap() {
+        FetchResponse::Definitions { body, etag } => (body.to_vec(), etag),
+        other => panic!("no definitions: {other:?}"),
+    }
+}
+
+/// The error of a fetch, whose whole chain shows no key.
+async fn failure(api: &PostHogApi) -> FetchError {
+    let error = api.fetch(Some("\"etag\"")).await.unwrap_err();
+    assert_shows_no_key(&error);
+    error
+}
+
+fn assert_shows_no_key(error: &FetchError) {
+    let mut shown = format!("{error:?} {error:#?}");
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(error) = cause {
+        shown += &format!("\n{error} {error:?}");
+        cause = error.source();
+    }
+    for hidden in [ApiStub::PROJECT_KEY, ApiStub::SECRET_KEY, "token=", "Bearer"] {
+        assert!(!shown.contains(hidden), "{hidden:?} is shown:\n{shown}");
+    }
+}
+
+fn only(requests: Vec<ApiRequest>) -> ApiRequest {
+    let [request] = <[ApiRequest; 1]>::try_from(requests).unwrap();
+    request
+}
+
+#[tokio::test]
+async fn b1_12_without_a_secret_key_nothing_is_sent() {
+    let stub = ApiStub::start().await.unwrap();
+    let api = PostHogApi::builder().host(stub.url()).project_key(ApiStub::PROJECT_KEY).secret_key(" ").build().unwrap();
+    assert!(!api.can_fetch());
+    let error = failure(&api).await;
+    assert_eq!(error.failure(), FetchFailure::Unauthorized);
+    assert!(error.to_string().contains("no secret key"), "{error}");
+    assert_eq!(stub.stats().requests, 0);
+}
+
+#[tokio::test]
+async fn b2_33_the_request() {
+    let (stub, api) = stub_and_api().await;
+    definitions(&api, None).await;
+    let request = only(stub.requests());
+    assert_eq!(request.method, "GET");
+    assert_eq!(request.target, format!("/flags/definitions?token={}&send_cohorts", ApiStub::PROJECT_KEY));
+    assert_eq!(request.header("authorization"), Some(format!("Bearer {}", ApiStub::SECRET_KEY).as_str()));
+    assert_eq!(request.user_agent(), Some(concat!("flagcache/", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(request.header("accept-encoding"), Some("gzip"));
+    assert!(!request.is_conditional());
+}
+
+#[tokio::test]
+async fn b2_33_a_path_in_the_host_is_kept_and_the_user_agent_tells_the_service() {
+    let stub = ApiStub::start().await.unwrap();
+    let api = api_at(format!("{}/ph/", stub.url())).user_agent_suffix("checkout").build().unwrap();
+    definitions(&api, None).await;
+    let request = only(stub.requests());
+    assert!(request.target.starts_with("/ph/flags/definitions?"), "{}", request.target);
+    assert_eq!(request.user_agent(), Some(concat!("flagcache/", env!("CARGO_PKG_VERSION"), " checkout")));
+}
+
+#[tokio::test]
+async fn names_are_resolved() {
+    let (stub, _) = stub_and_api().await;
+    let api = api_at(stub.url().replace("127.0.0.1", "localhost")).build().unwrap();
+    definitions(&api, None).await;
+    assert_eq!(stub.stats().ok, 1);
+}
+
+#[tokio::test]
+async fn b2_19_etags_are_kept_and_sent_back_byte_for_byte() {
+    let (stub, api) = stub_and_api().await;
+    stub.set_definitions(Definitions::realistic(10, 1));
+    for (form, start) in [(EtagForm::Strong, "\""), (EtagForm::Weak, "W/\""), (EtagForm::Garbage, "größer ")] {
+        stub.set_etag_form(form);
+        let (body, etag) = definitions(&api, None).await;
+        assert_eq!(body, Definitions::realistic(10, 1).to_json());
+        let etag = etag.unwrap();
+        assert!(etag.starts_with(start), "{etag}");
+        match api.fetch(Some(&etag)).await.unwrap() {
+            FetchResponse::NotModified { etag: confirmed } => assert_eq!(confirmed, Some(etag.clone())),
+            other => panic!("{form:?}: {other:?}"),
+        }
+        let sent = stub.requests().pop().unwrap();
+        assert_eq!(sent.header("if-none-match"), Some(etag.as_str()));
+    }
+    assert_eq!(stub.stats().units, 33);
+}
+
+#[tokio::test]
+async fn b2_19_an_absent_or_empty_etag_is_none() {
+    let (stub, api) = stub_and_api().await;
+    for form in [EtagForm::Absent, EtagForm::Empty] {
+        stub.set_etag_form(form);
+        assert_eq!(definitions(&api, None).await.1, None, "{form:?}");
+    }
+}
+
+#[tokio::test]
+async fn b2_33_an_etag_that_cannot_be_sent_is_left_out() {
+    let (stub, api) = stub_and_api().await;
+    // `*` would be confirmed by any definitions.
+    for etag in ["", " ", "*", "\"a\nb\"", "\"\0\""] {
+        definitions(&api, Some(etag)).await;
+        assert!(!stub.requests().pop().unwrap().is_conditional(), "{etag:?}");
+    }
+}
+
+#[tokio::test]
+async fn b2_28_to_b2_31_statuses() {
+    let (stub, api) = stub_and_api().await;
+    let statuses = [
+        (401, FetchFailure::Unauthorized),
+        (403, FetchFailure::Unauthorized),
+        (402, FetchFailure::QuotaLimited),
+        (429, FetchFailure::RateLimited),
+        (500, FetchFailure::Server),
+        (502, FetchFailure::Server),
+        (503, FetchFailure::Server),
+        (504, FetchFailure::Server),
+        (599, FetchFailure::Server),
+        (201, FetchFailure::Rejected),
+        (204, FetchFailure::Rejected),
+        (206, FetchFailure::Rejected),
+        (300, FetchFailure::Rejected),
+        (400, FetchFailure::Rejected),
+        (404, FetchFailure::Rejected),
+        (405, FetchFailure::Rejected),
+        (418, FetchFailure::Rejected),
+        (799, FetchFailure::Rejected),
+    ];
+    for (status, expected) in statuses {
+        stub.next(Reply::status(status).header("etag", "\"of-an-error\""));
+        let error = failure(&api).await;
+        assert_eq!(error.failure(), expected, "{status}");
+        assert_eq!(error.retry_after(), None, "{status}");
+        assert!(error.to_string().contains(&status.to_string()), "{error}");
+    }
+    assert_eq!(stub.stats().requests, statuses.len() as u64, "one request each, none repeated");
+}
+
+#[tokio::test]
+async fn b2_28_wrong_keys_are_told_without_showing_them() {
+    let (stub, _) = stub_and_api().await;
+    let api = api_at(stub.url()).secret_key("phs_other").build().unwrap();
+    let error = failure(&api).await;
+    assert_eq!(error.failure(), FetchFailure::Unauthorized);
+    assert!(!format!("{error} {error:?}").contains("phs_other"));
+}
+
+#[tokio::test]
+async fn b2_32_the_body_of_a_refusal_is_not_repeated() {
+    let (stub, api) = stub_and_api().await;
+    stub.next(Reply::body(format!("no such key: {}", ApiStub::SECRET_KEY)).with_status(401));
+    failure(&api).await;
+}
+
+#[tokio::test]
+async fn b2_30_retry_after_in_seconds_and_as_a_date() {
+    let (stub, api) = stub_and_api().await;
+    for status in [429, 503] {
+        stub.next(Reply::status(status).header("retry-after", "17"));
+        assert_eq!(failure(&api).await.retry_after(), Some(Duration::from_secs(17)), "{status}");
+        stub.next(
+            Reply::status(status)
+                .header("date", "Sun, 06 Nov 1994 08:49:00 GMT")
+                .header("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        );
+        assert_eq!(failure(&api).await.retry_after(), Some(Duration::from_secs(37)), "{status}");
+        stub.next(Reply::status(status).header("retry-after", "86400000"));
+        assert_eq!(failure(&api).await.retry_after(), Some(Duration::from_secs(3600)), "{status}");
+        stub.next(Reply::status(status).header("retry-after", "later"));
+        assert_eq!(failure(&api).await.retry_after(), None, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn b2_32_a_redirect_to_another_host_gets_neither_key_nor_request() {
+    let (stub, api) = stub_and_api().await;
+    let other = ApiStub::start().await.unwrap();
+    for status in [301, 302, 303, 307, 308] {
+        let target = format!("{}/flags/definitions?token={}", other.url(), ApiStub::PROJECT_KEY);
+        stub.next(Reply::status(status).header("location", target));
+        let error = failure(&api).await;
+        assert_eq!(error.failure(), FetchFailure::Rejected, "{status}");
+        assert!(error.to_string().contains(&other.url()), "the target is named: {error}");
+    }
+    assert_eq!(other.stats().requests, 0);
+}
+
+#[tokio::test]
+async fn b2_32_a_redirect_to_another_scheme_or_nowhere_is_not_followed() {
+    let (stub, api) = stub_and_api().await;
+    let targets = [
+        stub.url().replace("http://", "https://"),
+        "http://localhost:1/".to_owned(),
+        "//127.0.0.2/".to_owned(),
+        "ftp://127.0.0.1/".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        "http://".to_owned(),
+        String::new(),
+    ];
+    for target in targets {
+        stub.clear();
+        stub.always(Reply::redirect(&target));
+        let error = failure(&api).await;
+        assert_eq!(error.failure(), FetchFailure::Rejected, "{target:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_the_same_origin_is_followed_with_the_key() {
+    let (stub, api) = stub_and_api().await;
+    stub.next_n(3, Reply::redirect(format!("/eu/flags/definitions?token={}&send_cohorts", ApiStub::PROJECT_KEY)));
+    definitions(&api, None).await;
+    let last = stub.requests().pop().unwrap();
+    assert!(last.target.starts_with("/eu/"), "{}", last.target);
+    assert!(last.header("authorization").is_some());
+    assert_eq!(stub.stats().requests, 4);
+}
+
+#[tokio::test]
+async fn a_redirect_in_a_circle_ends() {
+    let (stub, api) = stub_and_api().await;
+    stub.always(Reply::redirect("/flags/definitions"));
+    let error = failure(&api).await;
+    assert_eq!(error.failure(), FetchFailure::Rejected);
+    assert_eq!(stub.stats().requests, 4);
+}
+
+#[tokio::test]
+async fn b2_21_a_truncated_body_is_a_failure_of_the_connection() {
+    let (stub, api) = stub_and_api().await;
+    stub.set_definitions(Definitions::realistic(200, 1));
+    for gzip in [false, true] {
+        stub.set_gzip(gzip);
+        for bytes in [0, 1, 1000, 10_000] {
+            stub.next(Reply::usual().truncate_after(bytes));
+            let error = failure(&api).await;
+            assert_eq!(error.failure(), FetchFailure::Connect, "gzip {gzip}, {bytes} bytes: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn b2_21_the_request_limit_covers_headers_and_body() {
+    let stub = ApiStub::start().await.unwrap();
+    stub.set_definitions(Definitions::realistic(200, 1));
+    let api = api_at(stub.url()).request_limit(SHORT).build().unwrap();
+    for reply in [
+        Reply::usual().delay(AMPLE),
+        Reply::usual().stall_after(0),
+        Reply::usual().stall_after(1000),
+        Reply::redirect("/").stall_after(0).delay(AMPLE),
+    ] {
+        stub.next(reply);
+        let start = Instant::now();
+        let error = failure(&api).await;
+        let took = start.elapsed();
+        assert_eq!(error.failure(), FetchFailure::Timeout);
+        assert!(error.to_string().contains("300ms"), "{error}");
+        assert!(took >= SHORT && took < AMPLE / 2, "{took:?}");
+    }
+    // The next request is not held up by the ones that were cut.
+    definitions(&api_at(stub.url()).build().unwrap(), None).await;
+}
+
+#[tokio::test]
+async fn b2_31_slow_but_complete_answers_are_taken() {
+    let (stub, api) = stub_and_api().await;
+    stub.next(Reply::usual().delay(SHORT));
+    definitions(&api, None).await;
+}
+
+#[tokio::test]
+async fn b2_31_a_reset_connection() {
+    let (stub, api) = stub_and_api().await;
+    stub.next(Reply::reset());
+    assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
+    // On a connection that had answered before, too, and without a second request in secret.
+    definitions(&api, None).await;
+    stub.next(Reply::reset());
+    assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
+    assert_eq!(stub.stats().requests, 3);
+    definitions(&api, None).await;
+}
+
+#[tokio::test]
+async fn b2_31_nobody_listens() {
+    let (stub, api) = stub_and_api().await;
+    definitions(&api, None).await;
+    drop(stub);
+    let deadline = Instant::now() + AMPLE;
+    // The port closes when the server's task is dropped, soon after.
+    loop {
+        match api.fetch(None).await {
+            Ok(_) => assert!(Instant::now() < deadline, "the port stays open"),
+            Err(error) if error.to_string().contains("cannot connect") => {
+                assert_shows_no_key(&error);
+                assert_eq!(error.failure(), FetchFailure::Connect);
+                break;
+            }
+            Err(_) => assert!(Instant::now() < deadline, "never refused"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn b2_31_a_name_that_nobody_has() {
+    let api = api_at("http://no-such-host.invalid").build().unwrap();
+    assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
+}
+
+#[tokio::test]
+async fn b2_31_https_to_a_port_that_speaks_plain_http() {
+    let (stub, _) = stub_and_api().await;
+    let api = api_at(stub.url().replace("http://", "https://")).build().unwrap();
+    assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
+    assert_eq!(stub.stats().requests, 0);
+}
+
+#[tokio::test]
+async fn b2_33_gzip_bodies_are_decompressed() {
+    let (stub, api) = stub_and_api().await;
+    let set = Definitions::realistic(500, 1);
+    stub.set_definitions(&set);
+    stub.set_gzip(true);
+    let (body, etag) = definitions(&api, None).await;
+    assert_eq!(body, set.to_json());
+    assert!(stub.stats().body_bytes < body.len() as u64 / 2, "it was compressed on the way");
+    assert!(matches!(api.fetch(etag.as_deref()).await.unwrap(), FetchResponse::NotModified { .. }));
+}
+
+#[tokio::test]
+async fn b2_33_a_gzip_bomb_is_cut_at_the_body_limit() {
+    let stub = ApiStub::start().await.unwrap();
+    let api = api_at(stub.url()).body_limit(1 << 20).build().unwrap();
+    stub.next(Reply::gzip_bomb(32 << 20));
+    let error = failure(&api).await;
+    assert_eq!(error.failure(), FetchFailure::Unusable);
+    assert!(error.to_string().contains("1048576 bytes"), "{error}");
+    assert!(stub.stats().body_bytes < 1 << 20, "small on the way");
+}
+
+#[tokio::test]
+async fn b2_22_a_body_that_does_not_decompress_is_unusable() {
+    let (stub, api) = stub_and_api().await;
+    stub.next(Reply::body("no gzip at all, however long it may be").header("content-encoding", "gzip"));
+    assert_eq!(failure(&api).await.failure(), FetchFailure::Unusable);
+}
+
+#[tokio::test]
+async fn b2_33_of_a_large_body_the_rest_is_not_read() {
+    const LARGE: u64 = 100 << 20;
+    let stub = ApiStub::start().await.unwrap();
+    let api = api_at(stub.url()).body_limit(64 << 10).build().unwrap();
+    for reply in [Reply::oversize(LARGE), Reply::oversize(LARGE).header("content-length", LARGE.to_string())] {
+        let before = stub.stats().body_bytes;
+        stub.next(reply);
+        assert_eq!(failure(&api).await.failure(), FetchFailure::Unusable);
+        // What is on its way in the buffers of the two sockets may be some megabytes.
+        let sent = stub.stats().body_bytes - before;
+        assert!(sent < LARGE / 2, "{sent} bytes were sent");
+    }
+}
+
+#[tokio::test]
+async fn b2_33_the_body_limit_is_exact() {
+    let (stub, _) = stub_and_api().await;
+    for length in [1, 1000, 300_000] {
+        let api = |limit| api_at(stub.url()).body_limit(limit).build().unwrap();
+        for told in [true, false] {
+            let reply = if told { Reply::body(" ".repeat(length)) } else { Reply::oversize(length as u64) };
+            stub.next_n(2, reply);
+            assert_eq!(definitions(&api(length), None).await.0.len(), length);
+            if length > 1 {
+                assert_eq!(failure(&api(length - 1)).await.failure(), FetchFailure::Unusable, "{length}, told {told}");
+            } else {
+                stub.clear();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn b2_22_the_source_leaves_bodies_to_the_poller() {
+    let (stub, api) = stub_and_api().await;
+    for body in ["", "{", "[]", "null"] {
+        stub.next(Reply::body(body));
+        assert_eq!(definitions(&api, None).await.0, body.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn large_definitions_arrive_whole() {
+    let (stub, api) = stub_and_api().await;
+    let set = Definitions::realistic(3000, 1);
+    stub.set_definitions(&set);
+    for gzip in [false, true] {
+        stub.set_gzip(gzip);
+        assert!(definitions(&api, None).await.0 == set.to_json(), "gzip {gzip}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_one_flag_changes_the_etag() {
+    let (stub, api) = stub_and_api().await;
+    let set = Definitions::realistic(10, 1);
+    stub.set_definitions(&set);
+    let (_, etag) = definitions(&api, None).await;
+    let key = set.keys().next().unwrap();
+    stub.set_definitions(set.clone().with_rollout(key, 12.5));
+    let (body, changed) = definitions(&api, etag.as_deref()).await;
+    assert_ne!(body, set.to_json());
+    assert_ne!(changed, etag);
+}
+
+#[tokio::test]
+async fn clones_and_requests_at_once_work_and_a_dropped_request_harms_none() {
+    let (stub, api) = stub_and_api().await;
+    stub.next(Reply::usual().delay(AMPLE));
+    let dropped = tokio::spawn({
+        let api = api.clone();
+        async move { api.fetch(None).await.map(drop) }
+    });
+    stub.wait_until(AMPLE, |stats| stats.requests == 1).await.unwrap();
+    dropped.abort();
+    assert!(dropped.await.unwrap_err().is_cancelled());
+    let (first, second) = (api.clone(), api.clone());
+    let (first, second) = tokio::join!(first.fetch(None), second.fetch(None));
+    assert!(first.is_ok() && second.is_ok());
+}
+
+#[test]
+fn the_project_is_that_of_the_key_and_debug_shows_none() {
+    let api = api_at("http://127.0.0.1:1").build().unwrap();
+    assert_eq!(api.project(), Some(ProjectFingerprint::of(ApiStub::PROJECT_KEY)));
+    assert!(api.can_fetch());
+    let shown = format!("{api:?} {api:#?}");
+    assert!(shown.contains("127.0.0.1:1") && shown.contains("[…]"), "{shown}");
+    assert!(!shown.contains("stub"), "{shown}");
+}
+
+/// No crypto provider is installed for the process, and none is needed.
+#[test]
+fn https_needs_no_process_wide_crypto_provider() {
+    api_at("https://us.i.posthog.com").build().unwrap();
+}
+
+/// Runs one test of this file, ignored or not, in a process of its own with these variables, and no other that matters.
+fn in_a_process_with(variables: &[(&str, &str)], test: &str) {
+    let mut command = Command::new(env::current_exe().unwrap());
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
+    let output = command
+        .args(["--include-ignored", "--exact", "--nocapture", test])
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && shown.contains("1 passed"),
+        "{shown}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_host_of_this_machine_is_not_asked_through_a_proxy() {
+    in_a_process_with(&[("HTTP_PROXY", "http://127.0.0.1:1")], "b2_33_the_request");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_proxy_of_the_environment_is_used() {
+    let stub = ApiStub::start().await.unwrap();
+    let proxy = stub.url();
+    tokio::task::spawn_blocking(move || in_a_process_with(&[("HTTP_PROXY", &proxy)], "through_the_proxy"))
+        .await
+        .unwrap();
+    let target = only(stub.requests()).target;
+    assert!(target.starts_with("http://posthog.invalid/flags/definitions?"), "{target}");
+}
+
+#[tokio::test]
+#[ignore = "run by `a_proxy_of_the_environment_is_used`, with a proxy in its environment"]
+async fn through_the_proxy() {
+    definitions(&api_at("http://posthog.invalid").build().unwrap(), None).await;
+}
+
+#[cfg(target_os = "linux")]
+const NO_CERTIFICATES: [(&str, &str); 2] = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/dev/null")];
+
+#[cfg(target_os = "linux")]
+#[test]
+fn http_and_cache_only_readers_need_no_certificates() {
+    in_a_process_with(&NO_CERTIFICATES, "b2_33_the_request");
+    in_a_process_with(&NO_CERTIFICATES, "without_certificates");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "run by `http_and_cache_only_readers_need_no_certificates`, without certificates"]
+fn without_certificates() {
+    let error = api_at("https://us.i.posthog.com").build().unwrap_err();
+    assert!(matches!(error, PostHogApiError::Client(_)), "{error:?}");
+    assert!(error.to_string().contains("ca-certificates"), "{error}");
+    PostHogApi::builder().project_key(ApiStub::PROJECT_KEY).build().unwrap();
+}
