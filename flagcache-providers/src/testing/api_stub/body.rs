@@ -18,6 +18,8 @@ pub(super) struct StubBody {
     state: Arc<State>,
     content: Source,
     cut: Cut,
+    /// Whether the server had the occasion to send what it holds.
+    flushed: bool,
 }
 
 /// Where the bytes come from.
@@ -41,7 +43,18 @@ impl std::error::Error for Closed {}
 
 impl StubBody {
     pub(super) fn new(state: Arc<State>, content: Source, cut: Cut) -> Self {
-        Self { state, content, cut }
+        Self { state, content, cut, flushed: false }
+    }
+
+    /// Ends the connection, after one more turn: until then the server keeps headers and body in its buffer, and would throw
+    /// them away.
+    fn close(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
+        if self.flushed {
+            return Poll::Ready(Some(Err(Closed)));
+        }
+        self.flushed = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The next piece of at most `most` bytes; empty at the end.
@@ -62,12 +75,12 @@ impl Body for StubBody {
     type Data = Bytes;
     type Error = Closed;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
         let most = match self.cut {
             Cut::Never => usize::MAX,
             // Nothing wakes this body again: it ends with its connection.
             Cut::Stall(0) => return Poll::Pending,
-            Cut::Close(0) => return Poll::Ready(Some(Err(Closed))),
+            Cut::Close(0) => return self.close(context),
             Cut::Stall(left) | Cut::Close(left) => left,
         };
         let piece = self.take(most);
@@ -75,7 +88,7 @@ impl Body for StubBody {
             return match self.cut {
                 Cut::Never => Poll::Ready(None),
                 Cut::Stall(_) => Poll::Pending,
-                Cut::Close(_) => Poll::Ready(Some(Err(Closed))),
+                Cut::Close(_) => self.close(context),
             };
         }
         if let Cut::Stall(left) | Cut::Close(left) = &mut self.cut {
