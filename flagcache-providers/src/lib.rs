@@ -5,12 +5,16 @@
 //! |---|---|---|---|
 //! | [`memory`] | [`MemoryStore`] | the pollers of one process | `memory` |
 //! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |
+//! | [`file`] | [`FileStore`] | the processes of one machine | `file` |
 //!
 //! All stores have one shape. A *store* is cheap to clone, serves many pollers, and holds one decoded copy for all of
 //! them; its `provider()` gives each poller a provider with an identity of its own.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub mod file;
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub mod memory;
@@ -20,8 +24,11 @@ pub mod memory;
 pub mod testing;
 
 #[cfg(feature = "memory")]
+#[cfg(any(feature = "memory", feature = "file"))]
 mod restore;
 
+#[cfg(feature = "file")]
+pub use file::{FileProvider, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryProvider, MemoryStore};
 //! providers.

@@ -10,12 +10,13 @@ pub(crate) fn is_same_copy(stored: &FlagDefinitionCacheData, data: &FlagDefiniti
 /// Whether a leader that received no new set must put `data` in the place of `stored`.
 ///
 /// What the API just confirmed always wins. After a failure the copy may be one that the last leader stored a moment ago
-/// and that this one has not read yet: a younger copy of ours stays. One without a fetch time is another hand's.
+/// and that this one has not read yet: a younger copy of our project stays. One without a fetch time is another hand's.
 pub(crate) fn must_replace(
     stored: &FlagDefinitionCacheData,
     data: &FlagDefinitionCacheData,
     data_was_confirmed: bool,
 ) -> bool {
     let is_younger = stored.fetched_at().is_some_and(|stored| data.fetched_at().is_none_or(|ours| stored > ours));
-    !is_same_copy(stored, data) && (data_was_confirmed || !is_younger)
+    let is_ours = stored.project() == data.project();
+    !is_same_copy(stored, data) && (data_was_confirmed || !is_ours || !is_younger)
 }

@@ -1,27 +1,18 @@
 //! The memory store, seen from its pollers.
 #![cfg(feature = "memory")]
 
-use std::time::{Duration, SystemTime};
+mod support;
+
+use std::time::Duration;
 
 use flagcache_core::{
     FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule,
 };
 use flagcache_providers::{MemoryProvider, MemoryStore};
+use support::{fetched, foreign};
 use tokio::time::{advance, timeout};
 
 const INTERVAL: Duration = Duration::from_secs(30);
-
-/// Definitions with one flag, fetched `age` seconds ago.
-fn fetched(key: &str, etag: &str, age: u64) -> FlagDefinitionCacheData {
-    let body = format!(r#"{{"flags":[{{"key":"{key}"}}],"group_type_mapping":{{}},"cohorts":{{}}}}"#);
-    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 - age);
-    FlagDefinitionCacheData::from_api_response(body, Some(etag), at, None).unwrap()
-}
-
-/// Definitions without metadata, as another hand would store them.
-fn foreign() -> FlagDefinitionCacheData {
-    FlagDefinitionCacheData::from_json(r#"{"flags":[],"group_type_mapping":{},"cohorts":{}}"#).unwrap()
-}
 
 struct Worker {
     provider: MemoryProvider,

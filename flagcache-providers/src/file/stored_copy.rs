@@ -1,0 +1,189 @@
+//! The copy on disk: read when it changed, replaced as a whole.
+
+use std::fs::{File, FileTimes, read_dir, remove_file, symlink_metadata};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use flagcache_core::{DataError, FlagDefinitionCacheData, ProviderError};
+use tempfile::NamedTempFile;
+
+use super::config::Files;
+use super::error::io_error;
+use super::identity::Identity;
+use super::open;
+
+/// The data file, and what was last found in it. All of this blocks; call it from threads where that is allowed.
+#[derive(Debug)]
+pub(super) struct StoredCopy {
+    files: Arc<Files>,
+    last: Mutex<Option<Content>>,
+}
+
+/// A state of the file and what it holds. Garbage is remembered too, so that it is parsed once, not at every tick.
+#[derive(Debug)]
+struct Content {
+    identity: Identity,
+    found: Result<FlagDefinitionCacheData, Arc<DataError>>,
+    /// Whether a later write is sure to change the identity.
+    lasting: bool,
+}
+
+impl StoredCopy {
+    pub(super) fn new(files: Arc<Files>) -> Self {
+        Self { files, last: Mutex::new(None) }
+    }
+
+    /// The present state of the file, `None` if there is none.
+    pub(super) fn identity(&self) -> Result<Option<Identity>, ProviderError> {
+        match symlink_metadata(&self.files.data) {
+            Ok(metadata) => Ok(Some(Identity::of(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error("inspect", &self.files.data, error)),
+        }
+    }
+
+    /// What the file holds in the state `identity`, or in a later one. It is read only if it is not known.
+    pub(super) fn read(&self, identity: Option<Identity>) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let Some(identity) = identity else { return Ok(None) };
+        // Held while reading, so that many pollers of one process read a new file once.
+        let mut last = self.last();
+        if let Some(content) = last.as_ref()
+            && content.identity == identity
+            && content.lasting
+        {
+            return self.deliver(content).map(Some);
+        }
+        *last = self.load()?;
+        last.as_ref().map(|content| self.deliver(content)).transpose()
+    }
+
+    /// Puts `data` in the place of the present copy, unless `still_leads` says no when all but the last step is done.
+    /// The new state of the file, if it was replaced.
+    pub(super) fn replace(
+        &self,
+        data: &FlagDefinitionCacheData,
+        still_leads: impl FnOnce() -> bool,
+    ) -> Result<Option<Identity>, ProviderError> {
+        self.sweep();
+        let staged = self.stage(data)?;
+        if !still_leads() {
+            return Ok(None);
+        }
+        let file = staged.persist(&self.files.data).map_err(|error| self.write_error(error.error))?;
+        self.placed(&file, data).map(Some)
+    }
+
+    /// Stores `data` if there is no file. The new state of the file, if it was created.
+    pub(super) fn create(&self, data: &FlagDefinitionCacheData) -> Result<Option<Identity>, ProviderError> {
+        match self.stage(data)?.persist_noclobber(&self.files.data) {
+            Ok(file) => self.placed(&file, data).map(Some),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(self.write_error(error.error)),
+        }
+    }
+
+    /// Removes what killed writers left behind. A writer holds a lock on its file before it writes the first byte.
+    pub(super) fn sweep(&self) {
+        /// A file that is still empty may be about to be locked.
+        const LONG_AGO: Duration = Duration::from_secs(60);
+        let Ok(entries) = read_dir(&self.files.folder) else { return };
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| self.files.is_staging(path)) {
+            let Ok(Some(file)) = open::existing(&path, "open") else { continue };
+            let Ok(metadata) = file.metadata() else { continue };
+            let is_old = metadata.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LONG_AGO);
+            if (metadata.len() > 0 || is_old) && file.try_lock().is_ok() {
+                let _ = remove_file(&path);
+            }
+        }
+    }
+
+    fn load(&self) -> Result<Option<Content>, ProviderError> {
+        let path = &self.files.data;
+        let Some(mut file) = open::existing(path, "read")? else { return Ok(None) };
+        let now = SystemTime::now();
+        let read = |file: &mut File| -> io::Result<(Identity, Vec<u8>)> {
+            let identity = Identity::of(&file.metadata()?);
+            let mut json = Vec::new();
+            file.read_to_end(&mut json)?;
+            Ok((identity, json))
+        };
+        let (identity, json) = read(&mut file).map_err(|error| io_error("read", path, error))?;
+        let found = FlagDefinitionCacheData::from_json(json).map_err(Arc::new);
+        // Our own writers never write into a file that can be seen, and date each anew. Other hands may do anything.
+        let is_ours = found.as_ref().is_ok_and(|data| data.fetched_at().is_some());
+        let lasting = is_ours || !identity.may_be_written_unseen(now);
+        Ok(Some(Content { identity, found, lasting }))
+    }
+
+    fn deliver(&self, content: &Content) -> Result<FlagDefinitionCacheData, ProviderError> {
+        content.found.clone().map_err(|error| {
+            let path = self.files.data.display();
+            let message = format!(
+                "{path} holds no usable flag definitions; the leader replaces it at its next tick, or delete it"
+            );
+            ProviderError::new(flagcache_core::ProviderErrorKind::InvalidData, message).with_source(error)
+        })
+    }
+
+    /// A file with the whole of `data`, safe on disk, under a name that nobody reads.
+    fn stage(&self, data: &FlagDefinitionCacheData) -> Result<NamedTempFile, ProviderError> {
+        let create = || {
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(&self.files.staging_prefix).suffix(Files::STAGING_SUFFIX);
+            #[cfg(unix)]
+            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
+            builder.tempfile_in(&self.files.folder)
+        };
+        let write = || {
+            let mut staged = open::in_folder(&self.files.folder, create)?;
+            // Tells the sweep of a new leader that the writer lives.
+            staged.as_file().lock()?;
+            staged.write_all(&data.to_json())?;
+            self.date(staged.as_file())?;
+            staged.as_file().sync_all()?;
+            Ok(staged)
+        };
+        write().map_err(|error| self.write_error(error))
+    }
+
+    /// Two writes within one step of the file system's clock would get the same time, and a freed inode is soon used
+    /// again. So a new file is always dated after the one that it replaces.
+    fn date(&self, file: &File) -> io::Result<()> {
+        let replaced = symlink_metadata(&self.files.data).and_then(|metadata| metadata.modified());
+        let Ok(replaced) = replaced else { return Ok(()) };
+        if file.metadata()?.modified()? > replaced {
+            return Ok(());
+        }
+        let next = replaced.checked_add(Duration::from_nanos(1)).unwrap_or_else(SystemTime::now);
+        file.set_times(FileTimes::new().set_modified(next))
+    }
+
+    fn placed(&self, file: &File, data: &FlagDefinitionCacheData) -> Result<Identity, ProviderError> {
+        sync_folder(&self.files.folder).map_err(|error| io_error("sync", &self.files.folder, error))?;
+        let metadata = file.metadata().map_err(|error| self.write_error(error))?;
+        let identity = Identity::of(&metadata);
+        *self.last() = Some(Content { identity, found: Ok(data.clone()), lasting: true });
+        Ok(identity)
+    }
+
+    fn write_error(&self, error: io::Error) -> ProviderError {
+        io_error("write", &self.files.data, error)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Content>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the new name of a file safe.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}

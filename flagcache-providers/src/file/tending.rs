@@ -1,0 +1,79 @@
+//! The thread of a store. A lock has no wake-up and a watch can fail, so it looks after both ten times a second; the
+//! watcher's notices come in between.
+
+use std::io;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::store::Shared;
+use super::watch::Watch;
+
+const ROUND: Duration = Duration::from_millis(100);
+const WATCH_RETRY: Duration = Duration::from_secs(10);
+
+/// Starts the thread. It ends by itself when the last poller of the store has left.
+pub(super) fn start(store: &Arc<Shared>) -> io::Result<()> {
+    let store = Arc::downgrade(store);
+    thread::Builder::new().name("flagcache-file".to_owned()).spawn(move || tend(&store)).map(drop)
+}
+
+fn tend(store: &Weak<Shared>) {
+    let mut watching = Watching::default();
+    loop {
+        let Some(store) = store.upgrade() else { return };
+        if !store.has_pollers() {
+            return;
+        }
+        watching.keep_up(&store);
+        if store.tend() {
+            watching.missed_a_change();
+        }
+        drop(store);
+        // The jitter keeps the workers of a fleet from trying all at once.
+        thread::sleep(ROUND.mul_f64(0.75 + 0.5 * fastrand::f64()));
+    }
+}
+
+/// The thread's watch, and when to try again if there is none.
+#[derive(Default)]
+struct Watching {
+    watch: Option<Watch>,
+    next_try: Option<Instant>,
+    warned: bool,
+}
+
+impl Watching {
+    fn keep_up(&mut self, store: &Arc<Shared>) {
+        let now = Instant::now();
+        // Without a folder there is nothing to watch yet.
+        if !store.watches()
+            || self.watch.is_some()
+            || self.next_try.is_some_and(|at| at > now)
+            || !store.files().folder.is_dir()
+        {
+            return;
+        }
+        let told = Arc::downgrade(store);
+        let on_change = move || {
+            if let Some(store) = told.upgrade() {
+                store.tend();
+            }
+        };
+        match Watch::start(store.files(), Arc::new(on_change)) {
+            Ok(watch) => self.watch = Some(watch),
+            Err(error) => {
+                self.next_try = Some(now + WATCH_RETRY);
+                if !std::mem::replace(&mut self.warned, true) {
+                    let folder = store.files().folder.display();
+                    tracing::warn!(%folder, %error, "cannot watch the cache folder; changes are seen within 0.1 s instead");
+                }
+            }
+        }
+    }
+
+    /// The folder was removed and made again, or the notice was a moment late: a new watch is right in both cases.
+    fn missed_a_change(&mut self) {
+        self.watch = None;
+    }
+}

@@ -1,0 +1,661 @@
+//! The file store, seen from the pollers of one process. Each opens a store of its own, as processes do.
+#![cfg(all(unix, feature = "file"))]
+
+mod support;
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use flagcache_core::{
+    DataError, FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner,
+    PollerSchedule, ProviderError, ProviderErrorKind, StoreReport,
+};
+use flagcache_providers::{FileProvider, FileStore};
+use support::{fetched, foreign};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Longer than any wait of these tests: what they see comes by itself, not by a tick.
+const INTERVAL: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Some rounds of a store's thread. For what must *not* happen.
+const A_WHILE: Duration = Duration::from_millis(400);
+
+const GARBAGE: [&str; 7] =
+    ["garbage", "{}", "[]", r#"{"flags":null}"#, r#"{"flags":"x"}"#, r#"{"flags":[1,2]}"#, r#"{"flags":[{"key":"#];
+
+struct Folder {
+    dir: TempDir,
+}
+
+impl Folder {
+    fn new() -> Self {
+        Self { dir: TempDir::new().unwrap() }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("shop.json")
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.dir.path().join("shop.lock")
+    }
+
+    fn store(&self) -> FileStore {
+        FileStore::builder(self.dir.path(), "shop").build().unwrap()
+    }
+
+    fn worker(&self) -> Worker {
+        Worker::of(&self.store())
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+struct Worker {
+    provider: FileProvider,
+    poller: LinkOwner,
+}
+
+impl Worker {
+    fn of(store: &FileStore) -> Self {
+        Self::with_schedule(store, PollerSchedule::new(INTERVAL))
+    }
+
+    fn with_schedule(store: &FileStore, schedule: PollerSchedule) -> Self {
+        let (provider, poller) = (store.provider(), LinkOwner::new(schedule));
+        provider.on_poller_attached(poller.link());
+        Self { provider, poller }
+    }
+
+    async fn leads(&self) -> bool {
+        self.provider.should_fetch_flag_definitions().await.unwrap()
+    }
+
+    async fn reads(&self) -> Option<FlagDefinitionCacheData> {
+        self.provider.get_flag_definitions().await.unwrap()
+    }
+
+    async fn publishes(&self, data: &FlagDefinitionCacheData) {
+        self.provider.on_flag_definitions_received(data).await.unwrap();
+    }
+
+    async fn tells(&self, outcome: FetchOutcome<'_>) {
+        self.provider.on_flag_definitions_not_received(outcome).await.unwrap();
+    }
+
+    async fn is_notified(&self) {
+        timeout(DEADLINE, self.poller.changed()).await.expect("no notice came");
+    }
+
+    async fn is_not_notified(&self) {
+        assert!(timeout(A_WHILE, self.poller.changed()).await.is_err(), "an unexpected notice");
+    }
+
+    /// Asks again on each notice, as a poller does, until the decision is `true`.
+    async fn comes_to_lead(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.leads().await {
+            tokio::time::timeout_at(deadline, self.poller.changed()).await.expect("never got the lead");
+        }
+    }
+
+    async fn is_told(&self) -> StoreReport {
+        self.reads().await;
+        self.poller.take_report().unwrap()
+    }
+}
+
+fn age(path: &Path, age: Duration) {
+    File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+}
+
+fn cause(error: &ProviderError) -> &Arc<DataError> {
+    error.source().and_then(<dyn Error>::downcast_ref).expect("no cause")
+}
+
+fn outcome(failure: Option<FetchFailure>, data: &FlagDefinitionCacheData) -> FetchOutcome<'_> {
+    failure.map_or(FetchOutcome::unchanged(data), |failure| FetchOutcome::failed(failure, Some(data)))
+}
+
+#[tokio::test]
+async fn b8_58_one_of_many_leads_and_the_others_read_its_copy() {
+    let folder = Folder::new();
+    let workers: Vec<Worker> = (0..16).map(|_| folder.worker()).collect();
+    let mut leaders = Vec::new();
+    for worker in &workers {
+        if worker.leads().await {
+            leaders.push(worker);
+        } else {
+            assert!(worker.reads().await.is_none());
+        }
+    }
+    let [leader] = leaders[..] else { panic!("{} leaders", leaders.len()) };
+    let data = fetched("beta", "\"1\"", 0);
+    leader.publishes(&data).await;
+    for worker in workers.iter().filter(|worker| !std::ptr::eq(*worker, leader)) {
+        worker.is_notified().await;
+        let copy = worker.reads().await.unwrap();
+        assert!(copy.same_content(&data));
+        assert_eq!(copy.etag(), Some("\"1\""));
+    }
+    leader.is_not_notified().await;
+}
+
+#[tokio::test]
+async fn two_providers_of_one_store_exclude_each_other() {
+    let store = Folder::new().store();
+    let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+    assert!(leader.leads().await);
+    assert!(!follower.leads().await);
+    assert!(leader.leads().await);
+    assert!(!follower.leads().await);
+}
+
+#[tokio::test]
+async fn b8_60_a_leader_that_shuts_down_or_is_dropped_hands_over_at_once() {
+    let folder = Folder::new();
+    let (first, second, third) = (folder.worker(), folder.worker(), folder.worker());
+    assert!(first.leads().await);
+    assert!(!second.leads().await);
+    first.provider.shutdown().await.unwrap();
+    let freed = Instant::now();
+    second.comes_to_lead().await;
+    assert!(freed.elapsed() < Duration::from_millis(300));
+
+    assert!(!third.leads().await);
+    drop(second);
+    let freed = Instant::now();
+    third.comes_to_lead().await;
+    assert!(freed.elapsed() < Duration::from_millis(300));
+    assert!(!first.leads().await, "a closed seat takes no lead");
+}
+
+#[tokio::test]
+async fn a_worker_that_was_never_asked_takes_no_lead() {
+    let folder = Folder::new();
+    let reader = folder.worker();
+    reader.reads().await;
+    sleep(A_WHILE).await;
+    assert!(folder.worker().leads().await);
+}
+
+#[tokio::test]
+async fn a_manual_poller_takes_the_lead_in_a_decision_only() {
+    let folder = Folder::new();
+    let mut schedule = PollerSchedule::new(INTERVAL);
+    schedule.manual = true;
+    let manual = Worker::with_schedule(&folder.store(), schedule);
+    let leader = folder.worker();
+    assert!(leader.leads().await);
+    assert!(!manual.leads().await);
+    drop(leader);
+    manual.is_not_notified().await;
+    assert!(manual.leads().await);
+}
+
+#[tokio::test]
+async fn b8_61_a_lead_whose_poller_is_gone_is_freed() {
+    let folder = Folder::new();
+    let Worker { provider, poller } = folder.worker();
+    assert!(provider.should_fetch_flag_definitions().await.unwrap());
+    drop(poller);
+    let next = folder.worker();
+    next.comes_to_lead().await;
+}
+
+#[tokio::test]
+async fn b8_61_a_leader_that_cannot_fetch_stays_out_for_as_long_as_it_was_told() {
+    let folder = Folder::new();
+    let (first, second) = (folder.worker(), folder.worker());
+    assert!(first.leads().await);
+    let out = Duration::from_secs(2);
+    first.tells(FetchOutcome::failed(FetchFailure::Unauthorized, None).with_give_up_lead_for(Some(out))).await;
+    let since = Instant::now();
+    assert!(!first.leads().await, "gave up the lead, and nobody else has taken it");
+    second.comes_to_lead().await;
+    drop(second);
+    first.comes_to_lead().await;
+    assert!(since.elapsed() >= out - Duration::from_millis(50));
+}
+
+#[tokio::test]
+async fn a_stay_out_beyond_the_clock_is_a_long_one() {
+    let worker = Folder::new().worker();
+    assert!(worker.leads().await);
+    let out = Some(Duration::MAX);
+    worker.tells(FetchOutcome::failed(FetchFailure::Unauthorized, None).with_give_up_lead_for(out)).await;
+    assert!(!worker.leads().await);
+}
+
+#[tokio::test]
+async fn b8_62_the_time_of_the_last_confirmation_stands_at_the_lock_file() {
+    let folder = Folder::new();
+    let (leader, reader) = (folder.worker(), folder.worker());
+    assert_eq!(reader.is_told().await.confirmed_ago, None);
+    assert!(leader.leads().await);
+    assert_eq!(reader.is_told().await.confirmed_ago, None, "a lead alone confirms nothing");
+
+    let data = fetched("beta", "\"1\"", 0);
+    leader.publishes(&data).await;
+    age(&folder.lock(), Duration::from_secs(7));
+    let written = fs::metadata(folder.data()).unwrap();
+    let ago = reader.is_told().await.confirmed_ago.unwrap();
+    assert!(ago >= Duration::from_secs(7) && ago < Duration::from_secs(17), "{ago:?}");
+
+    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&data))).await;
+    assert!(reader.is_told().await.confirmed_ago.unwrap() >= Duration::from_secs(7));
+    leader.tells(FetchOutcome::unchanged(&data)).await;
+    assert!(reader.is_told().await.confirmed_ago.unwrap() < Duration::from_secs(7));
+    leader.publishes(&data).await;
+
+    let confirmed = fs::metadata(folder.data()).unwrap();
+    assert_eq!(
+        (written.ino(), written.mtime_nsec()),
+        (confirmed.ino(), confirmed.mtime_nsec()),
+        "the data was touched"
+    );
+}
+
+#[tokio::test]
+async fn a_confirmation_ahead_of_the_clock_is_as_good_as_now() {
+    let folder = Folder::new();
+    let leader = folder.worker();
+    assert!(leader.leads().await);
+    leader.publishes(&fetched("beta", "\"1\"", 0)).await;
+    let lock = File::options().write(true).open(folder.lock()).unwrap();
+    lock.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+    assert_eq!(leader.is_told().await.confirmed_ago, Some(Duration::ZERO));
+}
+
+#[tokio::test]
+async fn b2_29_a_used_up_quota_is_told_until_the_next_success() {
+    let folder = Folder::new();
+    let (leader, reader) = (folder.worker(), folder.worker());
+    let data = fetched("beta", "\"1\"", 0);
+    assert!(leader.leads().await);
+    leader.tells(FetchOutcome::failed(FetchFailure::QuotaLimited, Some(&data))).await;
+    let report = reader.is_told().await;
+    assert!(report.quota_limited);
+    assert_eq!(report.confirmed_ago, None, "never confirmed so far");
+
+    leader.tells(FetchOutcome::unchanged(&data)).await;
+    assert!(!reader.is_told().await.quota_limited);
+    age(&folder.lock(), Duration::from_secs(7));
+    leader.tells(FetchOutcome::failed(FetchFailure::QuotaLimited, Some(&data))).await;
+    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&data))).await;
+    let report = reader.is_told().await;
+    assert!(report.quota_limited, "a 5xx says nothing about the quota");
+    assert!(report.confirmed_ago.unwrap() >= Duration::from_secs(7), "a 402 confirms nothing");
+    leader.publishes(&fetched("gamma", "\"2\"", 0)).await;
+    assert!(!reader.is_told().await.quota_limited);
+}
+
+#[tokio::test]
+async fn an_unchanged_file_is_not_read_again() {
+    let folder = Folder::new();
+    let (leader, reader) = (folder.worker(), folder.worker());
+    assert!(leader.leads().await);
+    leader.publishes(&fetched("beta", "\"1\"", 0)).await;
+    let first = reader.reads().await.unwrap();
+    for _ in 0..10 {
+        let again = reader.reads().await.unwrap();
+        assert_eq!(again.to_json().as_ptr(), first.to_json().as_ptr(), "another buffer, so it was read again");
+    }
+    // What was published is known without reading it, to all pollers of the store.
+    let copy = leader.reads().await.unwrap();
+    assert_eq!(copy.raw_json().as_ptr(), leader.reads().await.unwrap().raw_json().as_ptr());
+}
+
+#[tokio::test]
+async fn garbage_is_parsed_once_and_named() {
+    let folder = Folder::new();
+    for garbage in GARBAGE {
+        fs::write(folder.data(), garbage).unwrap();
+        age(&folder.data(), Duration::from_secs(1));
+        let reader = folder.worker();
+        let error = reader.provider.get_flag_definitions().await.unwrap_err();
+        assert_eq!(error.kind(), ProviderErrorKind::InvalidData);
+        assert!(error.to_string().starts_with(&format!("{} holds no usable", folder.data().display())), "{error}");
+        let again = reader.provider.get_flag_definitions().await.unwrap_err();
+        assert!(Arc::ptr_eq(cause(&again), cause(&error)), "not the error that was kept beside the file's state");
+    }
+}
+
+#[tokio::test]
+async fn writes_within_one_step_of_the_clock_are_all_seen() {
+    let folder = Folder::new();
+    let (leader, reader) = (folder.worker(), folder.worker());
+    assert!(leader.leads().await);
+    for version in 1000..1300 {
+        let data = fetched(&format!("flag{version}"), "\"same\"", 0);
+        leader.publishes(&data).await;
+        assert!(reader.reads().await.unwrap().same_content(&data), "version {version} was taken for the one before");
+    }
+}
+
+#[tokio::test]
+async fn another_hands_writes_of_one_length_within_one_step_of_the_clock_are_all_seen() {
+    let folder = Folder::new();
+    let reader = folder.worker();
+    for version in 1000..1300 {
+        let json = format!(r#"{{"flags":[{{"key":"flag{version}"}}]}}"#);
+        fs::write(folder.data(), &json).unwrap();
+        let copy = reader.reads().await.unwrap();
+        assert!(copy.flag(&format!("flag{version}")).is_some(), "version {version} was taken for the one before");
+    }
+}
+
+#[tokio::test]
+async fn b2_27_an_unchanged_publish_or_confirmation_writes_nothing() {
+    let folder = Folder::new();
+    let (leader, follower) = (folder.worker(), folder.worker());
+    assert!(leader.leads().await);
+    leader.publishes(&fetched("beta", "\"1\"", 9)).await;
+    let written = fs::metadata(folder.data()).unwrap();
+    follower.reads().await;
+    let again = fetched("beta", "\"1\"", 0);
+    leader.publishes(&again).await;
+    leader.tells(FetchOutcome::unchanged(&again)).await;
+    let after = fs::metadata(folder.data()).unwrap();
+    assert_eq!((written.ino(), written.mtime_nsec()), (after.ino(), after.mtime_nsec()));
+    follower.is_not_notified().await;
+    leader.publishes(&fetched("beta", "\"2\"", 0)).await;
+    follower.is_notified().await;
+    assert_eq!(follower.reads().await.unwrap().etag(), Some("\"2\""));
+}
+
+#[tokio::test]
+async fn b1_07_a_worker_that_does_not_lead_fills_an_empty_store_and_overwrites_nothing() {
+    let folder = Folder::new();
+    let (leader, follower) = (folder.worker(), folder.worker());
+    assert!(leader.leads().await);
+    assert!(leader.reads().await.is_none());
+    assert!(!follower.leads().await);
+    let (first, second) = (fetched("first", "\"1\"", 9), fetched("second", "\"2\"", 0));
+    follower.publishes(&first).await;
+    follower.publishes(&second).await;
+    assert!(leader.reads().await.unwrap().same_content(&first));
+    assert_eq!(folder.names(), ["shop.json", "shop.lock"]);
+}
+
+#[tokio::test]
+async fn b8_65_a_lead_that_came_after_the_decision_does_not_overwrite() {
+    let folder = Folder::new();
+    let (leader, follower) = (folder.worker(), folder.worker());
+    assert!(leader.leads().await);
+    assert!(!follower.leads().await);
+    let (new, old) = (fetched("new", "\"2\"", 0), fetched("old", "\"1\"", 9));
+    leader.publishes(&new).await;
+    drop(leader);
+    follower.is_notified().await;
+    // Its thread holds the lock by now, but what it publishes belongs to the load of the decision that was `false`.
+    sleep(A_WHILE).await;
+    follower.publishes(&old).await;
+    assert!(follower.reads().await.unwrap().same_content(&new));
+    assert!(follower.leads().await);
+    follower.publishes(&old).await;
+    assert!(follower.reads().await.unwrap().same_content(&old));
+}
+
+#[tokio::test]
+async fn b8_67_a_deleted_lock_file_ends_the_old_lead() {
+    let folder = Folder::new();
+    let (old, new) = (folder.worker(), folder.worker());
+    assert!(old.leads().await);
+    let mine = fetched("old", "\"1\"", 9);
+    old.publishes(&mine).await;
+    assert!(!new.leads().await);
+    fs::remove_file(folder.lock()).unwrap();
+    new.comes_to_lead().await;
+    let theirs = fetched("new", "\"2\"", 0);
+    new.publishes(&theirs).await;
+    // Not even the load that began as leader writes any more.
+    old.publishes(&mine).await;
+    old.tells(FetchOutcome::unchanged(&mine)).await;
+    assert!(new.reads().await.unwrap().same_content(&theirs));
+    assert!(!old.leads().await);
+    assert!(new.leads().await);
+}
+
+#[tokio::test]
+async fn b8_67_a_leader_whose_lock_file_was_deleted_and_not_taken_leads_on() {
+    let folder = Folder::new();
+    let leader = folder.worker();
+    assert!(leader.leads().await);
+    fs::remove_file(folder.lock()).unwrap();
+    assert!(leader.leads().await);
+    assert!(folder.lock().exists());
+    assert!(!folder.worker().leads().await);
+}
+
+#[tokio::test]
+async fn b8_63_a_deleted_copy_and_a_lost_folder_are_put_back_on_a_304_and_on_a_5xx() {
+    for failure in [None, Some(FetchFailure::Server)] {
+        let folder = Folder::new();
+        let inner = folder.dir.path().join("cache");
+        let store = FileStore::builder(&inner, "shop").build().unwrap();
+        let (leader, follower) = (Worker::of(&store), Worker::of(&FileStore::builder(&inner, "shop").build().unwrap()));
+        assert!(leader.leads().await);
+        let data = fetched("beta", "\"1\"", 0);
+        leader.publishes(&data).await;
+        for lose in [
+            |inner: &Path| fs::remove_file(inner.join("shop.json")),
+            |inner: &Path| fs::rename(inner, inner.with_extension("gone")),
+        ] {
+            follower.reads().await.unwrap();
+            lose(&inner).unwrap();
+            follower.is_notified().await;
+            assert!(follower.reads().await.is_none());
+            assert!(leader.leads().await);
+            leader.tells(outcome(failure, &data)).await;
+            follower.is_notified().await;
+            assert!(follower.reads().await.unwrap().same_content(&data));
+        }
+    }
+}
+
+#[tokio::test]
+async fn b8_66_what_another_hand_wrote_is_replaced_on_a_304_and_on_a_5xx() {
+    for failure in [None, Some(FetchFailure::Server)] {
+        for written in GARBAGE.into_iter().map(str::as_bytes).map(<[u8]>::to_vec).chain([foreign().to_json().to_vec()])
+        {
+            let folder = Folder::new();
+            let (leader, follower) = (folder.worker(), folder.worker());
+            assert!(leader.leads().await);
+            let data = fetched("beta", "\"1\"", 0);
+            leader.publishes(&data).await;
+            fs::write(folder.data(), &written).unwrap();
+            assert!(leader.leads().await);
+            leader.tells(outcome(failure, &data)).await;
+            assert!(follower.reads().await.unwrap().same_content(&data));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_leader_that_failed_to_fetch_leaves_its_predecessors_younger_copy() {
+    let folder = Folder::new();
+    let (predecessor, leader) = (folder.worker(), folder.worker());
+    let (old, new) = (fetched("old", "\"1\"", 90), fetched("new", "\"2\"", 0));
+    assert!(predecessor.leads().await);
+    predecessor.publishes(&new).await;
+    drop(predecessor);
+    assert!(leader.leads().await);
+    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&old))).await;
+    assert!(leader.reads().await.unwrap().same_content(&new));
+    leader.tells(FetchOutcome::unchanged(&old)).await;
+    assert!(leader.reads().await.unwrap().same_content(&old), "the API rolled back");
+}
+
+#[tokio::test]
+async fn b1_04_a_cold_leader_is_given_the_stored_copy() {
+    let folder = Folder::new();
+    let first = folder.worker();
+    assert!(first.leads().await);
+    assert!(first.provider.stored_flag_definitions().await.unwrap().is_none());
+    first.publishes(&fetched("beta", "W/\"1\"", 0)).await;
+    drop(first);
+    let restarted = folder.worker();
+    assert!(restarted.leads().await);
+    assert_eq!(restarted.provider.stored_flag_definitions().await.unwrap().unwrap().etag(), Some("W/\"1\""));
+}
+
+#[tokio::test]
+async fn changes_are_seen_without_the_systems_notices() {
+    let folder = Folder::new();
+    let leader = folder.worker();
+    let polling = FileStore::builder(folder.dir.path(), "shop").watch(false).build().unwrap();
+    let follower = Worker::of(&polling);
+    assert!(leader.leads().await);
+    assert!(follower.reads().await.is_none());
+    leader.publishes(&fetched("beta", "\"1\"", 0)).await;
+    let published = Instant::now();
+    follower.is_notified().await;
+    assert!(published.elapsed() < Duration::from_millis(300));
+}
+
+#[tokio::test]
+async fn the_systems_notices_are_faster_than_polling() {
+    let folder = Folder::new();
+    let (leader, follower) = (folder.worker(), folder.worker());
+    assert!(leader.leads().await);
+    let mut waits = Vec::new();
+    for version in 0..20 {
+        follower.reads().await;
+        // Away from the rounds of the store's thread, so that these are hit at any phase.
+        sleep(Duration::from_millis(7 * version)).await;
+        leader.publishes(&fetched(&format!("v{version}"), "\"1\"", 0)).await;
+        let published = Instant::now();
+        follower.is_notified().await;
+        waits.push(published.elapsed());
+    }
+    waits.sort();
+    assert!(waits[10] < Duration::from_millis(20), "{waits:?}");
+}
+
+#[tokio::test]
+async fn several_services_share_a_folder() {
+    let folder = Folder::new();
+    let workers: Vec<Worker> = ["shop", "shop.eu", "blog"]
+        .into_iter()
+        .map(|service| Worker::of(&FileStore::builder(folder.dir.path(), service).build().unwrap()))
+        .collect();
+    for (worker, key) in workers.iter().zip(["a", "b", "c"]) {
+        assert!(worker.leads().await);
+        assert!(worker.reads().await.is_none());
+        worker.publishes(&fetched(key, "\"1\"", 0)).await;
+    }
+    for (worker, key) in workers.iter().zip(["a", "b", "c"]) {
+        assert!(worker.reads().await.unwrap().flag(key).is_some());
+        worker.is_not_notified().await;
+    }
+    assert_eq!(folder.names(), ["blog.json", "blog.lock", "shop.eu.json", "shop.eu.lock", "shop.json", "shop.lock"]);
+}
+
+#[tokio::test]
+async fn a_missing_folder_is_empty_to_readers_and_made_by_the_leader_for_its_user_alone() {
+    let folder = Folder::new();
+    let inner = folder.dir.path().join("var/cache");
+    let worker = Worker::of(&FileStore::builder(&inner, "shop").build().unwrap());
+    assert!(worker.reads().await.is_none());
+    assert!(!inner.exists());
+    assert!(worker.leads().await);
+    worker.publishes(&fetched("beta", "\"1\"", 0)).await;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&inner), 0o700);
+    assert_eq!(mode(&inner.join("shop.json")), 0o600);
+    assert_eq!(mode(&inner.join("shop.lock")), 0o600);
+}
+
+#[tokio::test]
+async fn links_are_not_followed() {
+    let folder = Folder::new();
+    let target = folder.dir.path().join("elsewhere");
+    fs::write(&target, "precious").unwrap();
+    let worker = folder.worker();
+
+    symlink(&target, folder.lock()).unwrap();
+    let error = worker.provider.should_fetch_flag_definitions().await.unwrap_err();
+    assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
+    let expected = format!("cannot open the lock file {}: it is a symbolic link", folder.lock().display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    fs::remove_file(folder.lock()).unwrap();
+
+    symlink(&target, folder.data()).unwrap();
+    let error = worker.provider.get_flag_definitions().await.unwrap_err();
+    assert!(error.to_string().contains("shop.json: it is a symbolic link"), "{error}");
+    assert!(worker.leads().await);
+    worker.publishes(&fetched("beta", "\"1\"", 0)).await;
+    assert!(fs::symlink_metadata(folder.data()).unwrap().is_file(), "the link itself is replaced");
+    assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn a_folder_or_a_file_in_the_wrong_place_is_named() {
+    let folder = Folder::new();
+    fs::create_dir(folder.lock()).unwrap();
+    fs::create_dir(folder.data()).unwrap();
+    let worker = folder.worker();
+    let error = worker.provider.should_fetch_flag_definitions().await.unwrap_err().to_string();
+    assert!(error.ends_with("shop.lock: it is a folder; remove it"), "{error}");
+    let error = worker.provider.get_flag_definitions().await.unwrap_err().to_string();
+    assert!(error.ends_with("shop.json is not a regular file; remove it"), "{error}");
+
+    fs::write(folder.dir.path().join("file"), "").unwrap();
+    let worker = Worker::of(&FileStore::builder(folder.dir.path().join("file"), "shop").build().unwrap());
+    for error in [
+        worker.provider.should_fetch_flag_definitions().await.unwrap_err(),
+        worker.provider.get_flag_definitions().await.unwrap_err(),
+    ] {
+        assert!(error.to_string().ends_with("a part of the path is a file; name a folder"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_leader_removes_what_killed_writers_left() {
+    let folder = Folder::new();
+    let in_folder = |name: &str| folder.dir.path().join(name);
+    fs::write(in_folder(".shop.aB3xYz.tmp"), "half a cop").unwrap();
+    fs::write(in_folder(".shop.Empty1.tmp"), "").unwrap();
+    fs::write(in_folder(".shop.Empty2.tmp"), "").unwrap();
+    age(&in_folder(".shop.Empty2.tmp"), Duration::from_secs(120));
+    fs::write(in_folder(".shop.eu.aB3xYz.tmp"), "of another service").unwrap();
+    fs::write(in_folder(".shop.Living.tmp"), "still being written").unwrap();
+    let writer = File::open(in_folder(".shop.Living.tmp")).unwrap();
+    writer.lock().unwrap();
+
+    let leader = folder.worker();
+    assert!(leader.leads().await);
+    leader.publishes(&fetched("beta", "\"1\"", 0)).await;
+    let expected = [".shop.Empty1.tmp", ".shop.Living.tmp", ".shop.eu.aB3xYz.tmp", "shop.json", "shop.lock"];
+    assert_eq!(folder.names(), expected);
+}
+
+#[test]
+fn a_service_name_that_is_no_part_of_a_file_name_is_refused() {
+    let error = FileStore::builder("/nowhere", "../etc/passwd").build().unwrap_err();
+    assert!(
+        error.to_string().starts_with("the service name \"../etc/passwd\" starts with a dot; use 1 to 128"),
+        "{error}"
+    );
+}
+
+#[test]
+fn b5_49_dropping_the_leader_outside_a_runtime_hands_over() {
+    let folder = Folder::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (leader, follower) = (folder.worker(), folder.worker());
+    assert!(runtime.block_on(leader.leads()));
+    drop(leader);
+    runtime.block_on(follower.comes_to_lead());
+}
