@@ -1,7 +1,9 @@
 //! The file store, seen from the pollers of one process. Each opens a store of its own, as processes do.
 #![cfg(all(unix, feature = "file"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod support;
+#[path = "support/sets.rs"]
+mod sets;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -15,7 +17,7 @@ use flagcache_core::{
     PollerSchedule, ProviderError, ProviderErrorKind, StoreReport,
 };
 use flagcache_providers::{FileProvider, FileStore};
-use support::{fetched, foreign};
+use sets::{fetched, foreign};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -1,7 +1,9 @@
 //! The memory store, seen from its pollers.
 #![cfg(feature = "memory")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod support;
+#[path = "support/sets.rs"]
+mod sets;
 
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use flagcache_core::{
     FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule,
 };
 use flagcache_providers::{MemoryProvider, MemoryStore};
-use support::{fetched, foreign};
+use sets::{fetched, foreign};
 use tokio::time::{advance, timeout};
 
 const INTERVAL: Duration = Duration::from_secs(30);

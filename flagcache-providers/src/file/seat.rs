@@ -35,6 +35,7 @@ struct Standing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tended {
     pub(super) got_the_lead: bool,
+    pub(super) lost_the_lead: bool,
     pub(super) saw_a_change: bool,
 }
 
@@ -124,7 +125,8 @@ impl Seat {
                 standing.release();
             }
         } else if standing.lock.is_held() {
-            standing.leads_load = standing.lock.verify() && standing.leads_load;
+            tended.lost_the_lead = !standing.lock.verify();
+            standing.leads_load &= !tended.lost_the_lead;
         } else if standing.may_lead(now) && standing.ticks() {
             // A failure is told by the next decision, which meets it too.
             tended.got_the_lead = standing.lock.acquire().unwrap_or(false);
@@ -136,7 +138,7 @@ impl Seat {
             standing.seen = Some(data);
             tended.saw_a_change = true;
         }
-        if tended.got_the_lead || tended.saw_a_change {
+        if tended != Tended::default() {
             link.notify_changed();
         }
         tended

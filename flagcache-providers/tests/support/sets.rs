@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 use flagcache_core::FlagDefinitionCacheData;
 
 /// Definitions with one flag, fetched `age` seconds before some moment.
-pub fn fetched(key: &str, etag: &str, age: u64) -> FlagDefinitionCacheData {
+pub(crate) fn fetched(key: &str, etag: &str, age: u64) -> FlagDefinitionCacheData {
     let body = format!(r#"{{"flags":[{{"key":"{key}"}}],"group_type_mapping":{{}},"cohorts":{{}}}}"#);
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 - age);
     FlagDefinitionCacheData::from_api_response(body, Some(etag), at, None).unwrap()
 }
 
 /// Definitions without metadata, as another hand would store them.
-pub fn foreign() -> FlagDefinitionCacheData {
+pub(crate) fn foreign() -> FlagDefinitionCacheData {
     FlagDefinitionCacheData::from_json(r#"{"flags":[],"group_type_mapping":{},"cohorts":{}}"#).unwrap()
 }
