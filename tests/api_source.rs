@@ -11,7 +11,7 @@ use flagcache_core::{
     FetchError, FetchFailure, FetchResponse, FlagDefinitionSource, PostHogApi, PostHogApiBuilder, PostHogApiError,
     ProjectFingerprint,
 };
-use flagcache_providers::testing::{ApiRequest, ApiStub, Definitions, EtagForm, Reply};
+use flagcache_providers::testing::{ApiReply, ApiRequest, ApiStub, Definitions, EtagForm};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -171,7 +171,7 @@ async fn b2_28_to_b2_31_statuses() {
         (799, FetchFailure::Rejected),
     ];
     for (status, expected) in statuses {
-        stub.next(Reply::status(status).header("etag", "\"of-an-error\""));
+        stub.next(ApiReply::status(status).header("etag", "\"of-an-error\""));
         let error = failure(&api).await;
         assert_eq!(error.failure(), expected, "{status}");
         assert_eq!(error.retry_after(), None, "{status}");
@@ -192,7 +192,7 @@ async fn b2_28_wrong_keys_are_told_without_showing_them() {
 #[tokio::test]
 async fn b2_32_the_body_of_a_refusal_is_not_repeated() {
     let (stub, api) = stub_and_api().await;
-    stub.next(Reply::body(format!("no such key: {}", ApiStub::SECRET_KEY)).with_status(401));
+    stub.next(ApiReply::body(format!("no such key: {}", ApiStub::SECRET_KEY)).with_status(401));
     failure(&api).await;
 }
 
@@ -205,7 +205,9 @@ async fn b2_32_no_key_is_logged_at_any_level() {
         tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(move || writer.clone()).set_default();
     let (stub, api) = stub_and_api().await;
     definitions(&api, None).await;
-    for reply in [Reply::status(401), Reply::reset(), Reply::redirect("http://127.0.0.1:1/"), Reply::redirect("/")] {
+    for reply in
+        [ApiReply::status(401), ApiReply::reset(), ApiReply::redirect("http://127.0.0.1:1/"), ApiReply::redirect("/")]
+    {
         stub.next(reply);
         failure(&api).await;
     }
@@ -234,17 +236,17 @@ impl Write for LogWriter {
 async fn b2_30_retry_after_in_seconds_and_as_a_date() {
     let (stub, api) = stub_and_api().await;
     for status in [429, 503] {
-        stub.next(Reply::status(status).header("retry-after", "17"));
+        stub.next(ApiReply::status(status).header("retry-after", "17"));
         assert_eq!(failure(&api).await.retry_after(), Some(Duration::from_secs(17)), "{status}");
         stub.next(
-            Reply::status(status)
+            ApiReply::status(status)
                 .header("date", "Sun, 06 Nov 1994 08:49:00 GMT")
                 .header("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"),
         );
         assert_eq!(failure(&api).await.retry_after(), Some(Duration::from_secs(37)), "{status}");
-        stub.next(Reply::status(status).header("retry-after", "86400000"));
+        stub.next(ApiReply::status(status).header("retry-after", "86400000"));
         assert_eq!(failure(&api).await.retry_after(), Some(Duration::from_secs(3600)), "{status}");
-        stub.next(Reply::status(status).header("retry-after", "later"));
+        stub.next(ApiReply::status(status).header("retry-after", "later"));
         assert_eq!(failure(&api).await.retry_after(), None, "{status}");
     }
 }
@@ -255,7 +257,7 @@ async fn b2_32_a_redirect_to_another_host_gets_neither_key_nor_request() {
     let other = ApiStub::start().await.unwrap();
     for status in [301, 302, 303, 307, 308] {
         let target = format!("{}/flags/definitions?token={}", other.url(), ApiStub::PROJECT_KEY);
-        stub.next(Reply::status(status).header("location", target));
+        stub.next(ApiReply::status(status).header("location", target));
         let error = failure(&api).await;
         assert_eq!(error.failure(), FetchFailure::Rejected, "{status}");
         assert!(error.to_string().contains(&other.url()), "the target is named: {error}");
@@ -277,7 +279,7 @@ async fn b2_32_a_redirect_to_another_scheme_or_nowhere_is_not_followed() {
     ];
     for target in targets {
         stub.clear();
-        stub.always(Reply::redirect(&target));
+        stub.always(ApiReply::redirect(&target));
         let error = failure(&api).await;
         assert_eq!(error.failure(), FetchFailure::Rejected, "{target:?}: {error}");
     }
@@ -286,7 +288,7 @@ async fn b2_32_a_redirect_to_another_scheme_or_nowhere_is_not_followed() {
 #[tokio::test]
 async fn a_redirect_to_the_same_origin_is_followed_with_the_key() {
     let (stub, api) = stub_and_api().await;
-    stub.next_n(3, Reply::redirect(format!("/eu/flags/definitions?token={}&send_cohorts", ApiStub::PROJECT_KEY)));
+    stub.next_n(3, ApiReply::redirect(format!("/eu/flags/definitions?token={}&send_cohorts", ApiStub::PROJECT_KEY)));
     definitions(&api, None).await;
     let last = stub.requests().pop().unwrap();
     assert!(last.target.starts_with("/eu/"), "{}", last.target);
@@ -297,7 +299,7 @@ async fn a_redirect_to_the_same_origin_is_followed_with_the_key() {
 #[tokio::test]
 async fn a_redirect_in_a_circle_ends() {
     let (stub, api) = stub_and_api().await;
-    stub.always(Reply::redirect("/flags/definitions"));
+    stub.always(ApiReply::redirect("/flags/definitions"));
     let error = failure(&api).await;
     assert_eq!(error.failure(), FetchFailure::Rejected);
     assert_eq!(stub.stats().requests, 4);
@@ -310,7 +312,7 @@ async fn b2_21_a_truncated_body_is_a_failure_of_the_connection() {
     for gzip in [false, true] {
         stub.set_gzip(gzip);
         for bytes in [0, 1, 1000, 10_000] {
-            stub.next(Reply::usual().truncate_after(bytes));
+            stub.next(ApiReply::usual().truncate_after(bytes));
             let error = failure(&api).await;
             assert_eq!(error.failure(), FetchFailure::Connect, "gzip {gzip}, {bytes} bytes: {error:?}");
             assert!(error.to_string().contains("incomplete body"), "{error}");
@@ -324,10 +326,10 @@ async fn b2_21_the_request_limit_covers_headers_and_body() {
     stub.set_definitions(Definitions::realistic(200, 1));
     let api = api_at(stub.url()).request_limit(SHORT).build().unwrap();
     for reply in [
-        Reply::usual().delay(AMPLE),
-        Reply::usual().stall_after(0),
-        Reply::usual().stall_after(1000),
-        Reply::redirect("/").stall_after(0).delay(AMPLE),
+        ApiReply::usual().delay(AMPLE),
+        ApiReply::usual().stall_after(0),
+        ApiReply::usual().stall_after(1000),
+        ApiReply::redirect("/").stall_after(0).delay(AMPLE),
     ] {
         stub.next(reply);
         let start = Instant::now();
@@ -344,18 +346,18 @@ async fn b2_21_the_request_limit_covers_headers_and_body() {
 #[tokio::test]
 async fn b2_31_slow_but_complete_answers_are_taken() {
     let (stub, api) = stub_and_api().await;
-    stub.next(Reply::usual().delay(SHORT));
+    stub.next(ApiReply::usual().delay(SHORT));
     definitions(&api, None).await;
 }
 
 #[tokio::test]
 async fn b2_31_a_reset_connection() {
     let (stub, api) = stub_and_api().await;
-    stub.next(Reply::reset());
+    stub.next(ApiReply::reset());
     assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
     // On a connection that had answered before, too, and without a second request in secret.
     definitions(&api, None).await;
-    stub.next(Reply::reset());
+    stub.next(ApiReply::reset());
     assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
     assert_eq!(stub.stats().requests, 3);
     definitions(&api, None).await;
@@ -412,7 +414,7 @@ async fn b2_33_gzip_bodies_are_decompressed() {
 async fn b2_33_a_gzip_bomb_is_cut_at_the_body_limit() {
     let stub = ApiStub::start().await.unwrap();
     let api = api_at(stub.url()).body_limit(1 << 20).build().unwrap();
-    stub.next(Reply::gzip_bomb(32 << 20));
+    stub.next(ApiReply::gzip_bomb(32 << 20));
     let error = failure(&api).await;
     assert_eq!(error.failure(), FetchFailure::Unusable);
     assert!(error.to_string().contains("1048576 bytes"), "{error}");
@@ -422,7 +424,7 @@ async fn b2_33_a_gzip_bomb_is_cut_at_the_body_limit() {
 #[tokio::test]
 async fn b2_22_a_body_that_does_not_decompress_is_unusable() {
     let (stub, api) = stub_and_api().await;
-    stub.next(Reply::body("no gzip at all, however long it may be").header("content-encoding", "gzip"));
+    stub.next(ApiReply::body("no gzip at all, however long it may be").header("content-encoding", "gzip"));
     assert_eq!(failure(&api).await.failure(), FetchFailure::Unusable);
 }
 
@@ -431,7 +433,7 @@ async fn b2_33_of_a_large_body_the_rest_is_not_read() {
     const LARGE: u64 = 100 << 20;
     let stub = ApiStub::start().await.unwrap();
     let api = api_at(stub.url()).body_limit(64 << 10).build().unwrap();
-    for reply in [Reply::oversize(LARGE), Reply::oversize(LARGE).header("content-length", LARGE.to_string())] {
+    for reply in [ApiReply::oversize(LARGE), ApiReply::oversize(LARGE).header("content-length", LARGE.to_string())] {
         let before = stub.stats().body_bytes;
         stub.next(reply);
         assert_eq!(failure(&api).await.failure(), FetchFailure::Unusable);
@@ -444,7 +446,7 @@ async fn b2_33_of_a_large_body_the_rest_is_not_read() {
 #[tokio::test]
 async fn b2_33_a_body_whose_told_length_is_too_large_is_not_read_at_all() {
     let (stub, api) = stub_and_api().await;
-    stub.next(Reply::oversize(1 << 40).header("content-length", (1u64 << 40).to_string()).stall_after(0));
+    stub.next(ApiReply::oversize(1 << 40).header("content-length", (1u64 << 40).to_string()).stall_after(0));
     assert_eq!(failure(&api).await.failure(), FetchFailure::Unusable);
 }
 
@@ -454,7 +456,7 @@ async fn b2_33_the_body_limit_is_exact() {
     for length in [1, 1000, 300_000] {
         let api = |limit| api_at(stub.url()).body_limit(limit).build().unwrap();
         for told in [true, false] {
-            let reply = if told { Reply::body(" ".repeat(length)) } else { Reply::oversize(length as u64) };
+            let reply = if told { ApiReply::body(" ".repeat(length)) } else { ApiReply::oversize(length as u64) };
             stub.next_n(2, reply);
             assert_eq!(definitions(&api(length), None).await.0.len(), length);
             if length > 1 {
@@ -470,7 +472,7 @@ async fn b2_33_the_body_limit_is_exact() {
 async fn b2_22_the_source_leaves_bodies_to_the_poller() {
     let (stub, api) = stub_and_api().await;
     for body in ["", "{", "[]", "null"] {
-        stub.next(Reply::body(body));
+        stub.next(ApiReply::body(body));
         assert_eq!(definitions(&api, None).await.0, body.as_bytes());
     }
 }
@@ -502,7 +504,7 @@ async fn a_change_of_one_flag_changes_the_etag() {
 #[tokio::test]
 async fn clones_and_requests_at_once_work_and_a_dropped_request_harms_none() {
     let (stub, api) = stub_and_api().await;
-    stub.next(Reply::usual().delay(AMPLE));
+    stub.next(ApiReply::usual().delay(AMPLE));
     let dropped = tokio::spawn({
         let api = api.clone();
         async move { api.fetch(None).await.map(drop) }

@@ -80,7 +80,7 @@ impl PostHogApi {
     ///
     /// As [`PostHogApiBuilder::build`], and if a variable is not Unicode.
     pub fn from_env() -> Result<Self, PostHogApiError> {
-        PostHogApiBuilder::from_variables(|name| std::env::var(name))?.build()
+        PostHogApiBuilder::from_variables(std::env::var)?.build()
     }
 
     async fn request(&self, client: &reqwest::Client, etag: Option<&str>) -> Result<FetchResponse, FetchError> {

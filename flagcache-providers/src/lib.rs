@@ -4,8 +4,8 @@
 //! | module | what it is | shared by | feature |
 //! |---|---|---|---|
 //! | [`memory`] | [`MemoryStore`] | the pollers of one process | `memory` |
-//! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |
 //! | [`file`] | [`FileStore`] | the processes of one machine | `file` |
+//! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |
 //!
 //! All stores have one shape. A *store* is cheap to clone, serves many pollers, and holds one decoded copy for all of
 //! them; its `provider()` gives each poller a provider with an identity of its own.
@@ -18,20 +18,13 @@ pub mod file;
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub mod memory;
-
+#[cfg(any(feature = "memory", feature = "file"))]
+mod restore;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
-
-#[cfg(feature = "memory")]
-#[cfg(any(feature = "memory", feature = "file"))]
-mod restore;
 
 #[cfg(feature = "file")]
 pub use file::{FileProvider, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryProvider, MemoryStore};
-//! providers.
-
-#[cfg(feature = "testing")]
-pub mod testing;

@@ -21,25 +21,25 @@ use tokio::task::JoinHandle;
 use state::State;
 
 pub use log::{ApiRequest, ApiStats};
-pub use reply::{EtagForm, Reply};
+pub use reply::{ApiReply, EtagForm};
 
 /// A PostHog API for tests: an HTTP/1.1 server on a free port of `127.0.0.1`, run by the current tokio runtime. For tests;
 /// not API-stable.
 ///
 /// It answers `GET /flags/definitions?token=…&send_cohorts` with a set of definitions and a strong ETag made of its content,
 /// with 304 to the ETag it gave, and with 401 without the right keys. It counts requests and what PostHog would bill for
-/// them, and shows every fault that is [scripted](Reply). Other processes may use it by its [`url`](Self::url); it is
+/// them, and shows every fault that is [scripted](ApiReply). Other processes may use it by its [`url`](Self::url); it is
 /// controlled from the process that started it.
 ///
 /// Dropping it closes the port and cuts all connections.
 ///
 /// ```
-/// use flagcache_providers::testing::{ApiStub, Definitions, Reply};
+/// use flagcache_providers::testing::{ApiStub, Definitions, ApiReply};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
 /// let stub = ApiStub::start().await?;
 /// stub.set_definitions(Definitions::realistic(100, 1));
-/// stub.next(Reply::status(503).header("retry-after", "7"));   // the next request fails, the one after it does not
+/// stub.next(ApiReply::status(503).header("retry-after", "7"));   // the next request fails, the one after it does not
 /// assert_eq!(stub.stats().units, 0);
 /// # Ok(()) }
 /// ```
@@ -94,17 +94,17 @@ impl ApiStub {
     }
 
     /// Answers the next request so, in place of the usual answer; the one after it if replies are waiting already.
-    pub fn next(&self, reply: Reply) {
+    pub fn next(&self, reply: ApiReply) {
         self.state.push(reply, 1);
     }
 
     /// Answers each of the next `count` requests so.
-    pub fn next_n(&self, count: usize, reply: Reply) {
+    pub fn next_n(&self, count: usize, reply: ApiReply) {
         self.state.push(reply, count);
     }
 
     /// Answers so until [`clear`](Self::clear), once the replies of [`next`](Self::next) are used up.
-    pub fn always(&self, reply: Reply) {
+    pub fn always(&self, reply: ApiReply) {
         self.state.set_always(reply);
     }
 

@@ -7,11 +7,15 @@
 //! | [`ScriptedProvider`] | a provider that answers as a test tells it to and remembers every call |
 //! | [`ScriptedSource`] | the same for a source of definitions, in memory |
 //! | [`FaultInjector`] | makes calls of any provider fail, panic, hang or come late |
+//! | [`ApiStub`] | the PostHog API on this machine, with every fault that an API has |
+//! | [`Definitions`] | flag definitions as a real project has them |
 //!
 //! The fakes read time from tokio, so they work on its paused clock.
 
 mod answer;
+mod api_stub;
 mod calls;
+mod definitions;
 mod fault;
 mod fault_injector;
 mod gate;
@@ -20,22 +24,12 @@ mod scripted_provider;
 mod scripted_source;
 
 pub use answer::{Answer, Script};
+pub use api_stub::{ApiReply, ApiRequest, ApiStats, ApiStub, EtagForm};
 pub use calls::{Call, CallEnd};
+pub use definitions::Definitions;
 pub use fault::Fault;
 pub use fault_injector::{FaultInjector, Times};
 pub use gate::Gate;
 pub use method::Method;
 pub use scripted_provider::ScriptedProvider;
 pub use scripted_source::{Reply, Request, ScriptedSource};
-//! What provider authors and this project's own tests test with. For tests; not API-stable.
-//!
-//! | | |
-//! |---|---|
-//! | [`ApiStub`] | the PostHog API on this machine, with every fault that an API has |
-//! | [`Definitions`] | flag definitions as a real project has them |
-
-mod api_stub;
-mod definitions;
-
-pub use api_stub::{ApiRequest, ApiStats, ApiStub, EtagForm, Reply};
-pub use definitions::Definitions;

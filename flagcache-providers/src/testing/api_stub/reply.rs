@@ -27,7 +27,7 @@ pub enum EtagForm {
 ///
 /// It starts as what [`usual`](Self::usual) or [`status`](Self::status) gives; the other methods bend it.
 #[derive(Clone, Debug, Default)]
-pub struct Reply {
+pub struct ApiReply {
     pub(super) status: Option<u16>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Option<Content>,
@@ -55,7 +55,7 @@ pub(super) enum Cut {
     Close(usize),
 }
 
-impl Reply {
+impl ApiReply {
     /// What the stub would answer anyway, to be delayed, cut or given more headers.
     pub fn usual() -> Self {
         Self::default()

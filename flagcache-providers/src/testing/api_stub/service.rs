@@ -11,7 +11,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::ApiStub;
 use super::body::{Source, StubBody};
-use super::reply::{Content, Reply};
+use super::reply::{ApiReply, Content};
 use super::state::{Served, State, Turn};
 
 /// The connection is to be reset instead of answered.
@@ -88,7 +88,7 @@ fn usual(request: &Request<Incoming>, served: &Served, etag: Option<Vec<u8>>) ->
     }
 }
 
-fn respond(state: &Arc<State>, answer: Answer, reply: &Reply) -> Response<StubBody> {
+fn respond(state: &Arc<State>, answer: Answer, reply: &ApiReply) -> Response<StubBody> {
     let mut response = Response::new(StubBody::new(Arc::clone(state), answer.body, reply.cut));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
@@ -110,7 +110,7 @@ fn respond(state: &Arc<State>, answer: Answer, reply: &Reply) -> Response<StubBo
 }
 
 /// The scripted status, if there is one and HTTP knows its like.
-fn status(reply: &Reply) -> Option<StatusCode> {
+fn status(reply: &ApiReply) -> Option<StatusCode> {
     reply.status.and_then(|status| StatusCode::from_u16(status).ok())
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::log::Log;
-use super::reply::{EtagForm, Reply};
+use super::reply::{ApiReply, EtagForm};
 use crate::testing::Definitions;
 
 /// Shared by the handle and all connections.
@@ -21,8 +21,8 @@ pub(super) struct State {
 struct Settings {
     served: Served,
     etag_form: EtagForm,
-    next: VecDeque<Reply>,
-    always: Option<Reply>,
+    next: VecDeque<ApiReply>,
+    always: Option<ApiReply>,
 }
 
 /// What one request meets.
@@ -30,7 +30,7 @@ struct Settings {
 pub(super) struct Turn {
     pub(super) served: Served,
     pub(super) etag_form: EtagForm,
-    pub(super) reply: Reply,
+    pub(super) reply: ApiReply,
 }
 
 /// A body, with what is made of it once rather than at each request.
@@ -91,11 +91,11 @@ impl State {
         settings.served = Served::new(settings.served.body.clone(), on);
     }
 
-    pub(super) fn push(&self, reply: Reply, count: usize) {
+    pub(super) fn push(&self, reply: ApiReply, count: usize) {
         self.settings().next.extend(std::iter::repeat_n(reply, count));
     }
 
-    pub(super) fn set_always(&self, reply: Reply) {
+    pub(super) fn set_always(&self, reply: ApiReply) {
         self.settings().always = Some(reply);
     }
 

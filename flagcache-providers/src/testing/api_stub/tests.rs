@@ -76,9 +76,9 @@ async fn it_confirms_its_own_etag_until_the_content_changes() {
 #[tokio::test]
 async fn scripted_replies_are_given_in_order_and_then_end() {
     let stub = ApiStub::start().await.unwrap();
-    stub.always(Reply::status(500));
-    stub.next(Reply::status(503).header("retry-after", "7"));
-    stub.next_n(2, Reply::status(429));
+    stub.always(ApiReply::status(500));
+    stub.next(ApiReply::status(503).header("retry-after", "7"));
+    stub.next_n(2, ApiReply::status(429));
     let answer = ask(&stub, &get("")).await.unwrap();
     assert!(answer.contains("retry-after: 7\r\n"), "{answer}");
     let mut statuses = vec![status(&answer).to_owned()];
@@ -93,9 +93,9 @@ async fn scripted_replies_are_given_in_order_and_then_end() {
 #[tokio::test]
 async fn a_reset_is_a_reset_and_a_truncated_body_tells_its_full_length() {
     let stub = ApiStub::start().await.unwrap();
-    stub.next(Reply::reset());
+    stub.next(ApiReply::reset());
     assert_eq!(ask(&stub, &get("")).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
-    stub.next(Reply::body("0123456789").truncate_after(4));
+    stub.next(ApiReply::body("0123456789").truncate_after(4));
     let answer = ask(&stub, &get("")).await.unwrap();
     assert!(answer.contains("content-length: 10\r\n") && answer.ends_with("\r\n\r\n0123"), "{answer}");
 }
@@ -103,7 +103,7 @@ async fn a_reset_is_a_reset_and_a_truncated_body_tells_its_full_length() {
 #[tokio::test]
 async fn a_stalled_body_keeps_the_connection_and_a_drop_ends_it() {
     let stub = ApiStub::start().await.unwrap();
-    stub.next(Reply::body("0123456789").stall_after(4));
+    stub.next(ApiReply::body("0123456789").stall_after(4));
     let mut stream = TcpStream::connect(stub.address).await.unwrap();
     stream.write_all(get("").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
