@@ -169,8 +169,8 @@ impl<'a> Call<'a> {
         };
         let invoke = self.invoke(&self.this, &self.given, self.output);
         let awaited = quote_spanned!(self.output.end=> #invoke.await);
-        let outcome = self.into_outcome(awaited);
-        let pin = quote_spanned!(future.start=> __flagcache::Box::pin);
+        let outcome = self.outcome(awaited);
+        let pin = quote_spanned!(future.start=> __flagcache::Boxed::pin);
         let argument = quote_spanned!(future.end=> (async move { #outcome }));
         quote!(#pin #argument)
     }
@@ -195,7 +195,7 @@ impl<'a> Call<'a> {
             None => (quote!(()), quote!(__detached)),
         };
         let invoke = self.invoke(quote!(__provider), lent, self.output);
-        let outcome = self.into_outcome(invoke);
+        let outcome = self.outcome(invoke);
         quote! {
             __flagcache::call(move || {
                 __flagcache::blocking(#this, #clone, #argument, |__provider, __detached| #outcome)
@@ -219,7 +219,7 @@ impl<'a> Call<'a> {
     }
 
     /// `value` as the trait says it, shown at the returned type.
-    fn into_outcome(&self, value: TokenStream) -> TokenStream {
+    fn outcome(&self, value: TokenStream) -> TokenStream {
         let Place { start, end } = self.output;
         let answer = self.answer(end);
         let outcome = quote_spanned!(end=> IntoOutcome::<#answer>::into_outcome(#value));

@@ -35,7 +35,7 @@ fn block_and_impl(item: TokenStream, mut block: Block, krate: &CratePath, mut er
     if let Some(path) = &trait_path {
         let message = "`#[flag_cache_provider]` goes on an inherent `impl` block; remove `Trait for`, the trait impl is generated";
         errors.on(path, message);
-        if !path.segments.last().is_some_and(|segment| segment.ident == PROVIDER_TRAIT) {
+        if path.segments.last().is_none_or(|segment| segment.ident != PROVIDER_TRAIT) {
             let errors = errors.into_compile_errors();
             return quote!(#item #errors);
         }

@@ -114,9 +114,13 @@ impl<T, F: Future<Output = T> + Send> Awaitable<T> for F {}
 shape!(value, bool, Option<Data>, (), |value| value);
 shape!(result, Result<bool, String>, Result<Option<Data>, String>, Result<(), String>, |value| Ok(value));
 shape!(result_alias, Answer<bool>, Answer<Option<Data>>, Answer<()>, |value| Ok(value));
-shape!(impl_future, impl Future<Output = bool>, impl Future<Output = Option<Data>>, impl Future<Output = ()>, |value| {
-    later(value)
-});
+shape!(
+    impl_future,
+    impl Future<Output = bool>,
+    impl Future<Output = Option<Data>>,
+    impl Future<Output = ()>,
+    |value| later(value)
+);
 shape!(
     impl_future_send,
     impl Future<Output = bool> + Send + '_,
@@ -141,9 +145,9 @@ shape!(
     std::pin::Pin<std::boxed::Box<dyn std::future::Future<Output = ()> + std::marker::Send + '_>>,
     |value| Box::pin(async move { value })
 );
-shape!(box_future, BoxFuture<'_, bool>, BoxFuture<'_, Option<Data>>, BoxFuture<'static, ()>, |value| Box::pin(async move {
-    value
-}));
+shape!(box_future, BoxFuture<'_, bool>, BoxFuture<'_, Option<Data>>, BoxFuture<'static, ()>, |value| Box::pin(
+    async move { value }
+));
 shape!(alias, AliasOf<'_, bool>, AliasOf<'_, Option<Data>>, AliasOf<'static, ()>, |value| Box::pin(later(value)));
 shape!(
     alias_of_result,
@@ -278,6 +282,7 @@ mod named_lifetimes {
             })
         }
 
+        #[allow(clippy::needless_arbitrary_self_type, reason = "the form under test")]
         fn get_flag_definitions<'a>(self: &'a Self) -> Pin<Box<dyn Future<Output = Option<Data>> + Send + 'a>> {
             Box::pin(async move {
                 self.0.call("get");

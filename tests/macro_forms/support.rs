@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use flagcache::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider};
 
-pub(crate) const FLAGS: &[u8] = br#"{"flags":[{"id":1,"key":"beta","active":true,"filters":{}}],"group_type_mapping":{},"cohorts":{}}"#;
+pub(crate) const FLAGS: &[u8] =
+    br#"{"flags":[{"id":1,"key":"beta","active":true,"filters":{}}],"group_type_mapping":{},"cohorts":{}}"#;
 
 pub(crate) fn data() -> FlagDefinitionCacheData {
     FlagDefinitionCacheData::from_json(FLAGS).unwrap()

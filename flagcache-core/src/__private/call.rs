@@ -7,6 +7,9 @@ use crate::ProviderError;
 /// What a method of the trait returns.
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
 
+/// `Box` under a name that is in nobody's prelude: a path to the other one is an "unnecessary qualification".
+pub type Boxed<T> = Box<T>;
+
 /// Boxes a call. `body` runs when the future is first polled, so that a panic in a plain `fn` is a panic of the future.
 pub fn call<'a, T, F>(body: impl FnOnce() -> F + Send + 'a) -> Call<'a, T>
 where

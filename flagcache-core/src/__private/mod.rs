@@ -12,12 +12,11 @@ mod resolve;
 
 pub use argument::{Argument, Detach, Given, Lend};
 pub use blocking::{ClonedProvider, blocking};
-pub use call::{Call, call};
+pub use call::{Boxed, Call, call};
 pub use outcome::{Decision, Definitions, Done, IntoOutcome};
 pub use resolve::Resolve;
 
 // What the trait's signatures are made of.
-pub use std::boxed::Box;
 pub use std::marker::{Send, Sync};
 
 pub use crate::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink};
