@@ -28,3 +28,8 @@ pub mod testing;
 pub use file::{FileProvider, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryProvider, MemoryStore};
+//! providers.
+
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub mod redis;

@@ -1,0 +1,240 @@
+//! What a store is built from.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+
+use super::RedisStore;
+
+const LOCK_LIFE: Duration = Duration::from_secs(10);
+const RESPONSE_LIMIT: Duration = Duration::from_secs(1);
+const COPY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+const SERVICE_LENGTH: usize = 200;
+
+/// Why a [`RedisStore`] cannot be built. Never shows the URL, which may hold a password.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RedisConfigError {
+    /// The URL is none that names a Redis server.
+    #[error(
+        "the Redis URL cannot be used; write redis://[user:password@]host[:port][/database], the same with rediss:// for TLS, \
+         or redis+unix:///path?db=0"
+    )]
+    Url(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The service's name cannot be part of a key.
+    #[error(
+        "the service's name must have 1 to {SERVICE_LENGTH} characters, none of them white space or a control character"
+    )]
+    Service,
+    /// A limit or a life is zero, or too short for another.
+    #[error("the {what} of {given:?} is too short; give {needed:?} or more")]
+    TooShort {
+        /// Which setting.
+        what: &'static str,
+        /// What was given.
+        given: Duration,
+        /// The shortest that is accepted.
+        needed: Duration,
+    },
+}
+
+/// Builds a [`RedisStore`]; made by [`RedisStore::builder`].
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct RedisStoreBuilder {
+    url: SecretString,
+    service: String,
+    username: Option<String>,
+    password: Option<SecretString>,
+    lock_life: Duration,
+    response_limit: Duration,
+    copy_life: Option<Duration>,
+}
+
+impl fmt::Debug for RedisStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStoreBuilder")
+            .field("service", &self.service)
+            .field("lock_life", &self.lock_life)
+            .field("response_limit", &self.response_limit)
+            .field("copy_life", &self.copy_life)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisStoreBuilder {
+    pub(super) fn new(url: impl Into<String>, service: impl Into<String>) -> Self {
+        Self {
+            url: SecretString::from(url.into()),
+            service: service.into(),
+            username: None,
+            password: None,
+            lock_life: LOCK_LIFE,
+            response_limit: RESPONSE_LIMIT,
+            copy_life: Some(COPY_LIFE),
+        }
+    }
+
+    /// The ACL user, in place of the one in the URL.
+    pub fn username(mut self, username: impl Into<String>) -> Self {
+        self.username = Some(username.into());
+        self
+    }
+
+    /// The password, in place of the one in the URL. Here it needs no percent-encoding.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(SecretString::from(password.into()));
+        self
+    }
+
+    /// How long the leader's lock lives without being renewed: what a fleet waits after a leader was killed. Default 10 s,
+    /// at least three response limits, so that two renewals may fail before the lead is lost.
+    pub fn lock_life(mut self, life: Duration) -> Self {
+        self.lock_life = life;
+        self
+    }
+
+    /// How long one exchange with the server may take, connecting included. Default 1 s: below the poller's call limit of
+    /// 2 s, so that it is the store that says what is wrong. A set that takes longer to transfer needs a longer one.
+    pub fn response_limit(mut self, limit: Duration) -> Self {
+        self.response_limit = limit;
+        self
+    }
+
+    /// How long the copy outlives the last leader. `None`: for ever. Default 24 h; the leader extends it when less than half
+    /// is left.
+    pub fn copy_life(mut self, life: impl Into<Option<Duration>>) -> Self {
+        self.copy_life = life.into();
+        self
+    }
+
+    /// Checks the settings. Connects to nothing: the server may be down.
+    pub fn build(self) -> Result<RedisStore, RedisConfigError> {
+        let length = self.service.chars().count();
+        if length == 0
+            || length > SERVICE_LENGTH
+            || self.service.chars().any(|letter| letter.is_whitespace() || letter.is_control())
+        {
+            return Err(RedisConfigError::Service);
+        }
+        let one = Duration::from_millis(1);
+        at_least("response limit", self.response_limit, one)?;
+        at_least("lock life", self.lock_life, self.response_limit * 3)?;
+        if let Some(life) = self.copy_life {
+            at_least("copy life", life, self.lock_life)?;
+        }
+        let server = self.connection_info()?;
+        Ok(RedisStore::new(Config {
+            server,
+            service: self.service,
+            lock_life: self.lock_life,
+            response_limit: self.response_limit,
+            copy_life: self.copy_life,
+        }))
+    }
+
+    fn connection_info(&self) -> Result<ConnectionInfo, RedisConfigError> {
+        let url = url::Url::parse(self.url.expose_secret()).map_err(|error| RedisConfigError::Url(error.into()))?;
+        let speaks = url.query_pairs().any(|(name, _)| name == "protocol");
+        let info = url.into_connection_info().map_err(|error| RedisConfigError::Url(error.into()))?;
+        let mut settings = info.redis_settings().clone().set_lib_name("flagcache", env!("CARGO_PKG_VERSION"));
+        if !speaks {
+            settings = settings.set_protocol(ProtocolVersion::RESP3);
+        }
+        if let Some(username) = &self.username {
+            settings = settings.set_username(username);
+        }
+        if let Some(password) = &self.password {
+            settings = settings.set_password(password.expose_secret());
+        }
+        // The connection is opened once here, unconnected, because that is where the client refuses what it cannot use.
+        let info = info.set_redis_settings(settings);
+        redis::Client::open(info.clone()).map_err(|error| RedisConfigError::Url(error.into()))?;
+        Ok(info)
+    }
+}
+
+fn at_least(what: &'static str, given: Duration, needed: Duration) -> Result<(), RedisConfigError> {
+    if given < needed { Err(RedisConfigError::TooShort { what, given, needed }) } else { Ok(()) }
+}
+
+/// The checked settings of a store. The password is inside [`ConnectionInfo`], whose `Debug` hides it.
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    pub(super) server: ConnectionInfo,
+    pub(super) service: String,
+    pub(super) lock_life: Duration,
+    pub(super) response_limit: Duration,
+    pub(super) copy_life: Option<Duration>,
+}
+
+impl Config {
+    /// The server's address as errors show it: no user, no password.
+    pub(super) fn endpoint(&self) -> String {
+        let database = self.server.redis_settings().db();
+        match self.server.addr() {
+            ConnectionAddr::Unix(path) => format!("redis+unix://{}?db={database}", path.display()),
+            address @ ConnectionAddr::TcpTls { .. } => format!("rediss://{address}/{database}"),
+            address => format!("redis://{address}/{database}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder(url: &str) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(url, "checkout")
+    }
+
+    #[test]
+    fn a_lock_shorter_than_three_response_limits_is_refused() {
+        let error = builder("redis://localhost").lock_life(Duration::from_millis(2_999)).build().unwrap_err();
+        assert_eq!(error.to_string(), "the lock life of 2.999s is too short; give 3s or more");
+        builder("redis://localhost").lock_life(Duration::from_secs(3)).build().unwrap();
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_in_a_key_is_refused() {
+        for service in ["", "a b", "a\n", &"x".repeat(201)] {
+            let built = RedisStoreBuilder::new("redis://localhost", service).build();
+            assert!(matches!(built, Err(RedisConfigError::Service)), "{service:?}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_address_is_understood() {
+        for (url, endpoint) in [
+            ("redis://cache", "redis://cache:6379/0"),
+            ("redis://user:s3cret@cache:7000/3", "redis://cache:7000/3"),
+            ("rediss://user:s3cret@cache:7000/3", "rediss://cache:7000/3"),
+            ("redis+unix:///run/redis.sock?db=2&pass=s3cret", "redis+unix:///run/redis.sock?db=2"),
+        ] {
+            let info = builder(url).connection_info().unwrap();
+            let store = builder(url).build().unwrap();
+            assert_eq!(store.endpoint(), endpoint);
+            assert!(!format!("{info:?} {store:?} {:?}", builder(url)).contains("s3cret"), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_unusable_url_is_refused_without_being_shown() {
+        for url in ["", "cache:6379", "http://u:s3cret@cache", "redis://u:s3cret@cache/x", "redis://u:s3cret@0.0.0.0"] {
+            let error = builder(url).build().unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(matches!(error, RedisConfigError::Url(_)), "{url}: {shown}");
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_protocol_is_resp3_unless_the_url_says_otherwise() {
+        let speaks = |url: &str| builder(url).connection_info().unwrap().redis_settings().protocol();
+        assert_eq!(speaks("redis://cache"), ProtocolVersion::RESP3);
+        assert_eq!(speaks("redis://cache?protocol=resp2"), ProtocolVersion::RESP2);
+    }
+}

@@ -1,0 +1,101 @@
+//! The decoded copy that all pollers of one store share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use flagcache_core::{FlagDefinitionCacheData, HEAD_LEN, ProviderError};
+use sha1_smol::Sha1;
+
+/// The bytes at the start of a stored copy that tell it from any other; the scripts read as many.
+const HEAD: usize = 400;
+const _: () = assert!(HEAD_LEN <= HEAD);
+
+/// The member that a copy in our own format begins with; the tick script looks for the same.
+const OWN: &[u8] = br#"{"_flagcache":"#;
+
+/// Tells one stored copy from another without moving it: its length, and the digest of its head as the server computes it.
+///
+/// The digest and not the head itself goes over the wire, which keeps a tick as small for a long service name as for a
+/// short one. It identifies a copy only if that is in our own format, whose head holds a fingerprint of all members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    pub(super) length: u64,
+    pub(super) digest: String,
+    pub(super) own: bool,
+}
+
+impl Fingerprint {
+    pub(super) fn of(copy: &[u8]) -> Self {
+        let head = &copy[..copy.len().min(HEAD)];
+        Self { length: copy.len() as u64, digest: Sha1::from(head).hexdigest(), own: copy.starts_with(OWN) }
+    }
+}
+
+/// A copy as it lies in the store, and what it decodes to.
+#[derive(Debug)]
+struct Held {
+    fingerprint: Fingerprint,
+    /// The bytes of a copy whose fingerprint does not identify it: another SDK's, which is read every time.
+    foreign: Option<Bytes>,
+    data: FlagDefinitionCacheData,
+}
+
+/// The last copy that this process saw in the store, or put there.
+#[derive(Debug, Default)]
+pub(super) struct SharedCopy {
+    held: Mutex<Option<Arc<Held>>>,
+    /// Held while a body is being read and decoded, so that many pollers of one process read a change once.
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl SharedCopy {
+    /// The copy that has been seen under this fingerprint: the one held, or what `read` brings.
+    pub(super) async fn get(
+        &self,
+        seen: &Fingerprint,
+        read: impl Future<Output = Result<Option<Bytes>, ProviderError>>,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        if let Some(data) = self.find(seen) {
+            return Ok(Some(data));
+        }
+        let _reading = self.reading.lock().await;
+        // Another poller may have read it meanwhile.
+        if let Some(data) = self.find(seen) {
+            return Ok(Some(data));
+        }
+        let Some(bytes) = read.await? else { return Ok(None) };
+        if let Some(held) = self.held().filter(|held| held.foreign.as_ref() == Some(&bytes)) {
+            return Ok(Some(held.data.clone()));
+        }
+        let fingerprint = Fingerprint::of(&bytes);
+        let foreign = (!fingerprint.own).then(|| bytes.clone());
+        let data = FlagDefinitionCacheData::decode(bytes).await?;
+        self.hold(Held { fingerprint, foreign, data: data.clone() });
+        Ok(Some(data))
+    }
+
+    /// Remembers what was just stored in our own format.
+    pub(super) fn stored(&self, fingerprint: Fingerprint, data: FlagDefinitionCacheData) {
+        self.hold(Held { fingerprint, foreign: None, data });
+    }
+
+    /// The fingerprint of the held copy if that is worth keeping in place of `data`: our own format, the same content and
+    /// the same ETag.
+    pub(super) fn stands_for(&self, data: &FlagDefinitionCacheData) -> Option<Fingerprint> {
+        self.held()
+            .filter(|held| held.fingerprint.own && held.data.etag() == data.etag() && held.data.same_content(data))
+            .map(|held| held.fingerprint.clone())
+    }
+
+    fn find(&self, seen: &Fingerprint) -> Option<FlagDefinitionCacheData> {
+        self.held().filter(|held| seen.own && held.fingerprint == *seen).map(|held| held.data.clone())
+    }
+
+    fn hold(&self, held: Held) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
+    }
+
+    fn held(&self) -> Option<Arc<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,96 @@
+//! What the server's errors mean to a user, and what to do about them.
+
+use std::time::Duration;
+
+use flagcache_core::{ProviderError, ProviderErrorKind};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// Which server and which service an error is about.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) endpoint: String,
+    pub(super) service: String,
+}
+
+impl Place {
+    /// The server did not answer in time.
+    pub(super) fn silent(&self, doing: &str, limit: Duration) -> ProviderError {
+        let message = format!(
+            "cannot {doing} for service `{}`: {} did not answer within {limit:?}; it hangs, is unreachable, or the set needs a \
+             longer response limit",
+            self.service, self.endpoint
+        );
+        ProviderError::new(ProviderErrorKind::Unavailable, message)
+    }
+
+    /// The server, or the way to it, refused. The server's own words stay in the source.
+    pub(super) fn refused(&self, doing: &str, error: RedisError) -> ProviderError {
+        let (kind, why) = self.explain(&error);
+        let message = format!("cannot {doing} for service `{}` at {}: {why}", self.service, self.endpoint);
+        ProviderError::new(kind, message).with_source(error)
+    }
+
+    fn explain(&self, error: &RedisError) -> (ProviderErrorKind, String) {
+        use ProviderErrorKind::{InvalidData, Other, PermissionDenied, Unavailable};
+        let detail = error.detail().unwrap_or_default();
+        match (error.kind(), error.code().unwrap_or_default()) {
+            (ErrorKind::AuthenticationFailed, _) | (_, "WRONGPASS") => {
+                (PermissionDenied, "the server refuses the user or the password; check both".to_owned())
+            }
+            (_, "NOAUTH") => {
+                (PermissionDenied, "the server demands a password; give one in the URL or to the builder".to_owned())
+            }
+            (ErrorKind::Server(ServerErrorKind::NoPerm), _) => (PermissionDenied, self.grant()),
+            // Inside a script the server wraps a missing permission, and says so only in words.
+            _ if detail.contains("can't run this command")
+                || detail.contains("can't access at least one of the keys")
+                || detail.contains("no permissions") =>
+            {
+                (PermissionDenied, self.grant())
+            }
+            _ if detail.starts_with("unknown command") => {
+                let why = "the server does not know a command that is needed; scripts (EVALSHA, SCRIPT LOAD) must not be disabled or \
+                           renamed";
+                (PermissionDenied, why.to_owned())
+            }
+            (_, "WRONGTYPE") => {
+                let why = format!(
+                    "a key that begins with `posthog:flags:{}` holds another type than it should; delete it or choose another service \
+                     name",
+                    self.service
+                );
+                (InvalidData, why)
+            }
+            (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => {
+                (Unavailable, "it is a read-only replica; connect to the primary".to_owned())
+            }
+            (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => {
+                (Unavailable, "it is still loading its data; it will answer soon".to_owned())
+            }
+            (ErrorKind::Server(ServerErrorKind::MasterDown), _) => {
+                (Unavailable, "it is a replica that has lost its primary".to_owned())
+            }
+            (_, "OOM") => (
+                Unavailable,
+                "it is out of memory; raise `maxmemory` or let it evict expiring keys (`volatile-lru`)".to_owned(),
+            ),
+            (_, "MISCONF") => (Unavailable, "it refuses writes because it cannot save to disk".to_owned()),
+            (ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::Moved), _) => {
+                let why = "it is a cluster node, which is not supported; use a single primary".to_owned();
+                (Other, why)
+            }
+            (ErrorKind::Io, _) if error.is_connection_refusal() => (Unavailable, "no server listens there".to_owned()),
+            (ErrorKind::Io, _) => (Unavailable, "the connection failed".to_owned()),
+            _ => (Other, "the server answered with an error".to_owned()),
+        }
+    }
+
+    /// What to grant to an ACL user that may not do what a store does.
+    fn grant(&self) -> String {
+        format!(
+            "the user lacks a permission; grant `~posthog:flags:{service}* &posthog:flags:{service}:changes +evalsha +script|load \
+             +get +set +del +exists +getrange +strlen +pttl +pexpire +persist +hmget +hset +hdel +time +publish +subscribe +ping`",
+            service = self.service
+        )
+    }
+}

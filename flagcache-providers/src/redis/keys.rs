@@ -1,0 +1,39 @@
+//! The names that a service has on the server.
+
+/// The keys and the channel of one service.
+///
+/// Data and lock are named as in PostHog's own examples, so that workers of other SDKs share them.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    pub(super) data: String,
+    pub(super) lock: String,
+    pub(super) meta: String,
+    pub(super) channel: String,
+}
+
+impl Keys {
+    pub(super) fn of(service: &str) -> Self {
+        let data = format!("posthog:flags:{service}");
+        Self { lock: format!("{data}:lock"), meta: format!("{data}:meta"), channel: format!("{data}:changes"), data }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_other_sdks() {
+        let keys = Keys::of("checkout-prod");
+        assert_eq!(keys.data, "posthog:flags:checkout-prod");
+        assert_eq!(keys.lock, "posthog:flags:checkout-prod:lock");
+    }
+
+    #[test]
+    fn a_hash_tag_in_the_name_reaches_every_key() {
+        let keys = Keys::of("{checkout}");
+        for key in [&keys.data, &keys.lock, &keys.meta] {
+            assert!(key.starts_with("posthog:flags:{checkout}"), "{key}");
+        }
+    }
+}

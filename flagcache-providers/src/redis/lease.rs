@@ -1,0 +1,142 @@
+//! What a worker believes about its lead.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+/// One worker's bids for the lead and the lease that a bid won.
+///
+/// Every decision bids under a new number, and the lock then holds `flagcache:<worker>:<number>`. So each load has a token of
+/// its own: a write that an earlier load left under way finds another one in the lock and changes nothing.
+///
+/// A lease is believed until the lock's life has passed on the local monotonic clock since *before* the call was sent that won
+/// or renewed it, so never longer than the server keeps the lock.
+#[derive(Debug)]
+pub(super) struct Lead {
+    worker: String,
+    life: Duration,
+    state: Mutex<State>,
+    won: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    number: u64,
+    lease: Option<Lease>,
+    /// Whether the server may hold a lock of ours: a bid was sent, and no answer since says otherwise.
+    may_hold: bool,
+    out_until: Option<Instant>,
+    load_began: Instant,
+}
+
+/// A lease under one number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lease {
+    number: u64,
+    pub(super) token: String,
+    ends: Instant,
+}
+
+impl Lead {
+    pub(super) fn new(life: Duration) -> Self {
+        let state = State { number: 0, lease: None, may_hold: false, out_until: None, load_began: Instant::now() };
+        Self { worker: format!("{:016x}", fastrand::u64(..)), life, state: Mutex::new(state), won: Notify::new() }
+    }
+
+    /// The name of this worker, random and its own.
+    pub(super) fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    pub(super) fn life(&self) -> Duration {
+        self.life
+    }
+
+    /// A load begins: the number of its bid, `None` while the worker stays out.
+    pub(super) fn bid(&self, now: Instant) -> Option<u64> {
+        let mut state = self.lock();
+        state.load_began = now;
+        if state.out_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        state.out_until = None;
+        state.number += 1;
+        state.may_hold = true;
+        Some(state.number)
+    }
+
+    /// The bid sent at `sent` won. Gives its token, unless the answer took longer than the lock lives.
+    pub(super) fn win(&self, number: u64, sent: Instant) -> Option<String> {
+        let ends = sent + self.life;
+        if Instant::now() >= ends {
+            return None;
+        }
+        let token = format!("flagcache:{}:{number}", self.worker);
+        self.lock().lease = Some(Lease { number, token: token.clone(), ends });
+        self.won.notify_one();
+        Some(token)
+    }
+
+    /// A load's answer says that this worker does not lead.
+    pub(super) fn lose(&self) {
+        let mut state = self.lock();
+        state.lease = None;
+        state.may_hold = false;
+    }
+
+    /// The lock no longer holds `token`. Gives whether it was the one believed in.
+    pub(super) fn lose_token(&self, token: &str) -> bool {
+        let mut state = self.lock();
+        let current = state.lease.as_ref().is_some_and(|lease| lease.token == token);
+        if current {
+            state.lease = None;
+        }
+        current
+    }
+
+    /// The renewal of `lease` sent at `sent` succeeded.
+    pub(super) fn renew(&self, lease: &Lease, sent: Instant) {
+        if let Some(current) = self.lock().lease.as_mut().filter(|current| current.number == lease.number) {
+            current.ends = current.ends.max(sent + self.life);
+        }
+    }
+
+    /// The lease, while it is believed.
+    pub(super) fn current(&self) -> Option<Lease> {
+        self.lock().lease.clone().filter(|lease| Instant::now() < lease.ends)
+    }
+
+    /// Whether `token` is that of the lease, and believed.
+    pub(super) fn believes(&self, token: &str) -> bool {
+        self.current().is_some_and(|lease| lease.token == token)
+    }
+
+    /// The lead is given up: no bid for this long.
+    pub(super) fn stay_out(&self, duration: Duration) {
+        let mut state = self.lock();
+        state.lease = None;
+        state.out_until = Some(Instant::now() + duration);
+    }
+
+    /// Takes the word that the server may hold a lock of ours, which must be released.
+    pub(super) fn take_may_hold(&self) -> bool {
+        let mut state = self.lock();
+        state.lease = None;
+        std::mem::take(&mut state.may_hold)
+    }
+
+    /// How long ago the last load began.
+    pub(super) fn idle(&self) -> Duration {
+        self.lock().load_began.elapsed()
+    }
+
+    /// Waits for the next bid that wins.
+    pub(super) async fn won(&self) {
+        self.won.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

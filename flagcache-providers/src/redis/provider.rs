@@ -1,0 +1,283 @@
+//! One poller's view of a store.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use flagcache_core::{
+    FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError,
+    ProviderErrorKind, StoreReport,
+};
+use tokio::task::AbortHandle;
+
+use super::copy::Fingerprint;
+use super::lease::Lead;
+use super::scripts::{self, Kept, Mark, Published, Seen};
+use super::store::{Inner, RedisStore};
+use super::{renewal, watch};
+
+/// The provider of one poller; made by [`RedisStore::provider`].
+///
+/// Dropped without [`shutdown`](FlagDefinitionCacheProvider::shutdown), it stops renewing, and its lock frees itself at the
+/// end of its life.
+pub struct RedisProvider {
+    store: RedisStore,
+    lead: Arc<Lead>,
+    poller: OnceLock<PollerLink>,
+    load: Mutex<Load>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+/// What the present load knows.
+#[derive(Debug, Default)]
+struct Load {
+    /// What the decision saw of the copy, until a read has used it.
+    copy: Option<Option<Fingerprint>>,
+    /// The token of the decision, if it was to lead.
+    token: Option<String>,
+}
+
+impl fmt::Debug for RedisProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisProvider").field("store", &self.store).field("worker", &self.lead.worker()).finish()
+    }
+}
+
+impl Drop for RedisProvider {
+    fn drop(&mut self) {
+        self.stop_tasks();
+    }
+}
+
+#[async_trait]
+impl FlagDefinitionCacheProvider for RedisProvider {
+    async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
+        *self.load() = Load::default();
+        let sent = Instant::now();
+        let bid = self.lead.bid(sent);
+        let seen = self.look(bid).await?;
+        let token = match bid {
+            Some(number) if seen.leads => self.lead.win(number, sent),
+            _ => {
+                self.lead.lose();
+                None
+            }
+        };
+        let leads = token.is_some();
+        *self.load() = Load { copy: Some(seen.copy), token };
+        Ok(leads)
+    }
+
+    async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let known = self.load().copy.take();
+        let copy = match known {
+            Some(copy) => copy,
+            // No decision in this load, as for a worker that only reads, or a second read.
+            None => self.look(None).await?.copy,
+        };
+        match copy {
+            Some(copy) => self.store.read(&copy).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.get_flag_definitions().await
+    }
+
+    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        let Some(token) = self.token() else { return self.create(data).await };
+        self.check(&token)?;
+        if let Some(same) = self.inner().copy.stands_for(data) {
+            match self.keep(&token, Mark::Confirmed, Some(&same)).await? {
+                Kept::Kept => return Ok(()),
+                Kept::Refused => return Err(self.lost(&token)),
+                Kept::Other => {}
+            }
+        }
+        self.publish(&token, Mark::Confirmed, data).await
+    }
+
+    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+        // Only a leader's load has anything to say about the copy.
+        let Some(token) = self.token() else { return Ok(()) };
+        let kept = self.keep_or_put_back(&token, outcome).await;
+        let Some(duration) = outcome.give_up_lead_for() else { return kept };
+        self.load().token = None;
+        let released = self.release().await;
+        self.lead.stay_out(duration);
+        kept.and(released)
+    }
+
+    async fn shutdown(&self) -> Result<(), ProviderError> {
+        self.stop_tasks();
+        self.inner().link.listeners().remove(self.lead.worker());
+        self.load().token = None;
+        self.release().await
+    }
+
+    fn on_poller_attached(&self, link: PollerLink) {
+        let Inner { keys, link: connection, .. } = self.inner();
+        connection.listeners().add(self.lead.worker(), link.clone());
+        let renewal = renewal::renew(Arc::clone(&self.lead), connection.clone(), Arc::clone(keys), link.clone());
+        *self.tasks() = vec![
+            tokio::spawn(watch::keep_open(connection.clone())).abort_handle(),
+            tokio::spawn(renewal).abort_handle(),
+        ];
+        // Set once: a provider has one poller.
+        let _ = self.poller.set(link);
+    }
+}
+
+impl RedisProvider {
+    pub(super) fn new(store: RedisStore) -> Self {
+        let lead = Arc::new(Lead::new(store.inner.config.lock_life));
+        Self { store, lead, poller: OnceLock::new(), load: Mutex::default(), tasks: Mutex::default() }
+    }
+
+    /// Looks at the service, bids if there is a number to bid under, and reports what it saw to the poller.
+    async fn look(&self, bid: Option<u64>) -> Result<Seen, ProviderError> {
+        let Inner { config, keys, link, .. } = self.inner();
+        let life = bid.map(|_| config.lock_life);
+        let call = scripts::tick(keys, self.lead.worker(), bid.unwrap_or_default(), life);
+        let seen: Seen = link.run("ask who leads", call).await?;
+        if let Some(poller) = self.poller.get() {
+            let report = StoreReport::new()
+                .confirmed_ago(seen.confirmed_ago)
+                .lease_ends_in(seen.lock_left.filter(|_| !seen.leads))
+                .quota_limited(seen.quota_limited);
+            poller.report(report);
+        }
+        Ok(seen)
+    }
+
+    async fn keep_or_put_back(&self, token: &str, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+        self.check(token)?;
+        let mark = match outcome.failure() {
+            None => Mark::Confirmed,
+            Some(FetchFailure::QuotaLimited) => Mark::Quota,
+            Some(_) => Mark::None,
+        };
+        let Some(data) = outcome.data() else {
+            return match self.keep(token, mark, None).await? {
+                Kept::Refused => Err(self.lost(token)),
+                Kept::Kept | Kept::Other => Ok(()),
+            };
+        };
+        let expected = self.inner().copy.stands_for(data).unwrap_or_else(|| Fingerprint::of(&data.to_json()));
+        match self.keep(token, mark, Some(&expected)).await? {
+            Kept::Kept => Ok(()),
+            Kept::Refused => Err(self.lost(token)),
+            Kept::Other if mark != Mark::Confirmed && self.stored_is_newer(data).await? => {
+                self.keep(token, mark, None).await.map(drop)
+            }
+            Kept::Other => self.publish(token, mark, data).await,
+        }
+    }
+
+    /// Whether the stored copy was fetched after `data`. A worker that came to lead before it had read what the last leader
+    /// stored, and whose own request then failed, must not put its older set in the place of that. A copy without a fetch time
+    /// is another hand's, and an undecodable one is nobody's: neither counts as newer.
+    async fn stored_is_newer(&self, data: &FlagDefinitionCacheData) -> Result<bool, ProviderError> {
+        let Some(copy) = self.look(None).await?.copy else { return Ok(false) };
+        match self.store.read(&copy).await {
+            Ok(stored) => Ok(stored.is_some_and(|stored| stored.fetched_at() > data.fetched_at())),
+            Err(error) if error.kind() == ProviderErrorKind::InvalidData => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn keep(&self, token: &str, mark: Mark, expected: Option<&Fingerprint>) -> Result<Kept, ProviderError> {
+        let Inner { config, keys, link, .. } = self.inner();
+        let call = scripts::keep(keys, token, config.copy_life, mark, expected);
+        link.run("keep the definitions", call).await
+    }
+
+    /// Stores `data` as the leader.
+    async fn publish(&self, token: &str, mark: Mark, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        match self.store_copy(Some(token), mark, data).await? {
+            Published::Stored { .. } => Ok(()),
+            Published::Refused | Published::Exists => Err(self.lost(token)),
+        }
+    }
+
+    /// Stores `data` as a worker that does not lead: only where there is no copy.
+    async fn create(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        // That another was first is what this is for, and no error.
+        self.store_copy(None, Mark::Confirmed, data).await.map(drop)
+    }
+
+    async fn store_copy(
+        &self,
+        token: Option<&str>,
+        mark: Mark,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<Published, ProviderError> {
+        let Inner { config, keys, link, copy } = self.inner();
+        // The JSON is gone before the call is sent, which holds two copies of it anyway.
+        let (fingerprint, call) = {
+            let json = data.to_json();
+            let call = scripts::publish(keys, token, config.copy_life, mark, self.lead.worker(), &json);
+            (Fingerprint::of(&json), call)
+        };
+        let published: Published = link.run("store the definitions", call).await?;
+        if let Published::Stored { untold } = &published {
+            copy.stored(fingerprint, data.clone());
+            if let Some(error) = untold {
+                tracing::warn!(
+                    channel = keys.channel,
+                    error,
+                    "the definitions are stored, but the fleet could not be told; grant `&{}` and `+publish`",
+                    keys.channel
+                );
+            }
+        }
+        Ok(published)
+    }
+
+    async fn release(&self) -> Result<(), ProviderError> {
+        if !self.lead.take_may_hold() {
+            return Ok(());
+        }
+        let Inner { keys, link, .. } = self.inner();
+        link.run::<bool>("release the lead", scripts::release(keys, self.lead.worker())).await.map(drop)
+    }
+
+    /// Refuses at once what the server would refuse, so that no large set is sent in vain.
+    fn check(&self, token: &str) -> Result<(), ProviderError> {
+        if self.lead.believes(token) { Ok(()) } else { Err(self.lost(token)) }
+    }
+
+    fn lost(&self, token: &str) -> ProviderError {
+        self.lead.lose_token(token);
+        let message = format!(
+            "nothing was written for service `{}`: the lead was lost before the load ended, and whoever has `{}` now writes",
+            self.store.service(),
+            self.inner().keys.lock
+        );
+        ProviderError::new(ProviderErrorKind::Other, message)
+    }
+
+    fn inner(&self) -> &Inner {
+        &self.store.inner
+    }
+
+    fn token(&self) -> Option<String> {
+        self.load().token.clone()
+    }
+
+    fn load(&self) -> MutexGuard<'_, Load> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop_tasks(&self) {
+        for task in self.tasks().drain(..) {
+            task.abort();
+        }
+    }
+}

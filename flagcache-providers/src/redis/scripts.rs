@@ -1,0 +1,185 @@
+//! The scripts that run inside the server, each one atomic, and their arguments.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, ParsingError, Script, Value, from_redis_value};
+
+use super::copy::Fingerprint;
+use super::keys::Keys;
+
+static TICK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/tick.lua")));
+static PUBLISH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/publish.lua")));
+static KEEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/keep.lua")));
+static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/renew.lua")));
+static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/release.lua")));
+
+/// One call of a script: the script, and the EVALSHA that runs it.
+///
+/// Not [`redis::ScriptInvocation`], which copies its arguments once more: the copy of the definitions is one of them.
+pub(super) struct Call {
+    pub(super) script: &'static Script,
+    pub(super) command: Cmd,
+}
+
+impl Call {
+    fn new(script: &'static Script, keys: &[&str]) -> Self {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(script.get_hash()).arg(keys.len()).arg(keys);
+        Self { script, command }
+    }
+
+    fn arg(mut self, argument: impl redis::ToRedisArgs) -> Self {
+        self.command.arg(argument);
+        self
+    }
+}
+
+/// What a leader learned, kept beside the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// The API answered that the definitions are current.
+    Confirmed,
+    /// The API answered 402.
+    Quota,
+    /// Nothing.
+    None,
+}
+
+impl Mark {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Quota => "quota",
+            Self::None => "",
+        }
+    }
+}
+
+/// What a tick saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) leads: bool,
+    pub(super) lock_left: Option<Duration>,
+    pub(super) confirmed_ago: Option<Duration>,
+    pub(super) quota_limited: bool,
+    pub(super) copy: Option<Fingerprint>,
+}
+
+impl FromRedisValue for Seen {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let (leads, lock_left, confirmed_ago, quota, length, digest, own): (u8, i64, i64, u8, u64, String, u8) =
+            from_redis_value(value)?;
+        let known = |millis: i64| u64::try_from(millis).ok().map(Duration::from_millis);
+        Ok(Self {
+            leads: leads == 1,
+            lock_left: known(lock_left),
+            confirmed_ago: known(confirmed_ago),
+            quota_limited: quota == 1,
+            copy: (length > 0).then_some(Fingerprint { length, digest, own: own == 1 }),
+        })
+    }
+}
+
+/// Looks, and bids for the lead if a life for the lock is given.
+pub(super) fn tick(keys: &Keys, worker: &str, number: u64, lock_life: Option<Duration>) -> Call {
+    Call::new(&TICK, &[&keys.data, &keys.lock, &keys.meta]).arg(worker).arg(number).arg(millis(lock_life))
+}
+
+/// What became of a publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Published {
+    /// The lock does not hold the token.
+    Refused,
+    /// Stored; with the server's word if the fleet could not be told.
+    Stored {
+        /// Why the notice was not sent.
+        untold: Option<String>,
+    },
+    /// There is a copy already, and no token was given.
+    Exists,
+}
+
+impl FromRedisValue for Published {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let mut reply: Vec<Value> = from_redis_value(value)?;
+        let untold = if reply.len() > 1 { from_redis_value(reply.remove(1))? } else { None };
+        match reply.first() {
+            Some(Value::Int(0)) => Ok(Self::Refused),
+            Some(Value::Int(1)) => Ok(Self::Stored { untold }),
+            Some(Value::Int(2)) => Ok(Self::Exists),
+            _ => Err(ParsingError::from("not a reply of the publish script".to_owned())),
+        }
+    }
+}
+
+/// Stores `copy` while the lock holds `token`; without a token, only where there is no copy.
+pub(super) fn publish(
+    keys: &Keys,
+    token: Option<&str>,
+    copy_life: Option<Duration>,
+    mark: Mark,
+    worker: &str,
+    copy: &[u8],
+) -> Call {
+    Call::new(&PUBLISH, &[&keys.data, &keys.lock, &keys.meta])
+        .arg(token.unwrap_or_default())
+        .arg(millis(copy_life))
+        .arg(mark.as_str())
+        .arg(&keys.channel)
+        .arg(worker)
+        .arg(copy)
+}
+
+/// What became of a copy that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// The lock does not hold the token.
+    Refused,
+    /// It is the expected one and lives on.
+    Kept,
+    /// It is gone, or another one; nothing was done.
+    Other,
+}
+
+impl FromRedisValue for Kept {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        match value {
+            Value::Int(0) => Ok(Self::Refused),
+            Value::Int(1) => Ok(Self::Kept),
+            Value::Int(2) => Ok(Self::Other),
+            _ => Err(ParsingError::from("not a reply of the keep script".to_owned())),
+        }
+    }
+}
+
+/// Marks, and keeps the copy alive, while the lock holds `token` and the copy is `expected` (`None`: whatever it is).
+pub(super) fn keep(
+    keys: &Keys,
+    token: &str,
+    copy_life: Option<Duration>,
+    mark: Mark,
+    expected: Option<&Fingerprint>,
+) -> Call {
+    let call =
+        Call::new(&KEEP, &[&keys.data, &keys.lock, &keys.meta]).arg(token).arg(millis(copy_life)).arg(mark.as_str());
+    match expected {
+        Some(expected) => call.arg(expected.length).arg(&expected.digest),
+        None => call.arg(-1).arg(""),
+    }
+}
+
+/// Renews the lock while it holds `token`; gives whether it did.
+pub(super) fn renew(keys: &Keys, token: &str, lock_life: Duration) -> Call {
+    Call::new(&RENEW, &[&keys.lock]).arg(token).arg(millis(Some(lock_life)))
+}
+
+/// Frees the lock if `worker` holds it; gives whether it did.
+pub(super) fn release(keys: &Keys, worker: &str) -> Call {
+    Call::new(&RELEASE, &[&keys.lock]).arg(worker).arg(&keys.channel)
+}
+
+/// Whole milliseconds for the server, which takes 0 for `None`.
+fn millis(duration: Option<Duration>) -> u64 {
+    duration.map_or(0, |duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,34 @@
+-- The leader's load brought no new set: mark what it learned, and keep the copy alive if it is still the expected one.
+--
+-- KEYS  data, lock, meta
+-- ARGV  token that the lock must hold, life of the copy in ms (0: for ever), mark ('confirmed', 'quota' or ''),
+--       length and digest of the expected copy (length -1: any)
+-- gives 0 token not held; 1 kept; 2 the copy is gone or another one, nothing was done
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then
+  return 0
+end
+local length = tonumber(ARGV[4])
+if length >= 0 and (redis.call('STRLEN', KEYS[1]) ~= length
+    or redis.sha1hex(redis.call('GETRANGE', KEYS[1], 0, 399)) ~= ARGV[5]) then
+  return 2
+end
+
+if ARGV[3] == 'confirmed' then
+  local time = redis.call('TIME')
+  redis.call('HSET', KEYS[3], 'confirmed', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
+  redis.call('HDEL', KEYS[3], 'quota')
+elseif ARGV[3] == 'quota' then
+  redis.call('HSET', KEYS[3], 'quota', '1')
+end
+
+-- Extending a life is a write that is replicated and logged: once in half a life is enough.
+local life = tonumber(ARGV[2])
+for _, key in ipairs({KEYS[1], KEYS[3]}) do
+  local left = redis.call('PTTL', key)
+  if life > 0 and left ~= -2 and left * 2 < life then
+    redis.call('PEXPIRE', key, life)
+  elseif life == 0 and left >= 0 then
+    redis.call('PERSIST', key)
+  end
+end
+return 1

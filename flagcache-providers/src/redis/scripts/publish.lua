@@ -1,0 +1,37 @@
+-- Stores a copy and tells the fleet.
+--
+-- KEYS  data, lock, meta
+-- ARGV  token that the lock must hold ('': store only where there is no copy), life of the copy in ms (0: for ever),
+--       mark ('confirmed', 'quota' or ''), channel, worker, copy
+-- gives {0} token not held; {1, error of the notice or false} stored; {2} there is a copy already
+local life = tonumber(ARGV[2])
+if ARGV[1] ~= '' then
+  if redis.call('GET', KEYS[2]) ~= ARGV[1] then
+    return {0}
+  end
+elseif redis.call('EXISTS', KEYS[1]) == 1 then
+  return {2}
+end
+
+if life > 0 then
+  redis.call('SET', KEYS[1], ARGV[6], 'PX', life)
+else
+  redis.call('SET', KEYS[1], ARGV[6])
+end
+
+if ARGV[3] == 'confirmed' then
+  local time = redis.call('TIME')
+  redis.call('HSET', KEYS[3], 'confirmed', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
+  redis.call('HDEL', KEYS[3], 'quota')
+elseif ARGV[3] == 'quota' then
+  redis.call('HSET', KEYS[3], 'quota', '1')
+end
+if life > 0 then
+  redis.call('PEXPIRE', KEYS[3], life)
+else
+  redis.call('PERSIST', KEYS[3])
+end
+
+-- The copy is stored: a user who may not publish on the channel must not make that an error.
+local told = redis.pcall('PUBLISH', ARGV[4], ARGV[5])
+return {1, type(told) == 'table' and told.err or false}

@@ -1,0 +1,33 @@
+-- One look at the service's state, and a bid for the lead.
+--
+-- KEYS  data, lock, meta
+-- ARGV  worker, number of this decision, life of the lock in ms (0: look, do not bid)
+-- gives {leads, ms left of the lock, ms since the last confirmation, quota used up, length, digest, own format}
+--       -1 in place of a time means unknown; -2 that nobody holds the lock
+local life = tonumber(ARGV[3])
+local leads = 0
+if life > 0 then
+  local held = redis.call('GET', KEYS[2])
+  local prefix = 'flagcache:' .. ARGV[1] .. ':'
+  local number = held and string.sub(held, 1, #prefix) == prefix and tonumber(string.sub(held, #prefix + 1))
+  -- A lock with a later number of this worker means that this very call was delayed and given up: it must not bid.
+  if not held or (number and number <= tonumber(ARGV[2])) then
+    redis.call('SET', KEYS[2], prefix .. ARGV[2], 'PX', life)
+    leads = 1
+  end
+end
+
+local meta = redis.call('HMGET', KEYS[3], 'confirmed', 'quota')
+local since = -1
+local confirmed = tonumber(meta[1] or '')
+if confirmed then
+  local time = redis.call('TIME')
+  since = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - confirmed)
+end
+
+local head = redis.call('GETRANGE', KEYS[1], 0, 399)
+local own = string.sub(head, 1, 14) == '{"_flagcache":' and 1 or 0
+return {
+  leads, redis.call('PTTL', KEYS[2]), since, meta[2] and 1 or 0,
+  redis.call('STRLEN', KEYS[1]), redis.sha1hex(head), own
+}

@@ -1,0 +1,86 @@
+//! The handle that a user holds.
+
+use std::fmt;
+use std::sync::Arc;
+
+use flagcache_core::{FlagDefinitionCacheData, ProviderError};
+
+use super::config::{Config, RedisStoreBuilder};
+use super::copy::{Fingerprint, SharedCopy};
+use super::keys::Keys;
+use super::link::Link;
+use super::provider::RedisProvider;
+
+/// Flag definitions shared by a fleet through one Redis (or Valkey) server.
+///
+/// Cheap to clone. One store has one connection, which it opens when first needed, and one decoded copy; give each poller a
+/// [`provider`](Self::provider) of its own.
+///
+/// ```
+/// use flagcache_providers::redis::RedisStore;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisStore::builder("redis://127.0.0.1:6379", "checkout-prod").build()?;
+/// let provider = store.provider();
+/// # let _ = provider;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisStore {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) config: Config,
+    pub(super) keys: Arc<Keys>,
+    pub(super) link: Link,
+    pub(super) copy: SharedCopy,
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("endpoint", &self.endpoint())
+            .field("service", &self.service())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisStore {
+    /// Starts a store for `service` on the server at `url`.
+    ///
+    /// The URL is `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS with the system's root certificates;
+    /// `redis+unix:///path/to.sock?db=0` for a Unix socket. `service` names the keys; workers that share flags share it. The
+    /// project key and the environment belong in it where one server holds several.
+    pub fn builder(url: impl Into<String>, service: impl Into<String>) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(url, service)
+    }
+
+    /// A provider for one poller, with an identity of its own.
+    pub fn provider(&self) -> RedisProvider {
+        RedisProvider::new(self.clone())
+    }
+
+    /// The service's name.
+    pub fn service(&self) -> &str {
+        &self.inner.config.service
+    }
+
+    /// The server's address without user and password.
+    pub fn endpoint(&self) -> &str {
+        self.inner.link.endpoint()
+    }
+
+    pub(super) fn new(config: Config) -> Self {
+        let keys = Arc::new(Keys::of(&config.service));
+        let link = Link::new(config.clone(), &keys);
+        Self { inner: Arc::new(Inner { config, keys, link, copy: SharedCopy::default() }) }
+    }
+
+    /// The copy that was seen under this fingerprint; its body is moved only if this process does not hold it.
+    pub(super) async fn read(&self, seen: &Fingerprint) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let Inner { keys, link, copy, .. } = &*self.inner;
+        copy.get(seen, link.get("read the definitions", &keys.data)).await
+    }
+}

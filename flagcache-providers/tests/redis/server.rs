@@ -1,0 +1,144 @@
+//! A real `redis-server` of the test's own.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A server on a free port of 127.0.0.1, without persistence. Killed when dropped.
+pub(crate) struct RedisServer {
+    child: Child,
+    port: u16,
+    folder: TempDir,
+    options: Vec<String>,
+}
+
+impl RedisServer {
+    /// Starts a server and waits until it answers.
+    ///
+    /// Panics if there is no `redis-server`: these tests prove nothing without one.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with more options of `redis-server`.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        loop {
+            let folder = tempfile::tempdir().unwrap();
+            // The port is free when it is chosen; should another program take it meanwhile, the server exits, and we try again.
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let child = launch(port, &folder, &options);
+            let mut server = Self { child, port, folder, options: options.clone() };
+            if server.answers() {
+                return server;
+            }
+        }
+    }
+
+    fn answers(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            let client = redis::Client::open(self.url()).unwrap();
+            match client.get_connection_with_timeout(Duration::from_millis(500)) {
+                Ok(mut connection) => match redis::cmd("PING").query::<String>(&mut connection) {
+                    Ok(_) => return true,
+                    // It demands a password, so it answers.
+                    Err(error) if error.code() == Some("NOAUTH") => return true,
+                    Err(_) => {}
+                },
+                Err(error) if error.code() == Some("NOAUTH") => return true,
+                Err(_) => {}
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("redis-server does not answer within 10 s");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn socket(&self) -> String {
+        self.folder.path().join("redis.sock").display().to_string()
+    }
+
+    /// A connection of the test's own.
+    pub(crate) fn admin(&self) -> redis::Connection {
+        let client = redis::Client::open(self.url()).unwrap();
+        let connection = client.get_connection_with_timeout(Duration::from_secs(5)).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        connection
+    }
+
+    /// Runs one command: `server.run::<String>("GET key")`. Arguments are split at spaces.
+    pub(crate) fn run<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        self.run_args(&command.split(' ').collect::<Vec<_>>())
+    }
+
+    pub(crate) fn run_args<T: redis::FromRedisValue>(&self, args: &[&str]) -> T {
+        let mut command = redis::cmd(args[0]);
+        for arg in &args[1..] {
+            command.arg(arg);
+        }
+        command.query(&mut self.admin()).unwrap_or_else(|error| panic!("{args:?}: {error}"))
+    }
+
+    /// Stops the process where it stands (SIGSTOP): connections stay open, nothing answers.
+    pub(crate) fn hang(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, empty, on the same port.
+    pub(crate) fn start_again(&mut self) {
+        self.child = launch(self.port, &self.folder, &self.options);
+        assert!(self.answers(), "redis-server did not start again on port {}", self.port);
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // SIGKILL ends a stopped process too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn launch(port: u16, folder: &TempDir, options: &[String]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--daemonize", "no", "--unixsocket", "redis.sock", "--enable-debug-command", "yes"])
+        .args(options)
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("cannot start `redis-server`: {error}; install it (Debian and Ubuntu: apt-get install redis-server)")
+        })
+}

@@ -1,0 +1,144 @@
+//! A worker: a provider, and what stands in for its poller.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use flagcache_core::{
+    FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule,
+    ProviderError, StoreReport,
+};
+use flagcache_providers::redis::{RedisProvider, RedisStore, RedisStoreBuilder};
+
+use crate::server::RedisServer;
+
+pub(crate) const SERVICE: &str = "checkout";
+pub(crate) const DATA: &str = "posthog:flags:checkout";
+pub(crate) const LOCK: &str = "posthog:flags:checkout:lock";
+pub(crate) const META: &str = "posthog:flags:checkout:meta";
+pub(crate) const CHANNEL: &str = "posthog:flags:checkout:changes";
+
+/// A provider attached to a stand-in for a poller.
+pub(crate) struct Worker {
+    pub(crate) provider: RedisProvider,
+    pub(crate) poller: LinkOwner,
+}
+
+impl Worker {
+    /// A worker with a store, and so a connection, of its own, as in a process of its own.
+    pub(crate) fn of(server: &RedisServer) -> Self {
+        Self::with(builder(server))
+    }
+
+    pub(crate) fn with(builder: RedisStoreBuilder) -> Self {
+        Self::on(&builder.build().unwrap())
+    }
+
+    /// One of several workers of a store.
+    pub(crate) fn on(store: &RedisStore) -> Self {
+        Self::polling(store, Duration::from_secs(30))
+    }
+
+    pub(crate) fn polling(store: &RedisStore, interval: Duration) -> Self {
+        let provider = store.provider();
+        let poller = LinkOwner::new(PollerSchedule::new(interval));
+        provider.on_poller_attached(poller.link());
+        Self { provider, poller }
+    }
+
+    pub(crate) async fn decide(&self) -> Result<bool, ProviderError> {
+        self.provider.should_fetch_flag_definitions().await
+    }
+
+    pub(crate) async fn leads(&self) -> bool {
+        self.decide().await.unwrap()
+    }
+
+    pub(crate) async fn read(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.provider.get_flag_definitions().await
+    }
+
+    /// A follower's load.
+    pub(crate) async fn follow(&self) -> Option<FlagDefinitionCacheData> {
+        assert!(!self.leads().await, "another worker should lead");
+        self.read().await.unwrap()
+    }
+
+    pub(crate) async fn publish(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        self.provider.on_flag_definitions_received(data).await
+    }
+
+    /// A leader's load that brings `data`.
+    pub(crate) async fn lead_with(&self, data: &FlagDefinitionCacheData) {
+        assert!(self.leads().await, "this worker should lead");
+        self.publish(data).await.unwrap();
+    }
+
+    pub(crate) async fn not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+        self.provider.on_flag_definitions_not_received(outcome).await
+    }
+
+    pub(crate) async fn unchanged(&self, data: &FlagDefinitionCacheData) {
+        self.not_received(FetchOutcome::unchanged(data)).await.unwrap();
+    }
+
+    pub(crate) async fn failed(&self, failure: FetchFailure, data: &FlagDefinitionCacheData) {
+        self.not_received(FetchOutcome::failed(failure, Some(data))).await.unwrap();
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        self.provider.shutdown().await.unwrap();
+    }
+
+    pub(crate) fn report(&self) -> StoreReport {
+        self.poller.take_report().expect("a report")
+    }
+
+    /// Waits for a notice.
+    pub(crate) async fn noticed(&self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.poller.changed()).await.is_ok()
+    }
+
+    /// Throws away the notices that came so far, until none comes for a while.
+    pub(crate) async fn quiet(&self) {
+        while self.noticed(Duration::from_millis(150)).await {}
+    }
+}
+
+pub(crate) fn builder(server: &RedisServer) -> RedisStoreBuilder {
+    RedisStore::builder(server.url(), SERVICE)
+}
+
+/// Lives so short that a test can wait for their end.
+pub(crate) fn short_lived(server: &RedisServer) -> RedisStoreBuilder {
+    builder(server).response_limit(Duration::from_millis(200)).lock_life(Duration::from_millis(600))
+}
+
+/// The definitions of version `n`, fetched `n` seconds after the others.
+pub(crate) fn set(n: u64) -> FlagDefinitionCacheData {
+    sized(n, 0)
+}
+
+/// The same with `padding` more bytes.
+pub(crate) fn sized(n: u64, padding: usize) -> FlagDefinitionCacheData {
+    let body = format!(
+        r#"{{"flags":[{{"key":"v{n}","active":true}}],"group_type_mapping":{{}},"cohorts":{{}},"x":"{}"}}"#,
+        "x".repeat(padding)
+    );
+    let fetched_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + n);
+    FlagDefinitionCacheData::from_api_response(body, Some(&format!("\"v{n}\"")), fetched_at, None).unwrap()
+}
+
+/// The version of a set.
+pub(crate) fn version(data: &FlagDefinitionCacheData) -> u64 {
+    let flag = data.flags().next().expect("a flag");
+    flag.key()[1..].parse().unwrap()
+}
+
+/// Waits until `condition` holds, and fails the test if it does not in time.
+pub(crate) async fn eventually(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !condition().await {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    start.elapsed()
+}
