@@ -20,8 +20,8 @@ const SERVICE_LENGTH: usize = 200;
 pub enum RedisConfigError {
     /// The URL is none that names a Redis server.
     #[error(
-        "the Redis URL cannot be used; write redis://[user:password@]host[:port][/database], the same with rediss:// for TLS, \
-         or redis+unix:///path?db=0"
+        "the Redis URL cannot be used; write redis://[user:password@]host[:port][/database], the same with rediss:// \
+         for TLS, or redis+unix:///path?db=0"
     )]
     Url(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The service's name cannot be part of a key.
@@ -90,22 +90,22 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long the leader's lock lives without being renewed: what a fleet waits after a leader was killed. Default 10 s,
-    /// at least three response limits, so that two renewals may fail before the lead is lost.
+    /// How long the leader's lock lives without being renewed: what a fleet waits after a leader was killed. Default 10
+    /// s, at least three response limits, so that two renewals may fail before the lead is lost.
     pub fn lock_life(mut self, life: Duration) -> Self {
         self.lock_life = life;
         self
     }
 
-    /// How long one exchange with the server may take, connecting included. Default 1 s: below the poller's call limit of
-    /// 2 s, so that it is the store that says what is wrong. A set that takes longer to transfer needs a longer one.
+    /// How long one exchange with the server may take, connecting included. Default 1 s: below the poller's call limit
+    /// of 2 s, so that it is the store that says what is wrong. A set that takes longer to transfer needs a longer one.
     pub fn response_limit(mut self, limit: Duration) -> Self {
         self.response_limit = limit;
         self
     }
 
-    /// How long the copy outlives the last leader. `None`: for ever. Default 24 h; the leader extends it when less than half
-    /// is left.
+    /// How long the copy outlives the last leader. `None`: for ever. Default 24 h; the leader extends it when less than
+    /// half is left.
     pub fn copy_life(mut self, life: impl Into<Option<Duration>>) -> Self {
         self.copy_life = life.into();
         self

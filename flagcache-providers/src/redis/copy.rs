@@ -13,7 +13,8 @@ const _: () = assert!(HEAD_LEN <= HEAD);
 /// The member that a copy in our own format begins with; the tick script looks for the same.
 const OWN: &[u8] = br#"{"_flagcache":"#;
 
-/// Tells one stored copy from another without moving it: its length, and the digest of its head as the server computes it.
+/// Tells one stored copy from another without moving it: its length, and the digest of its head as the server computes
+/// it.
 ///
 /// The digest and not the head itself goes over the wire, which keeps a tick as small for a long service name as for a
 /// short one. It identifies a copy only if that is in our own format, whose head holds a fingerprint of all members.
@@ -79,8 +80,8 @@ impl SharedCopy {
         self.hold(Held { fingerprint, foreign: None, data });
     }
 
-    /// The fingerprint of the held copy if that is worth keeping in place of `data`: our own format, the same content and
-    /// the same ETag.
+    /// The fingerprint of the held copy if that is worth keeping in place of `data`: our own format, the same content
+    /// and the same ETag.
     pub(super) fn stands_for(&self, data: &FlagDefinitionCacheData) -> Option<Fingerprint> {
         self.held()
             .filter(|held| held.fingerprint.own && held.data.etag() == data.etag() && held.data.same_content(data))

@@ -16,8 +16,8 @@ impl Place {
     /// The server did not answer in time.
     pub(super) fn silent(&self, doing: &str, limit: Duration) -> ProviderError {
         let message = format!(
-            "cannot {doing} for service `{}`: {} did not answer within {limit:?}; it hangs, is unreachable, or the set needs a \
-             longer response limit",
+            "cannot {doing} for service `{}`: {} did not answer within {limit:?}; it hangs, is unreachable, or the set \
+             needs a longer response limit",
             self.service, self.endpoint
         );
         ProviderError::new(ProviderErrorKind::Unavailable, message)
@@ -33,63 +33,61 @@ impl Place {
     fn explain(&self, error: &RedisError) -> (ProviderErrorKind, String) {
         use ProviderErrorKind::{InvalidData, Other, PermissionDenied, Unavailable};
         let detail = error.detail().unwrap_or_default();
-        match (error.kind(), error.code().unwrap_or_default()) {
+        let (kind, why) = match (error.kind(), error.code().unwrap_or_default()) {
             (ErrorKind::AuthenticationFailed, _) | (_, "WRONGPASS") => {
-                (PermissionDenied, "the server refuses the user or the password; check both".to_owned())
+                (PermissionDenied, "the server refuses the user or the password; check both")
             }
-            (_, "NOAUTH") => {
-                (PermissionDenied, "the server demands a password; give one in the URL or to the builder".to_owned())
-            }
-            (ErrorKind::Server(ServerErrorKind::NoPerm), _) => (PermissionDenied, self.grant()),
+            (_, "NOAUTH") => (PermissionDenied, "the server demands a password; give one in the URL or to the builder"),
+            (ErrorKind::Server(ServerErrorKind::NoPerm), _) => return (PermissionDenied, self.grant()),
             // Inside a script the server wraps a missing permission, and says so only in words.
             _ if detail.contains("can't run this command")
-                || detail.contains("can't access at least one of the keys")
-                || detail.contains("no permissions") =>
+                || detail.contains("can't access at least one of the keys") =>
             {
-                (PermissionDenied, self.grant())
+                return (PermissionDenied, self.grant());
             }
-            _ if detail.starts_with("unknown command") => {
-                let why = "the server does not know a command that is needed; scripts (EVALSHA, SCRIPT LOAD) must not be disabled or \
-                           renamed";
-                (PermissionDenied, why.to_owned())
-            }
-            (_, "WRONGTYPE") => {
-                let why = format!(
-                    "a key that begins with `posthog:flags:{}` holds another type than it should; delete it or choose another service \
-                     name",
-                    self.service
-                );
-                (InvalidData, why)
-            }
+            _ if detail.starts_with("unknown command") => (
+                PermissionDenied,
+                "the server does not know a command that is needed; scripts (EVALSHA, SCRIPT LOAD) must not be \
+                 disabled or renamed",
+            ),
+            (_, "WRONGTYPE") => return (InvalidData, self.other_type()),
             (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => {
-                (Unavailable, "it is a read-only replica; connect to the primary".to_owned())
+                (Unavailable, "it is a read-only replica; connect to the primary")
             }
             (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => {
-                (Unavailable, "it is still loading its data; it will answer soon".to_owned())
+                (Unavailable, "it is still loading its data; it will answer soon")
             }
             (ErrorKind::Server(ServerErrorKind::MasterDown), _) => {
-                (Unavailable, "it is a replica that has lost its primary".to_owned())
+                (Unavailable, "it is a replica that has lost its primary")
             }
-            (_, "OOM") => (
-                Unavailable,
-                "it is out of memory; raise `maxmemory` or let it evict expiring keys (`volatile-lru`)".to_owned(),
-            ),
-            (_, "MISCONF") => (Unavailable, "it refuses writes because it cannot save to disk".to_owned()),
+            (_, "OOM") => {
+                (Unavailable, "it is out of memory; raise `maxmemory` or let it evict expiring keys (`volatile-lru`)")
+            }
+            (_, "MISCONF") => (Unavailable, "it refuses writes because it cannot save to disk"),
             (ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::Moved), _) => {
-                let why = "it is a cluster node, which is not supported; use a single primary".to_owned();
-                (Other, why)
+                (Other, "it is a cluster node, which is not supported; use a single primary")
             }
-            (ErrorKind::Io, _) if error.is_connection_refusal() => (Unavailable, "no server listens there".to_owned()),
-            (ErrorKind::Io, _) => (Unavailable, "the connection failed".to_owned()),
-            _ => (Other, "the server answered with an error".to_owned()),
-        }
+            (ErrorKind::Io, _) if error.is_connection_refusal() => (Unavailable, "no server listens there"),
+            (ErrorKind::Io, _) => (Unavailable, "the connection failed"),
+            _ => (Other, "the server answered with an error"),
+        };
+        (kind, why.to_owned())
+    }
+
+    fn other_type(&self) -> String {
+        format!(
+            "a key that begins with `posthog:flags:{}` holds another type than it should; delete it or choose another \
+             service name",
+            self.service
+        )
     }
 
     /// What to grant to an ACL user that may not do what a store does.
     fn grant(&self) -> String {
         format!(
-            "the user lacks a permission; grant `~posthog:flags:{service}* &posthog:flags:{service}:changes +evalsha +script|load \
-             +get +set +del +exists +getrange +strlen +pttl +pexpire +persist +hmget +hset +hdel +time +publish +subscribe +ping`",
+            "the user lacks a permission; grant `~posthog:flags:{service}* &posthog:flags:{service}:changes +evalsha \
+             +script|load +get +set +del +exists +getrange +strlen +pttl +pexpire +persist +hmget +hset +hdel +time \
+             +publish +subscribe +ping`",
             service = self.service
         )
     }

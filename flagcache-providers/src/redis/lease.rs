@@ -7,11 +7,11 @@ use tokio::sync::Notify;
 
 /// One worker's bids for the lead and the lease that a bid won.
 ///
-/// Every decision bids under a new number, and the lock then holds `flagcache:<worker>:<number>`. So each load has a token of
-/// its own: a write that an earlier load left under way finds another one in the lock and changes nothing.
+/// Every decision bids under a new number, and the lock then holds `flagcache:<worker>:<number>`. So each load has a
+/// token of its own: a write that an earlier load left under way finds another one in the lock and changes nothing.
 ///
-/// A lease is believed until the lock's life has passed on the local monotonic clock since *before* the call was sent that won
-/// or renewed it, so never longer than the server keeps the lock.
+/// A lease is believed until the lock's life has passed on the local monotonic clock since *before* the call was sent
+/// that won or renewed it, so never longer than the server keeps the lock.
 #[derive(Debug)]
 pub(super) struct Lead {
     worker: String,
@@ -138,5 +138,94 @@ impl Lead {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFE: Duration = Duration::from_secs(10);
+
+    fn won(lead: &Lead, sent: Instant) -> Lease {
+        let number = lead.bid(sent).expect("a number");
+        lead.win(number, sent).expect("a lease");
+        lead.current().expect("a lease")
+    }
+
+    #[test]
+    fn a_lease_is_counted_from_before_its_call_was_sent() {
+        let lead = Lead::new(LIFE);
+        let sent = Instant::now().checked_sub(LIFE - Duration::from_millis(50)).unwrap();
+        let lease = won(&lead, sent);
+        assert_eq!(lease.ends, sent + LIFE);
+        std::thread::sleep(Duration::from_millis(60));
+        assert_eq!(lead.current(), None);
+        assert!(!lead.believes(&lease.token));
+    }
+
+    #[test]
+    fn an_answer_that_took_longer_than_the_lock_lives_is_not_believed() {
+        let lead = Lead::new(LIFE);
+        let sent = Instant::now().checked_sub(LIFE).unwrap();
+        let number = lead.bid(sent).unwrap();
+        assert_eq!(lead.win(number, sent), None);
+        assert!(lead.take_may_hold(), "the server may hold the lock all the same");
+    }
+
+    #[test]
+    fn each_bid_has_a_greater_number_and_another_token() {
+        let lead = Lead::new(LIFE);
+        let (one, two) = (won(&lead, Instant::now()), won(&lead, Instant::now()));
+        assert!(one.number < two.number);
+        assert!(!lead.believes(&one.token) && lead.believes(&two.token));
+    }
+
+    #[test]
+    fn a_renewal_lengthens_only_the_lease_that_it_was_sent_for() {
+        let lead = Lead::new(LIFE);
+        let long_ago = Instant::now().checked_sub(LIFE / 2).unwrap();
+        let old = won(&lead, long_ago);
+        let new = won(&lead, long_ago);
+        lead.renew(&old, Instant::now());
+        assert_eq!(lead.current().unwrap().ends, new.ends);
+        lead.renew(&new, Instant::now());
+        assert!(lead.current().unwrap().ends > new.ends);
+        // Answers that overtake each other do not shorten it.
+        let longest = lead.current().unwrap().ends;
+        lead.renew(&new, long_ago);
+        assert_eq!(lead.current().unwrap().ends, longest);
+    }
+
+    #[test]
+    fn the_loss_of_an_older_token_is_none() {
+        let lead = Lead::new(LIFE);
+        let (old, new) = (won(&lead, Instant::now()), won(&lead, Instant::now()));
+        assert!(!lead.lose_token(&old.token));
+        assert!(lead.believes(&new.token));
+        assert!(lead.lose_token(&new.token));
+        assert_eq!(lead.current(), None);
+    }
+
+    #[test]
+    fn b8_61_who_stays_out_has_no_number_until_the_time_is_over() {
+        let lead = Lead::new(LIFE);
+        won(&lead, Instant::now());
+        lead.stay_out(Duration::from_secs(5));
+        assert_eq!(lead.current(), None);
+        let now = Instant::now();
+        assert_eq!(lead.bid(now), None);
+        assert!(lead.bid(now + Duration::from_secs(6)).is_some());
+    }
+
+    #[test]
+    fn only_who_may_hold_the_lock_has_one_to_release() {
+        let lead = Lead::new(LIFE);
+        assert!(!lead.take_may_hold());
+        lead.bid(Instant::now());
+        assert!(lead.take_may_hold(), "the bid may have won");
+        lead.bid(Instant::now());
+        lead.lose();
+        assert!(!lead.take_may_hold());
     }
 }

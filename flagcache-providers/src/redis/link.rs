@@ -23,8 +23,8 @@ use super::watch::Listeners;
 
 /// The shared connection of a store. Cheap to clone.
 ///
-/// Nothing is retried here: a call that fails says so, and the poller decides. A call finds the connection open, or opens it;
-/// while a poller is attached, its watch opens it again in the background.
+/// Nothing is retried here: a call that fails says so, and the poller decides. A call finds the connection open, or
+/// opens it; while a poller is attached, its watch opens it again in the background.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     inner: Arc<Inner>,
@@ -125,8 +125,8 @@ impl Link {
         let _ = self.inner.live.subscribe().wait_for(Option::is_none).await;
     }
 
-    /// One exchange within the response limit. One that is cut leaves a connection of unknown state, perhaps to a server
-    /// that is gone without a word, so the next exchange opens a new one.
+    /// One exchange within the response limit. One that is cut leaves a connection of unknown state, perhaps to a
+    /// server that is gone without a word, so the next exchange opens a new one.
     async fn bounded<T>(
         &self,
         doing: &str,
@@ -180,13 +180,14 @@ impl Inner {
     }
 
     fn lost(&self, epoch: u64) {
+        // Dropped after the lock is released: what ends with the connection is not ours to know.
+        let mut lost = None;
         self.live.send_if_modified(|live| {
-            let lost = live.as_ref().is_some_and(|live| live.epoch == epoch);
-            if lost {
+            lost = live.take_if(|live| live.epoch == epoch);
+            if lost.is_some() {
                 self.missed.store(true, Ordering::Relaxed);
-                *live = None;
             }
-            lost
+            lost.is_some()
         });
     }
 
@@ -196,7 +197,7 @@ impl Inner {
         let wanted = self.config.server.redis_settings().protocol();
         if wanted != ProtocolVersion::RESP2 && !self.resp2.load(Ordering::Relaxed) {
             match self.open_resp3(epoch).await {
-                Err(error) if error.kind() == ErrorKind::RESP3NotSupported => {
+                Err(error) if speaks_no_resp3(&error) => {
                     self.resp2.store(true, Ordering::Relaxed);
                 }
                 result => return result,
@@ -256,8 +257,8 @@ impl Inner {
                     tracing::warn!(
                         service = self.place.service,
                         channel = self.channel,
-                        "the Redis user may not subscribe to the channel of changes; this worker sees changes only at its ticks; \
-                         grant `&{}` and `+subscribe`",
+                        "the Redis user may not subscribe to the channel of changes; this worker sees changes only at \
+                         its ticks; grant `&{}` and `+subscribe`",
                         self.channel
                     );
                 }
@@ -271,6 +272,14 @@ impl Inner {
     fn connection_config(&self) -> AsyncConnectionConfig {
         AsyncConnectionConfig::new().set_connection_timeout(None::<Duration>).set_response_timeout(None::<Duration>)
     }
+}
+
+/// The redis crate knows the answer of servers before 6, not that of a proxy or of a later server without HELLO.
+fn speaks_no_resp3(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    error.kind() == ErrorKind::RESP3NotSupported
+        || error.code() == Some("NOPROTO")
+        || (detail.starts_with("unknown command") && detail.contains("HELLO"))
 }
 
 /// TLS needs a process-wide crypto provider, which the application may have chosen; if it has not, ring is taken.

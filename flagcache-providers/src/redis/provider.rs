@@ -19,8 +19,8 @@ use super::{renewal, watch};
 
 /// The provider of one poller; made by [`RedisStore::provider`].
 ///
-/// Dropped without [`shutdown`](FlagDefinitionCacheProvider::shutdown), it stops renewing, and its lock frees itself at the
-/// end of its life.
+/// Dropped without [`shutdown`](FlagDefinitionCacheProvider::shutdown), it stops renewing, and its lock frees itself at
+/// the end of its life.
 pub struct RedisProvider {
     store: RedisStore,
     lead: Arc<Lead>,
@@ -91,7 +91,7 @@ impl FlagDefinitionCacheProvider for RedisProvider {
         self.check(&token)?;
         if let Some(same) = self.inner().copy.stands_for(data) {
             match self.keep(&token, Mark::Confirmed, Some(&same)).await? {
-                Kept::Kept => return Ok(()),
+                Kept::Alive => return Ok(()),
                 Kept::Refused => return Err(self.lost(&token)),
                 Kept::Other => {}
             }
@@ -105,9 +105,8 @@ impl FlagDefinitionCacheProvider for RedisProvider {
         let kept = self.keep_or_put_back(&token, outcome).await;
         let Some(duration) = outcome.give_up_lead_for() else { return kept };
         self.load().token = None;
-        let released = self.release().await;
         self.lead.stay_out(duration);
-        kept.and(released)
+        kept.and(self.release().await)
     }
 
     async fn shutdown(&self) -> Result<(), ProviderError> {
@@ -162,12 +161,12 @@ impl RedisProvider {
         let Some(data) = outcome.data() else {
             return match self.keep(token, mark, None).await? {
                 Kept::Refused => Err(self.lost(token)),
-                Kept::Kept | Kept::Other => Ok(()),
+                Kept::Alive | Kept::Other => Ok(()),
             };
         };
         let expected = self.inner().copy.stands_for(data).unwrap_or_else(|| Fingerprint::of(&data.to_json()));
         match self.keep(token, mark, Some(&expected)).await? {
-            Kept::Kept => Ok(()),
+            Kept::Alive => Ok(()),
             Kept::Refused => Err(self.lost(token)),
             Kept::Other if mark != Mark::Confirmed && self.stored_is_newer(data).await? => {
                 self.keep(token, mark, None).await.map(drop)
@@ -176,9 +175,9 @@ impl RedisProvider {
         }
     }
 
-    /// Whether the stored copy was fetched after `data`. A worker that came to lead before it had read what the last leader
-    /// stored, and whose own request then failed, must not put its older set in the place of that. A copy without a fetch time
-    /// is another hand's, and an undecodable one is nobody's: neither counts as newer.
+    /// Whether the stored copy was fetched after `data`. A worker that came to lead before it had read what the last
+    /// leader stored, and whose own request then failed, must not put its older set in the place of that. A copy
+    /// without a fetch time is another hand's, and an undecodable one is nobody's: neither counts as newer.
     async fn stored_is_newer(&self, data: &FlagDefinitionCacheData) -> Result<bool, ProviderError> {
         let Some(copy) = self.look(None).await?.copy else { return Ok(false) };
         match self.store.read(&copy).await {
@@ -252,7 +251,8 @@ impl RedisProvider {
     fn lost(&self, token: &str) -> ProviderError {
         self.lead.lose_token(token);
         let message = format!(
-            "nothing was written for service `{}`: the lead was lost before the load ended, and whoever has `{}` now writes",
+            "nothing was written for service `{}`: the lead was lost before the load ended; whoever holds `{}` now \
+             stores its own",
             self.store.service(),
             self.inner().keys.lock
         );

@@ -12,8 +12,8 @@ use super::scripts;
 
 /// Renews the lease each third of its life, for as long as the poller runs loads. Ends with the poller.
 ///
-/// Renewing apart from the poll is what lets a lock live for seconds at any poll interval, so that a dead leader is replaced
-/// soon. A leader whose loads have stopped is as good as dead: it is not renewed, and another takes over.
+/// Renewing apart from the poll is what lets a lock live for seconds at any poll interval, so that a dead leader is
+/// replaced soon. A leader whose loads have stopped is as good as dead: it is not renewed, and another takes over.
 pub(super) async fn renew(lead: Arc<Lead>, link: Link, keys: Arc<Keys>, poller: PollerLink) {
     loop {
         lead.won().await;

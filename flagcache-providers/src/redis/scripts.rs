@@ -137,7 +137,7 @@ pub(super) enum Kept {
     /// The lock does not hold the token.
     Refused,
     /// It is the expected one and lives on.
-    Kept,
+    Alive,
     /// It is gone, or another one; nothing was done.
     Other,
 }
@@ -146,7 +146,7 @@ impl FromRedisValue for Kept {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         match value {
             Value::Int(0) => Ok(Self::Refused),
-            Value::Int(1) => Ok(Self::Kept),
+            Value::Int(1) => Ok(Self::Alive),
             Value::Int(2) => Ok(Self::Other),
             _ => Err(ParsingError::from("not a reply of the keep script".to_owned())),
         }

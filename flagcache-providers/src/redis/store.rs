@@ -13,8 +13,8 @@ use super::provider::RedisProvider;
 
 /// Flag definitions shared by a fleet through one Redis (or Valkey) server.
 ///
-/// Cheap to clone. One store has one connection, which it opens when first needed, and one decoded copy; give each poller a
-/// [`provider`](Self::provider) of its own.
+/// Cheap to clone. One store has one connection, which it opens when first needed, and one decoded copy; give each
+/// poller a [`provider`](Self::provider) of its own.
 ///
 /// ```
 /// use flagcache_providers::redis::RedisStore;
@@ -50,9 +50,9 @@ impl fmt::Debug for RedisStore {
 impl RedisStore {
     /// Starts a store for `service` on the server at `url`.
     ///
-    /// The URL is `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS with the system's root certificates;
-    /// `redis+unix:///path/to.sock?db=0` for a Unix socket. `service` names the keys; workers that share flags share it. The
-    /// project key and the environment belong in it where one server holds several.
+    /// The URL is `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS with the system's root
+    /// certificates; `redis+unix:///path/to.sock?db=0` for a Unix socket. `service` names the keys; workers that share
+    /// flags share it. The project key and the environment belong in it where one server holds several.
     pub fn builder(url: impl Into<String>, service: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url, service)
     }

@@ -51,8 +51,8 @@ impl Listeners {
 
 /// Keeps the connection open, and with it the subscription, until it is dropped.
 ///
-/// The pauses are jittered, so that a fleet does not fall upon a server that comes back, and only a connection that has lasted
-/// resets them.
+/// The pauses are jittered, so that a fleet does not fall upon a server that comes back, and only a connection that has
+/// lasted resets them.
 pub(super) async fn keep_open(link: Link) {
     let mut pause = FIRST_PAUSE;
     loop {

@@ -268,6 +268,19 @@ async fn every_load_has_a_token_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_bid_that_comes_late_wins_nothing_from_a_later_one() {
+    let server = RedisServer::start();
+    let worker = Worker::of(&server);
+    assert!(worker.leads().await);
+    let token = server.run::<String>(&format!("GET {LOCK}"));
+    let (prefix, number) = token.rsplit_once(':').unwrap();
+    let later = format!("{prefix}:{}", number.parse::<u64>().unwrap() + 10);
+    server.run::<()>(&format!("SET {LOCK} {later} PX 10000"));
+    assert!(!worker.leads().await);
+    assert_eq!(server.run::<String>(&format!("GET {LOCK}")), later);
+}
+
+#[tokio::test]
 async fn a_bid_that_was_given_up_does_not_keep_its_worker_out() {
     let server = RedisServer::start();
     let worker = Worker::with(short_lived(&server).lock_life(30 * SECOND));
@@ -291,6 +304,7 @@ async fn a_lost_lock_is_noticed_by_the_renewal() {
     leader.quiet().await;
     server.run::<()>("FLUSHALL");
     assert!(leader.noticed(SECOND).await, "so that it bids, and restores the copy, before its next tick");
+    assert_eq!(server.run::<i32>(&format!("EXISTS {LOCK}")), 0, "a renewal never acquires");
     assert!(leader.leads().await);
 }
 

@@ -2,7 +2,16 @@
 //!
 //! Without `redis-server` on the path these tests fail and say how to install it: silently passing would prove nothing.
 
+// clippy.toml exempts test functions; what they share is not inside one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod copy;
+mod faults;
 mod lead;
+mod model;
+mod notices;
+mod permissions;
 mod server;
+mod tls;
+mod wire;
 mod worker;

@@ -27,7 +27,8 @@ impl RedisServer {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         loop {
             let folder = tempfile::tempdir().unwrap();
-            // The port is free when it is chosen; should another program take it meanwhile, the server exits, and we try again.
+            // The port is free when it is chosen; should another program take it meanwhile, the server exits, and we
+            // try again.
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let child = launch(port, &folder, &options);
             let mut server = Self { child, port, folder, options: options.clone() };

@@ -1,0 +1,104 @@
+//! Users, passwords and what they may do.
+
+use std::error::Error;
+use std::time::Duration;
+
+use flagcache_core::{ProviderError, ProviderErrorKind};
+use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
+
+use crate::server::RedisServer;
+use crate::worker::{SERVICE, Worker, builder, set};
+
+const PASSWORD: &str = "s3cret-pa55";
+
+/// Everything that an error shows, its causes included.
+fn shown(error: &ProviderError) -> String {
+    let mut shown = format!("{error} {error:?}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        shown += &format!(" {cause} {cause:?}");
+        source = cause.source();
+    }
+    shown
+}
+
+async fn refused(builder: RedisStoreBuilder) -> ProviderError {
+    let worker = Worker::with(builder.clone());
+    let error = worker.decide().await.unwrap_err();
+    let all = format!("{} {:?} {:?} {builder:?}", shown(&error), worker.provider, builder.clone().build().unwrap());
+    assert!(!all.contains(PASSWORD), "{all}");
+    assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied, "{all}");
+    error
+}
+
+#[tokio::test]
+async fn a_missing_or_wrong_password_is_a_clear_error_and_never_shown() {
+    let server = RedisServer::start_with(&["--requirepass", PASSWORD]);
+    for protocol in ["resp2", "resp3"] {
+        let url = format!("{}?protocol={protocol}", server.url());
+        let error = refused(RedisStore::builder(&url, SERVICE)).await;
+        assert!(error.to_string().contains("demands a password"), "{}", shown(&error));
+        let wrong = RedisStore::builder(&url, SERVICE).password(format!("{PASSWORD}x"));
+        let error = refused(wrong).await;
+        assert!(error.to_string().contains("refuses the user or the password"), "{}", shown(&error));
+        let right = Worker::with(RedisStore::builder(&url, SERVICE).password(PASSWORD));
+        right.leads().await;
+    }
+    let in_url = server.url().replace("redis://", &format!("redis://:{PASSWORD}@"));
+    Worker::with(RedisStore::builder(in_url, SERVICE)).leads().await;
+}
+
+#[tokio::test]
+async fn a_user_without_scripts_is_told_what_to_grant_and_that_is_enough() {
+    let server = RedisServer::start();
+    server.run::<()>(&format!("ACL SETUSER app on >{PASSWORD} ~* &* +@all -@scripting"));
+    let app = builder(&server).username("app").password(PASSWORD);
+    let error = refused(app.clone()).await;
+    let message = error.to_string();
+    assert!(message.contains("+evalsha"), "{message}");
+
+    // Nothing but what the message says.
+    let grant = message.split('`').find(|part| part.starts_with('~')).expect("what to grant").to_owned();
+    server.run::<()>(&format!("ACL SETUSER app reset on >{PASSWORD} {grant}"));
+    let (leader, follower) = (Worker::with(app.clone()), Worker::with(app));
+    leader.lead_with(&set(1)).await;
+    assert_eq!(follower.follow().await, Some(set(1)));
+    follower.quiet().await;
+    leader.lead_with(&set(2)).await;
+    assert!(follower.noticed(Duration::from_secs(1)).await);
+    assert!(leader.leads().await);
+    leader.unchanged(&set(2)).await;
+    leader.shutdown().await;
+    assert!(follower.leads().await);
+}
+
+#[tokio::test]
+async fn a_user_without_the_keys_or_a_command_is_told_what_to_grant() {
+    let server = RedisServer::start();
+    for rules in
+        ["~other:* +@all", "~* +@all -get", "~* +@all -set", "~* +@all -hmget", "~posthog:flags:checkout +@all"]
+    {
+        server.run::<()>(&format!("ACL SETUSER app reset on >{PASSWORD} {rules}"));
+        let error = refused(builder(&server).username("app").password(PASSWORD)).await;
+        assert!(error.to_string().contains("grant `~posthog:flags:checkout*"), "{rules}: {}", shown(&error));
+    }
+}
+
+#[tokio::test]
+async fn a_user_without_the_channel_is_served_at_its_ticks() {
+    let server = RedisServer::start();
+    server.run::<()>(&format!("ACL SETUSER app reset on >{PASSWORD} ~* +@all"));
+    let app = builder(&server).username("app").password(PASSWORD);
+    let (leader, follower) = (Worker::with(app.clone()), Worker::with(app));
+    leader.lead_with(&set(1)).await;
+    assert_eq!(follower.follow().await, Some(set(1)));
+    leader.shutdown().await;
+    assert!(follower.leads().await);
+}
+
+#[tokio::test]
+async fn a_server_whose_scripts_are_disabled_is_a_clear_error() {
+    let server = RedisServer::start_with(&["--rename-command", "EVALSHA", ""]);
+    let error = refused(builder(&server)).await;
+    assert!(error.to_string().contains("scripts (EVALSHA, SCRIPT LOAD) must not be disabled"), "{}", shown(&error));
+}
