@@ -12,6 +12,8 @@ pub use flagcache_providers::testing;
 pub use flagcache_providers::{FileProvider, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 pub use flagcache_providers::{MemoryProvider, MemoryStore};
+#[cfg(feature = "redis")]
+pub use flagcache_providers::{RedisConfigError, RedisProvider, RedisStore, RedisStoreBuilder};
 
 // The macro's expansion names this crate; what it calls has the same path here as in the core.
 #[doc(hidden)]

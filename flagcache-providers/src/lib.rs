@@ -5,6 +5,7 @@
 //! |---|---|---|---|
 //! | [`memory`] | [`MemoryStore`] | the pollers of one process | `memory` |
 //! | [`file`] | [`FileStore`] | the processes of one machine | `file` |
+//! | [`redis`] | [`RedisStore`] | a fleet of machines | `redis` |
 //! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |
 //!
 //! All stores have one shape. A *store* is cheap to clone, serves many pollers, and holds one decoded copy for all of
@@ -18,6 +19,9 @@ pub mod file;
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub mod memory;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub mod redis;
 #[cfg(any(feature = "memory", feature = "file"))]
 mod restore;
 #[cfg(feature = "testing")]
@@ -28,8 +32,5 @@ pub mod testing;
 pub use file::{FileProvider, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryProvider, MemoryStore};
-//! providers.
-
 #[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub mod redis;
+pub use redis::{RedisConfigError, RedisProvider, RedisStore, RedisStoreBuilder};
