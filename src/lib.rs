@@ -1,4 +1,4 @@
-//! Share one copy of your PostHog feature-flag definitions between all workers: one fetches, the others read.
+#![doc = include_str!("../README.md")]
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
