@@ -369,3 +369,15 @@ where
         _ => read(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_unused_rest_of_the_buffer_is_given_back() {
+        let mut buffer = Vec::with_capacity(1 << 20);
+        buffer.extend_from_slice(br#"{"flags":[]}"#);
+        assert!(text(Bytes::from(buffer)).unwrap().capacity() < 100);
+    }
+}

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::identity::ContentFingerprint;
-use crate::scan::{Scan, Span};
+use crate::scan::{Member, Scan, Span};
 use crate::set::{self, Set};
 use crate::{DataError, DataErrorKind, ProjectFingerprint};
 
@@ -103,10 +103,13 @@ pub(crate) fn open(text: &str, mut scan: Scan) -> Result<Opened, DataError> {
     for member in scan.members.iter().filter(|member| member.name.of(text) == NAME) {
         refuse_newer_schema(member.value.of(text))?;
     }
-    if !has_envelope(text, &scan) {
-        return Ok(Opened::Plain(scan));
-    }
-    match verify(text, &scan) {
+    let verified = match scan.members.iter().position(|member| member.name.of(text) == NAME) {
+        None => return Ok(Opened::Plain(scan)),
+        // A document store moved it, so it no longer stands before the members that it vouches for.
+        Some(1..) => None,
+        Some(0) => verify(text, &scan.members),
+    };
+    match verified {
         Some((own, metadata)) => {
             scan.members.truncate(own + 1);
             scan.members.remove(0);
@@ -159,13 +162,10 @@ struct Envelope {
     etag: Option<String>,
 }
 
-/// How many members the envelope vouches for, and what it says about them. `None` if anything was changed: the members,
-/// the aliases behind them, or the metadata.
-fn verify(text: &str, scan: &Scan) -> Option<(usize, Metadata)> {
-    let [first, members @ ..] = scan.members.as_slice() else { return None };
-    if first.name.of(text) != NAME {
-        return None;
-    }
+/// How many members the envelope, the first of `members`, vouches for, and what it says about them. `None` if anything was
+/// changed: the members, the aliases behind them, or the metadata.
+fn verify(text: &str, members: &[Member]) -> Option<(usize, Metadata)> {
+    let [first, members @ ..] = members else { return None };
     let envelope: Envelope = serde_json::from_str(first.value.of(text)).ok()?;
     if envelope.schema != SCHEMA {
         return None;

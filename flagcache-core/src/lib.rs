@@ -6,7 +6,8 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `data`, `set`, `scan`, `flag`, `diff` | [`FlagDefinitionCacheData`]: one immutable set over one buffer of JSON |
-//! | `envelope` | the stored form, readable by the other SDKs |
+//! | `envelope`, `data_serde` | the stored form, readable by the other SDKs |
+//! | `identity`, `project` | what tells sets, copies and projects apart |
 //! | `provider`, `outcome`, `link` | the contract between a poller and a store |
 //! | `cycle` | the lifecycle's decisions: a pure state machine, time as an argument |
 //! | `poller`, `guard`, `observer`, `status` | [`FlagDefinitionPoller`]: the task that carries them out, and its handle |

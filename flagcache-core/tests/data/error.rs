@@ -118,6 +118,7 @@ fn the_error_says_where_and_not_what() {
         (r#"{"flags":[],"cohorts":"s3cret"}"#, "member `cohorts`: not an object"),
         ("{\"flags\":[\n{\"s3cret\":1 2}]}", "not JSON at line 2 column 13, in flags[0]"),
         (r#"{"s3cret":1 2}"#, "not JSON at line 1 column 13"),
+        ("\u{feff}{\"flags\":[]}", "starts with a byte order mark; store it without"),
         ("\"s3cret\"", "the top level is not an object"),
     ];
     for (json, message) in cases {

@@ -1,8 +1,10 @@
 //! Reading flags and members.
 
 use std::collections::HashMap;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
-use flagcache_core::{Flag, FlagDefinitionCacheData};
+use flagcache_core::{DataErrorKind, Flag, FlagDefinitionCacheData};
 use serde::Deserialize;
 
 use crate::{BODY, api, fetched_at, set};
@@ -156,22 +158,48 @@ fn a_buffer_with_one_handle_is_taken_over() {
     assert_eq!(set.raw_json().as_ptr(), at);
 }
 
+/// Two sizes of set: one that is read on the spot, one that is not.
+fn small_and_large() -> [String; 2] {
+    [BODY.to_owned(), format!(r#"{{"flags":[{{"key":"a","pad":"{}"}}]}}"#, "x".repeat(1 << 20))]
+}
+
+/// Whether a future needs nobody else to be ready.
+fn is_ready_at_once<F: Future>(future: F) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    pin!(future).poll(&mut context).is_ready()
+}
+
 #[tokio::test]
-async fn decoding_off_the_thread_gives_the_same() {
-    let large = format!(r#"{{"flags":[{{"key":"a","pad":"{}"}}]}}"#, "x".repeat(1 << 20));
-    for json in [BODY.to_owned(), large] {
+async fn decoding_gives_the_same_and_leaves_the_runtime_thread_free() {
+    let [small, large] = small_and_large();
+    for json in [&small, &large] {
         let set = FlagDefinitionCacheData::decode(json.clone()).await.unwrap();
-        assert_eq!(set, crate::set(&json));
+        assert_eq!(set, crate::set(json));
         let set = FlagDefinitionCacheData::decode_api_response(json.clone(), Some("\"e\""), fetched_at(), None).await;
         assert_eq!(set.unwrap().etag(), Some("\"e\""));
     }
     assert!(FlagDefinitionCacheData::decode(" ".repeat(1 << 20)).await.is_err());
+    assert!(is_ready_at_once(FlagDefinitionCacheData::decode(small)));
+    assert!(!is_ready_at_once(FlagDefinitionCacheData::decode(large)));
 }
 
 #[test]
 fn decoding_needs_no_runtime() {
-    let large = format!(r#"{{"flags":[],"pad":"{}"}}"#, "x".repeat(1 << 20));
-    let mut decode = std::pin::pin!(FlagDefinitionCacheData::decode(large));
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    assert!(matches!(decode.as_mut().poll(&mut context), std::task::Poll::Ready(Ok(_))));
+    for json in small_and_large() {
+        assert!(is_ready_at_once(FlagDefinitionCacheData::decode(json)));
+    }
+}
+
+#[test]
+fn a_runtime_that_stops_is_an_error_and_no_panic() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let handle = runtime.handle().clone();
+    runtime.shutdown_background();
+    let [_, large] = small_and_large();
+    let mut decode = pin!(FlagDefinitionCacheData::decode(large));
+    let _inside = handle.enter();
+    let Poll::Ready(result) = decode.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("nothing was left to wait for");
+    };
+    assert_eq!(result.unwrap_err().kind(), DataErrorKind::Interrupted);
 }
