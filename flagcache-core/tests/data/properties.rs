@@ -103,7 +103,7 @@ fn exercise(set: &FlagDefinitionCacheData) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn b6_50_any_body_survives_a_round_trip(body in any_body(), etag in proptest::option::of(any::<String>())) {
