@@ -14,61 +14,60 @@ use crate::{FetchError, FetchFailure};
 /// A body that exceeds `limit` bytes is [`Unusable`](FetchFailure::Unusable), and so is one that does not decompress:
 /// PostHog has billed it, and the next one will be no better. The rest of it is not read. One that breaks off is a failure
 /// of the connection.
-pub(super) async fn read(mut response: Response, limit: usize, endpoint: &Endpoint) -> Result<Bytes, FetchError> {
+pub(super) async fn read(response: Response, limit: usize, endpoint: &Endpoint) -> Result<Bytes, FetchError> {
     // Only known for a body that is sent as it is.
     let length = response.content_length().unwrap_or(0);
-    if length > limit as u64 {
-        return Err(too_large(limit, endpoint));
-    }
-    let Some(first) = chunk(&mut response, endpoint).await? else { return Ok(Bytes::new()) };
-    let Some(mut next) = next_within(&mut response, first.len(), limit, endpoint).await? else { return Ok(first) };
-    // `length` is at most `limit`, which is a `usize`.
-    let mut whole = Vec::with_capacity((length as usize).max(first.len() + next.len()));
+    let mut pieces = Pieces { response, endpoint, limit, received: 0 };
+    // Above the limit, and so for every length that is no `usize`, nothing is read or reserved.
+    let Some(length) = usize::try_from(length).ok().filter(|length| *length <= limit) else {
+        return Err(pieces.too_large());
+    };
+    let Some(first) = pieces.next().await? else { return Ok(Bytes::new()) };
+    let Some(second) = pieces.next().await? else { return Ok(first) };
+    let mut whole = Vec::with_capacity(length.max(pieces.received));
     whole.extend_from_slice(&first);
-    loop {
-        whole.extend_from_slice(&next);
-        match next_within(&mut response, whole.len(), limit, endpoint).await? {
-            Some(chunk) => next = chunk,
-            None => break,
-        }
+    whole.extend_from_slice(&second);
+    while let Some(piece) = pieces.next().await? {
+        whole.extend_from_slice(&piece);
     }
     // The buffer lives as long as the definitions do; growing may have doubled it.
     whole.shrink_to_fit();
     Ok(Bytes::from(whole))
 }
 
-async fn next_within(
-    response: &mut Response,
-    so_far: usize,
+/// A body as it arrives.
+struct Pieces<'a> {
+    response: Response,
+    endpoint: &'a Endpoint,
     limit: usize,
-    endpoint: &Endpoint,
-) -> Result<Option<Bytes>, FetchError> {
-    if so_far > limit {
-        return Err(too_large(limit, endpoint));
+    received: usize,
+}
+
+impl Pieces<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let piece = self.response.chunk().await.map_err(|error| broken(self.endpoint, error))?;
+        self.received += piece.as_ref().map_or(0, Bytes::len);
+        if self.received > self.limit { Err(self.too_large()) } else { Ok(piece) }
     }
-    match chunk(response, endpoint).await? {
-        Some(chunk) if chunk.len() > limit - so_far => Err(too_large(limit, endpoint)),
-        other => Ok(other),
+
+    fn too_large(&self) -> FetchError {
+        let message = format!(
+            "{} sent a body larger than the body limit of {} bytes; raise `body_limit` if the project is that large",
+            self.endpoint.name(),
+            self.limit
+        );
+        FetchError::new(FetchFailure::Unusable, message)
     }
 }
 
-async fn chunk(response: &mut Response, endpoint: &Endpoint) -> Result<Option<Bytes>, FetchError> {
-    response.chunk().await.map_err(|error| {
-        let (failure, what) = if is_corrupt(&error) {
-            (FetchFailure::Unusable, "a body that does not decompress")
-        } else {
-            (FetchFailure::Connect, "an incomplete body")
-        };
-        FetchError::new(failure, format!("{} sent {what}", endpoint.name())).with_source(error.without_url())
-    })
-}
-
-fn too_large(limit: usize, endpoint: &Endpoint) -> FetchError {
-    let message = format!(
-        "{} sent a body larger than the body limit of {limit} bytes; raise `body_limit` if the project is that large",
-        endpoint.name()
-    );
-    FetchError::new(FetchFailure::Unusable, message)
+fn broken(endpoint: &Endpoint, error: reqwest::Error) -> FetchError {
+    let (failure, what) = if is_corrupt(&error) {
+        (FetchFailure::Unusable, "a body that does not decompress")
+    } else {
+        (FetchFailure::Connect, "an incomplete body")
+    };
+    // The error shows the URL, and with it the project key.
+    FetchError::new(failure, format!("{} sent {what}", endpoint.name())).with_source(error.without_url())
 }
 
 /// Whether the decoder, not the connection, gave up: a decoder reports bad data as an I/O error of these kinds.

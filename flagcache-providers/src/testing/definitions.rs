@@ -21,15 +21,13 @@ const WORDS: [&str; 8] = ["new", "fast", "beta", "inline", "größer", "実験",
 /// ```
 #[derive(Clone, Debug)]
 pub struct Definitions {
-    flags: Vec<Value>,
-    group_type_mapping: Value,
-    cohorts: Map<String, Value>,
+    body: Value,
 }
 
 impl Definitions {
     /// The valid set without flags.
     pub fn empty() -> Self {
-        Self { flags: Vec::new(), group_type_mapping: json!({}), cohorts: Map::new() }
+        Self { body: json!({ "flags": [], "group_type_mapping": {}, "cohorts": {} }) }
     }
 
     /// `flags` flags with what real ones have: several condition groups on persons, groups and cohorts, whole and fractional
@@ -37,21 +35,26 @@ impl Definitions {
     pub fn realistic(flags: usize, seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let cohort_count = (flags / 20).max(2);
-        let cohorts = (1..=cohort_count).map(|id| (id.to_string(), cohort(&mut rng))).collect();
-        let flags = (0..flags).map(|index| flag(&mut rng, index, cohort_count)).collect();
-        let group_type_mapping = json!({"0": "organization", "1": "project", "2": "instance"});
-        Self { flags, group_type_mapping, cohorts }
+        let cohorts: Map<_, _> = (1..=cohort_count).map(|id| (id.to_string(), cohort(&mut rng))).collect();
+        let flags: Vec<_> = (0..flags).map(|index| flag(&mut rng, index, cohort_count)).collect();
+        let mut body = json!({ "group_type_mapping": { "0": "organization", "1": "project", "2": "instance" } });
+        // Moved in: the macro would copy what it is given.
+        body["flags"] = Value::Array(flags);
+        body["cohorts"] = Value::Object(cohorts);
+        Self { body }
     }
 
     /// The keys of the flags, in their order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.flags.iter().filter_map(|flag| flag["key"].as_str())
+        self.flags().iter().filter_map(|flag| flag["key"].as_str())
     }
 
     /// Sets the rollout of a flag's first condition group, in per cent. `false` if there is no such flag.
     #[must_use = "`false` means that nothing was changed"]
     pub fn set_rollout(&mut self, key: &str, percent: f64) -> bool {
-        let Some(flag) = self.flags.iter_mut().find(|flag| flag["key"] == key) else { return false };
+        let Some(flag) = self.flags_mut().and_then(|flags| flags.iter_mut().find(|flag| flag["key"] == key)) else {
+            return false;
+        };
         flag["filters"]["groups"][0]["rollout_percentage"] = json!(percent);
         true
     }
@@ -67,19 +70,23 @@ impl Definitions {
     /// Removes a flag. `false` if there is no such flag.
     #[must_use = "`false` means that nothing was changed"]
     pub fn remove(&mut self, key: &str) -> bool {
-        let before = self.flags.len();
-        self.flags.retain(|flag| flag["key"] != key);
-        self.flags.len() < before
+        let Some(flags) = self.flags_mut() else { return false };
+        let before = flags.len();
+        flags.retain(|flag| flag["key"] != key);
+        flags.len() < before
     }
 
     /// The body of an answer. The same set always gives the same bytes.
     pub fn to_json(&self) -> Bytes {
-        let body = json!({
-            "flags": self.flags,
-            "group_type_mapping": self.group_type_mapping,
-            "cohorts": self.cohorts,
-        });
-        Bytes::from(body.to_string())
+        Bytes::from(self.body.to_string())
+    }
+
+    fn flags(&self) -> &[Value] {
+        self.body["flags"].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    fn flags_mut(&mut self) -> Option<&mut Vec<Value>> {
+        self.body["flags"].as_array_mut()
     }
 }
 
@@ -204,7 +211,7 @@ mod tests {
         let before = Definitions::realistic(20, 1);
         let key = before.keys().nth(7).unwrap().to_owned();
         let after = before.clone().with_rollout(&key, 12.5);
-        let differing: Vec<_> = before.flags.iter().zip(&after.flags).filter(|(a, b)| a != b).collect();
+        let differing: Vec<_> = before.flags().iter().zip(after.flags()).filter(|(a, b)| a != b).collect();
         assert_eq!(differing.len(), 1);
         assert_eq!(differing[0].1["key"], key.as_str());
         assert!(!before.clone().set_rollout("no-such-flag", 1.0));
