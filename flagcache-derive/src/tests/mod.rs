@@ -1,0 +1,3 @@
+mod expansion;
+mod mangled;
+mod near_misses;
