@@ -661,3 +661,24 @@ fn b5_49_dropping_the_leader_outside_a_runtime_hands_over() {
     drop(leader);
     runtime.block_on(follower.comes_to_lead());
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn one_watcher_serves_the_whole_process() {
+    let watchers = || {
+        let files = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        files.filter(|file| fs::read_link(file.path()).is_ok_and(|to| to.ends_with("anon_inode:inotify"))).count()
+    };
+    let folders: Vec<Folder> = (0..5).map(|_| Folder::new()).collect();
+    let workers: Vec<Worker> = folders.iter().map(Folder::worker).collect();
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        sleep(A_WHILE).await;
+        // Another test may just have dropped the last user of an earlier watcher.
+        if watchers() == 1 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{} watchers", watchers());
+    }
+    drop(workers);
+}

@@ -78,7 +78,7 @@ pub(super) struct Files {
 impl Files {
     pub(super) const STAGING_SUFFIX: &str = ".tmp";
 
-    fn new(folder: PathBuf, service: &str) -> Self {
+    pub(super) fn new(folder: PathBuf, service: &str) -> Self {
         Self {
             data: folder.join(format!("{service}.json")),
             lock: folder.join(format!("{service}.lock")),

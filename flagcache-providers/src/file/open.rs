@@ -26,6 +26,11 @@ pub(super) fn or_create(path: &Path, folder: &Path, action: &str) -> Result<File
     regular(file, path)
 }
 
+/// Opens a file that is there for reading and writing; some network file systems lock no other.
+pub(super) fn for_writing(path: &Path) -> io::Result<File> {
+    guarded(OpenOptions::new().read(true).write(true)).open(path)
+}
+
 /// Runs `create`, and again after making the folder if that is what was missing.
 pub(super) fn in_folder<T>(folder: &Path, create: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match create() {

@@ -201,3 +201,79 @@ impl Drop for RunningCall {
         self.seat.calls.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flagcache_core::{LinkOwner, PollerSchedule};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(30);
+
+    fn seat(folder: &TempDir) -> Arc<Seat> {
+        Arc::new(Seat::new(Arc::new(Files::new(folder.path().to_owned(), "shop"))))
+    }
+
+    fn attached(folder: &TempDir) -> (Arc<Seat>, LinkOwner) {
+        let (seat, poller) = (seat(folder), LinkOwner::new(PollerSchedule::new(INTERVAL)));
+        seat.attach(poller.link());
+        (seat, poller)
+    }
+
+    #[test]
+    fn b8_61_a_leader_that_stopped_asking_loses_the_lead_and_waits_for_none() {
+        let folder = TempDir::new().unwrap();
+        let (seat, poller) = attached(&folder);
+        let mut schedule = PollerSchedule::new(INTERVAL);
+        schedule.fetch_backoff = Duration::from_secs(100);
+        poller.set_schedule(schedule);
+        let (asked_at, second) = (Instant::now(), Duration::from_secs(1));
+        assert!(seat.decide(asked_at).unwrap());
+
+        let patience = INTERVAL * 2 + Duration::from_secs(120);
+        seat.tend(asked_at + patience, None);
+        assert!(seat.leads_load());
+        seat.tend(asked_at + patience + second, None);
+        assert!(!seat.leads_load());
+        assert!(!seat.tend(asked_at + patience + second, None).got_the_lead);
+
+        let (next, _poller) = attached(&folder);
+        assert!(next.decide(asked_at).unwrap());
+        next.close();
+        assert!(seat.decide(asked_at + patience * 2).unwrap(), "it asks again");
+    }
+
+    #[test]
+    fn a_lead_that_came_between_loads_is_not_the_leads_of_the_running_one() {
+        let folder = TempDir::new().unwrap();
+        let (leader, (follower, _poller)) = (seat(&folder), attached(&folder));
+        let now = Instant::now();
+        assert!(leader.decide(now).unwrap());
+        assert!(!follower.decide(now).unwrap());
+        leader.close();
+        assert!(follower.tend(now, None).got_the_lead);
+        assert!(!follower.leads_load());
+        assert!(follower.decide(now).unwrap() && follower.leads_load());
+    }
+
+    #[test]
+    fn a_closed_seat_takes_no_lead() {
+        let folder = TempDir::new().unwrap();
+        let (seat, _poller) = attached(&folder);
+        seat.close();
+        assert!(!seat.decide(Instant::now()).unwrap());
+        assert!(!seat.tend(Instant::now(), None).got_the_lead);
+    }
+
+    #[test]
+    fn a_call_beyond_those_that_hang_fails_at_once() {
+        let seat = seat(&TempDir::new().unwrap());
+        let mut hanging: Vec<RunningCall> = (0..Seat::MOST_CALLS).map(|_| seat.begin_call().unwrap()).collect();
+        for _ in 0..3 {
+            assert_eq!(seat.begin_call().unwrap_err().kind(), ProviderErrorKind::Busy);
+        }
+        hanging.pop();
+        assert!(seat.begin_call().is_ok());
+    }
+}

@@ -90,7 +90,7 @@ impl StoredCopy {
         const LONG_AGO: Duration = Duration::from_secs(60);
         let Ok(entries) = read_dir(&self.files.folder) else { return };
         for path in entries.flatten().map(|entry| entry.path()).filter(|path| self.files.is_staging(path)) {
-            let Ok(Some(file)) = open::existing(&path, "open") else { continue };
+            let Ok(file) = open::for_writing(&path) else { continue };
             let Ok(metadata) = file.metadata() else { continue };
             let is_old = metadata.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LONG_AGO);
             if (metadata.len() > 0 || is_old) && file.try_lock().is_ok() {
@@ -143,6 +143,10 @@ impl StoredCopy {
             staged.write_all(&data.to_json())?;
             self.date(staged.as_file())?;
             staged.as_file().sync_all()?;
+            if cfg!(windows) {
+                // There a lock keeps readers out, and this one would go with the file to its new name.
+                staged.as_file().unlock()?;
+            }
             Ok(staged)
         };
         write().map_err(|error| self.write_error(error))
@@ -161,10 +165,10 @@ impl StoredCopy {
     }
 
     fn placed(&self, file: &File, data: &FlagDefinitionCacheData) -> Result<Identity, ProviderError> {
-        sync_folder(&self.files.folder).map_err(|error| io_error("sync", &self.files.folder, error))?;
         let metadata = file.metadata().map_err(|error| self.write_error(error))?;
         let identity = Identity::of(&metadata);
         *self.last() = Some(Content { identity, found: Ok(data.clone()), lasting: true });
+        sync_folder(&self.files.folder).map_err(|error| io_error("sync", &self.files.folder, error))?;
         Ok(identity)
     }
 
@@ -177,13 +181,78 @@ impl StoredCopy {
     }
 }
 
-/// Makes the new name of a file safe.
+/// Makes the new name of a file safe. Some network file systems cannot; there the cache is as safe as it gets.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    match File::open(folder)?.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 #[cfg(not(unix))]
 fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn copy(folder: &TempDir) -> StoredCopy {
+        StoredCopy::new(Arc::new(Files::new(PathBuf::from(folder.path()), "shop")))
+    }
+
+    fn set(key: &str) -> FlagDefinitionCacheData {
+        let body = format!(r#"{{"flags":[{{"key":"{key}"}}]}}"#);
+        FlagDefinitionCacheData::from_api_response(body, None, SystemTime::now(), None).unwrap()
+    }
+
+    #[test]
+    fn b8_65_a_writer_that_lost_the_lead_while_writing_replaces_nothing() {
+        let folder = TempDir::new().unwrap();
+        let copy = copy(&folder);
+        copy.replace(&set("new"), || true).unwrap().unwrap();
+        let stored = copy.identity().unwrap();
+        assert_eq!(copy.replace(&set("old"), || false).unwrap(), None);
+        assert_eq!(copy.identity().unwrap(), stored);
+        assert_eq!(read_dir(folder.path()).unwrap().count(), 1, "the temporary file stayed");
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_swept_away() {
+        let folder = TempDir::new().unwrap();
+        let (writer, successor) = (copy(&folder), copy(&folder));
+        let staged = writer.stage(&set("beta")).unwrap();
+        successor.sweep();
+        staged.persist(&writer.files.data).unwrap();
+    }
+
+    #[test]
+    fn what_was_written_is_known_without_reading_it() {
+        let folder = TempDir::new().unwrap();
+        let copy = copy(&folder);
+        let written = set("beta");
+        let identity = copy.replace(&written, || true).unwrap();
+        assert_eq!(copy.identity().unwrap(), identity);
+        let known = copy.read(identity).unwrap().unwrap();
+        assert_eq!(known.raw_json().as_ptr(), written.raw_json().as_ptr());
+    }
+
+    #[test]
+    fn each_copy_is_dated_after_the_one_before() {
+        let folder = TempDir::new().unwrap();
+        let copy = copy(&folder);
+        let modified = || symlink_metadata(folder.path().join("shop.json")).unwrap().modified().unwrap();
+        copy.replace(&set("first"), || true).unwrap();
+        let future = SystemTime::now() + Duration::from_secs(3600);
+        File::options().write(true).open(folder.path().join("shop.json")).unwrap().set_modified(future).unwrap();
+        let before = modified();
+        copy.replace(&set("other"), || true).unwrap();
+        assert_eq!(modified(), before + Duration::from_nanos(1));
+    }
 }

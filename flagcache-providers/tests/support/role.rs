@@ -21,6 +21,9 @@ pub(crate) fn play() {
     // Ends the line that the test harness has begun.
     println!();
     let store = FileStore::builder(folder, "shop").build().unwrap();
+    if role == "visitor" {
+        return visit(&store);
+    }
     let (provider, poller) = (store.provider(), LinkOwner::new(PollerSchedule::new(TICK)));
     provider.on_poller_attached(poller.link());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -124,4 +127,30 @@ fn flags_of(version: u64) -> usize {
 
 fn version(set: &FlagDefinitionCacheData) -> u64 {
     set.member("version").unwrap().as_str().parse().unwrap()
+}
+
+/// Attaches and leaves twice, and says each time how many threads the store has at work and how many have stayed.
+fn visit(store: &FileStore) {
+    for _ in 0..2 {
+        let (provider, poller) = (store.provider(), LinkOwner::new(PollerSchedule::new(TICK)));
+        provider.on_poller_attached(poller.link());
+        say("works", threads_until(1), now());
+        drop(provider);
+        say("stays", threads_until(0), now());
+    }
+}
+
+/// Waits for this many threads. How many there are in the end.
+fn threads_until(expected: u64) -> u64 {
+    let deadline = now() + Duration::from_secs(10);
+    while threads() != expected && now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    threads()
+}
+
+fn threads() -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| name.trim() == "flagcache-file").count() as u64
 }

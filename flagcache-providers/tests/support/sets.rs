@@ -1,4 +1,5 @@
-//! What the tests of the stores have in common.
+//! The sets that the tests of the stores use.
+#![allow(dead_code, reason = "each test binary compiles its own copy, and not each uses all")]
 
 use std::time::{Duration, SystemTime};
 

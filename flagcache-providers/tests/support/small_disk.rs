@@ -1,0 +1,86 @@
+//! Runs cases that need a disk of their own: a small file system in memory, mounted where only the case sees it.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use tempfile::TempDir;
+
+/// How much fits on the disk, in bytes.
+pub(crate) const SIZE: usize = 256 * 1024;
+
+/// A case is given the folder at which its disk is mounted.
+pub(crate) type Case = fn(&Path);
+
+const CASE: &str = "FLAGCACHE_TEST_CASE";
+const FOLDER: &str = "FLAGCACHE_TEST_FOLDER";
+
+/// Remounts the disk of this case. Whether that was possible: it is not while a file is open for writing.
+pub(crate) fn make_read_only(folder: &Path) -> bool {
+    let mut mount = Command::new("mount");
+    mount.args(["-o", "remount,ro"]).arg(folder).stderr(Stdio::null()).status().unwrap().success()
+}
+
+/// Runs the cases and reports them as the standard harness does.
+pub(crate) fn run(cases: &[(&str, Case)]) -> ExitCode {
+    if let (Ok(name), Some(folder)) = (env::var(CASE), env::var_os(FOLDER).map(PathBuf::from)) {
+        let (_, case) = cases.iter().find(|(case, _)| *case == name).expect("no such case");
+        case(&folder);
+        return ExitCode::SUCCESS;
+    }
+    let args: Vec<String> = env::args().skip(1).collect();
+    if args.iter().any(|arg| arg == "--list") {
+        cases.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let chosen: Vec<&str> = cases.iter().map(|(name, _)| *name).collect();
+    let chosen =
+        chosen.into_iter().filter(|name| filters.is_empty() || filters.iter().any(|part| name.contains(*part)));
+    let namespace = namespace();
+    println!("\nrunning {} tests", chosen.clone().count());
+    let (mut passed, mut failed, mut ignored) = (0, 0, 0);
+    for name in chosen {
+        match namespace {
+            Some(namespace) if passes(name, namespace) => {
+                println!("test {name} ... ok");
+                passed += 1;
+            }
+            None if env::var_os("CI").is_none() => {
+                println!("test {name} ... ignored, may not mount a disk");
+                ignored += 1;
+            }
+            _ => {
+                println!("test {name} ... FAILED");
+                failed += 1;
+            }
+        }
+    }
+    let outcome = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {outcome}. {passed} passed; {failed} failed; {ignored} ignored\n");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The arguments of `unshare` with which this user may mount: root's, or those of a user who may be root in a namespace.
+fn namespace() -> Option<&'static [&'static str]> {
+    let ways: [&[&str]; 2] = [&["--mount"], &["--map-root-user", "--mount"]];
+    ways.into_iter().find(|way| {
+        let folder = TempDir::new().unwrap();
+        let status = on_disk(way, folder.path(), Path::new("true")).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    })
+}
+
+fn passes(name: &str, namespace: &[&str]) -> bool {
+    let folder = TempDir::new().unwrap();
+    let mut case = on_disk(namespace, folder.path(), &env::current_exe().unwrap());
+    case.env(CASE, name).env(FOLDER, folder.path()).status().unwrap().success()
+}
+
+/// `program`, with a disk at `folder` that nobody else sees and that is gone with it.
+fn on_disk(namespace: &[&str], folder: &Path, program: &Path) -> Command {
+    let script = format!(r#"mount -t tmpfs -o size={SIZE} flagcache "$1" && exec "$2""#);
+    let mut command = Command::new("unshare");
+    command.args(namespace).args(["sh", "-c", &script, "sh"]).arg(folder).arg(program);
+    command
+}
