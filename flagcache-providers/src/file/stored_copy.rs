@@ -55,7 +55,7 @@ impl StoredCopy {
         {
             return self.deliver(content).map(Some);
         }
-        *last = self.load()?;
+        *last = self.load(SystemTime::now())?;
         last.as_ref().map(|content| self.deliver(content)).transpose()
     }
 
@@ -99,10 +99,10 @@ impl StoredCopy {
         }
     }
 
-    fn load(&self) -> Result<Option<Content>, ProviderError> {
+    /// Reads the file; `now` is a time before that.
+    fn load(&self, now: SystemTime) -> Result<Option<Content>, ProviderError> {
         let path = &self.files.data;
         let Some(mut file) = open::existing(path, "read")? else { return Ok(None) };
-        let now = SystemTime::now();
         let read = |file: &mut File| -> io::Result<(Identity, Vec<u8>)> {
             let identity = Identity::of(&file.metadata()?);
             let mut json = Vec::new();
@@ -241,6 +241,24 @@ mod tests {
         assert_eq!(copy.identity().unwrap(), identity);
         let known = copy.read(identity).unwrap().unwrap();
         assert_eq!(known.raw_json().as_ptr(), written.raw_json().as_ptr());
+    }
+
+    #[test]
+    fn a_file_of_another_hand_is_believed_only_when_a_later_write_would_show() {
+        let folder = TempDir::new().unwrap();
+        let copy = copy(&folder);
+        let lasting = |after: Duration| {
+            let modified = symlink_metadata(&copy.files.data).unwrap().modified().unwrap();
+            copy.load(modified + after).unwrap().unwrap().lasting
+        };
+        let (at_once, later) = (Duration::from_millis(5), Duration::from_millis(60));
+        for other in ["garbage", r#"{"flags":[]}"#] {
+            std::fs::write(&copy.files.data, other).unwrap();
+            assert!(!lasting(at_once));
+            assert!(lasting(later));
+        }
+        copy.replace(&set("beta"), || true).unwrap();
+        assert!(lasting(at_once), "our own writers date each copy anew");
     }
 
     #[test]

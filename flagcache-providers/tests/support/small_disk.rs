@@ -15,10 +15,10 @@ pub(crate) type Case = fn(&Path);
 const CASE: &str = "FLAGCACHE_TEST_CASE";
 const FOLDER: &str = "FLAGCACHE_TEST_FOLDER";
 
-/// Remounts the disk of this case. Whether that was possible: it is not while a file is open for writing.
+/// Remounts the disk of this case (`bind`: the mount, which a user in a namespace may do). Whether that was possible: it is not while a file is open for writing.
 pub(crate) fn make_read_only(folder: &Path) -> bool {
     let mut mount = Command::new("mount");
-    mount.args(["-o", "remount,ro"]).arg(folder).stderr(Stdio::null()).status().unwrap().success()
+    mount.args(["-o", "remount,bind,ro"]).arg(folder).stderr(Stdio::null()).status().unwrap().success()
 }
 
 /// Runs the cases and reports them as the standard harness does.
