@@ -4,6 +4,7 @@
 //!
 //! | item | what it is for |
 //! |---|---|
+//! | [`conformance!`](crate::conformance) | holds any provider to the rules that the bundled ones keep: start at [`conformance`] |
 //! | [`ScriptedProvider`] | a provider that answers as a test tells it to and remembers every call |
 //! | [`ScriptedSource`] | the same for a source of definitions, in memory |
 //! | [`FaultInjector`] | makes calls of any provider fail, panic, hang or come late |
@@ -15,6 +16,7 @@
 mod answer;
 mod api_stub;
 mod calls;
+pub mod conformance;
 mod definitions;
 mod fault;
 mod fault_injector;
@@ -23,6 +25,7 @@ mod method;
 mod scripted_provider;
 mod scripted_source;
 
+pub use crate::conformance;
 pub use answer::{Answer, Script};
 pub use api_stub::{ApiReply, ApiRequest, ApiStats, ApiStub, EtagForm};
 pub use calls::{Call, CallEnd};

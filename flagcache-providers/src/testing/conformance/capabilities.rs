@@ -1,0 +1,53 @@
+//! What a store can do beyond the contract.
+
+macro_rules! capabilities {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// What a store can do beyond holding a copy. Each one claimed is tested; each one not claimed leaves tests out.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Capabilities {
+            $($(#[$doc])* pub $name: bool,)+
+        }
+
+        impl Capabilities {
+            /// Holds a copy and nothing more: what any four methods do.
+            pub const NONE: Self = Self { $($name: false,)+ };
+            /// All of them.
+            pub const ALL: Self = Self { $($name: true,)+ };
+
+            /// Whether the capability of this name is claimed; `false` for an unknown one.
+            pub fn has(&self, name: &str) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name,)+
+                    _ => false,
+                }
+            }
+        }
+    };
+}
+
+capabilities! {
+    /// At most one worker at a time is told `true`, and it stays the leader while it asks.
+    elects,
+    /// The lead of a worker that stops asking ends by itself, within [`TestStore::lease_time`](super::TestStore::lease_time).
+    lease,
+    /// A worker that does not lead can fill an empty store, atomically, and never overwrites a copy.
+    create_only,
+    /// A leader that lost the lead without noticing cannot overwrite what its successor stored. Needs `lease`.
+    fenced,
+    /// `stored_flag_definitions` gives the copy.
+    stored_copy,
+    /// `on_flag_definitions_not_received` puts back a copy that was lost or changed by another hand.
+    restores,
+    /// `on_flag_definitions_not_received` gives up the lead when the outcome says so.
+    gives_up_lead,
+    /// The others are told through their [`PollerLink`](flagcache_core::PollerLink) when there is something new.
+    push,
+    /// The age of the last confirmation is reported.
+    confirms,
+    /// Followers are told when the leader's lease ends.
+    tells_lease,
+    /// Followers are told that the quota is used up.
+    quota_mark,
+    /// The test can put anything in the place of the copy: [`TestStore::damage`](super::TestStore::damage).
+    damage,
+}

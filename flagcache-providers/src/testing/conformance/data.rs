@@ -1,0 +1,78 @@
+//! What is stored comes back.
+
+use super::TestStore;
+use super::sample::{empty, large, numbered, rich};
+use super::worker::Worker;
+
+/// A store that holds nothing says so, and it is no error.
+pub async fn empty_store_reads_none(store: &dyn TestStore) {
+    let worker = Worker::join(store);
+    let copy = worker.reads().await;
+    assert!(copy.is_none(), "an empty store gives {copy:?}");
+    let copy = worker.stored().await;
+    assert!(copy.is_none(), "an empty store has {copy:?} for a leader");
+}
+
+/// B6 50: unknown members, 64-bit integers and fractions come back byte for byte, to the writer and to the others, as often
+/// as they are read.
+pub async fn round_trip_is_exact(store: &dyn TestStore) {
+    let (writer, reader) = (Worker::join(store), Worker::join(store));
+    let data = rich();
+    writer.loads(&data).await;
+    for worker in [&reader, &reader, &writer] {
+        let copy = worker.reads().await.map(|copy| copy.raw_json());
+        assert_eq!(copy, Some(data.raw_json()), "a set must come back byte for byte");
+    }
+}
+
+/// B3 38: the ETag, byte for byte, the fetch time and the project travel with the set.
+pub async fn metadata_travels(store: &dyn TestStore) {
+    let (writer, reader) = (Worker::join(store), Worker::join(store));
+    let data = rich();
+    writer.loads(&data).await;
+    let copy = reader.reads().await;
+    let told = copy.as_ref().map(|copy| (copy.etag(), copy.fetched_at(), copy.project()));
+    assert_eq!(
+        told,
+        Some((data.etag(), data.fetched_at(), data.project())),
+        "ETag, fetch time and project must travel with the set: store what `to_json` gives and read it by `from_json`"
+    );
+}
+
+/// B2 23: a set without flags is a set.
+pub async fn empty_set_is_not_a_missing_one(store: &dyn TestStore) {
+    let (writer, reader) = (Worker::join(store), Worker::join(store));
+    writer.loads(&empty()).await;
+    let flags = reader.reads().await.map(|copy| copy.len());
+    assert_eq!(flags, Some(0), "a set without flags must be stored and read as any other");
+}
+
+/// Half a megabyte comes back whole.
+pub async fn large_set_survives(store: &dyn TestStore) {
+    let (writer, reader) = (Worker::join(store), Worker::join(store));
+    let data = large(1, 512);
+    writer.loads(&data).await;
+    let copy = reader.tries_to_read().await;
+    let same = copy.as_ref().is_ok_and(|copy| copy.as_ref().is_some_and(|copy| copy.same_content(&data)));
+    assert!(same, "a set of {} bytes did not come back whole", data.raw_json().len());
+}
+
+/// The copy stays when its writer shuts down.
+pub async fn copy_outlives_its_writer(store: &dyn TestStore) {
+    let writer = Worker::join(store);
+    let data = numbered(1);
+    writer.loads(&data).await;
+    writer.shuts_down().await;
+    drop(writer);
+    Worker::join(store).assert_reads(&data, "after its writer's shutdown").await;
+}
+
+/// B1 4: a new leader is given the copy with its ETag, so that its first request costs 1 unit.
+pub async fn cold_leader_is_given_the_stored_copy(store: &dyn TestStore) {
+    let (writer, cold) = (Worker::join(store), Worker::join(store));
+    let data = numbered(1);
+    writer.loads(&data).await;
+    let copy = cold.stored().await;
+    let same = copy.as_ref().is_some_and(|copy| copy.same_content(&data) && copy.etag() == data.etag());
+    assert!(same, "a cold leader is given {copy:?} in place of {data:?}");
+}

@@ -1,0 +1,87 @@
+//! The list of all rules. The only place that says which capability a rule needs.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+use super::TestStore;
+
+/// Hands the list of all rules to another macro: `name [capabilities that it needs]`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_cases {
+    ($callback:ident $arguments:tt) => {
+        $crate::$callback! {
+            $arguments
+            empty_store_reads_none []
+            round_trip_is_exact []
+            metadata_travels []
+            empty_set_is_not_a_missing_one []
+            large_set_survives []
+            copy_outlives_its_writer []
+            cold_leader_is_given_the_stored_copy [stored_copy]
+            publish_replaces_the_copy []
+            load_without_news_leaves_the_copy []
+            concurrent_publishes_leave_a_whole_set []
+            follower_never_overwrites [elects create_only]
+            concurrent_creates_keep_the_first [elects create_only]
+            late_leader_never_overwrites [elects lease fenced]
+            at_most_one_leads [elects]
+            leader_stays_leader [elects]
+            asking_renews_the_lease [elects lease]
+            silent_leader_is_replaced [elects lease]
+            dropped_leader_is_replaced [elects]
+            shutdown_frees_the_lead [elects]
+            follower_shutdown_frees_nothing [elects]
+            leader_steps_down_when_told [elects gives_up_lead]
+            who_stepped_down_stays_out [elects gives_up_lead]
+            publish_is_noticed [push]
+            release_is_noticed [elects push]
+            confirmation_age_is_told [confirms]
+            lease_end_is_told [elects tells_lease]
+            used_up_quota_is_told [quota_mark]
+            garbage_is_an_error [damage]
+            copy_of_another_sdk_loads [damage]
+            unchanged_puts_a_lost_copy_back [restores damage]
+            failed_load_puts_a_lost_copy_back [restores damage]
+            unchanged_replaces_a_damaged_copy [restores damage]
+            cancelled_calls_do_no_harm []
+            unused_provider_shuts_down []
+            drop_outside_a_runtime []
+        }
+    };
+}
+
+/// One rule, for a harness of your own.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// The name of its function.
+    pub name: &'static str,
+    /// The names of the capabilities without which it does not apply.
+    pub needs: &'static [&'static str],
+    /// Holds a fresh store to it; panics if the store breaks it.
+    pub run: for<'a> fn(&'a dyn TestStore) -> BoxFuture<'a, ()>,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).field("needs", &self.needs).finish_non_exhaustive()
+    }
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_table {
+    (() $($case:ident [$($need:ident)*])*) => {
+        /// Every rule, in the order in which they build on each other.
+        pub const CASES: &[Case] = &[
+            $(Case {
+                name: stringify!($case),
+                needs: &[$(stringify!($need)),*],
+                run: |store| Box::pin(super::$case(store)),
+            },)*
+        ];
+    };
+}
+
+crate::__conformance_cases!(__conformance_table());

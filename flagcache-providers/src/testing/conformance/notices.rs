@@ -1,0 +1,43 @@
+//! Who is told.
+
+use std::time::Duration;
+
+use super::TestStore;
+use super::sample::numbered;
+use super::worker::Worker;
+
+/// A publish is noticed by the others in time.
+pub async fn publish_is_noticed(store: &dyn TestStore) {
+    let (leader, follower) = (Worker::join(store), Worker::join(store));
+    listen(store, &leader, &follower).await;
+    leader.loads(&numbered(1_000)).await;
+    let limit = store.notice_time();
+    assert!(follower.is_notified_within(limit).await, "no notice of a publish within {limit:?}");
+    follower.assert_reads(&numbered(1_000), "after the notice of a publish").await;
+}
+
+/// A lead that is given back is noticed by the others in time.
+pub async fn release_is_noticed(store: &dyn TestStore) {
+    let (leader, follower) = (Worker::join(store), Worker::join(store));
+    listen(store, &leader, &follower).await;
+    leader.shuts_down().await;
+    let limit = store.notice_time();
+    assert!(follower.is_notified_within(limit).await, "no notice of a lead that became free within {limit:?}");
+}
+
+/// Publishes until the follower hears it, since a subscription takes its time, and then waits until it is quiet. Ends in any
+/// case: what comes after it is what is tested.
+async fn listen(store: &dyn TestStore, leader: &Worker, follower: &Worker) {
+    leader.leads().await;
+    follower.leads().await;
+    for number in 1..=20 {
+        leader.loads(&numbered(number)).await;
+        if follower.is_notified_within(Duration::from_millis(100)).await {
+            break;
+        }
+    }
+    while follower.is_notified_within(store.notice_time()).await {}
+    // The quiet may have outlasted the lease.
+    leader.leads().await;
+    while follower.is_notified_within(Duration::from_millis(20)).await {}
+}

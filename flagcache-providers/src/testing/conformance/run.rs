@@ -1,0 +1,168 @@
+//! Running the rules.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+
+use super::{CASES, Capabilities, TestStore};
+
+/// A rule that takes longer is broken: nothing in it waits longer than a few leases.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What became of one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The store keeps it.
+    Passed,
+    /// The store breaks it, in these words.
+    Failed(String),
+    /// Nothing was tried: the store does not claim these capabilities.
+    DoesNotApply(Vec<&'static str>),
+}
+
+/// Runs one rule on a runtime with several threads, as the tests of [`conformance!`](crate::conformance) do.
+///
+/// # Panics
+/// If the rule is broken.
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
+pub fn run(case: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let runtime = runtime.expect("a runtime for the test");
+    runtime.block_on(limited(case));
+    // A provider that left a blocking call behind must not keep the test from ending.
+    runtime.shutdown_background();
+}
+
+/// Holds stores to every rule that applies to them, all at once, each with a fresh store. For a test harness of your own; on
+/// the current runtime.
+pub async fn run_all<S: TestStore>(capabilities: Capabilities, fresh: impl Fn() -> S) -> Vec<(&'static str, Verdict)> {
+    let fresh = &fresh;
+    let verdicts = CASES.iter().map(|case| async move {
+        let missing: Vec<_> = case.needs.iter().copied().filter(|need| !capabilities.has(need)).collect();
+        if !missing.is_empty() {
+            return (case.name, Verdict::DoesNotApply(missing));
+        }
+        let outcome = AssertUnwindSafe(async {
+            let store = fresh();
+            limited((case.run)(&store)).await;
+        });
+        let verdict = match outcome.catch_unwind().await {
+            Ok(()) => Verdict::Passed,
+            Err(panic) => Verdict::Failed(message(panic.as_ref())),
+        };
+        (case.name, verdict)
+    });
+    join_all(verdicts).await
+}
+
+async fn limited(case: impl Future<Output = ()>) {
+    let ended = tokio::time::timeout(LIMIT, case).await;
+    assert!(ended.is_ok(), "no end after {LIMIT:?}");
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
+}
+
+/// Generates a test for each rule that a flag definition cache provider must keep; see
+/// [`testing::conformance`](crate::testing::conformance).
+#[macro_export]
+macro_rules! conformance {
+    ($fresh:expr $(, $capability:ident)* $(,)?) => {
+        // An unknown capability is an error here, not a test that is never run.
+        #[allow(clippy::needless_update, reason = "a store may claim all of them")]
+        const _: $crate::testing::conformance::Capabilities = $crate::testing::conformance::Capabilities {
+            $($capability: true,)*
+            ..$crate::testing::conformance::Capabilities::NONE
+        };
+
+        // Whether a capability was claimed, answered while macros expand: only then can a test be *ignored*.
+        macro_rules! __flagcache_claims {
+            $(($capability { $yes:item } { $no:item }) => { $yes };)*
+            ($other:ident { $yes:item } { $no:item }) => { $no };
+        }
+
+        $crate::__conformance_cases!(__conformance_tests($fresh));
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    (($fresh:expr) $($case:ident $needs:tt)*) => {
+        $($crate::__conformance_test!(($fresh) $case $needs);)*
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_test {
+    (($fresh:expr) $case:ident []) => {
+        #[test]
+        fn $case() {
+            $crate::testing::conformance::run(async {
+                let store = ($fresh)();
+                $crate::testing::conformance::$case(&store).await;
+            });
+        }
+    };
+    (($fresh:expr) $case:ident [$need:ident $($more:ident)*]) => {
+        __flagcache_claims!($need
+            { $crate::__conformance_test!(($fresh) $case [$($more)*]); }
+            { $crate::__conformance_ignored!($need $case); });
+    };
+}
+
+// The reason of `#[ignore]` must be a literal.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_ignored {
+    (elects $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: elects no leader", $case);
+    };
+    (lease $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: the lead does not end by itself", $case);
+    };
+    (create_only $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: no create-if-absent", $case);
+    };
+    (fenced $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: writes are not fenced", $case);
+    };
+    (stored_copy $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: no stored copy for a leader", $case);
+    };
+    (restores $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: does not put the copy back", $case);
+    };
+    (gives_up_lead $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: cannot give up the lead", $case);
+    };
+    (push $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: no push", $case);
+    };
+    (confirms $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: reports no confirmation", $case);
+    };
+    (tells_lease $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: does not tell the lease", $case);
+    };
+    (quota_mark $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: no quota mark", $case);
+    };
+    (damage $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: the copy cannot be damaged", $case);
+    };
+    ($need:ident $case:ident) => {
+        $crate::__conformance_ignored!("does not apply", $case);
+    };
+    ($reason:literal, $case:ident) => {
+        #[test]
+        #[ignore = $reason]
+        fn $case() {}
+    };
+}

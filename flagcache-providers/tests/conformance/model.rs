@@ -1,0 +1,364 @@
+//! A small store that keeps every rule, or breaks exactly one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use flagcache_core::{
+    FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError,
+    ProviderErrorKind, StoreReport,
+};
+use flagcache_providers::testing::conformance::TestStore;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
+
+const LEASE: Duration = Duration::from_millis(300);
+const LARGEST: usize = 1 << 18;
+
+/// One mistake, as a real store might make it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    EmptyStoreIsAnError,
+    LosesFractions,
+    LosesFetchTime,
+    EmptySetIsMissing,
+    CutsLargeSets,
+    CopyDiesWithItsWriter,
+    HidesTheStoredCopy,
+    TakesSameLengthForSame,
+    EmptiesTheCopyOnQuota,
+    WritesInTwoHalves,
+    CreatorOverwrites,
+    ChecksThenCreates,
+    LateLeaderOverwrites,
+    ChecksThenLeads,
+    RefusesToBeAskedTwice,
+    NeverRenews,
+    LeaseIsFiveTimesAsLong,
+    DroppedLeaderLeadsOn,
+    ShutdownKeepsTheLead,
+    FollowerShutdownFreesTheLead,
+    StaysOutWithTheLead,
+    ComesStraightBack,
+    PublishTellsNobody,
+    ReleaseTellsNobody,
+    NeverConfirmsAgain,
+    HidesTheLease,
+    HidesTheQuota,
+    GarbageIsAnEmptyStore,
+    RefusesOtherSdks,
+    RestoresOnlyOnFailure,
+    RestoresOnlyWhenUnchanged,
+    RestoresOnlyTheMissing,
+    StaysBusyWhenCut,
+    UnusedShutdownFails,
+    DropNeedsARuntime,
+}
+
+#[derive(Clone)]
+pub(crate) struct Model {
+    board: Arc<Mutex<Board>>,
+    ids: Arc<AtomicU64>,
+    bug: Option<Bug>,
+}
+
+#[derive(Default)]
+struct Board {
+    copy: Option<Bytes>,
+    lead: Option<(u64, Instant)>,
+    confirmed_at: Option<Instant>,
+    quota_limited: bool,
+    links: HashMap<u64, PollerLink>,
+    busy: bool,
+}
+
+impl Model {
+    pub(crate) fn sound() -> Self {
+        Self { board: Arc::default(), ids: Arc::default(), bug: None }
+    }
+
+    pub(crate) fn with(bug: Bug) -> Self {
+        Self { bug: Some(bug), ..Self::sound() }
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap()
+    }
+
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+}
+
+#[async_trait]
+impl TestStore for Model {
+    fn provider(&self) -> Arc<dyn FlagDefinitionCacheProvider> {
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        Arc::new(ModelProvider {
+            model: self.clone(),
+            id,
+            has_led: AtomicBool::new(false),
+            has_created: AtomicBool::new(false),
+            asked_at: Mutex::default(),
+            out_until: Mutex::default(),
+        })
+    }
+
+    fn lease_time(&self) -> Duration {
+        LEASE
+    }
+
+    fn notice_time(&self) -> Duration {
+        Duration::from_millis(200)
+    }
+
+    async fn damage(&self, copy: Option<Bytes>) {
+        self.board().copy = copy;
+    }
+}
+
+struct ModelProvider {
+    model: Model,
+    id: u64,
+    has_led: AtomicBool,
+    has_created: AtomicBool,
+    asked_at: Mutex<Option<Instant>>,
+    out_until: Mutex<Option<Instant>>,
+}
+
+impl ModelProvider {
+    fn has(&self, bug: Bug) -> bool {
+        self.model.has(bug)
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.model.board()
+    }
+
+    fn holds_lead(&self) -> bool {
+        self.board().lead.is_some_and(|(leader, _)| leader == self.id)
+    }
+
+    fn release(&self) {
+        self.board().lead = None;
+        if !self.has(Bug::ReleaseTellsNobody) {
+            self.tell_others();
+        }
+    }
+
+    fn tell_others(&self) {
+        self.board().links.iter().filter(|(id, _)| **id != self.id).for_each(|(_, link)| link.notify_changed());
+    }
+
+    fn report(&self) {
+        let board = self.board();
+        let now = Instant::now();
+        let lead = board.lead.filter(|(leader, _)| *leader != self.id && !self.has(Bug::HidesTheLease));
+        let report = StoreReport::new()
+            .confirmed_ago(board.confirmed_at.map(|at| now - at))
+            .lease_ends_in(lead.map(|(_, ends_at)| ends_at.saturating_duration_since(now).min(LEASE)))
+            .quota_limited(board.quota_limited && !self.has(Bug::HidesTheQuota));
+        if let Some(link) = board.links.get(&self.id) {
+            link.report(report);
+        }
+    }
+
+    async fn read(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        yield_now().await;
+        let Some(copy) = self.board().copy.clone() else {
+            if self.has(Bug::EmptyStoreIsAnError) {
+                return Err(ProviderError::new(ProviderErrorKind::Other, "there is no copy"));
+            }
+            return Ok(None);
+        };
+        match FlagDefinitionCacheData::from_json(copy) {
+            Ok(set) if set.is_empty() && self.has(Bug::EmptySetIsMissing) => Ok(None),
+            Ok(set) if set.etag().is_none() && self.has(Bug::RefusesOtherSdks) => {
+                Err(ProviderError::new(ProviderErrorKind::InvalidData, "the copy has no metadata"))
+            }
+            Ok(set) => Ok(Some(set)),
+            Err(_) if self.has(Bug::GarbageIsAnEmptyStore) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn write(&self, data: &FlagDefinitionCacheData) {
+        let mut stored = data.to_json();
+        let raw = String::from_utf8(data.raw_json().to_vec()).unwrap();
+        if self.has(Bug::LosesFractions) {
+            let raw = raw.replace("33.333333333333333333", "33.333333333333336");
+            let fetched_at = data.fetched_at().unwrap();
+            stored = FlagDefinitionCacheData::from_api_response(raw, data.etag(), fetched_at, data.project())
+                .unwrap()
+                .to_json();
+        } else if self.has(Bug::LosesFetchTime) {
+            let at = SystemTime::UNIX_EPOCH;
+            stored =
+                FlagDefinitionCacheData::from_api_response(raw, data.etag(), at, data.project()).unwrap().to_json();
+        } else if self.has(Bug::CutsLargeSets) {
+            stored.truncate(LARGEST);
+        }
+        if self.has(Bug::WritesInTwoHalves) && self.board().copy.is_some() {
+            self.board().copy = Some(stored.slice(..stored.len() / 2));
+            yield_now().await;
+        }
+        if self.has(Bug::TakesSameLengthForSame) && self.board().copy.as_ref().map(Bytes::len) == Some(stored.len()) {
+            return;
+        }
+        self.board().copy = Some(stored);
+        if !self.has(Bug::PublishTellsNobody) {
+            self.tell_others();
+        }
+    }
+
+    async fn create(&self, data: &FlagDefinitionCacheData) {
+        if self.board().copy.is_some() {
+            return;
+        }
+        if self.has(Bug::ChecksThenCreates) {
+            sleep(Duration::from_millis(self.id)).await;
+        }
+        self.has_created.store(true, Ordering::Relaxed);
+        self.write(data).await;
+    }
+
+    fn must_restore(&self, outcome: FetchOutcome<'_>, data: &FlagDefinitionCacheData) -> bool {
+        let copy = self.board().copy.clone();
+        let only_missing = self.has(Bug::RestoresOnlyTheMissing);
+        match copy {
+            None if outcome.is_unchanged() => !self.has(Bug::RestoresOnlyOnFailure),
+            None => !self.has(Bug::RestoresOnlyWhenUnchanged),
+            Some(copy) => outcome.is_unchanged() && copy != data.to_json() && !only_missing,
+        }
+    }
+}
+
+#[async_trait]
+impl FlagDefinitionCacheProvider for ModelProvider {
+    async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
+        yield_now().await;
+        self.report();
+        let now = Instant::now();
+        let asked_before = self.asked_at.lock().unwrap().replace(now).is_some_and(|before| now - before < LEASE / 30);
+        if self.out_until.lock().unwrap().is_some_and(|until| until > now) {
+            return Ok(false);
+        }
+        let lead = self.board().lead;
+        if lead.is_some_and(|(leader, ends_at)| leader != self.id && ends_at > now) {
+            return Ok(false);
+        }
+        if self.has(Bug::ChecksThenLeads) {
+            yield_now().await;
+        }
+        let is_renewal = lead.is_some_and(|(leader, ends_at)| leader == self.id && ends_at > now);
+        if !(is_renewal && self.has(Bug::NeverRenews)) {
+            let lease = if self.has(Bug::LeaseIsFiveTimesAsLong) { LEASE * 5 } else { LEASE };
+            self.board().lead = Some((self.id, now + lease));
+        }
+        self.has_led.store(true, Ordering::Relaxed);
+        Ok(!(is_renewal && asked_before && self.has(Bug::RefusesToBeAskedTwice)))
+    }
+
+    async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.read().await
+    }
+
+    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        while self.board().busy {
+            sleep(Duration::from_millis(1)).await;
+        }
+        self.board().busy = self.has(Bug::StaysBusyWhenCut);
+        yield_now().await;
+        let was_late = self.has_led.load(Ordering::Relaxed) && self.has(Bug::LateLeaderOverwrites);
+        let is_creator = self.has_created.load(Ordering::Relaxed) && self.has(Bug::CreatorOverwrites);
+        if self.holds_lead() || was_late || is_creator {
+            self.write(data).await;
+            let mut board = self.board();
+            board.confirmed_at = Some(Instant::now());
+            board.quota_limited = false;
+        } else {
+            self.create(data).await;
+        }
+        self.board().busy = false;
+        Ok(())
+    }
+
+    async fn shutdown(&self) -> Result<(), ProviderError> {
+        yield_now().await;
+        if self.has(Bug::UnusedShutdownFails) && self.asked_at.lock().unwrap().is_none() {
+            return Err(ProviderError::new(ProviderErrorKind::Other, "there is no lead to release"));
+        }
+        if self.has(Bug::CopyDiesWithItsWriter) && self.holds_lead() {
+            self.board().copy = None;
+        }
+        if self.has(Bug::ShutdownKeepsTheLead) {
+            self.tell_others();
+        } else if self.holds_lead() || self.has(Bug::FollowerShutdownFreesTheLead) {
+            self.release();
+        }
+        Ok(())
+    }
+
+    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        if self.has(Bug::HidesTheStoredCopy) {
+            return Ok(None);
+        }
+        // Not by `read`: an empty store is no error here, whatever the bug.
+        let copy = self.board().copy.clone();
+        Ok(copy.and_then(|copy| FlagDefinitionCacheData::from_json(copy).ok()))
+    }
+
+    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+        yield_now().await;
+        if self.holds_lead() {
+            let mut board = self.board();
+            if outcome.is_unchanged() {
+                board.quota_limited = false;
+                if !self.has(Bug::NeverConfirmsAgain) {
+                    board.confirmed_at = Some(Instant::now());
+                }
+            }
+            if outcome.failure() == Some(FetchFailure::QuotaLimited) {
+                board.quota_limited = true;
+                if self.has(Bug::EmptiesTheCopyOnQuota) {
+                    board.copy = Some(Bytes::from_static(br#"{"flags":[]}"#));
+                }
+            }
+        }
+        if let Some(data) = outcome.data().filter(|data| self.must_restore(outcome, data)) {
+            self.write(data).await;
+        }
+        if let Some(duration) = outcome.give_up_lead_for() {
+            if !self.has(Bug::ComesStraightBack) {
+                *self.out_until.lock().unwrap() = Some(Instant::now() + duration);
+            }
+            if self.holds_lead() && !self.has(Bug::StaysOutWithTheLead) {
+                self.release();
+            }
+        }
+        Ok(())
+    }
+
+    fn on_poller_attached(&self, link: PollerLink) {
+        self.board().links.insert(self.id, link);
+    }
+}
+
+impl Drop for ModelProvider {
+    fn drop(&mut self) {
+        if self.has(Bug::DropNeedsARuntime) {
+            tokio::runtime::Handle::current();
+        }
+        self.board().links.remove(&self.id);
+        if self.holds_lead() {
+            if self.has(Bug::DroppedLeaderLeadsOn) {
+                self.board().lead = Some((self.id, Instant::now() + LEASE * 1_000));
+            } else {
+                self.release();
+            }
+        }
+    }
+}
