@@ -1,0 +1,105 @@
+//! The API that the fleets ask: the user's own, or one on this machine.
+
+use std::env::{self, VarError};
+use std::io;
+
+use flagcache_providers::testing::{ApiStub, Definitions};
+
+/// Flags in the definitions of the API on this machine.
+const FLAGS: usize = 50;
+
+/// Where definitions come from, and who may have them.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub(crate) host: String,
+    pub(crate) project_key: String,
+    pub(crate) secret_key: String,
+}
+
+impl Credentials {
+    const VARIABLES: [&str; 3] = ["POSTHOG_HOST", "POSTHOG_PROJECT_KEY", "POSTHOG_SECRET_KEY"];
+
+    /// `None` if none of the three variables is set; an error, for the user, if only some are.
+    pub(crate) fn from_env() -> Result<Option<Self>, String> {
+        let [host, project_key, secret_key] = Self::VARIABLES.map(variable);
+        match (host?, project_key?, secret_key?) {
+            (Some(host), Some(project_key), Some(secret_key)) => Ok(Some(Self { host, project_key, secret_key })),
+            (None, None, None) => Ok(None),
+            _ => Err(format!("{} go together: set all three, or none of them", Self::VARIABLES.join(", "))),
+        }
+    }
+
+    /// As environment variables, for a worker.
+    pub(crate) fn to_env(&self) -> [(&'static str, &str); 3] {
+        let [host, project_key, secret_key] = Self::VARIABLES;
+        [(host, &self.host), (project_key, &self.project_key), (secret_key, &self.secret_key)]
+    }
+}
+
+fn variable(name: &str) -> Result<Option<String>, String> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(format!("the environment variable {name} is not valid Unicode")),
+    }
+}
+
+/// The API of this run.
+pub(crate) struct Api {
+    pub(crate) credentials: Credentials,
+    local: Option<Local>,
+}
+
+struct Local {
+    stub: ApiStub,
+    definitions: Definitions,
+    changes: u32,
+}
+
+impl Api {
+    /// The API of these credentials; without them, one on this machine.
+    pub(crate) async fn open(credentials: Option<Credentials>) -> io::Result<Self> {
+        if let Some(credentials) = credentials {
+            return Ok(Self { credentials, local: None });
+        }
+        let stub = ApiStub::start().await?;
+        let definitions = Definitions::realistic(FLAGS, 1);
+        stub.set_definitions(&definitions);
+        let credentials = Credentials {
+            host: stub.url(),
+            project_key: ApiStub::PROJECT_KEY.to_owned(),
+            secret_key: ApiStub::SECRET_KEY.to_owned(),
+        };
+        Ok(Self { credentials, local: Some(Local { stub, definitions, changes: 0 }) })
+    }
+
+    /// One sentence for the story.
+    pub(crate) fn describe(&self) -> String {
+        match &self.local {
+            Some(local) => format!("the API is {}, on this machine, with {FLAGS} flags", local.stub.url()),
+            None => format!("the API is {}", self.credentials.host),
+        }
+    }
+
+    /// Requests that arrived and units billed so far, by the API's own count; `None` if that cannot be known.
+    pub(crate) fn counted(&self) -> Option<(u64, u64)> {
+        let stats = self.local.as_ref()?.stub.stats();
+        Some((stats.requests, stats.units))
+    }
+
+    pub(crate) fn can_change(&self) -> bool {
+        self.local.is_some()
+    }
+
+    /// Changes one flag and says which and how; `None` at an API that is not ours to change.
+    pub(crate) fn change_a_flag(&mut self) -> Option<String> {
+        let local = self.local.as_mut()?;
+        let key = local.definitions.keys().nth(7)?.to_owned();
+        let percent = 10.0 + f64::from(local.changes) * 2.5;
+        local.changes += 1;
+        local.definitions.set_rollout(&key, percent).then(|| {
+            local.stub.set_definitions(&local.definitions);
+            format!("the rollout of `{key}` is set to {percent} %")
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! The command line.
+
+use std::time::Duration;
+
+use crate::cache::CacheUrl;
+
+pub(crate) const USAGE: &str = "\
+Starts a fleet of worker processes without a cache, then one that shares a copy of the flag definitions,
+and tells what happens to both.
+
+Usage: fleet [options]
+
+  --workers N          worker processes in each fleet, 2 to 64 (default 4)
+  --seconds S          how long each fleet is watched while nothing changes (default 5)
+  --poll-interval S    seconds from one load to the next, 0.2 to 60 (default 1)
+  --cache URL          the shared store: file:///folder?service=name (default: a file in a temporary folder)
+  --json               one JSON object as the last line of stdout; the story goes to stderr
+  --help               this text
+
+With POSTHOG_HOST, POSTHOG_PROJECT_KEY and POSTHOG_SECRET_KEY set, the workers ask that host; otherwise an API
+on this machine. Exit code: 0 if the story held, 1 if it did not, 2 for bad options.";
+
+/// What the program is to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Help,
+    Story(StoryArgs),
+    /// Hidden: how the program starts itself.
+    Worker(WorkerArgs),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct StoryArgs {
+    pub(crate) workers: usize,
+    pub(crate) watch: Duration,
+    pub(crate) poll_interval: Duration,
+    pub(crate) cache: Option<CacheUrl>,
+    pub(crate) json: bool,
+}
+
+/// What one worker process is told; host and keys come by the environment, where other users do not see them.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerArgs {
+    pub(crate) name: String,
+    pub(crate) poll_interval: Duration,
+    pub(crate) cache: Option<CacheUrl>,
+}
+
+impl WorkerArgs {
+    /// The arguments that [`parse`] makes this of.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        let mut args = vec!["worker".to_owned(), "--name".to_owned(), self.name.clone()];
+        args.extend(["--poll-interval".to_owned(), self.poll_interval.as_secs_f64().to_string()]);
+        if let Some(cache) = &self.cache {
+            args.extend(["--cache".to_owned(), cache.to_string()]);
+        }
+        args
+    }
+}
+
+/// Reads the arguments after the program's name. An error is a sentence for the user.
+pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
+    let mut args = args.peekable();
+    let is_worker = args.next_if(|first| first == "worker").is_some();
+    let mut story = StoryArgs {
+        workers: 4,
+        watch: Duration::from_secs(5),
+        poll_interval: Duration::from_secs(1),
+        cache: None,
+        json: false,
+    };
+    let mut name = String::new();
+    while let Some(arg) = args.next() {
+        let (option, inline) = match arg.split_once('=') {
+            Some((option, value)) => (option.to_owned(), Some(value.to_owned())),
+            None => (arg, None),
+        };
+        let mut value = || inline.clone().or_else(|| args.next()).ok_or_else(|| format!("{option} needs a value"));
+        match option.as_str() {
+            "--help" | "-h" => return Ok(Command::Help),
+            "--json" => story.json = true,
+            "--workers" => story.workers = workers(&value()?)?,
+            "--seconds" => story.watch = seconds("--seconds", &value()?, 0.4, 600.0)?,
+            "--poll-interval" => story.poll_interval = seconds("--poll-interval", &value()?, 0.2, 60.0)?,
+            "--cache" => story.cache = Some(CacheUrl::parse(&value()?)?),
+            "--name" if is_worker => name = value()?,
+            _ => return Err(format!("there is no option {option}; --help shows those that there are")),
+        }
+    }
+    if is_worker {
+        return Ok(Command::Worker(WorkerArgs { name, poll_interval: story.poll_interval, cache: story.cache }));
+    }
+    if story.watch < story.poll_interval * 2 {
+        return Err(format!(
+            "--seconds {} is less than two poll intervals of {} s, so no fleet could be seen polling; raise --seconds",
+            story.watch.as_secs_f64(),
+            story.poll_interval.as_secs_f64(),
+        ));
+    }
+    Ok(Command::Story(story))
+}
+
+fn workers(value: &str) -> Result<usize, String> {
+    match value.parse() {
+        Ok(workers) if (2..=64).contains(&workers) => Ok(workers),
+        _ => Err(format!("--workers takes a number from 2 to 64, not {value:?}")),
+    }
+}
+
+fn seconds(option: &str, value: &str, least: f64, most: f64) -> Result<Duration, String> {
+    match value.parse() {
+        Ok(seconds) if (least..=most).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("{option} takes a number of seconds from {least} to {most}, not {value:?}")),
+    }
+}

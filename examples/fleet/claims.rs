@@ -1,0 +1,59 @@
+//! What the story claims, held against what was measured.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::narrator::Narrator;
+
+/// What a busy machine may add to any time: a worker that is ready to run may have to wait for a processor, and a disk
+/// for others' writes.
+pub(crate) const SLACK: Duration = Duration::from_millis(250);
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Claim {
+    pub(crate) claim: String,
+    pub(crate) held: bool,
+    pub(crate) measured: String,
+}
+
+/// Claims checked so far.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    checked: Vec<Claim>,
+}
+
+impl Claims {
+    /// Tells whether `claim` held.
+    pub(crate) fn check(
+        &mut self,
+        narrator: &Narrator,
+        claim: impl Into<String>,
+        held: bool,
+        measured: impl Into<String>,
+    ) {
+        let claim = Claim { claim: claim.into(), held, measured: measured.into() };
+        let word = if held { "ok:" } else { "DOES NOT HOLD:" };
+        narrator.say(format!("  {word} {} ({})", claim.claim, claim.measured));
+        self.checked.push(claim);
+    }
+
+    /// Tells whether something took no longer than `limit`, on a machine that may be busy.
+    pub(crate) fn check_time(
+        &mut self,
+        narrator: &Narrator,
+        claim: impl Into<String>,
+        limit: Duration,
+        took: Duration,
+    ) {
+        self.check(narrator, claim, took <= limit + SLACK, format!("{:.3} s", took.as_secs_f64()));
+    }
+
+    pub(crate) fn all_held(&self) -> bool {
+        self.checked.iter().all(|claim| claim.held)
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Claim> {
+        self.checked
+    }
+}

@@ -1,0 +1,111 @@
+//! What was measured, in the form in which `--json` prints it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::claims::Claim;
+
+/// The last line of standard output.
+#[derive(Debug, Serialize)]
+pub(crate) struct Outcome {
+    /// The story was told to its end and every claim held.
+    pub(crate) ok: bool,
+    pub(crate) workers: usize,
+    pub(crate) poll_interval_seconds: f64,
+    pub(crate) unshared: Unshared,
+    pub(crate) shared: Shared,
+    pub(crate) claims: Vec<Claim>,
+    /// Why the story ended early, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+}
+
+/// Workers that each ask the API.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Unshared {
+    pub(crate) cold_start: Option<ColdStart>,
+    pub(crate) steady: Option<Steady>,
+    pub(crate) change: Option<Change>,
+    pub(crate) shutdown: Option<Shutdown>,
+}
+
+/// Workers that share one copy.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Shared {
+    pub(crate) cold_start: Option<ColdStart>,
+    pub(crate) steady: Option<Steady>,
+    pub(crate) change: Option<Change>,
+    pub(crate) failover: Option<Failover>,
+    pub(crate) repair: Option<Repair>,
+    pub(crate) shutdown: Option<Shutdown>,
+}
+
+/// From the start of the processes until all had flags.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct ColdStart {
+    pub(crate) requests: u64,
+    pub(crate) units: u64,
+    pub(crate) seconds: f64,
+}
+
+/// A time in which nothing changed.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Steady {
+    /// The loads of the worker that loaded most often.
+    pub(crate) ticks: u64,
+    pub(crate) requests: u64,
+    pub(crate) units: u64,
+}
+
+/// One flag changed at the API.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Change {
+    /// Until the last worker had it.
+    pub(crate) api_to_last_ms: f64,
+    /// From the moment when the leader had it and began to store it, until the last worker had it.
+    pub(crate) publish_to_last_ms: Option<f64>,
+}
+
+/// The leader was killed.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Failover {
+    /// Until another worker led.
+    pub(crate) seconds: f64,
+    /// What its first request was answered; none if it failed.
+    pub(crate) first_status: Option<u16>,
+    /// From the start of a process in the place of the killed one until it had flags.
+    pub(crate) replacement_seconds: f64,
+    /// What that process asked of the API for them.
+    pub(crate) replacement_requests: u64,
+}
+
+/// A wrong hand wrote to the copy.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Repair {
+    /// Until the copy was right again, the longer of the two.
+    pub(crate) seconds: f64,
+    /// After garbage.
+    pub(crate) garbage_seconds: f64,
+    /// After a valid set without flags.
+    pub(crate) empty_seconds: f64,
+    /// How often, in the whole story, a worker had fewer flags than before.
+    pub(crate) flags_lost: u64,
+}
+
+/// SIGTERM to all workers at once.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Shutdown {
+    /// Until the last process had ended.
+    pub(crate) seconds: f64,
+}
+
+/// To a tenth of a millisecond.
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10_000.0).round() / 10_000.0
+}
+
+/// To a tenth of a millisecond.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10_000.0).round() / 10.0
+}

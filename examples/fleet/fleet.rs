@@ -1,0 +1,149 @@
+//! Some workers, and what they reported.
+
+use std::collections::HashMap;
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::api::{Api, Credentials};
+use crate::args::WorkerArgs;
+use crate::cache::CacheUrl;
+use crate::process::{Message, WorkerProcess};
+use crate::protocol::{Event, UnixMicros};
+use crate::record::{Mark, Record};
+
+/// Longer than anything takes that goes well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Requests to the API, and what PostHog would bill for them: 10 units for a 200, 1 for a 304.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cost {
+    pub(crate) requests: u64,
+    pub(crate) units: u64,
+}
+
+impl Cost {
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self { requests: self.requests - earlier.requests, units: self.units - earlier.units }
+    }
+}
+
+pub(crate) struct Fleet {
+    /// First, so that the workers have ended before anything else goes.
+    workers: Vec<WorkerProcess>,
+    pub(crate) record: Record,
+    reports: UnboundedSender<Message>,
+    poll_interval: Duration,
+    cache: Option<CacheUrl>,
+    credentials: Credentials,
+    /// Units that other fleets had spent at this API before.
+    started: usize,
+}
+
+impl Fleet {
+    pub(crate) fn new(api: &Api, poll_interval: Duration, cache: Option<CacheUrl>) -> Self {
+        let (reports, messages) = unbounded_channel();
+        let credentials = api.credentials.clone();
+        Self {
+            workers: Vec::new(),
+            record: Record::new(messages),
+            reports,
+            poll_interval,
+            cache,
+            credentials,
+            started: 0,
+        }
+    }
+
+    pub(crate) fn poll_interval(&self) -> Duration {
+        self.poll_interval
+    }
+
+    pub(crate) fn cache(&self) -> Option<&CacheUrl> {
+        self.cache.as_ref()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Starts one more worker and gives its name.
+    pub(crate) fn start_worker(&mut self) -> io::Result<String> {
+        self.started += 1;
+        let name = format!("worker-{}", self.started);
+        let args = WorkerArgs { name: name.clone(), poll_interval: self.poll_interval, cache: self.cache.clone() };
+        self.workers.push(WorkerProcess::start(&args, &self.credentials, self.reports.clone())?);
+        Ok(name)
+    }
+
+    /// Kills a worker with SIGKILL. The moment just before.
+    pub(crate) fn kill(&mut self, name: &str) -> Result<UnixMicros, String> {
+        let at = self.workers.iter().position(|worker| worker.name == name).ok_or("there is no such worker")?;
+        let moment = UnixMicros::now();
+        self.workers.remove(at).kill().map_err(|error| format!("cannot kill {name}: {error}"))?;
+        Ok(moment)
+    }
+
+    /// Who leads, by the last decisions of those that live.
+    pub(crate) fn leader(&mut self) -> Option<String> {
+        let mut leads = HashMap::new();
+        for entry in self.record.all() {
+            if let Event::Decided { leads: decision } = entry.event {
+                leads.insert(entry.worker.clone(), decision);
+            }
+        }
+        self.workers.iter().map(|worker| &worker.name).find(|name| leads.get(*name) == Some(&true)).cloned()
+    }
+
+    /// When the last of `count` workers changed its definitions since `mark`. An error names those that did not.
+    pub(crate) async fn all_changed(&mut self, mark: Mark) -> Result<UnixMicros, String> {
+        let names: Vec<_> = self.workers.iter().map(|worker| worker.name.clone()).collect();
+        let changed = self.record.find(mark, PATIENCE, |entries| {
+            let first = |name: &String| {
+                let changes = |event: &Event| matches!(event, Event::Changed { .. });
+                entries.iter().find(|entry| entry.worker == *name && changes(&entry.event)).map(|entry| entry.at)
+            };
+            names.iter().map(first).collect::<Option<Vec<_>>>()
+        });
+        let moments = changed.await.ok_or_else(|| {
+            let seconds = PATIENCE.as_secs();
+            format!("not all workers had new definitions within {seconds} s; RUST_LOG=flagcache=info shows why")
+        })?;
+        moments.into_iter().max().ok_or_else(|| "there are no workers".to_owned())
+    }
+
+    /// What this fleet asked of the API: by the API's own count if it can be had, else by the workers' reports.
+    pub(crate) fn cost(&mut self, api: &Api) -> Cost {
+        if let Some((requests, units)) = api.counted() {
+            return Cost { requests, units };
+        }
+        self.record.all().iter().fold(Cost::default(), |cost, entry| match entry.event {
+            Event::Fetched { status, .. } => {
+                let units = match status {
+                    Some(200) => 10,
+                    Some(304) => 1,
+                    _ => 0,
+                };
+                Cost { requests: cost.requests + 1, units: cost.units + units }
+            }
+            _ => cost,
+        })
+    }
+
+    /// Sends SIGTERM to all workers at once and waits until the last has ended. How each ended; `None` for one that had to
+    /// be killed.
+    pub(crate) async fn shut_down(&mut self) -> Result<Vec<(String, Option<ExitStatus>)>, String> {
+        let mut workers = std::mem::take(&mut self.workers);
+        for worker in &mut workers {
+            worker.terminate().map_err(|error| format!("cannot signal {}: {error}", worker.name))?;
+        }
+        let mut endings = Vec::new();
+        for mut worker in workers {
+            let ending = worker.ended(PATIENCE).await.map_err(|error| format!("{}: {error}", worker.name))?;
+            endings.push((worker.name.clone(), ending));
+        }
+        Ok(endings)
+    }
+}

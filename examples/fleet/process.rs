@@ -1,0 +1,99 @@
+//! One worker process, as the process that started it sees it.
+
+use std::env::current_exe;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{Instant, sleep};
+
+use crate::api::Credentials;
+use crate::args::WorkerArgs;
+use crate::protocol::{Event, Report, UnixMicros};
+
+/// A running worker. Dropped, it is killed and has ended: nothing of it outlives the story, whatever ends that.
+///
+/// Its standard input is a pipe that nothing is written to. It closes when this process ends in any way, even killed, and
+/// the worker ends then too.
+#[derive(Debug)]
+pub(crate) struct WorkerProcess {
+    pub(crate) name: String,
+    child: Child,
+}
+
+/// A report, and who sent it.
+pub(crate) type Message = (String, Report);
+
+impl WorkerProcess {
+    /// Starts this very program as a worker. What it reports goes to `reports`.
+    pub(crate) fn start(
+        args: &WorkerArgs,
+        credentials: &Credentials,
+        reports: UnboundedSender<Message>,
+    ) -> io::Result<Self> {
+        let mut child = Command::new(current_exe()?)
+            .args(args.to_args())
+            .envs(credentials.to_env())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child.stdout.take();
+        let worker = Self { name: args.name.clone(), child };
+        if let Some(output) = output {
+            let name = args.name.clone();
+            std::thread::Builder::new().name(name.clone()).spawn(move || forward(&name, output, &reports))?;
+        }
+        Ok(worker)
+    }
+
+    /// SIGKILL: the worker can do nothing about it. Where there are no signals, their like.
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// Asks the worker to shut down: SIGTERM, as from any process manager. Where there are no signals, its input is closed.
+    pub(crate) fn terminate(&mut self) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            use rustix::process::{Pid, Signal, kill_process};
+            Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
+        }
+        #[cfg(not(unix))]
+        {
+            self.child.stdin = None;
+            Ok(())
+        }
+    }
+
+    /// How it ended; `None` if it has not within `limit`.
+    pub(crate) async fn ended(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
+        const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.child.try_wait()? {
+                None if Instant::now() < deadline => sleep(BETWEEN_LOOKS).await,
+                status => return Ok(status),
+            }
+        }
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        // They fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs on a thread until the worker's output ends, which happens with the worker at the latest.
+fn forward(name: &str, output: ChildStdout, reports: &UnboundedSender<Message>) {
+    let lines = BufReader::new(output).lines().map_while(Result::ok);
+    // A line cut short by a kill is no report.
+    for report in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
+        let _ = reports.send((name.to_owned(), report));
+    }
+    let _ = reports.send((name.to_owned(), Report { at: UnixMicros::now(), event: Event::Gone }));
+}

@@ -1,0 +1,73 @@
+//! All that the workers reported, in the order of arrival.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, timeout_at};
+
+use crate::process::Message;
+use crate::protocol::{Event, UnixMicros};
+
+/// One report.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) worker: String,
+    pub(crate) at: UnixMicros,
+    pub(crate) event: Event,
+}
+
+/// A place in the record: what came before it is past.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark(usize);
+
+#[derive(Debug)]
+pub(crate) struct Record {
+    messages: UnboundedReceiver<Message>,
+    entries: Vec<Entry>,
+}
+
+impl Record {
+    pub(crate) fn new(messages: UnboundedReceiver<Message>) -> Self {
+        Self { messages, entries: Vec::new() }
+    }
+
+    /// After all that has arrived by now.
+    pub(crate) fn mark(&mut self) -> Mark {
+        self.take_in();
+        Mark(self.entries.len())
+    }
+
+    /// What arrived since.
+    pub(crate) fn since(&mut self, mark: Mark) -> &[Entry] {
+        self.take_in();
+        &self.entries[mark.0..]
+    }
+
+    /// Everything so far.
+    pub(crate) fn all(&mut self) -> &[Entry] {
+        self.since(Mark(0))
+    }
+
+    /// Waits until something can be found in what arrived since `mark`; `None` after `limit`.
+    pub(crate) async fn find<T>(
+        &mut self,
+        mark: Mark,
+        limit: Duration,
+        find: impl Fn(&[Entry]) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(found) = find(self.since(mark)) {
+                return Some(found);
+            }
+            let (worker, report) = timeout_at(deadline, self.messages.recv()).await.ok()??;
+            self.entries.push(Entry { worker, at: report.at, event: report.event });
+        }
+    }
+
+    fn take_in(&mut self) {
+        while let Ok((worker, report)) = self.messages.try_recv() {
+            self.entries.push(Entry { worker, at: report.at, event: report.event });
+        }
+    }
+}

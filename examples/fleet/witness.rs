@@ -1,0 +1,100 @@
+//! Decorators that report what passes between a poller, its store and the API. They change nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI8, Ordering};
+
+use async_trait::async_trait;
+use flagcache::{
+    FetchError, FetchOutcome, FetchResponse, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+    FlagDefinitionSource, PollerLink, PostHogApi, ProjectFingerprint, ProviderError,
+};
+
+use crate::protocol::Event;
+use crate::reporter::Reporter;
+
+/// A source whose answers are reported.
+pub(crate) struct WitnessedApi {
+    api: PostHogApi,
+    reporter: Reporter,
+}
+
+impl WitnessedApi {
+    pub(crate) fn new(api: PostHogApi, reporter: Reporter) -> Self {
+        Self { api, reporter }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl FlagDefinitionSource for WitnessedApi {
+    async fn fetch(&self, etag: Option<&str>) -> Result<FetchResponse, FetchError> {
+        let answer = self.api.fetch(etag).await;
+        let (status, failure) = match &answer {
+            Ok(FetchResponse::NotModified { .. }) => (Some(304), None),
+            Ok(_) => (Some(200), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        self.reporter.tell(Event::Fetched { status, failure });
+        answer
+    }
+
+    fn can_fetch(&self) -> bool {
+        self.api.can_fetch()
+    }
+
+    fn project(&self) -> Option<ProjectFingerprint> {
+        self.api.project()
+    }
+}
+
+/// A provider whose decisions and publishes are reported.
+pub(crate) struct WitnessedStore {
+    provider: Arc<dyn FlagDefinitionCacheProvider>,
+    reporter: Reporter,
+    /// -1 before the first decision, then 0 or 1.
+    last_decision: AtomicI8,
+}
+
+impl WitnessedStore {
+    pub(crate) fn new(provider: Arc<dyn FlagDefinitionCacheProvider>, reporter: Reporter) -> Self {
+        Self { provider, reporter, last_decision: AtomicI8::new(-1) }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl FlagDefinitionCacheProvider for WitnessedStore {
+    async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
+        let leads = self.provider.should_fetch_flag_definitions().await?;
+        if self.last_decision.swap(i8::from(leads), Ordering::Relaxed) != i8::from(leads) {
+            self.reporter.tell(Event::Decided { leads });
+        }
+        Ok(leads)
+    }
+
+    async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.provider.get_flag_definitions().await
+    }
+
+    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        // Before the call: a follower may see the new copy while the store still makes it safe on disk.
+        self.reporter.tell(Event::Publishing);
+        self.provider.on_flag_definitions_received(data).await
+    }
+
+    async fn shutdown(&self) -> Result<(), ProviderError> {
+        self.provider.shutdown().await
+    }
+
+    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.provider.stored_flag_definitions().await
+    }
+
+    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+        self.provider.on_flag_definitions_not_received(outcome).await
+    }
+
+    fn on_poller_attached(&self, link: PollerLink) {
+        self.provider.on_poller_attached(link);
+    }
+}

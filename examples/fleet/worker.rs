@@ -1,0 +1,102 @@
+//! One worker process: a poller, something that uses the flags all the time, and a line to the process that started it.
+
+use std::error::Error;
+use std::io::Read;
+use std::time::Duration;
+
+use flagcache::{FlagDefinitionPoller, PostHogApi};
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::api::Credentials;
+use crate::args::WorkerArgs;
+use crate::protocol::Event;
+use crate::reporter::Reporter;
+use crate::signals::StopSignal;
+use crate::witness::{WitnessedApi, WitnessedStore};
+
+/// Between two requests that this worker pretends to serve.
+const BETWEEN_REQUESTS: Duration = Duration::from_millis(5);
+
+/// Runs until it is told to stop: by a signal, or because the process that started it has gone.
+pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
+    let reporter = Reporter::new();
+    let mut stop_signal = StopSignal::listen()?;
+    let mut orphaned = parent_has_gone()?;
+
+    let Credentials { host, project_key, secret_key } =
+        Credentials::from_env()?.ok_or("a worker needs the host and the keys in its environment")?;
+    let api = PostHogApi::builder().host(host).project_key(project_key).secret_key(secret_key);
+    let api = api.user_agent_suffix(&args.name).build()?;
+    let mut poller = FlagDefinitionPoller::builder()
+        .source(WitnessedApi::new(api, reporter.clone()))
+        .poll_interval(args.poll_interval);
+    if let Some(cache) = &args.cache {
+        poller = poller.flag_definition_cache_provider(WitnessedStore::new(cache.provider()?, reporter.clone()));
+    }
+    let flags = poller.start()?;
+
+    let mut changes = flags.subscribe();
+    let mut requests = interval(BETWEEN_REQUESTS);
+    requests.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut handler = Handler::new(reporter.clone());
+    loop {
+        tokio::select! {
+            _ = requests.tick() => handler.serve(&flags),
+            Some(change) = changes.next() => {
+                let count = change.new.as_ref().map(|set| set.len());
+                reporter.tell(Event::Changed { version: change.version, flags: count });
+            }
+            () = stop_signal.received() => break,
+            _ = &mut orphaned => break,
+        }
+    }
+    let error = flags.shutdown().await.err().map(|error| error.to_string());
+    // What was loaded can still be used: requests under way end well.
+    handler.serve(&flags);
+    reporter.tell(Event::Stopped { evaluations: handler.evaluations, error });
+    Ok(())
+}
+
+/// What the worker is there for: it needs the flags at any moment.
+struct Handler {
+    reporter: Reporter,
+    evaluations: u64,
+    flags: Option<usize>,
+    loads: u64,
+}
+
+impl Handler {
+    fn new(reporter: Reporter) -> Self {
+        Self { reporter, evaluations: 0, flags: None, loads: 0 }
+    }
+
+    fn serve(&mut self, poller: &FlagDefinitionPoller) {
+        let flags = poller.definitions().map(|set| set.len());
+        if let Some(before) = self.flags
+            && flags.is_none_or(|now| now < before)
+        {
+            self.reporter.tell(Event::Lost { before, now: flags });
+        }
+        self.flags = flags;
+        self.evaluations += u64::from(flags.is_some());
+
+        let loads = poller.status().counters.loads;
+        if loads != self.loads {
+            self.loads = loads;
+            self.reporter.tell(Event::Loaded { loads });
+        }
+    }
+}
+
+/// Resolves when the other end of the standard input is closed. A thread of its own, because a runtime would wait for a
+/// read that never ends.
+fn parent_has_gone() -> std::io::Result<oneshot::Receiver<()>> {
+    let (gone, parent) = oneshot::channel();
+    std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        // An error says that the worker ends anyway.
+        let _ = gone.send(());
+    })?;
+    Ok(parent)
+}
