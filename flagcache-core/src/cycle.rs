@@ -110,6 +110,7 @@ enum Phase {
     Telling,
     /// A follower without definitions gives the leader time to publish.
     Pausing {
+        since: Instant,
         until: Instant,
     },
     ShuttingDown,
@@ -188,7 +189,7 @@ impl Cycle {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Idle => [self.next_tick, self.lease_end, self.notice_due()].into_iter().flatten().min(),
-            Phase::Pausing { until } => Some(until),
+            Phase::Pausing { until, .. } => Some(until),
             Phase::Deciding | Phase::ReadingStored | Phase::Reading(_) => self.load.hedge_at,
             Phase::Fetching | Phase::Publishing | Phase::Telling | Phase::ShuttingDown | Phase::Ended => None,
         }
@@ -325,7 +326,10 @@ impl Cycle {
 
     fn notice(&mut self, now: Instant, steps: &mut Vec<Step>) {
         match self.phase {
-            Phase::Pausing { .. } => self.after_pause(now, steps),
+            Phase::Pausing { since, .. } if now >= since + NOTICE_GAP => self.after_pause(now, steps),
+            Phase::Pausing { since, until } => {
+                self.phase = Phase::Pausing { since, until: until.min(since + NOTICE_GAP) };
+            }
             Phase::Idle if self.policy.manual => {}
             // During a load too: it may have read before the change.
             _ => {

@@ -1,11 +1,13 @@
 //! Reading what the leader stored, and what to do when it is not there.
 
+use std::mem;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{
-    Call, Cause, ColdWait, Cycle, DefinitionsSource, Failed, Get, OnQuotaLimited, Phase, ReadFailure, Step, Why,
+    Call, Cause, ColdWait, Cycle, DefinitionsSource, Failed, Get, NOTICE_GAP, OnQuotaLimited, Phase, ReadFailure, Step,
+    Why,
 };
 use crate::FlagDefinitionCacheData;
 
@@ -100,9 +102,9 @@ impl Cycle {
         match self.cold_wait {
             ColdWait::Waiting { until, .. } if now < until => {
                 let until = now + Duration::from_millis(self.rng.u64(200..=400));
-                self.pause(until);
+                self.pause(now, until);
             }
-            ColdWait::Waiting { last_read_at, .. } if now < last_read_at => self.pause(last_read_at),
+            ColdWait::Waiting { last_read_at, .. } if now < last_read_at => self.pause(now, last_read_at),
             _ => {
                 self.cold_wait = ColdWait::Over;
                 self.go_on_with_get(now, steps);
@@ -110,9 +112,11 @@ impl Cycle {
         }
     }
 
-    pub(super) fn pause(&mut self, until: Instant) {
+    pub(super) fn pause(&mut self, now: Instant, until: Instant) {
         self.load.hedge_at = None;
-        self.phase = Phase::Pausing { until };
+        // A notice that came while the store was asked may be younger than what the store answered.
+        let until = if mem::take(&mut self.notice_pending) { until.min(now + NOTICE_GAP) } else { until };
+        self.phase = Phase::Pausing { since: now, until };
     }
 
     pub(super) fn after_pause(&mut self, now: Instant, steps: &mut Vec<Step>) {
