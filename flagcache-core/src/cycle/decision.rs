@@ -9,9 +9,7 @@ use crate::{FlagDefinitionCacheData, StoreReport};
 
 impl Cycle {
     pub(super) fn ask(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        if self.known.is_cold() {
-            self.load.hedge_at = self.policy.hedge_after.map(|after| now + after);
-        }
+        self.arm_hedge(now);
         self.phase = Phase::Deciding;
         steps.push(Step::Call(Call::Decide));
     }

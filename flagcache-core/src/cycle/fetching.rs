@@ -27,6 +27,13 @@ impl Cycle {
         }
     }
 
+    /// A worker without definitions does not wait long for its store.
+    pub(super) fn arm_hedge(&mut self, now: Instant) {
+        if self.known.is_cold() && self.policy.can_fetch {
+            self.load.hedge_at = self.policy.hedge_after.map(|after| now + after);
+        }
+    }
+
     /// Sends the load's GET beside a provider call that takes too long.
     pub(super) fn hedge(&mut self, now: Instant, steps: &mut Vec<Step>) {
         self.load.hedge_at = None;

@@ -122,6 +122,7 @@ impl Cycle {
     pub(super) fn after_pause(&mut self, now: Instant, steps: &mut Vec<Step>) {
         let last_read = matches!(self.cold_wait, ColdWait::Waiting { last_read_at, .. } if now >= last_read_at);
         if last_read || !self.policy.can_fetch {
+            self.arm_hedge(now);
             self.follow(steps);
         } else {
             self.ask(now, steps);
