@@ -374,6 +374,8 @@ impl Cycle {
             self.generation += 1;
             steps.push(Step::CancelFetch);
         }
+        let unserved =
+            matches!(self.load.get, Get::Failed(_)) && (self.load.leads == Some(true) || self.known.is_cold());
         self.load.get = Get::NotSent;
         self.phase = Phase::Idle;
         self.last_load_ended = Some(now);
@@ -385,7 +387,7 @@ impl Cycle {
                 .filter(|_| self.role == Role::Follower)
                 .map(|ends_at| ends_at.max(now) + Duration::from_millis(self.rng.u64(0..=200)));
         }
-        steps.push(Step::LoadEnded { ticked: self.load.cause == Cause::Tick });
+        steps.push(Step::LoadEnded { ticked: self.load.cause == Cause::Tick, unserved });
     }
 
     /// A fixed delay after the load's end, up to a tenth shorter or longer so that a fleet does not march in step.

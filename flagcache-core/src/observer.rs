@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::guard::Method;
 use crate::status::PollerCounters;
-use crate::{DefinitionsChange, FetchError, FetchFailure, ProviderError, ProviderErrorKind};
+use crate::{DefinitionsChange, DefinitionsSource, FetchError, FetchFailure, ProviderError, ProviderErrorKind};
 
 /// What PostHog bills for a 200.
 const FULL_RESPONSE_UNITS: u64 = 10;
@@ -28,9 +28,10 @@ pub(crate) struct Observer {
     /// What went wrong in the last load that met a failure, until one meets none.
     pub(crate) last_error: Option<String>,
     load_sent_request: bool,
-    load_changed: bool,
+    load_read_change: bool,
     provider_faults: [Option<ProviderErrorKind>; Method::ALL.len()],
-    fetch_failure: Option<FetchFailure>,
+    /// How the last request failed, until one succeeds.
+    fetch_failure: Option<(FetchFailure, String)>,
 }
 
 impl Observer {
@@ -83,7 +84,8 @@ impl Observer {
     pub(crate) fn fetch_failed(&mut self, error: &FetchError) {
         self.counters.failed_requests += 1;
         let words = chain(error);
-        if self.fetch_failure.replace(error.failure()) != Some(error.failure()) {
+        let standing = self.fetch_failure.replace((error.failure(), words.clone()));
+        if standing.is_none_or(|(failure, _)| failure != error.failure()) {
             let failure = error.failure().as_str();
             tracing::warn!(failure, error = words, "flag definitions could not be fetched; keeping what is in memory");
         }
@@ -91,7 +93,7 @@ impl Observer {
     }
 
     pub(crate) fn changed(&mut self, change: &DefinitionsChange) {
-        self.load_changed = true;
+        self.load_read_change |= change.source == Some(DefinitionsSource::Cache);
         tracing::info!(
             version = change.version,
             source = change.source.map_or("policy", |source| source.as_str()),
@@ -104,18 +106,22 @@ impl Observer {
     }
 
     /// Returns what went wrong in the load.
-    pub(crate) fn load_ended(&mut self, ticked: bool) -> Option<String> {
+    pub(crate) fn load_ended(&mut self, ticked: bool, unserved: bool) -> Option<String> {
         self.counters.loads += 1;
+        if let (None, true, Some((_, words))) = (&self.load_error, unserved, &self.fetch_failure) {
+            self.load_error =
+                Some(format!("no request was sent because of the backoff after the last one's failure: {words}"));
+        }
         // Without a cache this worker would have asked the API at each tick.
         if !self.load_sent_request && self.load_error.is_none() {
-            if self.load_changed {
+            if self.load_read_change {
                 self.counters.units_saved += FULL_RESPONSE_UNITS;
             } else if ticked {
                 self.counters.units_saved += NOT_MODIFIED_UNITS;
             }
         }
         self.load_sent_request = false;
-        self.load_changed = false;
+        self.load_read_change = false;
         self.last_error = self.load_error.take();
         self.last_error.clone()
     }

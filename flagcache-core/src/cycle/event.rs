@@ -104,6 +104,8 @@ pub(crate) enum Step {
     LoadEnded {
         /// The load was one of the regular ones.
         ticked: bool,
+        /// The load needed the API, and its request failed or was put off because an earlier one had failed.
+        unserved: bool,
     },
     /// Nothing comes after this.
     Ended,

@@ -212,7 +212,7 @@ impl Driver {
                 Step::CancelFetch => self.fetch = None,
                 Step::Install { data, source } => self.install(Some(data), Some(source)).await,
                 Step::Clear => self.install(None, None).await,
-                Step::LoadEnded { ticked } => self.load_ended(ticked),
+                Step::LoadEnded { ticked, unserved } => self.load_ended(ticked, unserved),
                 Step::Ended => self.ended = true,
             }
         }
@@ -352,8 +352,8 @@ impl Driver {
 
     // ---- telling -------------------------------------------------------------------------------------------------
 
-    fn load_ended(&mut self, ticked: bool) {
-        let error = self.observer.load_ended(ticked);
+    fn load_ended(&mut self, ticked: bool, unserved: bool) {
+        let error = self.observer.load_ended(ticked, unserved);
         if error.is_none() {
             self.shared.report().last_success_at = Some(Instant::now());
         }
