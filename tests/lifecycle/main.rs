@@ -1,0 +1,7 @@
+//! The lifecycle of a poller, rule by rule: the real poller between a scripted provider and a scripted source.
+//!
+//! A module is a section of the conformance list, and a test's name begins with the number of the rule that it proves.
+//! What is in memory runs on tokio's paused clock; threads, sockets and processes run on the real one, with short limits.
+
+mod b1_decision;
+mod support;
