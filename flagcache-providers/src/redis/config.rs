@@ -150,7 +150,7 @@ impl RedisStoreBuilder {
         if let Some(password) = &self.password {
             settings = settings.set_password(password.expose_secret());
         }
-        // The connection is opened once here, unconnected, because that is where the client refuses what it cannot use.
+        // Connects to nothing, but refuses what the client could not use.
         let info = info.set_redis_settings(settings);
         redis::Client::open(info.clone()).map_err(|error| RedisConfigError::Url(error.into()))?;
         Ok(info)

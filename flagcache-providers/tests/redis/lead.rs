@@ -309,6 +309,17 @@ async fn a_lost_lock_is_noticed_by_the_renewal() {
 }
 
 #[tokio::test]
+async fn a_renewal_never_lengthens_the_lock_of_another() {
+    let server = RedisServer::start();
+    let leader = Worker::with(short_lived(&server));
+    assert!(leader.leads().await);
+    server.run::<()>(&format!("SET {LOCK} python PX 500"));
+    assert!(leader.noticed(SECOND).await, "the renewal finds the lead lost");
+    let left = server.run::<i64>(&format!("PTTL {LOCK}"));
+    assert!((0..=400).contains(&left), "{left} ms left of 500 after a renewal");
+}
+
+#[tokio::test]
 async fn a_provider_that_is_dropped_stops_renewing() {
     let server = RedisServer::start();
     let store = short_lived(&server).build().unwrap();

@@ -13,5 +13,4 @@ mod notices;
 mod permissions;
 mod server;
 mod tls;
-mod wire;
 mod worker;

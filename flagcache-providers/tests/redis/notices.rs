@@ -1,6 +1,6 @@
 //! Push: who hears of what, and how soon.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flagcache_providers::redis::RedisStore;
 
@@ -80,32 +80,4 @@ async fn a_server_without_resp3_is_subscribed_on_a_second_connection() {
     leader.publish(&set(1)).await.unwrap();
     assert!(follower.noticed(SECOND).await);
     assert_eq!(follower.follow().await, Some(set(1)));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_reaches_sixteen_followers_within_fifty_milliseconds() {
-    let server = RedisServer::start();
-    let leader = Worker::of(&server);
-    let followers: Vec<_> = (0..16).map(|_| Worker::of(&server)).collect();
-    assert!(leader.leads().await);
-    for follower in &followers {
-        assert!(!follower.leads().await);
-        follower.quiet().await;
-    }
-    let mut last = Vec::new();
-    for n in 1..=100 {
-        assert!(leader.leads().await);
-        let start = Instant::now();
-        leader.publish(&set(n)).await.unwrap();
-        // The new set is in the hands of each, not only the word of it.
-        let arrivals = futures_util::future::join_all(followers.iter().map(async |follower| {
-            assert!(follower.noticed(5 * SECOND).await, "change {n}");
-            assert_eq!(follower.follow().await, Some(set(n)));
-            start.elapsed()
-        }));
-        last.push(arrivals.await.into_iter().max().unwrap());
-    }
-    last.sort();
-    println!("publish to last of 16 followers: median {:?}, p99 {:?}, worst {:?}", last[50], last[98], last[99]);
-    assert!(last[98] <= Duration::from_millis(50), "99th percentile: {:?}", last[98]);
 }
