@@ -36,8 +36,6 @@ impl Fingerprint {
 #[derive(Debug)]
 struct Held {
     fingerprint: Fingerprint,
-    /// The bytes of a copy whose fingerprint does not identify it: another SDK's, which is read every time.
-    foreign: Option<Bytes>,
     data: FlagDefinitionCacheData,
 }
 
@@ -65,19 +63,15 @@ impl SharedCopy {
             return Ok(Some(data));
         }
         let Some(bytes) = read.await? else { return Ok(None) };
-        if let Some(held) = self.held().filter(|held| held.foreign.as_ref() == Some(&bytes)) {
+        let fingerprint = Fingerprint::of(&bytes);
+        // Another SDK's copy is read every time, but decoded only when it has changed.
+        if let Some(held) = self.held().filter(|held| held.fingerprint == fingerprint && held.data.raw_json() == bytes)
+        {
             return Ok(Some(held.data.clone()));
         }
-        let fingerprint = Fingerprint::of(&bytes);
-        let foreign = (!fingerprint.own).then(|| bytes.clone());
         let data = FlagDefinitionCacheData::decode(bytes).await?;
-        self.hold(Held { fingerprint, foreign, data: data.clone() });
+        self.hold(fingerprint, data.clone());
         Ok(Some(data))
-    }
-
-    /// Remembers what was just stored in our own format.
-    pub(super) fn stored(&self, fingerprint: Fingerprint, data: FlagDefinitionCacheData) {
-        self.hold(Held { fingerprint, foreign: None, data });
     }
 
     /// The fingerprint of the held copy if that is worth keeping in place of `data`: our own format, the same content
@@ -92,7 +86,9 @@ impl SharedCopy {
         self.held().filter(|held| seen.own && held.fingerprint == *seen).map(|held| held.data.clone())
     }
 
-    fn hold(&self, held: Held) {
+    /// Remembers what was just read, or stored.
+    pub(super) fn hold(&self, fingerprint: Fingerprint, data: FlagDefinitionCacheData) {
+        let held = Held { fingerprint, data };
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
     }
 

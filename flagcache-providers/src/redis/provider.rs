@@ -168,23 +168,33 @@ impl RedisProvider {
         match self.keep(token, mark, Some(&expected)).await? {
             Kept::Alive => Ok(()),
             Kept::Refused => Err(self.lost(token)),
-            Kept::Other if mark != Mark::Confirmed && self.stored_is_newer(data).await? => {
-                self.keep(token, mark, None).await.map(drop)
+            Kept::Other => {
+                if !self.may_stay(mark, data).await? {
+                    return self.publish(token, mark, data).await;
+                }
+                match self.keep(token, mark, None).await? {
+                    Kept::Refused => Err(self.lost(token)),
+                    Kept::Alive | Kept::Other => Ok(()),
+                }
             }
-            Kept::Other => self.publish(token, mark, data).await,
         }
     }
 
-    /// Whether the stored copy was fetched after `data`. A worker that came to lead before it had read what the last
-    /// leader stored, and whose own request then failed, must not put its older set in the place of that. A copy
-    /// without a fetch time is another hand's, and an undecodable one is nobody's: neither counts as newer.
-    async fn stored_is_newer(&self, data: &FlagDefinitionCacheData) -> Result<bool, ProviderError> {
+    /// Whether the stored copy, which is not the one last seen, may stay though the leader serves `data`: because it
+    /// holds the same, or because the leader's request failed and the copy was fetched later. A worker may come to lead
+    /// before it has read what the last leader stored, and must not put its older set in the place of that.
+    ///
+    /// A copy without a fetch time is another hand's, and an undecodable one is nobody's: neither counts as later.
+    async fn may_stay(&self, mark: Mark, data: &FlagDefinitionCacheData) -> Result<bool, ProviderError> {
         let Some(copy) = self.look(None).await?.copy else { return Ok(false) };
-        match self.store.read(&copy).await {
-            Ok(stored) => Ok(stored.is_some_and(|stored| stored.fetched_at() > data.fetched_at())),
-            Err(error) if error.kind() == ProviderErrorKind::InvalidData => Ok(false),
-            Err(error) => Err(error),
-        }
+        let stored = match self.store.read(&copy).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Ok(false),
+            Err(error) if error.kind() == ProviderErrorKind::InvalidData => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let is_same = self.inner().copy.stands_for(data).is_some();
+        Ok(is_same || (mark != Mark::Confirmed && stored.fetched_at() > data.fetched_at()))
     }
 
     async fn keep(&self, token: &str, mark: Mark, expected: Option<&Fingerprint>) -> Result<Kept, ProviderError> {
@@ -222,7 +232,7 @@ impl RedisProvider {
         };
         let published: Published = link.run("store the definitions", call).await?;
         if let Published::Stored { untold } = &published {
-            copy.stored(fingerprint, data.clone());
+            copy.hold(fingerprint, data.clone());
             if let Some(error) = untold {
                 tracing::warn!(
                     channel = keys.channel,

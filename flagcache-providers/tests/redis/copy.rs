@@ -1,8 +1,10 @@
 //! What lies in the store: restoring, keeping alive, confirming, and copies of other hands.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use flagcache_core::{FetchFailure, FetchOutcome, FlagDefinitionCacheProvider, ProviderErrorKind};
+use flagcache_core::{
+    FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderErrorKind,
+};
 
 use crate::server::RedisServer;
 use crate::worker::{DATA, LOCK, META, Worker, builder, eventually, set, version};
@@ -151,13 +153,7 @@ async fn a_set_that_is_stored_already_is_only_confirmed() {
     let stored = server.run::<String>(&format!("GET {DATA}"));
     server.run::<()>(&format!("DEL {META}"));
     // A 200 with the same content, fetched later.
-    let again = flagcache_core::FlagDefinitionCacheData::from_api_response(
-        set(1).raw_json(),
-        set(1).etag(),
-        std::time::SystemTime::now(),
-        None,
-    )
-    .unwrap();
+    let again = fetched_now(&set(1));
     leader.lead_with(&again).await;
     assert_eq!(server.run::<String>(&format!("GET {DATA}")), stored);
     assert!(!follower.noticed(Duration::from_millis(200)).await, "nothing changed for anybody");
@@ -166,6 +162,47 @@ async fn a_set_that_is_stored_already_is_only_confirmed() {
     // With another ETag it is stored: the next leader's request depends on it.
     leader.lead_with(&again.with_etag(Some("\"other\""))).await;
     assert_eq!(follower.follow().await.unwrap().etag(), Some("\"other\""));
+}
+
+#[tokio::test]
+async fn b8_63_the_same_set_fetched_by_another_worker_is_left_in_place() {
+    let server = RedisServer::start();
+    let (last, next, follower) = (Worker::of(&server), Worker::of(&server), Worker::of(&server));
+    last.lead_with(&set(1)).await;
+    assert_eq!(follower.follow().await, Some(set(1)));
+    last.shutdown().await;
+    follower.quiet().await;
+    let stored = server.run::<String>(&format!("GET {DATA}"));
+    let fetched = fetched_now(&set(1));
+    assert!(next.leads().await);
+    next.unchanged(&fetched).await;
+    assert!(next.leads().await);
+    next.failed(FetchFailure::Server, &fetched).await;
+    assert_eq!(server.run::<String>(&format!("GET {DATA}")), stored);
+    assert!(!follower.noticed(Duration::from_millis(200)).await, "nobody has to read it again");
+}
+
+#[tokio::test]
+async fn b8_68_a_leader_of_another_sdk_leaves_the_confirmation_unknown() {
+    let server = RedisServer::start();
+    let (leader, follower) = (Worker::of(&server), Worker::of(&server));
+    leader.lead_with(&set(1)).await;
+    assert!(leader.leads().await);
+    leader.failed(FetchFailure::QuotaLimited, &set(1)).await;
+    leader.shutdown().await;
+    server.run::<()>(&format!("SET {LOCK} python PX 60000"));
+    assert!(!follower.leads().await);
+    let report = follower.report();
+    assert_eq!(
+        (report.confirmed_ago, report.quota_limited),
+        (None, false),
+        "an old time would make the copy look stale"
+    );
+}
+
+/// The same content and ETag, fetched now.
+fn fetched_now(data: &FlagDefinitionCacheData) -> FlagDefinitionCacheData {
+    FlagDefinitionCacheData::from_api_response(data.raw_json(), data.etag(), SystemTime::now(), None).unwrap()
 }
 
 #[tokio::test]

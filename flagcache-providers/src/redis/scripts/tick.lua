@@ -6,8 +6,8 @@
 --       -1 in place of a time means unknown; -2 that nobody holds the lock
 local life = tonumber(ARGV[3])
 local leads = 0
+local held = redis.call('GET', KEYS[2])
 if life > 0 then
-  local held = redis.call('GET', KEYS[2])
   local prefix = 'flagcache:' .. ARGV[1] .. ':'
   local number = held and string.sub(held, 1, #prefix) == prefix and tonumber(string.sub(held, #prefix + 1))
   -- A lock with a later number of this worker means that this very call was delayed and given up: it must not bid.
@@ -17,10 +17,12 @@ if life > 0 then
   end
 end
 
+-- A leader of another SDK writes no meta: what an earlier leader left there says nothing about now.
 local meta = redis.call('HMGET', KEYS[3], 'confirmed', 'quota')
+local foreign = held and string.sub(held, 1, 10) ~= 'flagcache:'
 local since = -1
 local confirmed = tonumber(meta[1] or '')
-if confirmed then
+if confirmed and not foreign then
   local time = redis.call('TIME')
   since = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - confirmed)
 end
@@ -28,6 +30,6 @@ end
 local head = redis.call('GETRANGE', KEYS[1], 0, 399)
 local own = string.sub(head, 1, 14) == '{"_flagcache":' and 1 or 0
 return {
-  leads, redis.call('PTTL', KEYS[2]), since, meta[2] and 1 or 0,
+  leads, redis.call('PTTL', KEYS[2]), since, meta[2] and not foreign and 1 or 0,
   redis.call('STRLEN', KEYS[1]), redis.sha1hex(head), own
 }
