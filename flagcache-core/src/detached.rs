@@ -137,3 +137,6 @@ impl Drop for Running {
         self.0.ended.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests;
