@@ -185,7 +185,7 @@ impl ModelProvider {
         }
     }
 
-    async fn write(&self, data: &FlagDefinitionCacheData) {
+    fn encode(&self, data: &FlagDefinitionCacheData) -> Bytes {
         let mut stored = data.to_json();
         let raw = String::from_utf8(data.raw_json().to_vec()).unwrap();
         if self.has(Bug::LosesFractions) {
@@ -201,6 +201,11 @@ impl ModelProvider {
         } else if self.has(Bug::CutsLargeSets) {
             stored.truncate(LARGEST);
         }
+        stored
+    }
+
+    async fn write(&self, data: &FlagDefinitionCacheData) {
+        let stored = self.encode(data);
         if self.has(Bug::WritesInTwoHalves) && self.board().copy.is_some() {
             self.board().copy = Some(stored.slice(..stored.len() / 2));
             yield_now().await;
@@ -215,14 +220,23 @@ impl ModelProvider {
     }
 
     async fn create(&self, data: &FlagDefinitionCacheData) {
-        if self.board().copy.is_some() {
+        if self.has(Bug::ChecksThenCreates) {
+            if self.board().copy.is_none() {
+                sleep(Duration::from_millis(self.id)).await;
+                self.write(data).await;
+            }
             return;
         }
-        if self.has(Bug::ChecksThenCreates) {
-            sleep(Duration::from_millis(self.id)).await;
+        let stored = self.encode(data);
+        {
+            let mut board = self.board();
+            if board.copy.is_some() {
+                return;
+            }
+            board.copy = Some(stored);
         }
         self.has_created.store(true, Ordering::Relaxed);
-        self.write(data).await;
+        self.tell_others();
     }
 
     fn must_restore(&self, outcome: FetchOutcome<'_>, data: &FlagDefinitionCacheData) -> bool {

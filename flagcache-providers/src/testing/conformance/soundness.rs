@@ -22,6 +22,7 @@ pub async fn cancelled_calls_do_no_harm(store: &dyn TestStore) {
         let _ = timeout(cut, provider.stored_flag_definitions()).await;
         let _ = timeout(cut, provider.on_flag_definitions_not_received(FetchOutcome::unchanged(&data))).await;
     }
+    worker.recovers().await;
     worker.loads(&data).await;
     reader.assert_reads(&data, "after calls that were cut").await;
     worker.shuts_down().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flagcache_core::{
     FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule, ProviderError,
-    StoreReport,
+    ProviderErrorKind, StoreReport,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -41,6 +41,18 @@ impl Worker {
         sound(Method::ShouldFetch, self.provider.should_fetch_flag_definitions()).await
     }
 
+    /// Waits until blocking calls that were cut, and still run, let new ones in.
+    pub(super) async fn recovers(&self) {
+        let wait = async {
+            let is_busy = |error: &ProviderError| error.kind() == ProviderErrorKind::Busy;
+            while self.provider.should_fetch_flag_definitions().await.is_err_and(|error| is_busy(&error)) {
+                sleep(Duration::from_millis(5)).await;
+            }
+            Ok(())
+        };
+        sound(Method::ShouldFetch, wait).await;
+    }
+
     pub(super) async fn reads(&self) -> Option<FlagDefinitionCacheData> {
         sound(Method::Get, self.provider.get_flag_definitions()).await
     }
@@ -62,6 +74,12 @@ impl Worker {
     pub(super) async fn loads(&self, data: &FlagDefinitionCacheData) {
         self.leads().await;
         self.publishes(data).await;
+    }
+
+    /// A load as a follower has it: the decision, then the read.
+    pub(super) async fn follows(&self) {
+        self.leads().await;
+        self.reads().await;
     }
 
     pub(super) async fn tells(&self, outcome: FetchOutcome<'_>) {
