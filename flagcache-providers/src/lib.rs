@@ -6,6 +6,7 @@
 //! | [`memory`] | [`MemoryStore`] | the pollers of one process | `memory` |
 //! | [`file`] | [`FileStore`] | the processes of one machine | `file` |
 //! | [`redis`] | [`RedisStore`] | a fleet of machines | `redis` |
+//! | [`tiers`] | [`Tiered`] and [`ReadOnly`]: stores that compose | | |
 //! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |
 //!
 //! All stores have one shape. A *store* is cheap to clone, serves many pollers, and holds one decoded copy for all of
@@ -27,6 +28,7 @@ mod restore;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+pub mod tiers;
 
 #[cfg(feature = "file")]
 pub use file::{FileProvider, FileStore, FileStoreBuilder};
@@ -34,3 +36,4 @@ pub use file::{FileProvider, FileStore, FileStoreBuilder};
 pub use memory::{MemoryProvider, MemoryStore};
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfigError, RedisProvider, RedisStore, RedisStoreBuilder};
+pub use tiers::{ReadOnly, Tiered};

@@ -9,3 +9,4 @@ mod four_methods;
 mod ignored;
 mod memory;
 mod model;
+mod tiered;

@@ -1,0 +1,63 @@
+//! A store that is read and never written.
+
+use async_trait::async_trait;
+use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError};
+
+/// Reads a store, never leads and never writes: the reader's half of a fleet in which one job writes and everybody else
+/// reads.
+///
+/// The decision is always `false` and the store is not asked for it; publishes and loads without news do not reach it. Reads,
+/// notices and the shutdown do. Give the poller a source without a secret key as well, then it sends no request either:
+/// with a key it would fetch for itself whenever it finds the store empty or unreadable.
+///
+/// ```
+/// # #[cfg(feature = "memory")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionCacheProvider};
+/// use flagcache_providers::{MemoryStore, ReadOnly};
+///
+/// let store = MemoryStore::new();
+/// let reader = ReadOnly(store.provider());
+/// assert!(!reader.should_fetch_flag_definitions().await?);
+/// reader.on_flag_definitions_received(&FlagDefinitionCacheData::from_json(r#"{"flags":[]}"#)?).await?;
+/// assert!(reader.get_flag_definitions().await?.is_none());
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "memory"))]
+/// # fn main() {}
+/// ```
+#[derive(Clone, Debug)]
+pub struct ReadOnly<P>(pub P);
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for ReadOnly<P> {
+    async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
+        Ok(false)
+    }
+
+    async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.0.get_flag_definitions().await
+    }
+
+    async fn on_flag_definitions_received(&self, _data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    async fn shutdown(&self) -> Result<(), ProviderError> {
+        self.0.shutdown().await
+    }
+
+    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.0.stored_flag_definitions().await
+    }
+
+    async fn on_flag_definitions_not_received(&self, _outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    fn on_poller_attached(&self, link: PollerLink) {
+        self.0.on_poller_attached(link);
+    }
+}

@@ -1,0 +1,59 @@
+//! What a tiered provider knows of its worker.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use flagcache_core::{PollerLink, PollerSchedule};
+
+/// The poller's default, until one is attached.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    link: Option<PollerLink>,
+    /// The worker has definitions, for all that can be seen from here.
+    warm: bool,
+    /// The last decision was `false` and nothing was read since: a failing read must be told as one.
+    follows: bool,
+}
+
+impl State {
+    pub(super) fn attach(&self, link: PollerLink) {
+        self.lock().link = Some(link);
+    }
+
+    pub(super) fn link(&self) -> Option<PollerLink> {
+        self.lock().link.clone()
+    }
+
+    pub(super) fn schedule(&self) -> PollerSchedule {
+        self.link().and_then(|link| link.schedule()).unwrap_or_else(|| PollerSchedule::new(INTERVAL))
+    }
+
+    pub(super) fn is_warm(&self) -> bool {
+        self.lock().warm
+    }
+
+    pub(super) fn warm_up(&self) {
+        self.lock().warm = true;
+    }
+
+    pub(super) fn decided(&self, follows: bool) {
+        self.lock().follows = follows;
+    }
+
+    /// Whether this is the first read after a decision that was `false`.
+    pub(super) fn begin_read(&self) -> bool {
+        std::mem::take(&mut self.lock().follows)
+    }
+
+    // Nothing panics while it is held; a poisoned lock is still whole.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
