@@ -3,6 +3,7 @@
 use std::env::{self, VarError};
 use std::io;
 
+use flagcache::{PostHogApi, PostHogApiBuilder, PostHogApiError};
 use flagcache_providers::testing::{ApiStub, Definitions};
 
 /// Flags in the definitions of the API on this machine.
@@ -27,6 +28,19 @@ impl Credentials {
             (None, None, None) => Ok(None),
             _ => Err(format!("{} go together: set all three, or none of them", Self::VARIABLES.join(", "))),
         }
+    }
+
+    /// Whether they can be used at all.
+    pub(crate) fn check(&self) -> Result<(), PostHogApiError> {
+        self.source().build().map(drop)
+    }
+
+    /// The source that these make.
+    pub(crate) fn source(&self) -> PostHogApiBuilder {
+        PostHogApi::builder()
+            .host(self.host.as_str())
+            .project_key(self.project_key.as_str())
+            .secret_key(self.secret_key.as_str())
     }
 
     /// As environment variables, for a worker.

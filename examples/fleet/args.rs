@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::cache::CacheUrl;
@@ -13,7 +14,8 @@ Usage: fleet [options]
   --workers N          worker processes in each fleet, 2 to 64 (default 4)
   --seconds S          how long each fleet is watched while nothing changes (default 5)
   --poll-interval S    seconds from one load to the next, 0.2 to 60 (default 1)
-  --cache URL          the shared store: file:///folder?service=name (default: a file in a temporary folder)
+  --cache URL          the shared store: file:///folder?service=name (default: a file in a temporary folder).
+                       The story damages the copy that it finds there, so give none that is in use
   --json               one JSON object as the last line of stdout; the story goes to stderr
   --help               this text
 
@@ -59,8 +61,9 @@ impl WorkerArgs {
 }
 
 /// Reads the arguments after the program's name. An error is a sentence for the user.
-pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
-    let mut args = args.peekable();
+pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
+    let args: Result<Vec<_>, _> = args.map(OsString::into_string).collect();
+    let mut args = args.map_err(|arg| format!("{arg:?} is not valid Unicode"))?.into_iter().peekable();
     let is_worker = args.next_if(|first| first == "worker").is_some();
     let mut story = StoryArgs {
         workers: 4,

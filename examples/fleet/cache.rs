@@ -57,6 +57,14 @@ impl CacheUrl {
         Ok(Arc::new(self.store()?.provider()))
     }
 
+    /// Asks the store for a decision, as a worker's first call does, so that one that cannot work is told at once.
+    pub(crate) async fn probe(&self) -> Result<(), ProviderError> {
+        let provider = self.provider()?;
+        let decision = provider.should_fetch_flag_definitions().await.map(drop);
+        provider.shutdown().await?;
+        decision
+    }
+
     /// The file that the fleet's copy is in, for the part of the story in which a wrong hand writes to it.
     pub(crate) fn file(&self) -> Result<PathBuf, ProviderError> {
         Ok(self.store()?.path().to_owned())

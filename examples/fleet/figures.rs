@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) steady: Option<Steady>,
     pub(crate) change: Option<Change>,
     pub(crate) failover: Option<Failover>,
+    pub(crate) replacement: Option<Replacement>,
     pub(crate) repair: Option<Repair>,
     pub(crate) shutdown: Option<Shutdown>,
 }
@@ -52,8 +53,10 @@ pub(crate) struct ColdStart {
 /// A time in which nothing changed.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Steady {
-    /// The loads of the worker that loaded most often.
+    /// Loads of the leader; without one, of the first worker.
     pub(crate) ticks: u64,
+    /// From one of its loads to another.
+    pub(crate) seconds: f64,
     pub(crate) requests: u64,
     pub(crate) units: u64,
 }
@@ -74,10 +77,15 @@ pub(crate) struct Failover {
     pub(crate) seconds: f64,
     /// What its first request was answered; none if it failed.
     pub(crate) first_status: Option<u16>,
-    /// From the start of a process in the place of the killed one until it had flags.
-    pub(crate) replacement_seconds: f64,
-    /// What that process asked of the API for them.
-    pub(crate) replacement_requests: u64,
+}
+
+/// A process was started in the place of the killed one.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Replacement {
+    /// What it asked of the API before it had flags.
+    pub(crate) requests: u64,
+    /// Until it had flags.
+    pub(crate) seconds: f64,
 }
 
 /// A wrong hand wrote to the copy.
@@ -89,6 +97,8 @@ pub(crate) struct Repair {
     pub(crate) garbage_seconds: f64,
     /// After a valid set without flags.
     pub(crate) empty_seconds: f64,
+    /// What all workers asked of the API meanwhile.
+    pub(crate) requests: u64,
     /// How often, in the whole story, a worker had fewer flags than before.
     pub(crate) flags_lost: u64,
 }

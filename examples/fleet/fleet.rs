@@ -12,10 +12,10 @@ use crate::args::WorkerArgs;
 use crate::cache::CacheUrl;
 use crate::process::{Message, WorkerProcess};
 use crate::protocol::{Event, UnixMicros};
-use crate::record::{Mark, Record};
+use crate::record::{Entry, Mark, Record};
 
-/// Longer than anything takes that goes well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything takes that goes well and waits for no tick.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Requests to the API, and what PostHog would bill for them: 10 units for a 200, 1 for a 304.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +38,7 @@ pub(crate) struct Fleet {
     poll_interval: Duration,
     cache: Option<CacheUrl>,
     credentials: Credentials,
-    /// Units that other fleets had spent at this API before.
+    /// Workers started so far; they are named by it.
     started: usize,
 }
 
@@ -61,12 +61,18 @@ impl Fleet {
         self.poll_interval
     }
 
+    /// Longer than anything takes that goes well.
+    pub(crate) fn patience(&self) -> Duration {
+        PATIENCE + self.poll_interval * 2
+    }
+
     pub(crate) fn cache(&self) -> Option<&CacheUrl> {
         self.cache.as_ref()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.workers.len()
+    /// The names of the workers that live, as far as this process decides it.
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.workers.iter().map(|worker| worker.name.as_str())
     }
 
     /// Starts one more worker and gives its name.
@@ -97,21 +103,36 @@ impl Fleet {
         self.workers.iter().map(|worker| &worker.name).find(|name| leads.get(*name) == Some(&true)).cloned()
     }
 
-    /// When the last of `count` workers changed its definitions since `mark`. An error names those that did not.
+    /// When the last of all workers had new definitions since `mark`.
     pub(crate) async fn all_changed(&mut self, mark: Mark) -> Result<UnixMicros, String> {
-        let names: Vec<_> = self.workers.iter().map(|worker| worker.name.clone()).collect();
-        let changed = self.record.find(mark, PATIENCE, |entries| {
-            let first = |name: &String| {
-                let changes = |event: &Event| matches!(event, Event::Changed { .. });
-                entries.iter().find(|entry| entry.worker == *name && changes(&entry.event)).map(|entry| entry.at)
-            };
-            names.iter().map(first).collect::<Option<Vec<_>>>()
-        });
-        let moments = changed.await.ok_or_else(|| {
-            let seconds = PATIENCE.as_secs();
-            format!("not all workers had new definitions within {seconds} s; RUST_LOG=flagcache=info shows why")
-        })?;
-        moments.into_iter().max().ok_or_else(|| "there are no workers".to_owned())
+        let names: Vec<_> = self.names().map(str::to_owned).collect();
+        // A worker that is gone will not have any.
+        let settled = |entries: &[Entry], name: &str| {
+            let settles = |event: &Event| matches!(event, Event::Changed { .. } | Event::Gone);
+            entries.iter().find(|entry| entry.worker == name && settles(&entry.event)).cloned()
+        };
+        let all = |entries: &[Entry]| names.iter().map(|name| settled(entries, name)).collect::<Option<Vec<_>>>();
+        let patience = self.patience();
+        let Some(all) = self.record.find(mark, patience, all).await else {
+            return Err(format!("not all workers had new definitions within {patience:?}"));
+        };
+        if let Some(gone) = all.iter().find(|entry| entry.event == Event::Gone) {
+            return Err(format!("{} has ended by itself", gone.worker));
+        }
+        all.iter().map(|entry| entry.at).max().ok_or_else(|| "there are no workers".to_owned())
+    }
+
+    /// What went wrong in the workers' loads, each thing once.
+    pub(crate) fn troubles(&mut self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        for entry in self.record.all() {
+            if let Event::Troubled { error } = &entry.event
+                && !troubles.contains(error)
+            {
+                troubles.push(error.clone());
+            }
+        }
+        troubles
     }
 
     /// What this fleet asked of the API: by the API's own count if it can be had, else by the workers' reports.

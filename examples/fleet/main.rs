@@ -14,7 +14,7 @@
 //! | `cache`, `api` | which store is shared, and which API is asked |
 //! | `protocol`, `reporter`, `witness` | what a worker tells, how, and where it learns it |
 //! | `process`, `record`, `fleet` | the other end: worker processes and what they told |
-//! | `phases`, `faults`, `story` | what happens to a fleet, and what is claimed of it |
+//! | `phases`, `faults`, `shared`, `story` | what happens to a fleet, and what is claimed of it |
 //! | `claims`, `figures`, `table`, `narrator` | how it is told |
 
 mod api;
@@ -30,12 +30,15 @@ mod process;
 mod protocol;
 mod record;
 mod reporter;
+mod shared;
 mod signals;
 mod story;
 mod table;
 mod witness;
 mod worker;
 
+use std::error::Error;
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
@@ -53,7 +56,7 @@ const INTERRUPTED: u8 = 130;
 async fn main() -> ExitCode {
     // `RUST_LOG=flagcache_core=info` shows what each worker does.
     tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
-    match args::parse(std::env::args().skip(1)) {
+    match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {
             println!("{}", args::USAGE);
             ExitCode::SUCCESS
@@ -65,15 +68,27 @@ async fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Ok(Command::Story(args)) => match Credentials::from_env() {
+        Ok(Command::Story(args)) => match surroundings(&args).await {
             Ok(credentials) => run_story(&args, credentials).await,
-            Err(problem) => complain(&problem),
+            Err(problem) => complain(&*problem),
         },
         Err(problem) => complain(&problem),
     }
 }
 
-fn complain(problem: &str) -> ExitCode {
+/// The API's credentials, if the environment has any. An error if they, or the cache, cannot work.
+async fn surroundings(args: &StoryArgs) -> Result<Option<Credentials>, Box<dyn Error>> {
+    let credentials = Credentials::from_env()?;
+    if let Some(credentials) = &credentials {
+        credentials.check()?;
+    }
+    if let Some(cache) = &args.cache {
+        cache.probe().await?;
+    }
+    Ok(credentials)
+}
+
+fn complain(problem: &dyn Display) -> ExitCode {
     eprintln!("{problem}");
     ExitCode::from(BAD_OPTIONS)
 }

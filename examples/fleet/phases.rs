@@ -22,24 +22,33 @@ pub(crate) async fn cold_start(fleet: &mut Fleet, api: &Api, workers: usize) -> 
     Ok(ColdStart { requests, units, seconds: seconds(took) })
 }
 
-/// Watches a fleet to which nothing happens.
-pub(crate) async fn steady(fleet: &mut Fleet, api: &Api, watch: Duration) -> Steady {
-    // What the cold start set off is over when a tick has passed.
-    let mark = fleet.record.mark();
-    fleet.record.find(mark, PATIENCE, |entries| entries.iter().any(is_load).then_some(())).await;
-    let (mark, before) = (fleet.record.mark(), fleet.cost(api));
+/// Watches a fleet to which nothing happens, from the end of one load to the end of another.
+pub(crate) async fn steady(fleet: &mut Fleet, api: &Api, watch: Duration) -> Result<Steady, String> {
+    let pace_maker =
+        fleet.leader().or_else(|| fleet.names().next().map(str::to_owned)).ok_or("there are no workers")?;
+    let first = next_load(fleet, &pace_maker).await?;
+    let before = fleet.cost(api);
     sleep(watch).await;
+    let last = next_load(fleet, &pace_maker).await?;
     let Cost { requests, units } = fleet.cost(api).since(before);
-    Steady { ticks: most_loads(fleet.record.since(mark)), requests, units }
+    Ok(Steady { ticks: last.loads - first.loads, seconds: seconds(last.at.since(first.at)), requests, units })
 }
 
-fn is_load(entry: &Entry) -> bool {
-    matches!(entry.event, Event::Loaded { .. })
+/// The end of a load.
+struct Loaded {
+    at: UnixMicros,
+    loads: u64,
 }
 
-fn most_loads(entries: &[Entry]) -> u64 {
-    let loads_of = |worker: &str| entries.iter().filter(|entry| entry.worker == worker && is_load(entry)).count();
-    entries.iter().map(|entry| loads_of(&entry.worker)).max().unwrap_or_default() as u64
+async fn next_load(fleet: &mut Fleet, worker: &str) -> Result<Loaded, String> {
+    let mark = fleet.record.mark();
+    let load = |entry: &Entry| match entry.event {
+        Event::Loaded { loads } if entry.worker == worker => Some(Loaded { at: entry.at, loads }),
+        _ => None,
+    };
+    let patience = fleet.patience();
+    let found = fleet.record.find(mark, patience, |entries| entries.iter().find_map(load)).await;
+    found.ok_or_else(|| format!("{worker} has stopped polling"))
 }
 
 /// Changes a flag at the API and waits until each worker has it; `None` at an API that is not ours to change.

@@ -45,6 +45,8 @@ pub(crate) enum Event {
     Loaded { loads: u64 },
     /// A request handler found fewer flags than the one before it.
     Lost { before: usize, now: Option<usize> },
+    /// What goes wrong in this worker's loads now differs from what did before.
+    Troubled { error: String },
     /// The poller was shut down. The last line of a worker that was not killed.
     Stopped { evaluations: u64, error: Option<String> },
     /// Not sent: the worker's output has ended.

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::Read;
 use std::time::Duration;
 
-use flagcache::{FlagDefinitionPoller, PostHogApi};
+use flagcache::FlagDefinitionPoller;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -24,10 +24,8 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
     let mut stop_signal = StopSignal::listen()?;
     let mut orphaned = parent_has_gone()?;
 
-    let Credentials { host, project_key, secret_key } =
-        Credentials::from_env()?.ok_or("a worker needs the host and the keys in its environment")?;
-    let api = PostHogApi::builder().host(host).project_key(project_key).secret_key(secret_key);
-    let api = api.user_agent_suffix(&args.name).build()?;
+    let credentials = Credentials::from_env()?.ok_or("a worker needs the host and the keys in its environment")?;
+    let api = credentials.source().user_agent_suffix(&args.name).build()?;
     let mut poller = FlagDefinitionPoller::builder()
         .source(WitnessedApi::new(api, reporter.clone()))
         .poll_interval(args.poll_interval);
@@ -64,11 +62,12 @@ struct Handler {
     evaluations: u64,
     flags: Option<usize>,
     loads: u64,
+    trouble: Option<String>,
 }
 
 impl Handler {
     fn new(reporter: Reporter) -> Self {
-        Self { reporter, evaluations: 0, flags: None, loads: 0 }
+        Self { reporter, evaluations: 0, flags: None, loads: 0, trouble: None }
     }
 
     fn serve(&mut self, poller: &FlagDefinitionPoller) {
@@ -81,10 +80,16 @@ impl Handler {
         self.flags = flags;
         self.evaluations += u64::from(flags.is_some());
 
-        let loads = poller.status().counters.loads;
-        if loads != self.loads {
-            self.loads = loads;
-            self.reporter.tell(Event::Loaded { loads });
+        let status = poller.status();
+        if status.last_error != self.trouble {
+            self.trouble.clone_from(&status.last_error);
+            if let Some(error) = status.last_error {
+                self.reporter.tell(Event::Troubled { error });
+            }
+        }
+        if status.counters.loads != self.loads {
+            self.loads = status.counters.loads;
+            self.reporter.tell(Event::Loaded { loads: self.loads });
         }
     }
 }

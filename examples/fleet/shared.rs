@@ -1,0 +1,131 @@
+//! The life of the fleet that shares one copy, and what is claimed of it.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::api::Api;
+use crate::args::StoryArgs;
+use crate::claims::Claims;
+use crate::figures::{Repair, Shared, Steady, seconds};
+use crate::fleet::Fleet;
+use crate::narrator::Narrator;
+use crate::protocol::Event;
+use crate::{faults, phases};
+
+/// How soon another worker leads when the leader was killed.
+const FAILOVER: Duration = Duration::from_millis(300);
+/// How soon every worker has what the leader published.
+const PUBLISHED: Duration = Duration::from_millis(50);
+/// How soon every worker process has ended.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+/// The share of the poll interval that chance adds to it, or takes.
+const JITTER: f64 = 0.1;
+/// How long a load takes, when the API is near.
+const A_LOAD: Duration = Duration::from_millis(50);
+
+/// From the cold start to the shutdown. A step that cannot be taken is an error.
+pub(crate) async fn live(
+    args: &StoryArgs,
+    fleet: &mut Fleet,
+    api: &mut Api,
+    narrator: &Narrator,
+    figures: &mut Shared,
+    claims: &mut Claims,
+) -> Result<(), String> {
+    let cold_start = *figures.cold_start.insert(phases::cold_start(fleet, api, args.workers).await?);
+    let leader = fleet.leader().unwrap_or_else(|| "nobody".to_owned());
+    narrator.say(format!("all have flags; {leader} leads"));
+    let cost = format!("{} requests, {} units", cold_start.requests, cold_start.units);
+    // A folder of the user's may hold a copy already, and a leader too.
+    let as_expected = if args.cache.is_none() { cold_start.requests == 1 } else { cold_start.requests <= 1 };
+    claims.check(narrator, "a cold start costs one request", as_expected, cost);
+
+    let steady = *figures.steady.insert(phases::steady(fleet, api, args.watch).await?);
+    let Steady { ticks, requests, units, .. } = steady;
+    let cost = format!("{ticks} ticks, {requests} requests, {units} units");
+    // No tick comes early: the shortest wait between two is the interval less the jitter.
+    let most_ticks = steady.seconds / args.poll_interval.mul_f64(1.0 - JITTER).as_secs_f64();
+    let one_each = (1..=ticks).contains(&requests) && ticks as f64 <= most_ticks.ceil();
+    claims.check(narrator, "the fleet sends at most one request a tick", one_each, cost.clone());
+    if api.can_change() {
+        claims.check(narrator, "each is answered 304 and costs one unit", units == requests, cost);
+    }
+
+    figures.change = phases::change(fleet, api, narrator).await?;
+    if let Some(change) = figures.change {
+        let took = change.publish_to_last_ms.ok_or("a change was seen, but no leader has published it")?;
+        let took = Duration::from_secs_f64(took / 1000.0);
+        claims.check_time(narrator, "what the leader publishes reaches the last worker within 0.05 s", PUBLISHED, took);
+    }
+
+    let failover = *figures.failover.insert(faults::failover(fleet, narrator).await?);
+    let took = Duration::from_secs_f64(failover.seconds);
+    claims.check_time(narrator, "a killed leader is replaced within 0.3 s", FAILOVER, took);
+    if api.can_change() {
+        let status = failover.first_status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+        claims.check(narrator, "the new leader's first request is answered 304", status == "304", status);
+    }
+
+    let replacement = *figures.replacement.insert(faults::replace(fleet, narrator).await?);
+    let cost = format!("{} requests, {:.3} s", replacement.requests, replacement.seconds);
+    claims.check(narrator, "it takes its flags from the shared copy", replacement.requests == 0, cost);
+
+    let mut repair = repair(fleet, api, narrator, claims).await?;
+    figures.repair = Some(repair);
+
+    narrator.say("all workers are asked to end, with SIGTERM");
+    let workers = fleet.names().len();
+    let shutdown = *figures.shutdown.insert(phases::shut_down(fleet).await?);
+    let took = Duration::from_secs_f64(shutdown.seconds);
+    claims.check_time(narrator, format!("{workers} workers shut down within 5 s"), SHUTDOWN, took);
+
+    repair.flags_lost = lost(fleet, api);
+    figures.repair = Some(repair);
+    let measured = format!("{} losses in {} evaluations", repair.flags_lost, evaluations(fleet));
+    claims.check(narrator, "no worker lost its flags", repair.flags_lost == 0, measured);
+    Ok(())
+}
+
+async fn repair(fleet: &mut Fleet, api: &Api, narrator: &Narrator, claims: &mut Claims) -> Result<Repair, String> {
+    const GARBAGE: &[u8] = b"\x00\xff not JSON at all {\"flags\":[";
+    const EMPTY: &[u8] = br#"{"flags":[],"group_type_mapping":{},"cohorts":{}}"#;
+    let file = fleet.cache().ok_or("this fleet shares nothing")?.file().map_err(|error| error.to_string())?;
+    let a_tick = fleet.poll_interval().mul_f64(1.0 + JITTER) + A_LOAD;
+    let before = fleet.cost(api);
+
+    narrator.say("the shared copy is overwritten with garbage");
+    let garbage = faults::damage(&file, GARBAGE, fleet.patience()).await?;
+    claims.check_time(narrator, "garbage is replaced within one tick", a_tick, garbage);
+    // Each worker has looked at what it was then.
+    sleep(a_tick).await;
+
+    narrator.say("the shared copy is overwritten with a valid set without flags");
+    let empty = faults::damage(&file, EMPTY, fleet.patience()).await?;
+    claims.check_time(narrator, "a foreign empty set is replaced within one tick", a_tick, empty);
+    sleep(a_tick).await;
+
+    Ok(Repair {
+        seconds: seconds(garbage.max(empty)),
+        garbage_seconds: seconds(garbage),
+        empty_seconds: seconds(empty),
+        requests: fleet.cost(api).since(before).requests,
+        flags_lost: lost(fleet, api),
+    })
+}
+
+/// How often a worker had fewer flags than a moment before. The story never removes one; at the user's own API somebody
+/// may, but hardly all.
+fn lost(fleet: &mut Fleet, api: &Api) -> u64 {
+    let is_loss = |event: &Event| match event {
+        Event::Lost { now, .. } => api.can_change() || now.is_none_or(|flags| flags == 0),
+        _ => false,
+    };
+    fleet.record.all().iter().filter(|entry| is_loss(&entry.event)).count() as u64
+}
+
+/// Evaluations with flags, of the workers that could still tell.
+fn evaluations(fleet: &mut Fleet) -> u64 {
+    let of = |event: &Event| if let Event::Stopped { evaluations, .. } = event { *evaluations } else { 0 };
+    fleet.record.all().iter().map(|entry| of(&entry.event)).sum()
+}
