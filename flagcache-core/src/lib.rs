@@ -11,6 +11,7 @@
 //! | `provider`, `outcome`, `link` | the contract between a poller and a store |
 //! | `cycle` | the lifecycle's decisions: a pure state machine, time as an argument |
 //! | `poller`, `guard`, `observer`, `status` | [`FlagDefinitionPoller`]: the task that carries them out, and its handle |
+//! | `refresher` | [`refresh_once`]: one load, for jobs that run and end |
 //! | `source` | where definitions come from; [`PostHogApi`] with feature `posthog-api` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -37,6 +38,7 @@ mod poller;
 mod posthog;
 mod project;
 mod provider;
+mod refresher;
 mod scan;
 mod set;
 mod source;
@@ -62,5 +64,6 @@ pub use poller::{
 pub use posthog::{PostHogApi, PostHogApiBuilder, PostHogApiError};
 pub use project::ProjectFingerprint;
 pub use provider::FlagDefinitionCacheProvider;
+pub use refresher::{RefreshOnceError, RefreshOutcome, RefreshedOnce, refresh_once};
 pub use source::{FetchError, FetchResponse, FlagDefinitionSource};
 pub use status::{PollerCounters, PollerState, PollerStatus};
