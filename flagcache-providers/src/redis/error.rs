@@ -5,6 +5,10 @@ use std::time::Duration;
 use flagcache_core::{ProviderError, ProviderErrorKind};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+/// How the server, and the redis crate while it connects, speak of a missing permission without a code of its own.
+const NOT_PERMITTED: [&str; 3] =
+    ["can't run this command", "can't access at least one of the keys", "has no permissions"];
+
 /// Which server and which service an error is about.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -38,12 +42,9 @@ impl Place {
                 (PermissionDenied, "the server refuses the user or the password; check both")
             }
             (_, "NOAUTH") => (PermissionDenied, "the server demands a password; give one in the URL or to the builder"),
-            (ErrorKind::Server(ServerErrorKind::NoPerm), _) => return (PermissionDenied, self.grant()),
-            // Inside a script the server wraps a missing permission, and says so only in words.
-            _ if detail.contains("can't run this command")
-                || detail.contains("can't access at least one of the keys") =>
-            {
-                return (PermissionDenied, self.grant());
+            (ErrorKind::Server(ServerErrorKind::NoPerm), _) => return (PermissionDenied, self.grant(detail)),
+            _ if NOT_PERMITTED.iter().any(|words| detail.contains(words)) => {
+                return (PermissionDenied, self.grant(detail));
             }
             _ if detail.starts_with("unknown command") => (
                 PermissionDenied,
@@ -82,12 +83,15 @@ impl Place {
         )
     }
 
-    /// What to grant to an ACL user that may not do what a store does.
-    fn grant(&self) -> String {
+    /// What to grant to an ACL user that may not do what a store does. `detail` may name the missing command.
+    fn grant(&self, detail: &str) -> String {
+        let missing = detail.split_once("run the '").and_then(|(_, rest)| rest.split_once('\''));
+        let missing =
+            missing.map_or_else(|| "a permission".to_owned(), |(command, _)| format!("the permission for {command}"));
         format!(
-            "the user lacks a permission; grant `~posthog:flags:{service}* &posthog:flags:{service}:changes +evalsha \
+            "the user lacks {missing}; grant `~posthog:flags:{service}* &posthog:flags:{service}:changes +evalsha \
              +script|load +get +set +del +exists +getrange +strlen +pttl +pexpire +persist +hmget +hset +hdel +time \
-             +publish +subscribe +ping`",
+             +select +publish +subscribe +ping`",
             service = self.service
         )
     }

@@ -40,6 +40,8 @@ struct Inner {
     /// Held while connecting, so that many callers open one connection.
     connecting: tokio::sync::Mutex<()>,
     epochs: AtomicU64,
+    /// The epoch after that of the last connection that was seen to end.
+    ended: AtomicU64,
     /// Whether notices may have been missed since the last time that all listeners were told.
     missed: AtomicBool,
     /// Whether the server was seen not to speak RESP3.
@@ -78,6 +80,7 @@ impl Link {
             live: watch::Sender::new(None),
             connecting: tokio::sync::Mutex::default(),
             epochs: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
             missed: AtomicBool::new(false),
             resp2: AtomicBool::new(false),
             told: AtomicBool::new(false),
@@ -172,6 +175,10 @@ impl Inner {
         }
         let live = self.open().await?;
         self.live.send_replace(Some(live.clone()));
+        // It may have ended before it was there to be taken away.
+        if self.ended.load(Ordering::SeqCst) > live.epoch {
+            self.lost(live.epoch);
+        }
         // A notice may have been missed while there was no connection; the pollers compare what they hold.
         if self.missed.swap(false, Ordering::Relaxed) {
             self.listeners.notify_all();
@@ -180,6 +187,7 @@ impl Inner {
     }
 
     fn lost(&self, epoch: u64) {
+        self.ended.fetch_max(epoch + 1, Ordering::SeqCst);
         // Dropped after the lock is released: what ends with the connection is not ours to know.
         let mut lost = None;
         self.live.send_if_modified(|live| {

@@ -55,7 +55,7 @@ async fn a_user_without_scripts_is_told_what_to_grant_and_that_is_enough() {
     let app = builder(&server).username("app").password(PASSWORD);
     let error = refused(app.clone()).await;
     let message = error.to_string();
-    assert!(message.contains("+evalsha"), "{message}");
+    assert!(message.contains("lacks the permission for evalsha; grant"), "{message}");
 
     // Nothing but what the message says.
     let grant = message.split('`').find(|part| part.starts_with('~')).expect("what to grant").to_owned();
@@ -82,6 +82,15 @@ async fn a_user_without_the_keys_or_a_command_is_told_what_to_grant() {
         let error = refused(builder(&server).username("app").password(PASSWORD)).await;
         assert!(error.to_string().contains("grant `~posthog:flags:checkout*"), "{rules}: {}", shown(&error));
     }
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_select_the_database_is_told_what_to_grant() {
+    let server = RedisServer::start();
+    server.run::<()>(&format!("ACL SETUSER app reset on >{PASSWORD} ~* &* +@all -select"));
+    let two = format!("{}/2", server.url());
+    let error = refused(RedisStore::builder(two, SERVICE).username("app").password(PASSWORD)).await;
+    assert!(error.to_string().contains("lacks the permission for select; grant"), "{}", shown(&error));
 }
 
 #[tokio::test]
