@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Attribute, ItemImpl, Type, WherePredicate};
+use syn::{Attribute, Generics, ItemImpl, Type, WherePredicate};
 
 use crate::args::CratePath;
 use crate::call::Call;
@@ -14,14 +14,12 @@ use crate::place::Place;
 /// about the impl as a whole is shown on the block's first line.
 pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
     let ItemImpl { attrs, impl_token, generics, self_ty, brace_token, .. } = &block.header;
-    let mut generics = generics.clone();
-    if generics.params.is_empty() {
-        generics.make_where_clause().predicates.push(shareable(self_ty));
-    }
-    let (impl_generics, _, where_clause) = generics.split_for_impl();
     let lints = attrs.iter().filter(|attribute| sets_lints(attribute));
     let start = Place::of(self_ty).start;
     let trait_for = quote_spanned!(start=> __flagcache::FlagDefinitionCacheProvider for);
+    let shareable = shareable(&block.header);
+    let generics = with_bound_on_self(generics, self_ty);
+    let (impl_generics, _, where_clause) = generics.split_for_impl();
     let forwarders = block.methods().filter_map(|method| {
         let hook = Hook::named(&method.name())?;
         Some(forwarder(hook, method))
@@ -33,20 +31,36 @@ pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
             #[automatically_derived]
             #(#lints)*
             #impl_token #impl_generics #trait_for #self_ty #where_clause #forwarders
+            #shareable
         },
     )
 }
 
-/// The trait asks for it anyway. Said here, it is taken for granted in the methods: a type that cannot be shared is one
-/// error, not one more for each `async fn`. (With type parameters it would be a condition, and hide the error.)
-fn shareable(self_ty: &Type) -> WherePredicate {
-    // Resolved as the macro's: the bound is trivial on purpose, and the lint for such bounds leaves macros alone.
+/// `Self: Send + Sync`, which the trait asks for anyway. Said in a where-clause, it is taken for granted in the methods: a type
+/// that cannot be shared is one error, not one more for each `async fn`.
+fn with_bound_on_self(generics: &Generics, self_ty: &Type) -> Generics {
+    // Resolved as the macro's: without type parameters the bound is trivial, and the lint for that leaves macros alone.
     let place = Place::of(self_ty);
     let start = Span::call_site().located_at(place.start);
     let end = Span::call_site().located_at(place.end);
     let sync = quote_spanned!(end=> __flagcache::Sync);
-    let predicate = quote_spanned!(start=> Self: __flagcache::Send + #sync);
-    syn::parse_quote!(#predicate)
+    let bound: WherePredicate = syn::parse_quote_spanned!(start=> Self: __flagcache::Send + #sync);
+    let mut generics = generics.clone();
+    generics.make_where_clause().predicates.push(bound);
+    generics
+}
+
+/// With type parameters that bound would be a condition, which hides the error until the provider is used. So it is checked
+/// once more, by an impl without it.
+fn shareable(header: &ItemImpl) -> Option<TokenStream> {
+    let ItemImpl { impl_token, generics, self_ty, brace_token, .. } = header;
+    if generics.params.is_empty() {
+        return None;
+    }
+    let (impl_generics, _, where_clause) = generics.split_for_impl();
+    let trait_for = quote_spanned!(Place::of(self_ty).start=> __flagcache::Shareable for);
+    let nothing = quote_spanned!(brace_token.span.join()=> {});
+    Some(quote!(#[automatically_derived] #impl_token #impl_generics #trait_for #self_ty #where_clause #nothing))
 }
 
 /// Names `__private` once, so that a crate path that leads nowhere is one error.

@@ -9,12 +9,14 @@ mod blocking;
 mod call;
 mod outcome;
 mod resolve;
+mod shareable;
 
 pub use argument::{Argument, Detach, Given, Lend};
 pub use blocking::{ClonedProvider, blocking};
 pub use call::{Boxed, Call, call};
 pub use outcome::{Decision, Definitions, Done, IntoOutcome};
 pub use resolve::Resolve;
+pub use shareable::Shareable;
 
 // What the trait's signatures are made of.
 pub use std::marker::{Send, Sync};

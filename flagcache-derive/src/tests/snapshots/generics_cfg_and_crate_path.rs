@@ -5,6 +5,7 @@ const _: () = {
     for Store<T, N>
     where
         T: Send,
+        Self: __flagcache::Send + __flagcache::Sync,
     {
         #[cfg(unix)]
         fn should_fetch_flag_definitions<'__provider, '__call>(
@@ -61,4 +62,9 @@ const _: () = {
             ))
         }
     }
+    #[automatically_derived]
+    impl<T: Clone, const N: usize> __flagcache::Shareable for Store<T, N>
+    where
+        T: Send,
+    {}
 };
