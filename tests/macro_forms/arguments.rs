@@ -120,7 +120,6 @@ mod async_borrows {
             assert_eq!(data.to_json(), self.0.to_json());
         }
 
-        #[allow(clippy::needless_pass_by_value, reason = "the form under test")]
         async fn stored_flag_definitions(&self) -> Result<Option<&Data>, String> {
             Ok(Some(&self.0))
         }
@@ -202,6 +201,7 @@ mod attached {
 
         fn on_flag_definitions_received(&self, _: &Data) {}
 
+        #[allow(clippy::unused_unit, reason = "the form under test")]
         fn on_poller_attached(&self, link: PollerLink) -> () {
             *self.0.lock().unwrap() = Some(link);
         }

@@ -70,7 +70,7 @@ mod cfg {
             None
         }
 
-        #[cfg_attr(all(), allow(clippy::needless_pass_by_value), must_use)]
+        #[cfg_attr(not(any()), allow(clippy::needless_pass_by_value), inline)]
         fn on_flag_definitions_received(&self, _: FlagDefinitionCacheData) -> Result<(), String> {
             Ok(())
         }

@@ -153,7 +153,7 @@ mod helpers {
         }
 
         fn should_fetch_flag_definitions(&self) -> bool {
-            self.count(1_usize) % Self::EVERY == 0
+            self.count(1_usize).is_multiple_of(Self::EVERY)
         }
 
         // One letter from `shutdown`, and not meant to be it.

@@ -25,13 +25,13 @@ mod no_prelude {
         fn on_poller_attached(&self, _: ::flagcache::PollerLink) {}
 
         fn shutdown(&self) -> impl ::std::future::Future<Output = ()> + ::std::marker::Send {
-            async {}
+            ::std::future::ready(())
         }
     }
 }
 
 mod hostile_names {
-    #![allow(non_camel_case_types, dead_code, non_upper_case_globals, unused_macros)]
+    #![allow(non_camel_case_types, dead_code, non_upper_case_globals, unused_macros, clippy::wrong_self_convention)]
 
     // Names that a careless expansion would pick up.
     pub(crate) struct Box;
@@ -109,7 +109,7 @@ mod hostile_names {
         fn on_poller_attached(&self, _: ::flagcache::PollerLink) {}
 
         fn shutdown(&self) -> impl ::std::future::Future<Output = ()> + ::std::marker::Send {
-            async {}
+            ::std::future::ready(())
         }
     }
 }
@@ -147,6 +147,8 @@ mod strict_lints {
         unused_results,
         variant_size_differences
     )]
+    // Not `clippy::same_name_method` and `clippy::single_call_fn`: the trait's methods and the user's have the same names, and
+    // each calls the other once. That is the idea.
     #![deny(
         clippy::absolute_paths,
         clippy::allow_attributes,
@@ -167,12 +169,10 @@ mod strict_lints {
         clippy::pub_use,
         clippy::question_mark_used,
         clippy::renamed_function_params,
-        clippy::same_name_method,
         clippy::semicolon_outside_block,
         clippy::shadow_reuse,
         clippy::shadow_same,
         clippy::shadow_unrelated,
-        clippy::single_call_fn,
         clippy::single_char_lifetime_names,
         clippy::std_instead_of_alloc,
         clippy::std_instead_of_core,
@@ -181,39 +181,21 @@ mod strict_lints {
         clippy::unused_trait_names,
         clippy::unwrap_used
     )]
+    #![allow(
+        clippy::needless_return,
+        clippy::redundant_pub_crate,
+        reason = "each contradicts another lint of the list"
+    )]
+    #![allow(
+        clippy::missing_const_for_fn,
+        clippy::trivially_copy_pass_by_ref,
+        clippy::unused_self,
+        reason = "the methods have nothing in them; these lints leave trait impls alone"
+    )]
+
+    use core::future::ready;
 
     use flagcache::{FetchOutcome, FlagDefinitionCacheData, PollerLink, flag_cache_provider};
-
-    /// A provider.
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Store;
-
-    #[flag_cache_provider]
-    impl Store {
-        async fn should_fetch_flag_definitions(&self) -> bool {
-            return core::future::ready(true).await;
-        }
-
-        #[flag_cache(blocking)]
-        fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
-            return None;
-        }
-
-        #[flag_cache(blocking)]
-        fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
-
-        fn shutdown(&self) {}
-
-        fn stored_flag_definitions(&self) -> impl Future<Output = Option<FlagDefinitionCacheData>> + Send {
-            return core::future::ready(None);
-        }
-
-        async fn on_flag_definitions_not_received(&self, _: FetchOutcome<'_>) {
-            return core::future::ready(()).await;
-        }
-
-        fn on_poller_attached(&self, _: PollerLink) {}
-    }
 
     /// A provider with a deprecated method.
     #[derive(Clone, Copy, Debug)]
@@ -221,16 +203,47 @@ mod strict_lints {
 
     #[flag_cache_provider]
     impl Deprecated {
-        #[deprecated]
-        fn should_fetch_flag_definitions(&self) -> bool {
-            return true;
-        }
-
         fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
             return None;
         }
 
         fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+
+        #[deprecated]
+        fn should_fetch_flag_definitions(&self) -> bool {
+            return true;
+        }
+    }
+
+    /// A provider.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Store;
+
+    #[flag_cache_provider]
+    impl Store {
+        #[flag_cache(blocking)]
+        fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+            return None;
+        }
+
+        async fn on_flag_definitions_not_received(&self, _: FetchOutcome<'_>) {
+            return ready(()).await;
+        }
+
+        #[flag_cache(blocking)]
+        fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+
+        fn on_poller_attached(&self, _: PollerLink) {}
+
+        async fn should_fetch_flag_definitions(&self) -> bool {
+            return ready(true).await;
+        }
+
+        fn shutdown(&self) {}
+
+        fn stored_flag_definitions(&self) -> impl Future<Output = Option<FlagDefinitionCacheData>> + Send {
+            return ready(None);
+        }
     }
 }
 

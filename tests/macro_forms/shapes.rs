@@ -269,6 +269,8 @@ mod blocking {
 }
 
 mod named_lifetimes {
+    #![allow(clippy::manual_async_fn, clippy::needless_lifetimes, reason = "the forms under test")]
+
     use super::*;
 
     struct Store(Log);
