@@ -31,7 +31,7 @@ pub mod testing;
 pub mod tiers;
 
 #[cfg(feature = "file")]
-pub use file::{FileProvider, FileStore, FileStoreBuilder};
+pub use file::{FileConfigError, FileProvider, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryProvider, MemoryStore};
 #[cfg(feature = "redis")]

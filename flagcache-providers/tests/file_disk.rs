@@ -2,14 +2,14 @@
 //! it alone. Where that is not permitted the cases are reported as ignored; in CI they fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[cfg(all(target_os = "linux", feature = "file"))]
+#[cfg(target_os = "linux")]
 #[path = "support/sets.rs"]
 mod sets;
-#[cfg(all(target_os = "linux", feature = "file"))]
+#[cfg(target_os = "linux")]
 #[path = "support/small_disk.rs"]
 mod small_disk;
 
-#[cfg(all(target_os = "linux", feature = "file"))]
+#[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     small_disk::run(&[
         ("a_full_disk_is_named_and_leaves_the_old_copy", cases::full_disk),
@@ -17,10 +17,10 @@ fn main() -> std::process::ExitCode {
     ])
 }
 
-#[cfg(not(all(target_os = "linux", feature = "file")))]
+#[cfg(not(target_os = "linux"))]
 fn main() {}
 
-#[cfg(all(target_os = "linux", feature = "file"))]
+#[cfg(target_os = "linux")]
 mod cases {
     use std::fs;
     use std::path::Path;

@@ -1,17 +1,43 @@
 //! What a file store is built from.
 
+use std::io;
 use std::path::{Path, PathBuf, absolute};
 
-use flagcache_core::{ProviderError, ProviderErrorKind};
+use thiserror::Error;
 
 use super::FileStore;
-use super::error::io_error;
 
 /// Leaves room for what is put around it within the 255 bytes that file systems allow.
 const LONGEST_SERVICE_NAME: usize = 128;
 
-/// Builds a [`FileStore`]. Made by [`FileStore::builder`].
+/// Why a [`FileStore`] cannot be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FileConfigError {
+    /// The service's name cannot be part of a file name.
+    #[error(
+        "the service name {name:?} {problem}; use 1 to {LONGEST_SERVICE_NAME} ASCII letters, digits, `-`, `_` or `.`, \
+         not starting with a dot"
+    )]
+    Service {
+        /// What was given.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The folder is empty, or relative while the working directory is gone.
+    #[error("the cache folder {folder:?} cannot be made an absolute path; give one")]
+    Folder {
+        /// What was given.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Builds a [`FileStore`]; made by [`FileStore::builder`].
 #[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
 pub struct FileStoreBuilder {
     folder: PathBuf,
     service: String,
@@ -26,7 +52,6 @@ impl FileStoreBuilder {
     /// Whether to ask the operating system for notices of changes in the folder; on by default. Off, or where the system
     /// cannot give them, a change is seen within about 100 ms. Turn it off on network file systems: they announce only
     /// what this machine does.
-    #[must_use]
     pub fn watch(mut self, watch: bool) -> Self {
         self.watch = watch;
         self
@@ -38,16 +63,17 @@ impl FileStoreBuilder {
     /// # Errors
     ///
     /// If the service name cannot be part of a file name: it must have 1 to 128 ASCII letters, digits, `-`, `_` or `.`,
-    /// and must not start with a dot. If the folder is relative and the working directory is gone.
-    pub fn build(self) -> Result<FileStore, ProviderError> {
+    /// and must not start with a dot. If the folder is empty, or relative and the working directory is gone.
+    pub fn build(self) -> Result<FileStore, FileConfigError> {
         check_service_name(&self.service)?;
         // The process may change its working directory later.
-        let folder = absolute(&self.folder).map_err(|error| io_error("resolve", &self.folder, error))?;
+        let folder =
+            absolute(&self.folder).map_err(|source| FileConfigError::Folder { folder: self.folder, source })?;
         Ok(FileStore::open(Files::new(folder, &self.service), self.watch))
     }
 }
 
-fn check_service_name(name: &str) -> Result<(), ProviderError> {
+fn check_service_name(name: &str) -> Result<(), FileConfigError> {
     let problem = if name.is_empty() {
         "is empty"
     } else if name.len() > LONGEST_SERVICE_NAME {
@@ -59,11 +85,7 @@ fn check_service_name(name: &str) -> Result<(), ProviderError> {
     } else {
         return Ok(());
     };
-    let message = format!(
-        "the service name {name:?} {problem}; use 1 to {LONGEST_SERVICE_NAME} ASCII letters, digits, `-`, `_` or `.`, \
-         not starting with a dot"
-    );
-    Err(ProviderError::new(ProviderErrorKind::Other, message))
+    Err(FileConfigError::Service { name: name.to_owned(), problem })
 }
 
 /// Where a store keeps what.

@@ -12,6 +12,6 @@ mod stored_copy;
 mod tending;
 mod watch;
 
-pub use config::FileStoreBuilder;
+pub use config::{FileConfigError, FileStoreBuilder};
 pub use provider::FileProvider;
 pub use store::FileStore;

@@ -26,7 +26,7 @@ struct Standing {
     /// not count: what this load fetched without it must not overwrite anything.
     leads_load: bool,
     stays_out_until: Option<Instant>,
-    /// The state of the data file that the poller knows of. `None` until its first read.
+    /// The state of the data file that the poller knows of. `None` before its first load, which meets what there is.
     seen: Option<Option<Identity>>,
     closed: bool,
 }
@@ -68,6 +68,7 @@ impl Seat {
     pub(super) fn decide(&self, now: Instant) -> Result<bool, ProviderError> {
         let mut standing = self.standing();
         standing.asked_at = Some(now);
+        standing.seen.get_or_insert(None);
         standing.leads_load = false;
         standing.leads_load = standing.may_lead(now) && standing.lock.acquire()?;
         Ok(standing.leads_load)
