@@ -8,7 +8,7 @@ pub use flagcache_derive::flag_cache_provider;
 #[cfg(feature = "testing")]
 pub use flagcache_providers::testing;
 #[cfg(feature = "file")]
-pub use flagcache_providers::{FileProvider, FileStore, FileStoreBuilder};
+pub use flagcache_providers::{FileConfigError, FileProvider, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 pub use flagcache_providers::{MemoryProvider, MemoryStore};
 #[cfg(feature = "redis")]
