@@ -22,7 +22,9 @@ impl Attachment {
     /// `None` if the same instance is attached already: two pollers would take each other's decisions for their own.
     pub(crate) fn new(provider: &Arc<dyn FlagDefinitionCacheProvider>) -> Option<Self> {
         let address = Arc::as_ptr(provider).cast::<()>().addr();
-        attached().get_or_insert_default().insert(address).then_some(Self { address })
+        let is_free = attached().get_or_insert_default().insert(address);
+        // Made only then: dropping one frees the address.
+        is_free.then(|| Self { address })
     }
 }
 
