@@ -17,6 +17,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attachment;
+mod bounded;
 mod change;
 mod cycle;
 mod data;

@@ -27,7 +27,7 @@ impl PollerSchedule {
         Self {
             poll_interval,
             call_limit: Duration::from_secs(2),
-            max_staleness: (poll_interval * 10).max(Duration::from_secs(300)),
+            max_staleness: poll_interval.saturating_mul(10).max(Duration::from_secs(300)),
             fetch_backoff: Duration::ZERO,
             manual: false,
         }

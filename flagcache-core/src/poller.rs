@@ -15,6 +15,7 @@ pub use builder::{FlagDefinitionPollerBuilder, StartError};
 use driver::Request;
 use shared::{Ending, Shared};
 
+use crate::bounded::bounded;
 use crate::{DefinitionsChanges, FlagDefinitionCacheData, PollerStatus};
 
 /// Keeps this process's flag definitions current: asks the provider who fetches, fetches or reads, publishes, shuts down.
@@ -54,7 +55,7 @@ impl FlagDefinitionPoller {
     ///
     /// [`NotReady`] when the limit passed or the poller was shut down. The poller goes on trying.
     pub async fn wait_ready(&self, limit: Duration) -> Result<(), NotReady> {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + bounded(limit);
         let mut readiness = self.shared.readiness();
         let ready = timeout_at(deadline, readiness.wait_for(|now| now.ready || now.ending.is_some())).await;
         match ready {

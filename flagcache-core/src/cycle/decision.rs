@@ -5,6 +5,7 @@ use std::mem;
 use tokio::time::Instant;
 
 use super::{Call, Cause, Cycle, DefinitionsSource, Failed, Fleet, Get, Phase, Role, Step};
+use crate::bounded::bounded;
 use crate::{FlagDefinitionCacheData, StoreReport};
 
 impl Cycle {
@@ -18,7 +19,7 @@ impl Cycle {
         self.fleet = Fleet {
             // What is older than this machine's clock is as old as can be.
             confirmed_at: report.confirmed_ago.and_then(|ago| now.checked_sub(ago)),
-            lease_ends_at: report.lease_ends_in.map(|remaining| now + remaining),
+            lease_ends_at: report.lease_ends_in.map(|remaining| now + bounded(remaining)),
             quota_limited: report.quota_limited,
         };
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::FetchFailure;
+use crate::bounded::bounded;
 
 /// Backoff never grows beyond this, or eight intervals if they are longer.
 const BACKOFF_CAP: Duration = Duration::from_secs(60);
@@ -91,7 +92,7 @@ impl Gate {
         };
         let cap = BACKOFF_CAP.max(self.interval * 8);
         let backoff = self.interval.saturating_mul(1 << doublings.min(16)).min(cap);
-        let asked = retry_after.unwrap_or_default();
+        let asked = bounded(retry_after.unwrap_or_default());
         self.closed_until =
             if doublings == 0 && asked.is_zero() { None } else { Some(now + stretched(backoff, rng).max(asked)) };
     }

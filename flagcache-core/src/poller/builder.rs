@@ -12,6 +12,7 @@ use super::FlagDefinitionPoller;
 use super::driver::{Seat, Setup};
 use super::shared::Shared;
 use crate::attachment::Attachment;
+use crate::bounded::bounded;
 use crate::change::CHANGES_KEPT;
 use crate::cycle::{Cycle, Policy};
 use crate::guard::Guard;
@@ -21,6 +22,8 @@ use crate::{
 };
 
 /// Configures a [`FlagDefinitionPoller`]; from [`FlagDefinitionPoller::builder`].
+///
+/// A duration of more than a year, `Duration::MAX` for one, counts as a year.
 #[must_use = "a poller does nothing until it is started"]
 pub struct FlagDefinitionPollerBuilder {
     source: Option<Arc<dyn FlagDefinitionSource>>,
@@ -95,53 +98,53 @@ impl FlagDefinitionPollerBuilder {
 
     /// From the end of one load to the start of the next; a tenth is added or taken at random. Default 30 s.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.poll_interval = interval;
+        self.poll_interval = bounded(interval);
         self
     }
 
     /// The limit of one provider call; what comes later is ignored. Default 2 s.
     pub fn call_limit(mut self, limit: Duration) -> Self {
-        self.call_limit = limit;
+        self.call_limit = bounded(limit);
         self
     }
 
     /// The limit of one request, for a source that keeps none of its own. Default 15 s.
     pub fn fetch_limit(mut self, limit: Duration) -> Self {
-        self.fetch_limit = limit;
+        self.fetch_limit = bounded(limit);
         self
     }
 
     /// The time after which [`shutdown`](FlagDefinitionPoller::shutdown) returns, whatever still hangs. Default 5 s.
     pub fn shutdown_limit(mut self, limit: Duration) -> Self {
-        self.shutdown_limit = limit;
+        self.shutdown_limit = bounded(limit);
         self
     }
 
     /// How long a worker without definitions, told to read from an empty cache, waits for the leader to publish before it
     /// fetches by itself. Default 5 s. Zero fetches at once, as PostHog's other SDKs do.
     pub fn cold_start_wait(mut self, wait: Duration) -> Self {
-        self.cold_start_wait = wait;
+        self.cold_start_wait = bounded(wait);
         self
     }
 
     /// How long a worker without definitions waits for an answer of its store before it fetches meanwhile, so that a hung
     /// store never keeps a new worker from its flags. Default 1 s. `None` waits for the call limit.
     pub fn hedge_after(mut self, after: impl Into<Option<Duration>>) -> Self {
-        self.hedge_after = after.into();
+        self.hedge_after = after.into().map(bounded);
         self
     }
 
     /// The least time between two requests of a worker whose store fails, while it has definitions. Default four poll
     /// intervals. Up to a tenth is added at random.
     pub fn fail_open_interval(mut self, interval: Duration) -> Self {
-        self.fail_open_interval = Some(interval);
+        self.fail_open_interval = Some(bounded(interval));
         self
     }
 
     /// The age from which a copy that nobody has confirmed counts as stale; followers then fetch, under the fail-open
     /// interval. Default the longer of 5 minutes and ten poll intervals.
     pub fn max_staleness(mut self, age: Duration) -> Self {
-        self.max_staleness = Some(age);
+        self.max_staleness = Some(bounded(age));
         self
     }
 
