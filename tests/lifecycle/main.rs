@@ -4,4 +4,7 @@
 //! What is in memory runs on tokio's paused clock; threads, sockets and processes run on the real one, with short limits.
 
 mod b1_decision;
+mod b2_responses;
+mod b3_ordering;
+mod b7_readiness;
 mod support;

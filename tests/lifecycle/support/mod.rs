@@ -5,7 +5,7 @@ mod rig;
 mod sets;
 
 pub(crate) use logs::{Logs, Record};
-pub(crate) use rig::Rig;
+pub(crate) use rig::{Rig, Worker};
 pub(crate) use sets::{body, foreign, set, stored};
 
 use std::time::Duration;
