@@ -2,6 +2,8 @@
 //!
 //! `cargo test` builds the example; `cargo test --test fleet` does not, and uses the one that was built last.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers outside the test functions fail a test as these do")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

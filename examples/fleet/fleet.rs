@@ -105,16 +105,28 @@ impl Fleet {
 
     /// When the last of all workers had new definitions since `mark`.
     pub(crate) async fn all_changed(&mut self, mark: Mark) -> Result<UnixMicros, String> {
+        self.all(mark, "had new definitions", |event| matches!(event, Event::Changed { .. })).await
+    }
+
+    /// When the last of all workers had ended a load since `mark`.
+    pub(crate) async fn all_loaded(&mut self, mark: Mark) -> Result<UnixMicros, String> {
+        self.all(mark, "ended a load", |event| matches!(event, Event::Loaded { .. })).await
+    }
+
+    /// When the last of all workers reported what is `wanted`, each the first since `mark`.
+    async fn all(&mut self, mark: Mark, what: &str, wanted: fn(&Event) -> bool) -> Result<UnixMicros, String> {
         let names: Vec<_> = self.names().map(str::to_owned).collect();
-        // A worker that is gone will not have any.
-        let settled = |entries: &[Entry], name: &str| {
-            let settles = |event: &Event| matches!(event, Event::Changed { .. } | Event::Gone);
+        let first = |entries: &[Entry], name: &str| {
+            // A worker that is gone will report no more.
+            let settles = |event: &Event| wanted(event) || *event == Event::Gone;
             entries.iter().find(|entry| entry.worker == name && settles(&entry.event)).cloned()
         };
-        let all = |entries: &[Entry]| names.iter().map(|name| settled(entries, name)).collect::<Option<Vec<_>>>();
+        let all = |entries: &[Entry]| names.iter().map(|name| first(entries, name)).collect::<Option<Vec<_>>>();
         let patience = self.patience();
         let Some(all) = self.record.find(mark, patience, all).await else {
-            return Err(format!("not all workers had new definitions within {patience:?}"));
+            let entries = self.record.since(mark);
+            let late: Vec<_> = names.iter().filter(|name| first(entries, name).is_none()).map(String::as_str).collect();
+            return Err(format!("not all workers {what} within {patience:?}; missing: {}", late.join(", ")));
         };
         if let Some(gone) = all.iter().find(|entry| entry.event == Event::Gone) {
             return Err(format!("{} has ended by itself", gone.worker));

@@ -3,6 +3,11 @@
 use std::io::Write;
 use std::time::Instant;
 
+/// A number of things.
+pub(crate) fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 #[derive(Debug)]
 pub(crate) struct Narrator {
     begun: Instant,

@@ -18,6 +18,8 @@ pub(crate) async fn cold_start(fleet: &mut Fleet, api: &Api, workers: usize) -> 
         fleet.start_worker().map_err(|error| format!("cannot start a worker process: {error}"))?;
     }
     let took = fleet.all_changed(mark).await?.since(begun);
+    // A request that is still under way counts too.
+    fleet.all_loaded(mark).await?;
     let Cost { requests, units } = fleet.cost(api).since(before);
     Ok(ColdStart { requests, units, seconds: seconds(took) })
 }

@@ -8,12 +8,13 @@ use crate::cache::CacheUrl;
 use crate::claims::Claims;
 use crate::figures::{Outcome, Shared, Unshared};
 use crate::fleet::Fleet;
-use crate::narrator::Narrator;
+use crate::narrator::{Narrator, count};
 use crate::{phases, shared};
 
 /// Tells the whole story. A step that cannot be taken ends it early.
 pub(crate) async fn tell(args: &StoryArgs, credentials: Option<Credentials>, narrator: &Narrator) -> Outcome {
-    let (mut unshared, mut shared, mut claims) = (Unshared::default(), Shared::default(), Claims::default());
+    let (mut unshared, mut shared) = (Unshared::default(), Shared::default());
+    let mut claims = Claims::new(args.workers);
     let told = async {
         let mut api = Api::open(credentials).await.map_err(|error| format!("cannot start an API: {error}"))?;
         narrator.say(format!("{}; the poll interval is {} s", api.describe(), args.poll_interval.as_secs_f64()));
@@ -55,9 +56,13 @@ async fn live_unshared(
     figures: &mut Unshared,
 ) -> Result<(), String> {
     let cold_start = *figures.cold_start.insert(phases::cold_start(fleet, api, args.workers).await?);
-    narrator.say(format!("all have flags, for {} requests and {} units", cold_start.requests, cold_start.units));
+    narrator.say(format!(
+        "all have flags, for {} and {}",
+        count(cold_start.requests, "request"),
+        count(cold_start.units, "unit")
+    ));
     let steady = *figures.steady.insert(phases::steady(fleet, api, args.watch).await?);
-    narrator.say(format!("{} ticks without a change: {} requests", steady.ticks, steady.requests));
+    narrator.say(format!("{} without a change: {}", count(steady.ticks, "tick"), count(steady.requests, "request")));
     figures.change = phases::change(fleet, api, narrator).await?;
     figures.shutdown = Some(phases::shut_down(fleet).await?);
     Ok(())

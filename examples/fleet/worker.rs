@@ -16,7 +16,7 @@ use crate::signals::StopSignal;
 use crate::witness::{WitnessedApi, WitnessedStore};
 
 /// Between two requests that this worker pretends to serve.
-const BETWEEN_REQUESTS: Duration = Duration::from_millis(5);
+const BETWEEN_REQUESTS: Duration = Duration::from_millis(10);
 
 /// Runs until it is told to stop: by a signal, or because the process that started it has gone.
 pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
@@ -35,6 +35,10 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
     let flags = poller.start()?;
 
     let mut changes = flags.subscribe();
+    // The first load may have ended before the subscription began.
+    if let Some(set) = flags.definitions() {
+        reporter.tell(Event::Changed { version: flags.status().version, flags: Some(set.len()) });
+    }
     let mut requests = interval(BETWEEN_REQUESTS);
     requests.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut handler = Handler::new(reporter.clone());
