@@ -31,7 +31,7 @@ async fn a_job_pays_for_a_change_and_one_unit_otherwise() {
     assert_eq!(second.definitions.map(|set| set.len()), first.definitions.map(|set| set.len()));
 
     let key = definitions.keys().next().expect("a flag").to_owned();
-    definitions.set_rollout(&key, 12.5);
+    assert!(definitions.set_rollout(&key, 12.5), "the flag is there");
     stub.set_definitions(definitions.to_json());
     let third = refresh_once(api(&stub), store.provider()).await.expect("the third run");
     assert_eq!((third.outcome, third.units_spent), (RefreshOutcome::Published, 10));
