@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flagcache::{FileStore, FlagDefinitionCacheProvider, ProviderError};
+use flagcache::{FileStore, FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind};
 
 /// `file:///folder?service=name`. The folder is taken as it stands, without percent-decoding.
 #[derive(Clone, Debug)]
@@ -71,7 +71,9 @@ impl CacheUrl {
     }
 
     fn store(&self) -> Result<FileStore, ProviderError> {
-        FileStore::builder(&self.folder, self.service.as_str()).build()
+        FileStore::builder(&self.folder, self.service.as_str())
+            .build()
+            .map_err(|error| ProviderError::new(ProviderErrorKind::Other, error.to_string()))
     }
 }
 
