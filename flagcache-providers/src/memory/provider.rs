@@ -1,7 +1,7 @@
 //! One poller's end of the store.
 
-use async_trait::async_trait;
-use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError};
+use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, PollerLink};
+use flagcache_derive::flag_cache_provider;
 use tokio::time::Instant;
 
 use super::MemoryStore;
@@ -21,33 +21,30 @@ impl MemoryProvider {
     }
 }
 
-#[async_trait]
-impl FlagDefinitionCacheProvider for MemoryProvider {
-    async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
-        Ok(self.store.board().decide(self.id, Instant::now()))
+#[flag_cache_provider(crate = flagcache_core)]
+impl MemoryProvider {
+    fn should_fetch_flag_definitions(&self) -> bool {
+        self.store.board().decide(self.id, Instant::now())
     }
 
-    async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        Ok(self.store.board().read(self.id, Instant::now()))
+    fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        self.store.board().read(self.id, Instant::now())
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) {
         self.store.board().publish(self.id, data, Instant::now());
-        Ok(())
     }
 
-    async fn shutdown(&self) -> Result<(), ProviderError> {
+    fn shutdown(&self) {
         self.store.board().leave(self.id);
-        Ok(())
     }
 
-    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        Ok(self.store.board().read(self.id, Instant::now()))
+    fn stored_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        self.store.board().read(self.id, Instant::now())
     }
 
-    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+    fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) {
         self.store.board().not_received(self.id, outcome, Instant::now());
-        Ok(())
     }
 
     fn on_poller_attached(&self, link: PollerLink) {
