@@ -12,8 +12,12 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use flagcache::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, flag_cache_provider};
+use async_trait::async_trait;
+use flagcache::{
+    FetchError, FetchResponse, FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionSource, flag_cache_provider,
+};
 
 /// The definitions of one service, in a folder.
 #[derive(Clone)]
@@ -74,29 +78,43 @@ impl FolderStore {
 
 pub(crate) const DEFINITIONS: &[u8] = br#"{"flags":[{"id":1,"key":"new-checkout","active":true,"filters":{"groups":[]}}],"group_type_mapping":{},"cohorts":{}}"#;
 
-/// What two pollers would ask of their stores.
-pub(crate) async fn run(folder: &Path) -> Result<(), Box<dyn Error>> {
-    let first: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(FolderStore::new(folder)?);
-    let second: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(FolderStore::new(folder)?);
+/// Stands in for PostHog, so that this runs without a project. A worker of yours has `PostHogApi::from_env()?` in its place.
+struct Sample;
 
-    println!("first worker fetches: {}", first.should_fetch_flag_definitions().await?);
-    let fetched = FlagDefinitionCacheData::from_json(DEFINITIONS)?;
-    first.on_flag_definitions_received(&fetched).await?;
+#[async_trait]
+impl FlagDefinitionSource for Sample {
+    async fn fetch(&self, _etag: Option<&str>) -> Result<FetchResponse, FetchError> {
+        Ok(FetchResponse::Definitions { body: DEFINITIONS.into(), etag: None })
+    }
+}
 
-    println!("second worker fetches: {}", second.should_fetch_flag_definitions().await?);
-    let read = second.get_flag_definitions().await?.ok_or("the first worker has published nothing")?;
-    println!("second worker read {} bytes", read.to_json().len());
+/// Starts a worker and waits for its flags.
+async fn worker(name: &str, folder: &Path) -> Result<FlagDefinitionPoller, Box<dyn Error>> {
+    let store = FolderStore::new(folder)?;
+    let flags = FlagDefinitionPoller::builder().source(Sample).flag_definition_cache_provider(store).start()?;
+    flags.wait_ready(Duration::from_secs(5)).await?;
+    println!("{name} is ready after {} requests", flags.status().counters.requests);
+    Ok(flags)
+}
+
+/// Two workers, one after the other in the lead. Gives the requests that each has sent.
+pub(crate) async fn run(folder: &Path) -> Result<[u64; 2], Box<dyn Error>> {
+    let first = worker("the first worker", folder).await?;
+    let second = worker("the second worker", folder).await?;
+    let requests = [first.status().counters.requests, second.status().counters.requests];
 
     first.shutdown().await?;
-    println!("first worker is gone; second worker fetches: {}", second.should_fetch_flag_definitions().await?);
+    second.refresh().await?;
+    println!("the first one is gone; the second one has sent {} request", second.status().counters.requests);
     second.shutdown().await?;
-    Ok(())
+    Ok(requests)
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     match std::env::args_os().nth(1) {
-        Some(folder) => run(Path::new(&folder)).await,
-        None => run(tempfile::tempdir()?.path()).await,
-    }
+        Some(folder) => run(Path::new(&folder)).await?,
+        None => run(tempfile::tempdir()?.path()).await?,
+    };
+    Ok(())
 }

@@ -7,7 +7,8 @@ mod custom_provider;
 #[tokio::test]
 async fn custom_provider_shares_a_folder() {
     let folder = tempfile::tempdir().unwrap();
-    custom_provider::run(folder.path()).await.unwrap();
+    let requests = custom_provider::run(folder.path()).await.unwrap();
+    assert_eq!(requests, [1, 0], "the second worker reads what the first one stored");
 
     // Both workers are gone and the copy is still there, for the next one to lead with.
     let next = custom_provider::FolderStore::new(folder.path()).unwrap();

@@ -2,9 +2,8 @@
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::Meta;
 use syn::punctuated::Punctuated;
-use syn::{Attribute, FnArg, GenericParam, Receiver, ReceiverKind, ReturnType, Safety, Signature, Token, Type};
+use syn::{Attribute, FnArg, GenericParam, Meta, Receiver, ReceiverKind, ReturnType, Safety, Signature, Token, Type};
 
 use crate::errors::Errors;
 use crate::hook::{Answer, Hook};
