@@ -4,7 +4,7 @@
 //! | module | what it is | shared by | feature |
 //! |---|---|---|---|
 //! | [`memory`] | [`MemoryStore`] | the pollers of one process | `memory` |
-//! | [`file`] | [`FileStore`] | the processes of one machine | `file` |
+//! | [`file`](mod@file) | [`FileStore`] | the processes of one machine | `file` |
 //! | [`redis`] | [`RedisStore`] | a fleet of machines | `redis` |
 //! | [`tiers`] | [`Tiered`] and [`ReadOnly`]: stores that compose | | |
 //! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |

@@ -27,7 +27,7 @@ fn tend(store: &Weak<Shared>) {
         }
         watching.keep_up(&store);
         if store.tend() {
-            watching.missed_a_change();
+            watching.missed_a_change(&store);
         }
         drop(store);
         // The jitter keeps the workers of a fleet from trying all at once.
@@ -45,15 +45,24 @@ struct Watching {
 
 impl Watching {
     fn keep_up(&mut self, store: &Arc<Shared>) {
-        let now = Instant::now();
+        let is_due = self.next_try.is_none_or(|at| at <= Instant::now());
         // Without a folder there is nothing to watch yet.
-        if !store.watches()
-            || self.watch.is_some()
-            || self.next_try.is_some_and(|at| at > now)
-            || !store.files().folder.is_dir()
-        {
-            return;
+        if store.watches() && self.watch.is_none() && is_due && store.files().folder.is_dir() {
+            self.start(store);
         }
+    }
+
+    /// The folder was removed and made again, or the notice was a moment late. A new watch is right in both cases. It is
+    /// there before the old one goes, so that nothing is missed in between.
+    fn missed_a_change(&mut self, store: &Arc<Shared>) {
+        if !store.files().folder.is_dir() {
+            self.watch = None;
+        } else if self.watch.is_some() {
+            self.start(store);
+        }
+    }
+
+    fn start(&mut self, store: &Arc<Shared>) {
         let told = Arc::downgrade(store);
         let on_change = move || {
             if let Some(store) = told.upgrade() {
@@ -63,17 +72,13 @@ impl Watching {
         match Watch::start(store.files(), Arc::new(on_change)) {
             Ok(watch) => self.watch = Some(watch),
             Err(error) => {
-                self.next_try = Some(now + WATCH_RETRY);
+                self.watch = None;
+                self.next_try = Some(Instant::now() + WATCH_RETRY);
                 if !std::mem::replace(&mut self.warned, true) {
                     let folder = store.files().folder.display();
                     tracing::warn!(%folder, %error, "cannot watch the cache folder; changes are seen within 0.1 s instead");
                 }
             }
         }
-    }
-
-    /// The folder was removed and made again, or the notice was a moment late: a new watch is right in both cases.
-    fn missed_a_change(&mut self) {
-        self.watch = None;
     }
 }
