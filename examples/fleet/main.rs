@@ -58,7 +58,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {
-            println!("{}", args::USAGE);
+            Narrator::new(false).print(args::USAGE);
             ExitCode::SUCCESS
         }
         Ok(Command::Worker(args)) => match worker::run(&args).await {
@@ -119,7 +119,7 @@ async fn run_story(args: &StoryArgs, credentials: Option<Credentials>) -> ExitCo
     }
     if args.json {
         match serde_json::to_string(&outcome) {
-            Ok(line) => println!("{line}"),
+            Ok(line) => Narrator::new(false).print(&line),
             Err(error) => eprintln!("cannot print the result: {error}"),
         }
     }

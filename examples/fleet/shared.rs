@@ -74,20 +74,30 @@ pub(crate) async fn live(
     let cost = format!("{}, {:.3} s", count(replacement.requests, "request"), replacement.seconds);
     claims.check(narrator, "it takes its flags from the shared copy", replacement.requests == 0, cost);
 
-    let mut repair = repair(fleet, api, narrator, claims).await?;
-    figures.repair = Some(repair);
+    figures.repair = Some(repair(fleet, api, narrator, claims).await?);
 
     narrator.say("all workers are asked to end, with SIGTERM");
     let workers = fleet.names().len();
     let shutdown = *figures.shutdown.insert(phases::shut_down(fleet).await?);
     let took = Duration::from_secs_f64(shutdown.seconds);
     claims.check_time(narrator, format!("{workers} workers shut down within 5 s"), SHUTDOWN, took);
-
-    repair.flags_lost = lost(fleet, api);
-    figures.repair = Some(repair);
-    let measured = format!("{} losses in {} evaluations", repair.flags_lost, evaluations(fleet));
-    claims.check(narrator, "no worker lost its flags", repair.flags_lost == 0, measured);
     Ok(())
+}
+
+/// What is claimed of the whole life, also of one that ended early.
+pub(crate) fn check_losses(
+    fleet: &mut Fleet,
+    api: &Api,
+    narrator: &Narrator,
+    figures: &mut Shared,
+    claims: &mut Claims,
+) {
+    let lost = lost(fleet, api);
+    if let Some(repair) = &mut figures.repair {
+        repair.flags_lost = lost;
+    }
+    let measured = format!("{} in {}", count(lost, "time"), count(evaluations(fleet), "evaluation"));
+    claims.check(narrator, "no worker lost its flags", lost == 0, measured);
 }
 
 /// The shortest time between two ticks of a worker.
@@ -111,6 +121,7 @@ async fn repair(fleet: &mut Fleet, api: &Api, narrator: &Narrator, claims: &mut 
     narrator.say("the shared copy is overwritten with a valid set without flags");
     let empty = faults::damage(&file, EMPTY, fleet.patience()).await?;
     claims.check_time(narrator, "a foreign empty set is replaced within one tick", a_tick, empty);
+    // Time for a worker to believe it all the same.
     sleep(a_tick).await;
 
     Ok(Repair {

@@ -80,6 +80,7 @@ async fn tell_shared(
     let mut fleet = Fleet::new(api, args.poll_interval, Some(folder.cache.clone()));
     narrator.say(format!("now {} worker processes that share {}", args.workers, folder.cache));
     let told = shared::live(args, &mut fleet, api, narrator, figures, claims).await;
+    shared::check_losses(&mut fleet, api, narrator, figures, claims);
     if told.is_err() || !claims.all_held() {
         tell_troubles(&mut fleet, narrator);
     }
