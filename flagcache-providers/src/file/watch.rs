@@ -111,6 +111,7 @@ impl Listeners {
 
 impl Listener {
     fn cares_for(&self, event: &Event) -> bool {
+        // By name alone: some systems report a folder by another path. A store with a file of this name elsewhere only looks.
         let is_about = |file: &OsStr| event.paths.iter().any(|path| path.file_name() == Some(file));
         match event.kind {
             // A lock becomes free when its holder closes the file, also when it was killed.
