@@ -68,6 +68,9 @@ impl DefinitionsChanges {
                     if lagged {
                         change.old = self.last_seen.take();
                         change.diff = difference(change.old.as_ref(), change.new.as_ref());
+                    } else if self.has_seen(change.new.as_ref()) {
+                        // It was in force when the subscription began, but not announced yet.
+                        continue;
                     }
                     self.last_seen.clone_from(&change.new);
                     return Some(change);
@@ -76,5 +79,50 @@ impl DefinitionsChanges {
                 Err(RecvError::Closed) => return None,
             }
         }
+    }
+
+    fn has_seen(&self, new: Option<&FlagDefinitionCacheData>) -> bool {
+        match (&self.last_seen, new) {
+            (Some(seen), Some(new)) => seen.same_content(new),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(key: &str) -> FlagDefinitionCacheData {
+        FlagDefinitionCacheData::from_json(format!(r#"{{"flags":[{{"key":"{key}"}}]}}"#)).unwrap()
+    }
+
+    fn change(
+        version: u64,
+        old: Option<FlagDefinitionCacheData>,
+        new: Option<FlagDefinitionCacheData>,
+    ) -> DefinitionsChange {
+        let diff = difference(old.as_ref(), new.as_ref());
+        DefinitionsChange { version, source: Some(DefinitionsSource::Api), diff, old, new }
+    }
+
+    #[tokio::test]
+    async fn b7_56_what_was_in_force_at_the_subscription_is_no_change() {
+        let (sender, receiver) = broadcast::channel(CHANGES_KEPT);
+        let mut changes = DefinitionsChanges::new(receiver, Some(set("a")));
+        sender.send(change(1, None, Some(set("a")))).unwrap();
+        sender.send(change(2, Some(set("a")), Some(set("b")))).unwrap();
+        sender.send(change(3, Some(set("b")), Some(set("a")))).unwrap();
+        assert_eq!(changes.next().await.unwrap().version, 2);
+        assert_eq!(changes.next().await.unwrap().version, 3);
+    }
+
+    #[tokio::test]
+    async fn b7_56_the_first_set_is_a_change_to_those_who_had_none() {
+        let (sender, receiver) = broadcast::channel(CHANGES_KEPT);
+        let mut changes = DefinitionsChanges::new(receiver, None);
+        sender.send(change(1, None, Some(set("a")))).unwrap();
+        assert_eq!(changes.next().await.unwrap().diff.added, ["a"]);
     }
 }
