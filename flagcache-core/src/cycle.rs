@@ -187,6 +187,10 @@ impl Cycle {
 
     /// When [`Event::Timer`] is wanted next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        if self.stopping {
+            // Nothing is begun any more, so a deadline would only stay passed.
+            return None;
+        }
         match self.phase {
             Phase::Idle => [self.next_tick, self.lease_end, self.notice_due()].into_iter().flatten().min(),
             Phase::Pausing { until, .. } => Some(until),
@@ -197,6 +201,11 @@ impl Cycle {
 
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle)
+    }
+
+    /// The end was asked for.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     pub(crate) fn role(&self) -> Role {

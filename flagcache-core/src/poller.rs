@@ -125,7 +125,7 @@ impl FlagDefinitionPoller {
                 Some(Ending::ProviderFailed(error)) => Err(ShutdownError::Provider { error: error.clone() }),
                 Some(Ending::Clean) | None => Ok(()),
             },
-            // The task is gone with its runtime: nothing runs any more.
+            // It cannot be: this handle keeps the sender.
             Ok(Err(_)) => Ok(()),
             Err(_) => Err(ShutdownError::Timeout { limit: self.shutdown_limit }),
         }

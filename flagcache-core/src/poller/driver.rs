@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
@@ -82,12 +83,18 @@ impl Seat {
         let (requests, inbox) = mpsc::unbounded_channel();
         let manual = setup.schedule.manual;
         let driver = Driver::new(setup, inbox);
-        let span = tracing::info_span!("flagcache_poller");
-        if !manual {
-            runtime.spawn(driver.run(None).instrument(span));
-            return Arc::new(Self { requests, runtime, manual, parked: Mutex::new(None) });
+        let seat = Arc::new(Self { requests, runtime, manual, parked: Mutex::new(None) });
+        if manual {
+            *seat.parked() = Some(driver);
+        } else {
+            seat.drive(driver, None);
         }
-        Arc::new(Self { requests, runtime, manual, parked: Mutex::new(Some(driver)) })
+        seat
+    }
+
+    /// Sets the driver to work. On a runtime that is gone it is dropped, which is the end of it too.
+    fn drive(&self, driver: Driver, seat: Option<Weak<Self>>) {
+        self.runtime.spawn(driver.run(seat).instrument(tracing::info_span!("flagcache_poller")));
     }
 
     fn parked(&self) -> MutexGuard<'_, Option<Driver>> {
@@ -100,8 +107,16 @@ impl Seat {
         let mut parked = self.parked();
         let _ = self.requests.send(request);
         if let Some(driver) = parked.take() {
-            let span = tracing::info_span!("flagcache_poller");
-            self.runtime.spawn(driver.run(Some(Arc::downgrade(self))).instrument(span));
+            self.drive(driver, Some(Arc::downgrade(self)));
+        }
+    }
+}
+
+/// The last handle was dropped. A parked driver has nobody else to wake it, and a provider to shut down.
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(driver) = self.parked().take() {
+            self.drive(driver, None);
         }
     }
 }
@@ -117,6 +132,8 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     changes: broadcast::Sender<DefinitionsChange>,
     inbox: mpsc::UnboundedReceiver<Request>,
+    /// The last handle was dropped: nothing more will be asked.
+    orphaned: bool,
     waiting: Vec<oneshot::Sender<Option<String>>>,
     observer: Observer,
     /// The provider call under way.
@@ -140,6 +157,7 @@ impl Driver {
             shared: setup.shared,
             changes: setup.changes,
             inbox,
+            orphaned: false,
             waiting: Vec::new(),
             observer: Observer::default(),
             call: None,
@@ -150,7 +168,7 @@ impl Driver {
     }
 
     /// Runs to the end; with a seat to go back to, until there is nothing to do.
-    async fn run(mut self, seat: Option<std::sync::Weak<Seat>>) {
+    async fn run(mut self, seat: Option<Weak<Seat>>) {
         while !self.ended {
             if let Some(seat) = &seat
                 && self.cycle.is_idle()
@@ -166,7 +184,6 @@ impl Driver {
             let event = self.next_event().await;
             self.apply(event).await;
         }
-        self.shared.ended(self.ending);
     }
 
     async fn next_event(&mut self) -> Event {
@@ -182,14 +199,16 @@ impl Driver {
                 let generation = self.fetch.take().map_or(0, |(generation, _)| generation);
                 Event::Fetched { generation, fetched: self.received(received) }
             }
-            request = self.inbox.recv() => match request {
+            request = self.inbox.recv(), if !self.orphaned => match request {
                 Some(Request::Refresh(reply)) => {
-                    self.waiting.push(reply);
+                    // Dropped while the poller ends, so that its caller learns that there will be no load.
+                    if !self.cycle.is_stopping() {
+                        self.waiting.push(reply);
+                    }
                     Event::Refresh
                 }
-                // `None`: the last handle was dropped.
-                Some(Request::Stop) | None => {
-                    // Whoever waits for a load learns that there will be none.
+                asked => {
+                    self.orphaned = asked.is_none();
                     self.waiting.clear();
                     Event::Stop
                 }
@@ -383,6 +402,16 @@ impl Driver {
             self.schedule.fetch_backoff = backoff;
             self.link.set_schedule(self.schedule);
         }
+    }
+}
+
+/// The end, however it comes: with the last step, with the runtime, or by a panic.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Before the word that it is over: whoever hears it may attach the provider again. A user's `drop` may panic.
+        let theirs = (self.call.take(), self.fetch.take(), self.guard.take(), self.source.take());
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(theirs)));
+        self.shared.ended(mem::replace(&mut self.ending, Ending::Clean));
     }
 }
 
