@@ -6,5 +6,6 @@
 mod b1_decision;
 mod b2_responses;
 mod b3_ordering;
+mod b5_shutdown;
 mod b7_readiness;
 mod support;
