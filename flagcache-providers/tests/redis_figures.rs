@@ -5,9 +5,6 @@
 // clippy.toml exempts test functions; what they share is not inside one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "redis/server.rs"]
-#[allow(dead_code, reason = "the other tests use all of it")]
-mod server;
 #[path = "redis/worker.rs"]
 #[allow(dead_code, reason = "the other tests use all of it")]
 mod worker;
@@ -15,9 +12,9 @@ mod worker;
 use std::time::{Duration, Instant};
 
 use flagcache_providers::redis::RedisStore;
+use flagcache_providers::testing::RedisServer;
 use tokio::sync::Mutex;
 
-use crate::server::RedisServer;
 use crate::worker::{Worker, set, sized};
 
 /// One measurement at a time.

@@ -9,6 +9,7 @@
 //! | [`ScriptedSource`] | the same for a source of definitions, in memory |
 //! | [`FaultInjector`] | makes calls of any provider fail, panic, hang or come late |
 //! | [`ApiStub`] | the PostHog API on this machine, with every fault that an API has |
+//! | `RedisServer` | a `redis-server` of the test's own, to be hung, killed and started again (with feature `redis`) |
 //! | [`Definitions`] | flag definitions as a real project has them |
 //!
 //! The fakes read time from tokio, so they work on its paused clock.
@@ -22,6 +23,8 @@ mod fault;
 mod fault_injector;
 mod gate;
 mod method;
+#[cfg(feature = "redis")]
+mod redis_server;
 mod scripted_provider;
 mod scripted_source;
 
@@ -34,5 +37,8 @@ pub use fault::Fault;
 pub use fault_injector::{FaultInjector, Times};
 pub use gate::Gate;
 pub use method::Method;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use redis_server::RedisServer;
 pub use scripted_provider::ScriptedProvider;
 pub use scripted_source::{Reply, Request, ScriptedSource};

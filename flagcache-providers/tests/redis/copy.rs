@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use flagcache_core::{
     FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderErrorKind,
 };
+use flagcache_providers::testing::RedisServer;
 
-use crate::server::RedisServer;
 use crate::worker::{DATA, LOCK, META, Worker, builder, eventually, set, version};
 
 #[tokio::test]

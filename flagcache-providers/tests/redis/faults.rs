@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchOutcome, FlagDefinitionCacheProvider, ProviderErrorKind};
 use flagcache_providers::redis::RedisStore;
+use flagcache_providers::testing::RedisServer;
 
-use crate::server::RedisServer;
 use crate::worker::{LOCK, SERVICE, Worker, builder, eventually, set, short_lived};
 
 const SECOND: Duration = Duration::from_secs(1);

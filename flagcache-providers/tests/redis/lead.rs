@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchFailure, FetchOutcome, FlagDefinitionCacheProvider, PollerSchedule, ProviderErrorKind};
+use flagcache_providers::testing::RedisServer;
 
-use crate::server::RedisServer;
 use crate::worker::{DATA, LOCK, Worker, builder, eventually, set, short_lived, version};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -11,6 +11,5 @@ mod lead;
 mod model;
 mod notices;
 mod permissions;
-mod server;
 mod tls;
 mod worker;

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider};
+use flagcache_providers::testing::RedisServer;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::server::RedisServer;
 use crate::worker::{DATA, LOCK, Worker, builder, set, version};
 
 const WORKERS: usize = 5;

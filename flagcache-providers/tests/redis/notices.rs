@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use flagcache_providers::redis::RedisStore;
+use flagcache_providers::testing::RedisServer;
 
-use crate::server::RedisServer;
 use crate::worker::{CHANNEL, DATA, SERVICE, Worker, builder, set};
 
 const SECOND: Duration = Duration::from_secs(1);

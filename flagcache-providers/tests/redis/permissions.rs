@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use flagcache_core::{ProviderError, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
+use flagcache_providers::testing::RedisServer;
 
-use crate::server::RedisServer;
 use crate::worker::{SERVICE, Worker, builder, set};
 
 const PASSWORD: &str = "s3cret-pa55";

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use flagcache_core::ProviderErrorKind;
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
+use flagcache_providers::testing::RedisServer;
 
-use crate::server::RedisServer;
 use crate::worker::{SERVICE, Worker, set};
 
 /// Makes a root certificate, and one of the server signed by it.

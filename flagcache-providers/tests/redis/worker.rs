@@ -7,9 +7,7 @@ use flagcache_core::{
     ProviderError, StoreReport,
 };
 use flagcache_providers::redis::{RedisProvider, RedisStore, RedisStoreBuilder};
-
-use crate::server::RedisServer;
-
+use flagcache_providers::testing::RedisServer;
 pub(crate) const SERVICE: &str = "checkout";
 pub(crate) const DATA: &str = "posthog:flags:checkout";
 pub(crate) const LOCK: &str = "posthog:flags:checkout:lock";

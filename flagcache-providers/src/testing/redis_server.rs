@@ -1,13 +1,30 @@
 //! A real `redis-server` of the test's own.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test whose server fails it fails by panicking")]
+
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A server on a free port of 127.0.0.1, without persistence. Killed when dropped.
-pub(crate) struct RedisServer {
+/// A `redis-server` on a free port of 127.0.0.1, without persistence. Killed when dropped. For tests; not API-stable.
+///
+/// It panics where a test could not go on: if `redis-server` is not installed, if it does not answer within 10 s, if a
+/// command fails.
+///
+/// ```no_run
+/// use flagcache_providers::testing::RedisServer;
+///
+/// let mut server = RedisServer::start();
+/// server.run::<()>("SET key value");
+/// server.hang();          // connections stay open, nothing answers
+/// server.go_on();
+/// server.kill();
+/// server.start_again();   // empty, on the same port
+/// ```
+#[derive(Debug)]
+pub struct RedisServer {
     child: Child,
     port: u16,
     folder: TempDir,
@@ -16,14 +33,14 @@ pub(crate) struct RedisServer {
 
 impl RedisServer {
     /// Starts a server and waits until it answers.
-    ///
-    /// Panics if there is no `redis-server`: these tests prove nothing without one.
-    pub(crate) fn start() -> Self {
+    #[must_use = "the server is killed when it is dropped"]
+    pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// Starts a server with more options of `redis-server`.
-    pub(crate) fn start_with(options: &[&str]) -> Self {
+    /// Starts a server with more options of `redis-server`: `&["--requirepass", "…"]`.
+    #[must_use = "the server is killed when it is dropped"]
+    pub fn start_with(options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         loop {
             let folder = tempfile::tempdir().unwrap();
@@ -60,20 +77,23 @@ impl RedisServer {
         panic!("redis-server does not answer within 10 s");
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where it listens: `redis://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// The port at which it listens.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
-    pub(crate) fn socket(&self) -> String {
+    /// The path of its Unix socket.
+    pub fn socket(&self) -> String {
         self.folder.path().join("redis.sock").display().to_string()
     }
 
     /// A connection of the test's own.
-    pub(crate) fn admin(&self) -> redis::Connection {
+    pub fn admin(&self) -> redis::Connection {
         let client = redis::Client::open(self.url()).unwrap();
         let connection = client.get_connection_with_timeout(Duration::from_secs(5)).unwrap();
         connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -81,11 +101,12 @@ impl RedisServer {
     }
 
     /// Runs one command: `server.run::<String>("GET key")`. Arguments are split at spaces.
-    pub(crate) fn run<T: redis::FromRedisValue>(&self, command: &str) -> T {
+    pub fn run<T: redis::FromRedisValue>(&self, command: &str) -> T {
         self.run_args(&command.split(' ').collect::<Vec<_>>())
     }
 
-    pub(crate) fn run_args<T: redis::FromRedisValue>(&self, args: &[&str]) -> T {
+    /// Runs one command whose arguments may hold spaces.
+    pub fn run_args<T: redis::FromRedisValue>(&self, args: &[&str]) -> T {
         let mut command = redis::cmd(args[0]);
         for arg in &args[1..] {
             command.arg(arg);
@@ -94,23 +115,23 @@ impl RedisServer {
     }
 
     /// Stops the process where it stands (SIGSTOP): connections stay open, nothing answers.
-    pub(crate) fn hang(&self) {
+    pub fn hang(&self) {
         self.signal("-STOP");
     }
 
     /// Lets it go on (SIGCONT).
-    pub(crate) fn go_on(&self) {
+    pub fn go_on(&self) {
         self.signal("-CONT");
     }
 
-    /// Kills it.
-    pub(crate) fn kill(&mut self) {
+    /// Kills it (SIGKILL). What it held is gone.
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again, empty, on the same port.
-    pub(crate) fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         self.child = launch(self.port, &self.folder, &self.options);
         assert!(self.answers(), "redis-server did not start again on port {}", self.port);
     }
