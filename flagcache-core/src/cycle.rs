@@ -360,7 +360,6 @@ impl Cycle {
 
     fn begin(&mut self, now: Instant, cause: Cause, steps: &mut Vec<Step>) {
         self.notice_pending = false;
-        self.next_tick = None;
         self.lease_end = None;
         self.generation += 1;
         self.load = Load { cause, leads: None, hedge_at: None, get: Get::NotSent };
@@ -376,6 +375,13 @@ impl Cycle {
                 self.send_get(now, steps);
             }
         }
+    }
+
+    /// A load that did nothing puts off no tick: notices, however many, must not keep a leader from its work.
+    fn end_before_tick(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        let tick = self.next_tick;
+        self.end(now, steps);
+        self.next_tick = tick;
     }
 
     fn end(&mut self, now: Instant, steps: &mut Vec<Step>) {

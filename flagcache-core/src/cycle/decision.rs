@@ -33,7 +33,7 @@ impl Cycle {
                 let prompted = matches!(self.load.cause, Cause::Notice | Cause::LeaseEnd);
                 if prompted && !newly && !self.known.is_cold() {
                     // A notice tells followers to look. To a leader it says nothing that its next tick would not.
-                    self.end(now, steps);
+                    self.end_before_tick(now, steps);
                 } else if self.known.is_cold() && matches!(self.load.get, Get::NotSent) {
                     self.read_stored(now, steps);
                 } else {

@@ -329,6 +329,21 @@ fn b8_60_a_notice_makes_a_new_leader_fetch_but_not_a_standing_one() {
 }
 
 #[test]
+fn b8_63_a_notice_does_not_put_off_the_tick_in_which_a_leader_puts_the_copy_back() {
+    let a = set("a", "1");
+    let mut world = World::leader(policy(), &a);
+    let due = world.wait_time();
+    for _ in 0..3 {
+        world.pass(INTERVAL / 5);
+        assert_eq!(world.notice(), [Word::Decide]);
+        assert_eq!(world.decided(true), [Word::LoadEnded]);
+    }
+    assert_eq!(world.wait_time(), due - INTERVAL / 5 * 3);
+    assert_eq!(world.wait(), [Word::Decide]);
+    assert_eq!(world.decided(true), [get("1")]);
+}
+
+#[test]
 fn notices_keep_a_distance_and_one_during_a_load_is_not_lost() {
     let a = set("a", "1");
     let mut world = World::follower(policy(), &a);
