@@ -6,6 +6,7 @@
 //! | [`memory`] | [`MemoryStore`] | the pollers of one process | `memory` |
 //! | [`file`](mod@file) | [`FileStore`] | the processes of one machine | `file` |
 //! | [`redis`] | [`RedisStore`] | a fleet of machines | `redis` |
+//! | [`registry`] | [`ProviderRegistry`]: a store by its URL | | `registry` |
 //! | [`tiers`] | [`Tiered`] and [`ReadOnly`]: stores that compose | | |
 //! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |
 //!
@@ -23,6 +24,9 @@ pub mod memory;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub mod redis;
+#[cfg(feature = "registry")]
+#[cfg_attr(docsrs, doc(cfg(feature = "registry")))]
+pub mod registry;
 #[cfg(any(feature = "memory", feature = "file"))]
 mod restore;
 #[cfg(feature = "testing")]
@@ -36,4 +40,6 @@ pub use file::{FileConfigError, FileProvider, FileStore, FileStoreBuilder};
 pub use memory::{MemoryProvider, MemoryStore};
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfigError, RedisProvider, RedisStore, RedisStoreBuilder};
+#[cfg(feature = "registry")]
+pub use registry::{OpenProvider, ProviderRegistry, RegistryError, StoreUrl};
 pub use tiers::{ReadOnly, Tiered};

@@ -1,0 +1,44 @@
+//! A store chosen by a URL, from the environment for one.
+//!
+//! ```
+//! # #[cfg(feature = "memory")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use flagcache_providers::ProviderRegistry;
+//!
+//! let url = std::env::var("FLAGCACHE_URL").unwrap_or("memory:".to_owned());
+//! let provider = ProviderRegistry::bundled().open(&url)?;
+//! # let _ = provider;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "memory"))]
+//! # fn main() {}
+//! ```
+//!
+//! | URL | store | options | feature |
+//! |---|---|---|---|
+//! | `memory:`, `memory:name` | the `MemoryStore` of this process, or the one of that name | | `memory` |
+//! | `file:///folder?service=name` | a `FileStore` in that folder | `service`, `watch=false` | `file` |
+//! | `redis://[user:password@]host[:port][/database]?service=name`, `rediss://…` with TLS | a `RedisStore` | `service`, `lock_life=10s`, `response_limit=1s`, `copy_life=24h` or `copy_life=none`, `protocol=resp3` | `redis` |
+//!
+//! Durations are whole numbers with a unit: `500ms`, `10s`, `5m`, `24h`. What has a meaning of its own in a URL must be
+//! percent-encoded: `#` in a password is `%23`.
+//!
+//! Nothing connects or touches a file here: a worker starts while its store is down. Each call of
+//! [`open`](ProviderRegistry::open) gives a provider for one poller.
+//!
+//! A URL may hold a password. No error and no `Debug` here shows more of it than its scheme and the names of its options.
+//!
+//! # A store of your own
+//!
+//! Implement [`OpenProvider`] for the provider and register it; nothing registers itself.
+
+mod bundled;
+mod error;
+mod open;
+mod schemes;
+mod store_url;
+
+pub use error::RegistryError;
+pub use open::OpenProvider;
+pub use schemes::ProviderRegistry;
+pub use store_url::StoreUrl;

@@ -1,0 +1,104 @@
+//! Which scheme opens what.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use flagcache_core::FlagDefinitionCacheProvider;
+
+use super::{OpenProvider, RegistryError, StoreUrl, bundled};
+
+type Opened = Result<Arc<dyn FlagDefinitionCacheProvider>, Box<dyn Error + Send + Sync>>;
+
+#[derive(Clone, Copy)]
+struct Entry {
+    options: &'static [&'static str],
+    open: fn(&StoreUrl) -> Opened,
+}
+
+/// Opens a provider by a URL. See the [module](crate::registry) for the URLs of the bundled stores.
+#[derive(Clone, Default)]
+pub struct ProviderRegistry {
+    entries: BTreeMap<&'static str, Entry>,
+}
+
+impl ProviderRegistry {
+    /// A registry that knows no scheme.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// A registry that knows the bundled stores that are compiled in.
+    pub fn bundled() -> Self {
+        let mut registry = Self::empty();
+        bundled::add_to(&mut registry);
+        registry
+    }
+
+    /// Lets URLs of this scheme open a `P`.
+    ///
+    /// # Errors
+    /// [`RegistryError::AlreadyRegistered`], or [`RegistryError::BadScheme`] if no URL can have the scheme.
+    pub fn register<P: OpenProvider>(mut self, scheme: &'static str) -> Result<Self, RegistryError> {
+        if !is_scheme(scheme) {
+            return Err(RegistryError::BadScheme(scheme.to_owned()));
+        }
+        if self.entries.contains_key(scheme) {
+            return Err(RegistryError::AlreadyRegistered(scheme.to_owned()));
+        }
+        self.add::<P>(scheme);
+        Ok(self)
+    }
+
+    pub(super) fn add<P: OpenProvider>(&mut self, scheme: &'static str) {
+        let open = |url: &StoreUrl| -> Opened { Ok(Arc::new(P::open(url)?)) };
+        self.entries.insert(scheme, Entry { options: P::OPTIONS, open });
+    }
+
+    /// The schemes that open something, in order.
+    pub fn schemes(&self) -> impl Iterator<Item = &'static str> {
+        self.entries.keys().copied()
+    }
+
+    /// A provider for one poller. Connects to nothing.
+    ///
+    /// # Errors
+    /// If the text is no URL, its scheme opens nothing, one of its options is unknown, repeated, missing or unreadable, or the
+    /// store refuses it. No error shows the URL.
+    pub fn open(&self, url: &str) -> Result<Arc<dyn FlagDefinitionCacheProvider>, RegistryError> {
+        let url = StoreUrl::parse(url)?;
+        let entry = self.entries.get(url.scheme()).ok_or_else(|| self.unknown(&url))?;
+        url.refuse_other_options(entry.options)?;
+        (entry.open)(&url).map_err(|error| match error.downcast::<RegistryError>() {
+            Ok(error) => *error,
+            Err(source) => RegistryError::Refused { scheme: url.owned_scheme(), source },
+        })
+    }
+
+    fn unknown(&self, url: &StoreUrl) -> RegistryError {
+        let scheme = url.owned_scheme();
+        let absent = bundled::SCHEMES.iter().filter(|(_, _, compiled_in)| !compiled_in);
+        if let Some((_, feature, _)) = absent.clone().find(|(absent, ..)| *absent == scheme) {
+            return RegistryError::NotCompiledIn { scheme, feature };
+        }
+        let known: Vec<_> = self.schemes().collect();
+        let mut text =
+            if known.is_empty() { "none is known".to_owned() } else { format!("known: {}", known.join(", ")) };
+        for (scheme, feature, _) in absent {
+            text.push_str(&format!("; {scheme} with the feature `{feature}`"));
+        }
+        RegistryError::UnknownScheme { scheme, known: text }
+    }
+}
+
+impl fmt::Debug for ProviderRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderRegistry").field("schemes", &self.entries.keys()).finish()
+    }
+}
+
+fn is_scheme(scheme: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+    scheme.starts_with(|c: char| c.is_ascii_lowercase()) && scheme.chars().all(inner)
+}

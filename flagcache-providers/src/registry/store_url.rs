@@ -1,0 +1,159 @@
+//! A URL that describes a store.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::RegistryError;
+
+/// A URL that describes a store, taken apart. It may hold a password: `Debug` shows its scheme and the names of its options,
+/// nothing else.
+#[derive(Clone)]
+pub struct StoreUrl {
+    url: Url,
+    has_authority: bool,
+    options: BTreeMap<String, String>,
+}
+
+impl StoreUrl {
+    pub(super) fn parse(text: &str) -> Result<Self, RegistryError> {
+        let text = text.trim();
+        let url = Url::parse(text).map_err(|error| RegistryError::NotAUrl(error.into()))?;
+        // Asked of the text: the parser gives a file URL its slashes if it has none.
+        let has_authority = text.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//"));
+        let mut this = Self { url, has_authority, options: BTreeMap::new() };
+        if this.url.fragment().is_some() {
+            // A `#` in a password, most likely, which cuts the rest off.
+            return Err(this.bad_url("it has a `#`: write %23 if that belongs to a name or a password"));
+        }
+        for (option, value) in this.url.clone().query_pairs() {
+            if this.options.insert(option.clone().into_owned(), value.into_owned()).is_some() {
+                return Err(RegistryError::RepeatedOption { scheme: this.owned_scheme(), option: option.into_owned() });
+            }
+        }
+        Ok(this)
+    }
+
+    /// What stands before the first colon, in lower case.
+    pub fn scheme(&self) -> &str {
+        self.url.scheme()
+    }
+
+    /// Whether `//` follows the scheme.
+    pub fn has_authority(&self) -> bool {
+        self.has_authority
+    }
+
+    /// The host, if there is one.
+    pub fn host(&self) -> Option<&str> {
+        self.url.host_str().filter(|host| !host.is_empty())
+    }
+
+    /// The port, if one is given.
+    pub fn port(&self) -> Option<u16> {
+        self.url.port()
+    }
+
+    /// The path as it is written, percent-encoded; all between scheme and options in a URL without `//`.
+    pub fn path(&self) -> &str {
+        self.url.path()
+    }
+
+    /// The path as one of this system's, for a URL with `//` and no host, or with `localhost`.
+    pub fn file_path(&self) -> Option<PathBuf> {
+        self.url.to_file_path().ok()
+    }
+
+    /// The value of an option, decoded.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
+    }
+
+    /// The value of an option that must be there.
+    ///
+    /// # Errors
+    /// If it is missing or empty.
+    pub fn required(&self, option: &'static str) -> Result<&str, RegistryError> {
+        let missing = || RegistryError::MissingOption { scheme: self.owned_scheme(), option };
+        self.option(option).filter(|value| !value.is_empty()).ok_or_else(missing)
+    }
+
+    /// The value of an option that is `true` or `false`.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub fn flag(&self, option: &'static str) -> Result<Option<bool>, RegistryError> {
+        let parse = |value: &str| value.parse().map_err(|_| self.bad_option(option, "true or false"));
+        self.option(option).map(parse).transpose()
+    }
+
+    /// The value of an option that is a duration: a whole number with a unit, `500ms`, `10s`, `5m`, `24h`.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn duration(&self, option: &'static str) -> Result<Option<Duration>, RegistryError> {
+        let parse = |value: &str| {
+            duration(value).ok_or_else(|| self.bad_option(option, "a whole number with a unit: 500ms, 10s, 5m, 24h"))
+        };
+        self.option(option).map(parse).transpose()
+    }
+
+    /// The URL with its secrets and with no other options than these, for a client that takes one.
+    pub fn expose_with_options(&self, keep: &[&str]) -> String {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        let kept: Vec<_> = self.options.iter().filter(|(name, _)| keep.contains(&name.as_str())).collect();
+        if !kept.is_empty() {
+            url.query_pairs_mut().extend_pairs(kept);
+        }
+        url.into()
+    }
+
+    /// An error that says how a URL of this scheme is written. Never put a part of this one into `remedy`.
+    pub fn bad_url(&self, remedy: &'static str) -> RegistryError {
+        RegistryError::BadUrl { scheme: self.owned_scheme(), remedy }
+    }
+
+    /// An error that says what an option accepts.
+    pub fn bad_option(&self, option: &'static str, expected: &'static str) -> RegistryError {
+        RegistryError::BadOption { scheme: self.owned_scheme(), option, expected }
+    }
+
+    pub(super) fn refuse_other_options(&self, known: &[&str]) -> Result<(), RegistryError> {
+        match self.options.keys().find(|option| !known.contains(&option.as_str())) {
+            None => Ok(()),
+            Some(option) => Err(RegistryError::UnknownOption {
+                scheme: self.owned_scheme(),
+                option: option.clone(),
+                known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
+            }),
+        }
+    }
+
+    pub(super) fn owned_scheme(&self) -> String {
+        self.scheme().to_owned()
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<_> = self.options.keys().collect();
+        f.debug_struct("StoreUrl").field("scheme", &self.scheme()).field("options", &options).finish_non_exhaustive()
+    }
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(60 * 60).map(Duration::from_secs),
+        _ => None,
+    }
+}

@@ -1,0 +1,189 @@
+//! Stores by their URLs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::error::Error;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderError};
+use flagcache_providers::registry::{OpenProvider, ProviderRegistry, RegistryError, StoreUrl};
+
+/// What a third party registers.
+struct Mine;
+
+#[async_trait]
+impl FlagDefinitionCacheProvider for Mine {
+    async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
+        Ok(true)
+    }
+
+    async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        Ok(None)
+    }
+
+    async fn on_flag_definitions_received(&self, _data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        Ok(())
+    }
+}
+
+impl OpenProvider for Mine {
+    const OPTIONS: &'static [&'static str] = &["name", "fast", "limit"];
+
+    fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        assert_eq!((url.scheme(), url.host(), url.port(), url.path()), ("mine", Some("host"), Some(7), "/path"));
+        assert_eq!(url.expose_with_options(&["name"]), "mine://user:hunter2@host:7/path?name=a+b");
+        assert!(!format!("{url:?}").contains("hunter2"), "{url:?}");
+        assert_eq!(url.required("name")?, "a b");
+        assert_eq!(url.flag("fast")?, Some(true));
+        assert_eq!(url.duration("limit")?, Some(Duration::from_secs(300)));
+        Ok(Self)
+    }
+}
+
+fn registry() -> ProviderRegistry {
+    ProviderRegistry::bundled().register::<Mine>("mine").unwrap()
+}
+
+/// The error of a URL, with the causes, after a look for what must not be in it.
+fn refused(url: &str) -> String {
+    let error = registry().open(url).err().unwrap_or_else(|| panic!("{url} was opened"));
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    for shown in [&text, &format!("{error:?}")] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    text
+}
+
+#[test]
+fn a_registered_scheme_is_opened_with_its_options() {
+    assert!(registry().open("mine://user:hunter2@host:7/path?name=a%20b&fast=true&limit=5m").is_ok());
+}
+
+#[test]
+fn each_mistake_is_named_and_no_secret_shown() {
+    for (url, words) in [
+        ("", "the store's URL cannot be read; write scheme:…"),
+        ("/var/cache/hunter2", "the store's URL cannot be read"),
+        ("://hunter2", "the store's URL cannot be read"),
+        ("etcd://:hunter2@host", "there is no store for the scheme etcd; known: "),
+        ("mine://u:hunter2@host:7/path?nam=hunter2", "has no option `nam`; it has name, fast, limit"),
+        ("mine://u:hunter2@host:7/path?name=hunter2&name=b", "gives the option `name` more than once"),
+        ("mine://user:hunter2@host:7/path?name=a+b&fast=hunter2", "option `fast` of a mine URL cannot be read"),
+        ("mine://user:hunter2@host:7/path?name=a+b&fast=true&limit=5", "whole number with a unit"),
+        ("mine://user:hunter2@host:7/path?name=a+b&fast=true&limit=99999999999999999999s", "whole number with a unit"),
+        ("mine://user:hunter2@host:7/pa#th", "write %23"),
+    ] {
+        let error = refused(url);
+        assert!(error.contains(words), "{url}: {error}");
+    }
+}
+
+#[test]
+fn a_scheme_is_registered_once_and_must_be_one() {
+    assert!(matches!(registry().register::<Mine>("mine"), Err(RegistryError::AlreadyRegistered(_))));
+    for scheme in ["", "Mine", "7up", "a b", "a:"] {
+        assert!(matches!(registry().register::<Mine>(scheme), Err(RegistryError::BadScheme(_))), "{scheme:?}");
+    }
+}
+
+#[test]
+fn a_bundled_store_that_is_not_compiled_in_names_its_feature() {
+    for (scheme, feature, compiled_in) in [
+        ("memory", "memory", cfg!(feature = "memory")),
+        ("file", "file", cfg!(feature = "file")),
+        ("redis", "redis", cfg!(feature = "redis")),
+        ("rediss", "redis", cfg!(feature = "redis")),
+    ] {
+        assert_eq!(registry().schemes().any(|known| known == scheme), compiled_in);
+        if !compiled_in {
+            let error = refused(&format!("{scheme}:///hunter2?service=a"));
+            assert!(error.contains(&format!("the feature `{feature}`")), "{error}");
+            let error = refused("etcd://host");
+            assert!(error.contains(&format!("{scheme} with the feature `{feature}`")), "{error}");
+        }
+    }
+}
+
+#[cfg(feature = "memory")]
+mod memory {
+    use super::*;
+
+    async fn shares(one: &str, other: &str) -> bool {
+        let (one, other) = (registry().open(one).unwrap(), registry().open(other).unwrap());
+        let data = FlagDefinitionCacheData::from_json(r#"{"flags":[]}"#).unwrap();
+        one.on_flag_definitions_received(&data).await.unwrap();
+        other.get_flag_definitions().await.unwrap().is_some()
+    }
+
+    #[tokio::test]
+    async fn memory_is_shared_by_name() {
+        assert!(shares("memory:a", "memory:a").await);
+        assert!(!shares("memory:b", "memory:c").await);
+        assert!(!shares("memory:d", "memory:").await);
+        assert!(shares("memory:", "memory:").await);
+    }
+
+    #[test]
+    fn a_memory_url_has_neither_host_nor_options() {
+        assert!(refused("memory://name").contains("write memory: or memory:name"));
+        assert!(refused("memory:?lease=1s").contains("no option `lease`; it has none"));
+    }
+}
+
+#[cfg(feature = "file")]
+mod file {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_url_opens_the_folder_it_names() {
+        let folder = tempfile::TempDir::with_prefix("a folder ").unwrap();
+        let path = folder.path().to_str().unwrap().replace(' ', "%20");
+        let provider = registry().open(&format!("file://{path}?service=kit&watch=false")).unwrap();
+        assert!(provider.should_fetch_flag_definitions().await.unwrap());
+        let data = FlagDefinitionCacheData::from_json(r#"{"flags":[]}"#).unwrap();
+        provider.on_flag_definitions_received(&data).await.unwrap();
+        assert!(folder.path().join("kit.json").exists());
+    }
+
+    #[test]
+    fn a_file_url_needs_a_folder_and_a_service() {
+        for url in ["file:relative?service=a", "file:/one-slash?service=a", "file://other-host/folder?service=a"] {
+            assert!(refused(url).contains("write file:///folder?service=name"), "{url}");
+        }
+        assert!(refused("file:///folder").contains("needs the option `service`"));
+        assert!(refused("file:///folder?service=").contains("needs the option `service`"));
+        assert!(refused("file:///folder?service=a%2Fb").contains("cannot be set up"));
+        assert!(refused("file:///folder?service=a&watch=no").contains("give true or false"));
+    }
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_redis_url_opens_without_a_server() {
+        for url in [
+            "redis://127.0.0.1:1?service=checkout",
+            "rediss://user:hunter2@127.0.0.1:1/3?service=checkout",
+            "redis://127.0.0.1:1?service=checkout&lock_life=5s&response_limit=500ms&copy_life=none&protocol=resp3",
+            "redis://127.0.0.1:1?service=checkout&copy_life=48h",
+        ] {
+            assert!(registry().open(url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_redis_url_that_cannot_be_used_says_why() {
+        assert!(refused("redis://:hunter2@127.0.0.1").contains("needs the option `service`"));
+        assert!(refused("redis://:hunter2@127.0.0.1?service=a&ttl=5s").contains("it has service, lock_life"));
+        assert!(refused("redis://:hunter2@127.0.0.1?service=a&lock_life=1ms").contains("too short"));
+        assert!(refused("redis://:hunter2@127.0.0.1?service=a&copy_life=ever").contains("whole number with a unit"));
+        assert!(refused("redis://:hunter2@127.0.0.1/db?service=a").contains("cannot be set up"));
+    }
+}
