@@ -3,10 +3,8 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use flagcache_core::{
-    FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError, ProviderErrorKind,
-};
+use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, PollerLink, ProviderError, ProviderErrorKind};
+use flagcache_derive::flag_cache_provider;
 use tokio::task::spawn_blocking;
 
 use super::seat::Seat;
@@ -57,8 +55,8 @@ async fn off_runtime<T: Send + 'static>(
     }
 }
 
-#[async_trait]
-impl FlagDefinitionCacheProvider for FileProvider {
+#[flag_cache_provider(crate = flagcache_core)]
+impl FileProvider {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
         self.blocking(|store, seat| store.decide(seat)).await
     }
