@@ -19,7 +19,11 @@ pub struct StoreUrl {
 }
 
 impl StoreUrl {
-    pub(super) fn parse(text: &str) -> Result<Self, RegistryError> {
+    /// Takes a URL apart, as [`ProviderRegistry::open`](super::ProviderRegistry::open) does before it gives it to a provider.
+    ///
+    /// # Errors
+    /// If the text is no URL, has a fragment, or gives an option twice.
+    pub fn parse(text: &str) -> Result<Self, RegistryError> {
         let text = text.trim();
         let url = Url::parse(text).map_err(|error| RegistryError::NotAUrl(error.into()))?;
         // Asked of the text: the parser gives a file URL its slashes if it has none.
