@@ -14,8 +14,9 @@ Usage: fleet [options]
   --workers N          worker processes in each fleet, 2 to 64 (default 4)
   --seconds S          how long each fleet is watched while nothing changes (default 5)
   --poll-interval S    seconds from one load to the next, 0.2 to 60 (default 1)
-  --cache URL          the shared store: file:///folder?service=name (default: a file in a temporary folder).
-                       The story damages the copy that it finds there, so give none that is in use
+  --cache URL          the shared store: file:///folder?service=name, or, built with `--features redis`,
+                       redis://host?service=name (default: a file in a temporary folder). The story damages
+                       the copy in a file, so give none that is in use
   --json               one JSON object as the last line of stdout; the story goes to stderr
   --help               this text
 
@@ -40,12 +41,11 @@ pub(crate) struct StoryArgs {
     pub(crate) json: bool,
 }
 
-/// What one worker process is told; host and keys come by the environment, where other users do not see them.
+/// What one worker process is told; host, keys and cache come by the environment, where other users do not see them.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerArgs {
     pub(crate) name: String,
     pub(crate) poll_interval: Duration,
-    pub(crate) cache: Option<CacheUrl>,
 }
 
 impl WorkerArgs {
@@ -53,9 +53,6 @@ impl WorkerArgs {
     pub(crate) fn to_args(&self) -> Vec<String> {
         let mut args = vec!["worker".to_owned(), "--name".to_owned(), self.name.clone()];
         args.extend(["--poll-interval".to_owned(), self.poll_interval.as_secs_f64().to_string()]);
-        if let Some(cache) = &self.cache {
-            args.extend(["--cache".to_owned(), cache.to_string()]);
-        }
         args
     }
 }
@@ -91,7 +88,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Str
         }
     }
     if is_worker {
-        return Ok(Command::Worker(WorkerArgs { name, poll_interval: story.poll_interval, cache: story.cache }));
+        return Ok(Command::Worker(WorkerArgs { name, poll_interval: story.poll_interval }));
     }
     if story.watch < story.poll_interval * 2 {
         return Err(format!(

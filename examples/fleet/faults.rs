@@ -13,8 +13,8 @@ use crate::narrator::Narrator;
 use crate::protocol::{Event, UnixMicros};
 use crate::record::Entry;
 
-/// Kills the leader, waits until another leads and has asked the API.
-pub(crate) async fn failover(fleet: &mut Fleet, narrator: &Narrator) -> Result<Failover, String> {
+/// Kills the leader, waits until another leads and has asked the API. Its lock may live on for `lock_life`.
+pub(crate) async fn failover(fleet: &mut Fleet, lock_life: Duration, narrator: &Narrator) -> Result<Failover, String> {
     let leader = fleet.leader().ok_or("nobody leads")?;
     // Just after its tick: its successor cannot count on the next one.
     let mark = fleet.record.mark();
@@ -29,9 +29,9 @@ pub(crate) async fn failover(fleet: &mut Fleet, narrator: &Narrator) -> Result<F
     let elected = |entry: &&Entry| entry.worker != leader && entry.event == Event::Decided { leads: true };
     let successor = fleet
         .record
-        .find(mark, PATIENCE, |entries| entries.iter().find(elected).cloned())
+        .find(mark, lock_life + PATIENCE, |entries| entries.iter().find(elected).cloned())
         .await
-        .ok_or_else(|| format!("nobody took the lead within {} s", PATIENCE.as_secs()))?;
+        .ok_or_else(|| format!("nobody took the lead within {:?}", lock_life + PATIENCE))?;
     let answered = |entry: &Entry| match entry.event {
         Event::Fetched { status, .. } if entry.worker == successor.worker => Some(status),
         _ => None,

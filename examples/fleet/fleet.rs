@@ -79,8 +79,8 @@ impl Fleet {
     pub(crate) fn start_worker(&mut self) -> io::Result<String> {
         self.started += 1;
         let name = format!("worker-{}", self.started);
-        let args = WorkerArgs { name: name.clone(), poll_interval: self.poll_interval, cache: self.cache.clone() };
-        self.workers.push(WorkerProcess::start(&args, &self.credentials, self.reports.clone())?);
+        let args = WorkerArgs { name: name.clone(), poll_interval: self.poll_interval };
+        self.workers.push(WorkerProcess::start(&args, &self.credentials, self.cache.as_ref(), self.reports.clone())?);
         Ok(name)
     }
 

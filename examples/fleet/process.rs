@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::api::Credentials;
 use crate::args::WorkerArgs;
+use crate::cache::CacheUrl;
 use crate::protocol::{Event, Report, UnixMicros};
 
 /// A running worker. Dropped, it is killed and has ended: nothing of it outlives the story, whatever ends that.
@@ -30,11 +31,13 @@ impl WorkerProcess {
     pub(crate) fn start(
         args: &WorkerArgs,
         credentials: &Credentials,
+        cache: Option<&CacheUrl>,
         reports: UnboundedSender<Message>,
     ) -> io::Result<Self> {
         let mut child = Command::new(current_exe()?)
             .args(args.to_args())
             .envs(credentials.to_env())
+            .envs(cache.map(CacheUrl::to_env))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -108,7 +108,7 @@ impl Folder {
         }
         let temporary = TempDir::with_prefix("flagcache-fleet-")
             .map_err(|error| format!("cannot make a temporary folder for the cache: {error}"))?;
-        Ok(Self { cache: CacheUrl::in_folder(temporary.path()), temporary: Some(temporary) })
+        Ok(Self { cache: CacheUrl::in_folder(temporary.path())?, temporary: Some(temporary) })
     }
 }
 

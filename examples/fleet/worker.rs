@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::Credentials;
 use crate::args::WorkerArgs;
+use crate::cache::CacheUrl;
 use crate::protocol::Event;
 use crate::reporter::Reporter;
 use crate::signals::StopSignal;
@@ -29,7 +30,7 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
     let mut poller = FlagDefinitionPoller::builder()
         .source(WitnessedApi::new(api, reporter.clone()))
         .poll_interval(args.poll_interval);
-    if let Some(cache) = &args.cache {
+    if let Some(cache) = CacheUrl::from_env()? {
         poller = poller.flag_definition_cache_provider(WitnessedStore::new(cache.provider()?, reporter.clone()));
     }
     let flags = poller.start()?;
