@@ -4,7 +4,7 @@
 //!
 //! | item | what it is for |
 //! |---|---|
-//! | [`conformance!`](crate::conformance) | holds any provider to the rules that the bundled ones keep: start at [`conformance`] |
+//! | [`conformance!`](crate::conformance!) | holds any provider to the rules that the bundled ones keep: start at [its module](mod@conformance) |
 //! | [`ScriptedProvider`] | a provider that answers as a test tells it to and remembers every call |
 //! | [`ScriptedSource`] | the same for a source of definitions, in memory |
 //! | [`FaultInjector`] | makes calls of any provider fail, panic, hang or come late |

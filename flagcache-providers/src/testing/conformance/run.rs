@@ -23,7 +23,7 @@ pub enum Verdict {
     DoesNotApply(Vec<&'static str>),
 }
 
-/// Runs one rule on a runtime with several threads, as the tests of [`conformance!`](crate::conformance) do.
+/// Runs one rule on a runtime with several threads, as the tests of [`conformance!`](crate::conformance!) do.
 ///
 /// # Panics
 /// If the rule is broken.
@@ -69,7 +69,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
 }
 
 /// Generates a test for each rule that a flag definition cache provider must keep; see
-/// [`testing::conformance`](crate::testing::conformance).
+/// [`testing::conformance`](mod@crate::testing::conformance).
 #[macro_export]
 macro_rules! conformance {
     ($fresh:expr $(, $capability:ident)* $(,)?) => {
