@@ -58,6 +58,18 @@ pub enum Role {
     Undecided,
 }
 
+impl Role {
+    /// The stable, lower-case name used in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Reader => "reader",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
 /// Why a load was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {

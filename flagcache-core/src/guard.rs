@@ -99,9 +99,6 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::ShouldFetch, Self::Get, Self::Stored, Self::Received, Self::NotReceived, Self::Shutdown, Self::Attached];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ShouldFetch => "should_fetch_flag_definitions",

@@ -32,6 +32,7 @@ mod flag;
 mod guard;
 mod identity;
 mod link;
+mod meter;
 mod observer;
 mod outcome;
 mod poller;

@@ -1,11 +1,14 @@
-//! What a poller logs and counts. Warnings come once per change of state, not once per tick.
+//! What a poller logs and counts. Warnings come once per change of state, not once per tick. The names of events and
+//! metrics are stable; they are listed in `docs/observability.md`.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::fmt::Write;
 
 use crate::guard::Method;
+use crate::meter;
 use crate::status::PollerCounters;
-use crate::{DefinitionsChange, DefinitionsSource, FetchError, FetchFailure, ProviderError, ProviderErrorKind};
+use crate::{DefinitionsChange, DefinitionsSource, FetchError, FetchFailure, ProviderError, ProviderErrorKind, Role};
 
 /// What PostHog bills for a 200.
 const FULL_RESPONSE_UNITS: u64 = 10;
@@ -20,6 +23,9 @@ pub(crate) enum Billed {
     Nothing,
 }
 
+/// The target of all that is logged here, whatever the module is called.
+const TARGET: &str = "flagcache";
+
 #[derive(Debug, Default)]
 pub(crate) struct Observer {
     pub(crate) counters: PollerCounters,
@@ -29,31 +35,59 @@ pub(crate) struct Observer {
     pub(crate) last_error: Option<String>,
     load_sent_request: bool,
     load_read_change: bool,
-    provider_faults: [Option<ProviderErrorKind>; Method::ALL.len()],
-    /// How the last request failed, until one succeeds.
-    fetch_failure: Option<(FetchFailure, String)>,
+    /// How each method has failed since it last worked. A store that is down may say so in several ways by turns.
+    provider_faults: HashSet<(Method, ProviderErrorKind)>,
+    /// How requests have failed since one last succeeded.
+    fetch_failures: HashSet<FetchFailure>,
+    /// What the last request's failure was, until one succeeds.
+    fetch_error: Option<String>,
+    role: Option<Role>,
 }
 
 impl Observer {
+    /// Nobody waits for what `on_poller_attached` does, and no load fails with it.
+    pub(crate) fn attached(&mut self, answer: &Result<(), ProviderError>) {
+        if let Err(error) = answer {
+            self.provider_failed(Method::Attached, error);
+        }
+    }
+
     pub(crate) fn provider_answered<T>(&mut self, method: Method, answer: &Result<T, ProviderError>) {
-        let standing = &mut self.provider_faults[method as usize];
-        let name = method.name();
         match answer {
             Ok(_) => {
-                if standing.take().is_some() {
-                    tracing::info!(method = name, "flag definition cache provider works again");
+                let standing = self.provider_faults.len();
+                self.provider_faults.retain(|(failed, _)| *failed != method);
+                if self.provider_faults.len() < standing {
+                    tracing::info!(
+                        name: "flagcache.provider_recovered",
+                        target: TARGET,
+                        method = method.name(),
+                        "flag definition cache provider works again"
+                    );
                 }
             }
             Err(error) => {
-                self.counters.provider_faults += 1;
-                let words = chain(error);
-                if standing.replace(error.kind()) != Some(error.kind()) {
-                    let kind = error.kind().as_str();
-                    tracing::warn!(method = name, kind, error = words, "flag definition cache provider failed");
-                }
+                let words = self.provider_failed(method, error);
                 self.load_error.get_or_insert(words);
             }
         }
+    }
+
+    fn provider_failed(&mut self, method: Method, error: &ProviderError) -> String {
+        self.counters.provider_faults += 1;
+        meter::provider_fault(method.name(), error.kind());
+        let words = chain(error);
+        if self.provider_faults.insert((method, error.kind())) {
+            tracing::warn!(
+                name: "flagcache.provider_failed",
+                target: TARGET,
+                method = method.name(),
+                kind = error.kind().as_str(),
+                error = words,
+                "flag definition cache provider failed"
+            );
+        }
+        words
     }
 
     pub(crate) fn request_sent(&mut self) {
@@ -62,42 +96,74 @@ impl Observer {
     }
 
     pub(crate) fn request_billed(&mut self, billed: Billed) {
-        match billed {
+        let units = match billed {
             Billed::Full => {
                 self.counters.full_responses += 1;
-                self.counters.units_spent += FULL_RESPONSE_UNITS;
+                FULL_RESPONSE_UNITS
             }
             Billed::NotModified => {
                 self.counters.not_modified_responses += 1;
-                self.counters.units_spent += NOT_MODIFIED_UNITS;
+                NOT_MODIFIED_UNITS
             }
-            Billed::Nothing => {}
-        }
+            Billed::Nothing => 0,
+        };
+        self.counters.units_spent += units;
+        meter::units_spent(units);
     }
 
-    pub(crate) fn fetch_succeeded(&mut self) {
-        if self.fetch_failure.take().is_some() {
-            tracing::info!("flag definitions can be fetched again");
+    pub(crate) fn fetch_succeeded(&mut self, billed: Billed) {
+        meter::request(if let Billed::NotModified = billed { "not_modified" } else { "ok" });
+        self.fetch_failures.clear();
+        if self.fetch_error.take().is_some() {
+            tracing::info!(
+                name: "flagcache.fetch_recovered",
+                target: TARGET,
+                "flag definitions can be fetched again"
+            );
         }
     }
 
     pub(crate) fn fetch_failed(&mut self, error: &FetchError) {
         self.counters.failed_requests += 1;
+        meter::request(error.failure().as_str());
         let words = chain(error);
-        let standing = self.fetch_failure.replace((error.failure(), words.clone()));
-        if standing.is_none_or(|(failure, _)| failure != error.failure()) {
-            let failure = error.failure().as_str();
-            tracing::warn!(failure, error = words, "flag definitions could not be fetched; keeping what is in memory");
+        if self.fetch_failures.insert(error.failure()) {
+            tracing::warn!(
+                name: "flagcache.fetch_failed",
+                target: TARGET,
+                failure = error.failure().as_str(),
+                error = words,
+                "flag definitions could not be fetched"
+            );
         }
+        self.fetch_error = Some(words.clone());
         self.load_error.get_or_insert(words);
+    }
+
+    pub(crate) fn role(&mut self, role: Role) {
+        let old = self.role.replace(role).unwrap_or(Role::Undecided);
+        if old != role {
+            meter::role(old, role);
+            tracing::info!(
+                name: "flagcache.role_changed",
+                target: TARGET,
+                from = old.as_str(),
+                to = role.as_str(),
+                "this worker's role changed"
+            );
+        }
     }
 
     pub(crate) fn changed(&mut self, change: &DefinitionsChange) {
         self.load_read_change |= change.source == Some(DefinitionsSource::Cache);
+        let flags = change.new.as_ref().map(|set| set.len());
+        meter::definitions(change.version, flags);
         tracing::info!(
+            name: "flagcache.definitions_changed",
+            target: TARGET,
             version = change.version,
             source = change.source.map_or("policy", |source| source.as_str()),
-            flags = change.new.as_ref().map_or(0, |set| set.len()),
+            flags = flags.unwrap_or(0),
             added = change.diff.added.len(),
             removed = change.diff.removed.len(),
             changed = change.diff.changed.len(),
@@ -108,22 +174,27 @@ impl Observer {
     /// Returns what went wrong in the load.
     pub(crate) fn load_ended(&mut self, ticked: bool, unserved: bool) -> Option<String> {
         self.counters.loads += 1;
-        if let (None, true, Some((_, words))) = (&self.load_error, unserved, &self.fetch_failure) {
+        meter::load();
+        if let (None, true, Some(words)) = (&self.load_error, unserved, &self.fetch_error) {
             self.load_error =
                 Some(format!("no request was sent because of the backoff after the last one's failure: {words}"));
         }
         // Without a cache this worker would have asked the API at each tick.
-        if !self.load_sent_request && self.load_error.is_none() {
-            if self.load_read_change {
-                self.counters.units_saved += FULL_RESPONSE_UNITS;
-            } else if ticked {
-                self.counters.units_saved += NOT_MODIFIED_UNITS;
-            }
-        }
+        let saved = match (self.load_sent_request || self.load_error.is_some(), self.load_read_change) {
+            (true, _) => 0,
+            (false, true) => FULL_RESPONSE_UNITS,
+            (false, false) => u64::from(ticked) * NOT_MODIFIED_UNITS,
+        };
+        self.counters.units_saved += saved;
+        meter::units_saved(saved);
         self.load_sent_request = false;
         self.load_read_change = false;
         self.last_error = self.load_error.take();
         self.last_error.clone()
+    }
+
+    pub(crate) fn stopped(&self) {
+        tracing::info!(name: "flagcache.poller_stopped", target: TARGET, "flag definition poller stopped");
     }
 }
 

@@ -217,15 +217,12 @@ impl FlagDefinitionPollerBuilder {
         let guard = match self.provider {
             Some(provider) => {
                 let attachment = Attachment::new(&provider).ok_or(StartError::ProviderInUse)?;
-                let guard = Guard::new(provider, attachment, self.call_limit);
-                if let Err(error) = guard.attach(link.link()) {
-                    // The optional method failed; the four that matter may work.
-                    tracing::warn!(%error, "flag definition cache provider failed");
-                }
-                Some(guard)
+                Some(Guard::new(provider, attachment, self.call_limit))
             }
             None => None,
         };
+        // If this optional method fails, those that matter may still work.
+        let attached = guard.as_ref().map_or(Ok(()), |guard| guard.attach(link.link()));
         let changes = broadcast::Sender::new(CHANGES_KEPT);
         let shared = Arc::new(Shared::new(policy.max_staleness, &changes));
         let setup = Setup {
@@ -235,6 +232,7 @@ impl FlagDefinitionPollerBuilder {
             fetch_limit: self.fetch_limit,
             schedule,
             link,
+            attached,
             shared: Arc::clone(&shared),
             changes,
         };

@@ -60,6 +60,8 @@ pub(super) struct Setup {
     pub(super) fetch_limit: Duration,
     pub(super) schedule: PollerSchedule,
     pub(super) link: LinkOwner,
+    /// What `on_poller_attached` did.
+    pub(super) attached: Result<(), ProviderError>,
     pub(super) shared: Arc<Shared>,
     pub(super) changes: broadcast::Sender<DefinitionsChange>,
 }
@@ -94,7 +96,7 @@ impl Seat {
 
     /// Sets the driver to work. On a runtime that is gone it is dropped, which is the end of it too.
     fn drive(&self, driver: Driver, seat: Option<Weak<Self>>) {
-        self.runtime.spawn(driver.run(seat).instrument(tracing::info_span!("flagcache_poller")));
+        self.runtime.spawn(driver.run(seat).instrument(tracing::info_span!(target: "flagcache", "flagcache_poller")));
     }
 
     fn parked(&self) -> MutexGuard<'_, Option<Driver>> {
@@ -146,6 +148,8 @@ pub(super) struct Driver {
 
 impl Driver {
     fn new(setup: Setup, inbox: mpsc::UnboundedReceiver<Request>) -> Self {
+        let mut observer = Observer::default();
+        observer.attached(&setup.attached);
         Self {
             cycle: setup.cycle,
             guard: setup.guard,
@@ -159,7 +163,7 @@ impl Driver {
             inbox,
             orphaned: false,
             waiting: Vec::new(),
-            observer: Observer::default(),
+            observer,
             call: None,
             fetch: None,
             ending: Ending::Clean,
@@ -232,7 +236,10 @@ impl Driver {
                 Step::Install { data, source } => self.install(Some(data), Some(source)).await,
                 Step::Clear => self.install(None, None).await,
                 Step::LoadEnded { ticked, unserved } => self.load_ended(ticked, unserved),
-                Step::Ended => self.ended = true,
+                Step::Ended => {
+                    self.observer.stopped();
+                    self.ended = true;
+                }
             }
         }
         self.publish_report();
@@ -334,7 +341,7 @@ impl Driver {
         self.observer.request_billed(received.billed);
         match received.fetched {
             Ok(fetched) => {
-                self.observer.fetch_succeeded();
+                self.observer.fetch_succeeded(received.billed);
                 fetched
             }
             Err(error) => {
@@ -387,6 +394,7 @@ impl Driver {
         let now = Instant::now();
         let backoff = self.cycle.backoff(now);
         let (confirmed_at, unconfirmed) = self.cycle.confirmation();
+        self.observer.role(self.cycle.role());
         let mut report = self.shared.report();
         report.role = self.cycle.role();
         report.source = self.cycle.source();
