@@ -1,12 +1,12 @@
 //! What a poller logs.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
-use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry};
@@ -21,18 +21,37 @@ pub(crate) struct Record {
     pub(crate) fields: BTreeMap<String, String>,
 }
 
+thread_local! {
+    static LISTENING: RefCell<Option<Logs>> = const { RefCell::new(None) };
+}
+
 /// Everything that was logged by this thread since [`Logs::capture`], whatever its level.
+///
+/// One subscriber serves all tests of the process: with one for each thread, a callsite that another thread has seen first
+/// may stay switched off.
 #[derive(Clone, Default)]
 pub(crate) struct Logs {
     records: Arc<Mutex<Vec<Record>>>,
 }
 
+/// Listens until it is dropped.
+pub(crate) struct Listening;
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        LISTENING.take();
+    }
+}
+
 impl Logs {
-    /// Listens on this thread until the guard is dropped.
-    pub(crate) fn capture() -> (Self, DefaultGuard) {
+    pub(crate) fn capture() -> (Self, Listening) {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            tracing::subscriber::set_global_default(Registry::default().with(ByThread)).unwrap();
+        });
         let logs = Self::default();
-        let guard = tracing::subscriber::set_default(Registry::default().with(logs.clone()));
-        (logs, guard)
+        LISTENING.set(Some(logs.clone()));
+        (logs, Listening)
     }
 
     pub(crate) fn all(&self) -> Vec<Record> {
@@ -46,12 +65,17 @@ impl Logs {
         records
     }
 
-    fn push(&self, metadata: &tracing::Metadata<'_>, fields: Fields) {
-        self.records.lock().unwrap().push(Record {
+    fn push(metadata: &tracing::Metadata<'_>, fields: Fields) {
+        let record = Record {
             level: *metadata.level(),
             target: metadata.target().to_owned(),
             name: metadata.name().to_owned(),
             fields: fields.0,
+        };
+        LISTENING.with_borrow(|logs| {
+            if let Some(logs) = logs {
+                logs.records.lock().unwrap().push(record);
+            }
         });
     }
 }
@@ -69,16 +93,18 @@ impl Visit for Fields {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Logs {
+struct ByThread;
+
+impl<S: Subscriber> Layer<S> for ByThread {
     fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        self.push(attributes.metadata(), fields);
+        Logs::push(attributes.metadata(), fields);
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        self.push(event.metadata(), fields);
+        Logs::push(event.metadata(), fields);
     }
 }

@@ -4,7 +4,7 @@ mod logs;
 mod rig;
 mod sets;
 
-pub(crate) use logs::{Logs, Record};
+pub(crate) use logs::Logs;
 pub(crate) use rig::{Rig, Worker};
 pub(crate) use sets::{body, foreign, set, stored};
 
