@@ -1,5 +1,6 @@
 //! The metrics of a poller, by the names that `docs/observability.md` gives them.
 #![cfg(feature = "metrics")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy exempts the test functions, not their helpers")]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
