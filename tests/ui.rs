@@ -6,7 +6,7 @@ fn accepted() {
 }
 
 #[test]
-fn our_messages() {
+fn b1_17_an_incomplete_provider_names_everything_that_is_wrong_with_it() {
     trybuild::TestCases::new().compile_fail("tests/ui/fail/*/*.rs");
 }
 
