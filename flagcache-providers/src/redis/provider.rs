@@ -260,6 +260,10 @@ impl RedisProvider {
 
     fn lost(&self, token: &str) -> ProviderError {
         self.lead.lose_token(token);
+        // What another leader stored meanwhile is probably newer than what this worker serves.
+        if let Some(poller) = self.poller.get() {
+            poller.notify_changed();
+        }
         let message = format!(
             "nothing was written for service `{}`: the lead was lost before the load ended; whoever holds `{}` now \
              stores its own",

@@ -210,6 +210,17 @@ async fn b8_65_nor_over_a_leader_of_another_sdk() {
 }
 
 #[tokio::test]
+async fn b8_65_a_late_leader_looks_at_once_what_another_stored() {
+    let server = RedisServer::start();
+    let late = Worker::of(&server);
+    assert!(late.leads().await);
+    late.quiet().await;
+    server.run::<()>(&format!("SET {LOCK} python-worker-7 PX 60000"));
+    late.publish(&set(1)).await.unwrap_err();
+    assert!(late.noticed(SECOND).await, "long before the renewal, and before any tick");
+}
+
+#[tokio::test]
 async fn b8_65_a_lead_not_believed_any_more_sends_nothing() {
     let server = RedisServer::start();
     let store = short_lived(&server).build().unwrap();
