@@ -1,0 +1,160 @@
+//! Worker processes that share a store, and the API that they ask.
+
+use std::env;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::api::{Api, Get};
+use crate::line::{Event, Order, Said, now};
+use crate::place::Place;
+use crate::process::WorkerProcess;
+use crate::worker::{ASSIGNMENT, Assignment, Settings};
+
+/// Ample for anything that does come.
+pub(crate) const AMPLE: Duration = Duration::from_secs(30);
+/// For what must *not* happen.
+pub(crate) const A_WHILE: Duration = Duration::from_millis(500);
+/// A poll interval beyond the end of any test: what happens then comes of something else than a tick.
+pub(crate) const NO_TICKS: Duration = Duration::from_secs(300);
+/// What a busy machine may add to a time that is promised. Each promise would be missed by seconds without its rule.
+pub(crate) const BUSY_MACHINE: Duration = Duration::from_millis(700);
+/// The flags that a fleet starts with.
+pub(crate) const FLAGS: usize = 50;
+
+pub(crate) struct Fleet<P> {
+    pub(crate) api: Api,
+    pub(crate) place: P,
+    pub(crate) workers: Vec<WorkerProcess>,
+    settings: Settings,
+}
+
+impl<P: Place> Fleet<P> {
+    /// An API that serves [`FLAGS`] flags, an empty store, and no worker yet.
+    pub(crate) fn new(settings: Settings) -> Self {
+        let api = Api::start();
+        api.serve(FLAGS);
+        Self { api, place: P::new(), workers: Vec::new(), settings }
+    }
+
+    /// A fleet whose workers all have their flags.
+    pub(crate) fn running(settings: Settings, workers: usize) -> Self {
+        let mut fleet = Self::new(settings);
+        fleet.start(workers);
+        fleet.wait_until_all_have(FLAGS);
+        fleet
+    }
+
+    /// Starts that many more workers. Gives the index of the first.
+    pub(crate) fn start(&mut self, workers: usize) -> usize {
+        let first = self.workers.len();
+        for _ in 0..workers {
+            let name = format!("worker-{}", self.workers.len());
+            let assignment = Assignment {
+                name: name.clone(),
+                api: self.api.url(),
+                store: self.place.store(),
+                settings: self.settings.clone(),
+            };
+            let mut command = Command::new(env::current_exe().unwrap());
+            command
+                .args(["--exact", "a_worker", "--ignored", "--nocapture"])
+                .env(ASSIGNMENT, serde_json::to_string(&assignment).unwrap());
+            self.workers.push(WorkerProcess::start(&name, &mut command));
+        }
+        first
+    }
+
+    pub(crate) fn wait_until_all_have(&mut self, flags: usize) {
+        self.wait(AMPLE, &format!("every worker has {flags} flags"), |fleet| {
+            fleet.running_workers().all(|worker| worker.flags() == flags)
+        });
+    }
+
+    /// Waits until exactly one worker leads. Its index.
+    pub(crate) fn leader(&mut self) -> usize {
+        let mut leader = None;
+        self.wait(AMPLE, "exactly one worker leads", |fleet| {
+            let leading: Vec<_> = (0..fleet.workers.len()).filter(|&index| fleet.workers[index].leads()).collect();
+            leader = leading.first().copied();
+            leading.len() == 1
+        });
+        leader.unwrap()
+    }
+
+    /// Waits until another worker than `old` says that it came to lead. Its index, and how long after `since` that was.
+    pub(crate) fn next_leader(&mut self, old: usize, since: Duration) -> (usize, Duration) {
+        let mut next = None;
+        self.wait(AMPLE, "another worker leads", |fleet| {
+            next = (0..fleet.workers.len()).filter(|&index| index != old).find_map(|index| {
+                let leads = |event: &Event| matches!(event, Event::Status { role, .. } if role == "leader");
+                fleet.workers[index].first(since, leads).map(|at| (index, at - since))
+            });
+            next.is_some()
+        });
+        next.unwrap()
+    }
+
+    /// The requests from `first` on, once there are `count`.
+    pub(crate) fn wait_for_gets(&mut self, first: usize, count: usize) -> Vec<Get> {
+        self.wait(AMPLE, &format!("{count} requests"), |fleet| fleet.api.count() >= first + count);
+        self.api.gets_from(first)
+    }
+
+    pub(crate) fn name(&self, worker: usize) -> &str {
+        &self.workers[worker].name
+    }
+
+    /// Lets a worker load, and waits for the end of it.
+    pub(crate) fn refresh(&mut self, worker: usize) {
+        let told = now();
+        self.workers[worker].tell(Order::Refresh);
+        self.wait(AMPLE, "a refresh", |fleet| {
+            fleet.workers[worker].first(told, |event| matches!(event, Event::Refreshed { .. })).is_some()
+        });
+    }
+
+    /// The loads and the requests of each running worker so far.
+    pub(crate) fn count(&mut self) -> Vec<(u64, u64)> {
+        let told = now();
+        self.running_workers().for_each(|worker| worker.tell(Order::Count));
+        let counted = |worker: &mut WorkerProcess| {
+            worker.said().iter().rev().find_map(|Said { at, event }| match event {
+                Event::Counted { loads, requests } if *at >= told => Some((*loads, *requests)),
+                _ => None,
+            })
+        };
+        self.wait(AMPLE, "all counts", |fleet| fleet.running_workers().all(|worker| counted(worker).is_some()));
+        self.running_workers().filter_map(counted).collect()
+    }
+
+    pub(crate) fn running_workers(&mut self) -> impl Iterator<Item = &mut WorkerProcess> {
+        self.workers.iter_mut().filter_map(|worker| (!worker.has_ended()).then_some(worker))
+    }
+
+    /// Waits until `condition` holds. How long that took.
+    pub(crate) fn wait(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        mut condition: impl FnMut(&mut Self) -> bool,
+    ) -> Duration {
+        let start = Instant::now();
+        while !condition(self) {
+            if start.elapsed() > limit {
+                let gets = self.api.gets_from(0);
+                let said: Vec<_> =
+                    self.workers.iter_mut().map(|worker| (worker.name.clone(), worker.said().to_vec())).collect();
+                panic!("not within {limit:?}: {what}\nrequests: {gets:#?}\nworkers: {said:#?}");
+            }
+            sleep(Duration::from_millis(2));
+        }
+        start.elapsed()
+    }
+
+    /// Prints a figure beside what was promised, and holds it to that.
+    pub(crate) fn promised(what: &str, took: Duration, promised: Duration) {
+        println!("{}: {what} after {} ms; promised {} ms", P::NAME, took.as_millis(), promised.as_millis());
+        assert!(took <= promised + BUSY_MACHINE, "{}: {what} took {took:?} in place of {promised:?}", P::NAME);
+    }
+}

@@ -1,0 +1,63 @@
+//! The lines that a worker and its test exchange.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// Sets what a worker says apart from what the test harness prints.
+const MARK: char = '@';
+
+/// What a worker says, and when that was so on the clock that all processes of a machine share.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Said {
+    /// Since the epoch.
+    pub(crate) at: Duration,
+    #[serde(flatten)]
+    pub(crate) event: Event,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Event {
+    /// Its poller runs.
+    Started,
+    /// It has flags for the first time.
+    Ready,
+    /// A change was applied.
+    Change { flags: Option<usize>, etag: Option<String>, source: Option<String> },
+    /// Its role or its state is another now.
+    Status { role: String, state: String },
+    /// The answer to [`Order::Count`].
+    Counted { loads: u64, requests: u64 },
+    /// [`Order::Refresh`] is carried out.
+    Refreshed { error: Option<String> },
+    /// A worker of another SDK was asked for the value of a flag.
+    Evaluated { key: String, value: serde_json::Value },
+    /// It has shut down, and ends.
+    ShutDown { error: Option<String> },
+}
+
+/// What a worker is told on its standard input, a line each. It ends when that closes, and shuts down at a SIGTERM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Order {
+    Refresh,
+    Count,
+}
+
+impl Said {
+    pub(crate) fn print(event: Event) {
+        let said = Self { at: now(), event };
+        println!("{MARK}{}", serde_json::to_string(&said).unwrap());
+    }
+
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let json = line.strip_prefix(MARK)?;
+        Some(serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {line}")))
+    }
+}
+
+/// Now, on the clock that all processes of a machine share.
+pub(crate) fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
+}

@@ -1,0 +1,24 @@
+//! The rules of many workers (B8), held to by real processes: each worker is this very binary, started again.
+//!
+//! A rule that does not depend on the store is written once, in `rules`, and runs for each store. The figures that a test
+//! measures are printed: `cargo test --all-features --test fleet_rules -- --nocapture`.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod api;
+mod file;
+mod fleet;
+mod line;
+mod place;
+mod process;
+mod rules;
+mod worker;
+
+#[cfg(feature = "redis")]
+mod redis;
+
+#[test]
+#[ignore = "what a worker process runs: the other tests start it"]
+fn a_worker() {
+    worker::work();
+}

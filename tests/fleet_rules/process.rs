@@ -1,0 +1,150 @@
+//! A worker process, as its test sees it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::line::{Event, Order, Said, now};
+
+/// A worker that the test started. It is killed when dropped.
+pub(crate) struct WorkerProcess {
+    pub(crate) name: String,
+    child: Child,
+    stdin: ChildStdin,
+    lines: Receiver<Said>,
+    said: Vec<Said>,
+    exit: Option<ExitStatus>,
+}
+
+impl WorkerProcess {
+    pub(crate) fn start(name: &str, command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let stdin = child.stdin.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (tell, lines) = channel();
+        thread::spawn(move || {
+            let said = stdout.lines().map_while(Result::ok).filter_map(|line| Said::parse(&line));
+            said.map(|said| tell.send(said)).take_while(Result::is_ok).for_each(drop);
+        });
+        Self { name: name.to_owned(), child, stdin, lines, said: Vec::new(), exit: None }
+    }
+
+    pub(crate) fn tell(&mut self, order: Order) {
+        self.tell_line(&serde_json::to_string(&order).unwrap());
+    }
+
+    pub(crate) fn tell_line(&mut self, line: &str) {
+        writeln!(self.stdin, "{line}").unwrap();
+    }
+
+    /// All that it has said so far.
+    pub(crate) fn said(&mut self) -> &[Said] {
+        self.said.extend(self.lines.try_iter());
+        &self.said
+    }
+
+    pub(crate) fn is_ready(&mut self) -> bool {
+        self.said().iter().any(|said| matches!(said.event, Event::Ready))
+    }
+
+    /// The role that it last told; none once it has ended.
+    pub(crate) fn role(&mut self) -> Option<String> {
+        if self.has_ended() {
+            return None;
+        }
+        self.said().iter().rev().find_map(|said| match &said.event {
+            Event::Status { role, .. } => Some(role.clone()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn leads(&mut self) -> bool {
+        self.role().as_deref() == Some("leader")
+    }
+
+    pub(crate) fn state(&mut self) -> Option<String> {
+        self.said().iter().rev().find_map(|said| match &said.event {
+            Event::Status { state, .. } => Some(state.clone()),
+            _ => None,
+        })
+    }
+
+    /// The number of flags that it has, 0 without definitions.
+    pub(crate) fn flags(&mut self) -> usize {
+        let last = self.said().iter().rev().find_map(|said| match &said.event {
+            Event::Change { flags, .. } => Some(flags.unwrap_or_default()),
+            _ => None,
+        });
+        last.unwrap_or_default()
+    }
+
+    /// How many changes it has applied.
+    pub(crate) fn changes(&mut self) -> usize {
+        self.said().iter().filter(|said| matches!(said.event, Event::Change { .. })).count()
+    }
+
+    /// When it first said such a thing at or after `since`.
+    pub(crate) fn first(&mut self, since: Duration, is_it: impl Fn(&Event) -> bool) -> Option<Duration> {
+        self.said().iter().find(|said| said.at >= since && is_it(&said.event)).map(|said| said.at)
+    }
+
+    /// Sends SIGSTOP: it stands still, with all that it holds.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Sends SIGCONT.
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Sends SIGTERM. When that was.
+    pub(crate) fn terminate(&self) -> Duration {
+        let at = now();
+        self.signal("-TERM");
+        at
+    }
+
+    /// Sends SIGKILL. When that was.
+    pub(crate) fn kill(&mut self) -> Duration {
+        let at = now();
+        self.child.kill().unwrap();
+        self.exit = Some(self.child.wait().unwrap());
+        at
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait_for_end(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while !self.has_ended() {
+            assert!(Instant::now() < deadline, "{} has not ended within {limit:?}", self.name);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        if self.exit.is_none() {
+            self.exit = self.child.try_wait().unwrap();
+        }
+        self.exit.is_some()
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status().unwrap();
+        assert!(status.success(), "cannot signal {}", self.name);
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        // Fails if it has ended before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

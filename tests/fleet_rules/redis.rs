@@ -1,0 +1,58 @@
+//! The rules on the Redis store, and those that only a server can break.
+
+mod faults;
+mod late_leader;
+mod mixed;
+mod peer;
+
+use std::time::Duration;
+
+use flagcache_providers::testing::RedisServer;
+
+use crate::place::Place;
+use crate::process::WorkerProcess;
+use crate::rules::rules_for;
+use crate::worker::Store;
+
+rules_for!(Server);
+
+pub(crate) const DATA: &str = "posthog:flags:checkout";
+pub(crate) const LOCK: &str = "posthog:flags:checkout:lock";
+
+pub(crate) struct Server(pub(crate) RedisServer);
+
+impl Place for Server {
+    const NAME: &'static str = "Redis";
+    /// The shortest that the default response limit allows.
+    const LOCK_LIFE: Duration = Duration::from_secs(3);
+
+    fn new() -> Self {
+        Self(RedisServer::start())
+    }
+
+    fn store(&self) -> Store {
+        Store::Redis { url: self.0.url(), lock_life: Self::LOCK_LIFE }
+    }
+
+    fn copy(&self) -> Option<Vec<u8>> {
+        self.0.run(&format!("GET {DATA}"))
+    }
+
+    fn put(&self, copy: &[u8]) {
+        self.0.run_args::<()>(&["SET", DATA, &String::from_utf8_lossy(copy)]);
+    }
+
+    fn crowd(&self) {
+        let script = "for key = 1, 20000 do redis.call('SET', 'other:' .. key, 'x', 'PX', 500 + key % 5000) end";
+        self.0.run_args::<()>(&["EVAL", script, "0"]);
+    }
+
+    fn take_lead_away(&self) {
+        // Its life ends it.
+    }
+
+    fn petrify(&self, leader: &mut WorkerProcess) {
+        leader.kill();
+        self.0.run::<()>(&format!("SET {LOCK} somebody PX 60000"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Workers of PostHog's Python and Node SDKs, as `scripts/peers` installs them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use flagcache_providers::testing::ApiStub;
+use serde_json::{Value, json};
+
+use crate::fleet::{AMPLE, Fleet};
+use crate::line::{Event, now};
+use crate::place::Place;
+use crate::process::WorkerProcess;
+use crate::redis::Server;
+use crate::worker::{ASSIGNMENT, SERVICE};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sdk {
+    Python,
+    Node,
+}
+
+impl Sdk {
+    pub(crate) const BOTH: [Self; 2] = [Self::Python, Self::Node];
+
+    fn command(self) -> Command {
+        let packages = packages();
+        let workers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+        let (program, worker) = match self {
+            Self::Python => (packages.join("python/bin/python"), workers.join("worker.py")),
+            Self::Node => (PathBuf::from("node"), workers.join("worker.mjs")),
+        };
+        let mut command = Command::new(program);
+        command.arg(worker);
+        command
+    }
+}
+
+/// The folder in which the SDKs are. Without them these tests prove nothing, so they fail.
+fn packages() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers");
+    let missing = ["python", "node"].into_iter().find(|sdk| !folder.join(sdk).join("installed").exists());
+    assert!(missing.is_none(), "PostHog's {} SDK is missing: run scripts/peers", missing.unwrap_or_default());
+    folder
+}
+
+/// Adds a worker of another SDK to a fleet. Its index.
+pub(crate) fn start(fleet: &mut Fleet<Server>, sdk: Sdk, interval: Duration) -> usize {
+    let assignment = json!({
+        "api": fleet.api.url(),
+        "redis": fleet.place.0.url(),
+        "service": SERVICE,
+        "project_key": ApiStub::PROJECT_KEY,
+        "secret_key": ApiStub::SECRET_KEY,
+        "interval_ms": interval.as_millis(),
+        "lock_life_ms": Server::LOCK_LIFE.as_millis(),
+        "packages": packages().join("node"),
+    });
+    let index = fleet.workers.len();
+    let name = format!("{sdk:?}-{index}").to_lowercase();
+    let mut command = sdk.command();
+    command.env(ASSIGNMENT, assignment.to_string());
+    fleet.workers.push(WorkerProcess::start(&name, &mut command));
+    index
+}
+
+/// What a worker of another SDK makes of a flag.
+pub(crate) fn evaluate(fleet: &mut Fleet<Server>, worker: usize, key: &str) -> Value {
+    let told = now();
+    fleet.workers[worker].tell_line(&json!({ "evaluate": key }).to_string());
+    let mut answer = None;
+    fleet.wait(AMPLE, "the value of a flag", |fleet| {
+        answer = fleet.workers[worker].said().iter().rev().find_map(|said| match &said.event {
+            Event::Evaluated { key: asked, value } if asked == key && said.at >= told => Some(value.clone()),
+            _ => None,
+        });
+        answer.is_some()
+    });
+    answer.unwrap_or_default()
+}

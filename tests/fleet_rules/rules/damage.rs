@@ -1,0 +1,59 @@
+//! What a wrong hand puts into the store.
+
+use std::time::{Duration, Instant};
+
+use flagcache::FlagDefinitionCacheData;
+
+use crate::fleet::{AMPLE, FLAGS, Fleet};
+use crate::place::Place;
+use crate::worker::Settings;
+
+/// So long that a repair at the second tick is told from one at the first, on a busy machine too.
+const INTERVAL: Duration = Duration::from_secs(1);
+const FAIL_OPEN: Duration = Duration::from_secs(3);
+
+pub(crate) fn b8_66_a_damaged_copy_costs_nobody_a_flag<P: Place>() {
+    let mut fleet = Fleet::<P>::running(Settings::every(INTERVAL).fail_open(FAIL_OPEN), 4);
+    let leader = fleet.leader();
+    let good = fleet.place.copy().unwrap();
+    let set = FlagDefinitionCacheData::from_json(good.clone()).unwrap();
+    let (start, from) = (Instant::now(), fleet.api.count());
+
+    let garbage: [&[u8]; 9] = [
+        b"garbage",
+        b"",
+        b"{}",
+        b"[]",
+        br#"{"flags":null}"#,
+        br#"{"flags":"x"}"#,
+        br#"{"flags":[1,2]}"#,
+        &good[..good.len() / 2],
+        br#"{"flags":[]}"#,
+    ];
+    for damage in garbage {
+        fleet.place.put(damage);
+        let shown = String::from_utf8_lossy(&damage[..damage.len().min(40)]).into_owned();
+        let took = fleet.wait(AMPLE, &format!("the leader puts the copy back after {shown:?}"), |fleet| {
+            // A store that reads what another hand is writing may find nothing, or a part.
+            let copy = fleet.place.copy().map(FlagDefinitionCacheData::from_json);
+            copy.is_some_and(|copy| copy.is_ok_and(|copy| copy.same_content(&set) && copy.etag() == set.etag()))
+        });
+        Fleet::<P>::promised(&format!("{shown:?} is repaired"), took, INTERVAL.mul_f64(1.1));
+    }
+
+    let lasted = start.elapsed();
+    // All have seen the repaired copy, and have lost nothing meanwhile.
+    let before = fleet.count();
+    fleet.wait(AMPLE, "two more loads of each", |fleet| {
+        fleet.count().iter().zip(&before).all(|(now, before)| now.0 >= before.0 + 2)
+    });
+    assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
+
+    let most = 1 + (lasted.as_secs_f64() / FAIL_OPEN.as_secs_f64()) as usize;
+    let gets = fleet.api.gets_from(from);
+    assert!(gets.iter().all(|get| get.status == Some(304)), "{gets:?}");
+    for worker in (0..fleet.workers.len()).filter(|&worker| worker != leader) {
+        let direct = gets.iter().filter(|get| get.by == fleet.name(worker)).count();
+        assert!(direct <= most, "{direct} requests of a follower, {most} are allowed: {gets:?}");
+    }
+}

@@ -1,0 +1,37 @@
+//! What happens when the leader ends.
+
+use std::time::Duration;
+
+use crate::fleet::{FLAGS, Fleet, NO_TICKS};
+use crate::place::Place;
+use crate::worker::Settings;
+
+const WORKERS: usize = 6;
+
+pub(crate) fn b8_60_a_killed_leader_is_replaced<P: Place>() {
+    let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), WORKERS);
+    fleet.place.crowd();
+    let leader = fleet.leader();
+    let from = fleet.api.count();
+    let killed = fleet.workers[leader].kill();
+    let (next, took) = fleet.next_leader(leader, killed);
+    its_first_get_is_conditional(&mut fleet, next, from);
+    Fleet::<P>::promised("a killed leader is replaced", took, P::LOCK_LIFE + Duration::from_millis(300));
+}
+
+pub(crate) fn b8_60_a_leader_that_shuts_down_is_replaced_at_once<P: Place>() {
+    let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), WORKERS);
+    fleet.place.crowd();
+    let leader = fleet.leader();
+    let from = fleet.api.count();
+    let terminated = fleet.workers[leader].terminate();
+    let (next, took) = fleet.next_leader(leader, terminated);
+    its_first_get_is_conditional(&mut fleet, next, from);
+    Fleet::<P>::promised("a leader that shuts down is replaced", took, Duration::from_millis(200));
+}
+
+fn its_first_get_is_conditional<P: Place>(fleet: &mut Fleet<P>, leader: usize, from: usize) {
+    let gets = fleet.wait_for_gets(from, 1);
+    assert_eq!((gets[0].by.as_str(), gets[0].conditional, gets[0].status), (fleet.name(leader), true, Some(304)));
+    assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
+}

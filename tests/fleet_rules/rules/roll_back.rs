@@ -1,0 +1,40 @@
+//! A → B → A, while the lead goes from one worker to another and back.
+
+use std::time::Duration;
+
+use flagcache_providers::testing::ApiReply;
+
+use crate::fleet::{FLAGS, Fleet};
+use crate::line::now;
+use crate::place::Place;
+use crate::worker::Settings;
+
+const A: usize = FLAGS;
+const B: usize = FLAGS + 1;
+
+pub(crate) fn b3_37_a_roll_back_over_a_change_of_leader_reaches_all<P: Place>() {
+    let mut fleet = Fleet::<P>::running(Settings::every(Duration::from_millis(500)), 2);
+    let first = fleet.leader();
+    let second = 1 - first;
+
+    // The first has fetched A. It gives up the lead, so the second fetches B.
+    fleet.api.next(ApiReply::status(401));
+    let told = now();
+    fleet.refresh(first);
+    assert_eq!(fleet.next_leader(first, told).0, second);
+    fleet.api.serve(B);
+    fleet.wait_until_all_have(B);
+
+    // The flags are rolled back to A, and the second dies before it sees that.
+    fleet.workers[second].pause();
+    fleet.api.serve(A);
+    let from = fleet.api.count();
+    let killed = fleet.workers[second].kill();
+    assert_eq!(fleet.next_leader(second, killed).0, first);
+
+    // Had the first kept the ETag of A beside B, it would be told 304, and stay on B for ever.
+    let gets = fleet.wait_for_gets(from, 1);
+    assert_eq!((gets[0].by.as_str(), gets[0].conditional, gets[0].status), (fleet.name(first), true, Some(200)));
+    fleet.start(1);
+    fleet.wait_until_all_have(A);
+}

@@ -1,0 +1,175 @@
+//! What a worker process does.
+
+use std::env;
+use std::io::stdin;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use flagcache::{FileStore, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PostHogApi};
+use flagcache_providers::testing::ApiStub;
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::interval;
+
+use crate::line::{Event, Order, Said};
+
+/// The variable that holds a worker's assignment.
+pub(crate) const ASSIGNMENT: &str = "FLAGCACHE_TEST_ASSIGNMENT";
+pub(crate) const SERVICE: &str = "checkout";
+
+/// What a worker is to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Assignment {
+    /// The end of its User-Agent.
+    pub(crate) name: String,
+    /// The host of the API.
+    pub(crate) api: String,
+    pub(crate) store: Store,
+    pub(crate) settings: Settings,
+}
+
+/// What the workers of a fleet share.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Store {
+    File { folder: PathBuf },
+    Redis { url: String, lock_life: Duration },
+}
+
+/// The options of a poller; `None` is the default.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    pub(crate) interval: Duration,
+    pub(crate) fail_open: Option<Duration>,
+    pub(crate) max_staleness: Option<Duration>,
+}
+
+impl Settings {
+    pub(crate) fn every(interval: Duration) -> Self {
+        Self { interval, fail_open: None, max_staleness: None }
+    }
+
+    pub(crate) fn fail_open(self, interval: Duration) -> Self {
+        Self { fail_open: Some(interval), ..self }
+    }
+
+    pub(crate) fn max_staleness(self, age: Duration) -> Self {
+        Self { max_staleness: Some(age), ..self }
+    }
+}
+
+/// Works as the environment says, if it says anything.
+pub(crate) fn work() {
+    let Ok(assignment) = env::var(ASSIGNMENT) else { return };
+    // Ends the line that the test harness has begun.
+    println!();
+    let assignment: Assignment = serde_json::from_str(&assignment).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(poll(assignment));
+    // A call that still hangs must not keep the process.
+    runtime.shutdown_background();
+}
+
+async fn poll(assignment: Assignment) {
+    let mut terminated = signal(SignalKind::terminate()).unwrap();
+    let mut orders = orders();
+    let poller = builder(assignment).start().unwrap();
+    Said::print(Event::Started);
+    tokio::spawn(tell_changes(poller.clone()));
+    tokio::spawn(tell_status(poller.clone()));
+    loop {
+        tokio::select! {
+            _ = terminated.recv() => {
+                let error = poller.shutdown().await.err().map(|error| error.to_string());
+                return Said::print(Event::ShutDown { error });
+            }
+            order = orders.recv() => match order {
+                None => return,
+                Some(Order::Count) => {
+                    let counters = poller.status().counters;
+                    Said::print(Event::Counted { loads: counters.loads, requests: counters.requests });
+                }
+                Some(Order::Refresh) => {
+                    let poller = poller.clone();
+                    tokio::spawn(async move {
+                        let error = poller.refresh().await.err().map(|error| error.to_string());
+                        Said::print(Event::Refreshed { error });
+                    });
+                }
+            },
+        }
+    }
+}
+
+fn builder(assignment: Assignment) -> FlagDefinitionPollerBuilder {
+    let api = PostHogApi::builder()
+        .host(assignment.api)
+        .project_key(ApiStub::PROJECT_KEY)
+        .secret_key(ApiStub::SECRET_KEY)
+        .user_agent_suffix(assignment.name)
+        .build()
+        .unwrap();
+    let settings = assignment.settings;
+    let mut builder = FlagDefinitionPoller::builder().source(api).poll_interval(settings.interval);
+    if let Some(interval) = settings.fail_open {
+        builder = builder.fail_open_interval(interval);
+    }
+    if let Some(age) = settings.max_staleness {
+        builder = builder.max_staleness(age);
+    }
+    match assignment.store {
+        Store::File { folder } => {
+            builder.flag_definition_cache_provider(FileStore::builder(folder, SERVICE).build().unwrap().provider())
+        }
+        #[cfg(feature = "redis")]
+        Store::Redis { url, lock_life } => {
+            let store = flagcache::RedisStore::builder(url, SERVICE).lock_life(lock_life).build().unwrap();
+            builder.flag_definition_cache_provider(store.provider())
+        }
+        #[cfg(not(feature = "redis"))]
+        Store::Redis { .. } => panic!("built without Redis"),
+    }
+}
+
+async fn tell_changes(poller: FlagDefinitionPoller) {
+    let mut changes = poller.subscribe();
+    let mut ready = false;
+    while let Some(change) = changes.next().await {
+        let new = change.new.as_ref();
+        Said::print(Event::Change {
+            flags: new.map(|set| set.len()),
+            etag: new.and_then(|set| set.etag()).map(str::to_owned),
+            source: change.source.map(|source| source.as_str().to_owned()),
+        });
+        if !std::mem::replace(&mut ready, true) {
+            Said::print(Event::Ready);
+        }
+    }
+}
+
+/// A status is asked for, not announced. This is often enough to measure by.
+async fn tell_status(poller: FlagDefinitionPoller) {
+    let mut last = None;
+    let mut looks = interval(Duration::from_millis(5));
+    loop {
+        looks.tick().await;
+        let status = poller.status();
+        let now = Some((status.role, status.state));
+        if now != last {
+            last = now;
+            let role = format!("{:?}", status.role).to_lowercase();
+            Said::print(Event::Status { role, state: status.state.as_str().to_owned() });
+        }
+    }
+}
+
+/// The lines of the standard input.
+fn orders() -> UnboundedReceiver<Order> {
+    let (tell, orders) = unbounded_channel();
+    thread::spawn(move || {
+        let orders = stdin().lines().map_while(Result::ok).map(|line| serde_json::from_str(&line).unwrap());
+        orders.map(|order| tell.send(order)).take_while(Result::is_ok).for_each(drop);
+    });
+    orders
+}
