@@ -14,5 +14,5 @@ async fn custom_provider_shares_a_folder() {
     let next = custom_provider::FolderStore::new(folder.path()).unwrap();
     assert!(next.should_fetch_flag_definitions().unwrap());
     let copy = next.get_flag_definitions().unwrap().unwrap();
-    assert_eq!(copy.to_json(), custom_provider::DEFINITIONS);
+    assert_eq!(copy.raw_json(), custom_provider::DEFINITIONS);
 }

@@ -7,6 +7,10 @@ use tokio::time::Instant;
 use super::{DefinitionsSource, Policy};
 use crate::{CopyId, FlagDefinitionCacheData};
 
+/// How long a foreign empty set must stand at the least before it is believed: the leader may be held up by a slow disk
+/// or a slow server when it puts its copy back.
+const LEAST_PATIENCE: Duration = Duration::from_secs(10);
+
 /// A copy in the store that this worker knows to be older than what it fetched itself.
 #[derive(Debug)]
 struct Superseded {
@@ -126,18 +130,17 @@ impl Known {
             }
             self.superseded = None;
         }
-        // Nobody deletes all flags of a project often, but a wrong hand in the store does: the leader has two ticks to
-        // put the copy back before a foreign empty set is believed.
+        // Nobody deletes all flags of a project often, but a wrong hand in the store does: the leader has two ticks, and ten
+        // seconds at the least, to put the copy back before a foreign empty set is believed.
         let doubtful =
             copy.is_empty() && copy.fetched_at().is_none() && self.set.as_ref().is_some_and(|s| !s.is_empty());
         if !doubtful {
             self.suspect = None;
             return true;
         }
+        let patience = policy.poll_interval.saturating_mul(2).max(LEAST_PATIENCE);
         match &self.suspect {
-            Some(suspect) if suspect.copy == id => {
-                now.saturating_duration_since(suspect.since) >= policy.poll_interval * 2
-            }
+            Some(suspect) if suspect.copy == id => now.saturating_duration_since(suspect.since) >= patience,
             _ => {
                 self.suspect = Some(Suspect { copy: id, since: now });
                 false

@@ -108,6 +108,12 @@ fn b1_06_a_notice_ends_the_pause_and_zero_turns_the_wait_off() {
     world.decided(false);
     assert_eq!(world.read(None), []);
     world.pass(MS);
+    assert_eq!(world.notice(), [], "the store has only just answered");
+    assert_eq!(world.wait_time(), MS * 19);
+    assert_eq!(world.wait(), [Word::Decide]);
+    assert_eq!(world.decided(false), [Word::Read]);
+    assert_eq!(world.read(None), []);
+    world.pass(MS * 30);
     assert_eq!(world.notice(), [Word::Decide]);
     assert_eq!(world.decided(false), [Word::Read]);
     assert_eq!(world.read(Some(&a)), [from_cache(&a), Word::LoadEnded]);
