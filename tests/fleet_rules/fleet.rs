@@ -17,8 +17,8 @@ pub(crate) const AMPLE: Duration = Duration::from_secs(30);
 pub(crate) const A_WHILE: Duration = Duration::from_millis(500);
 /// A poll interval beyond the end of any test: what happens then comes of something else than a tick.
 pub(crate) const NO_TICKS: Duration = Duration::from_secs(300);
-/// What a busy machine may add to a time that is promised. Each promise would be missed by seconds without its rule.
-pub(crate) const BUSY_MACHINE: Duration = Duration::from_millis(700);
+/// What a busy machine may add to a time that is promised. Without its rule each promise would be missed by more.
+pub(crate) const BUSY_MACHINE: Duration = Duration::from_millis(450);
 /// The flags that a fleet starts with.
 pub(crate) const FLAGS: usize = 50;
 
