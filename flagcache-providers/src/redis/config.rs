@@ -3,11 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
-use secrecy::{ExposeSecret, SecretString};
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use thiserror::Error;
+use url::Url;
 
 use super::RedisStore;
+use super::endpoint::{Endpoint, Sentinels, of_sentinel};
+use super::keys::Keys;
+use super::tls::{ClientCertificate, Tls};
+use super::url::{ServerUrl, Shape};
 
 const LOCK_LIFE: Duration = Duration::from_secs(10);
 const RESPONSE_LIMIT: Duration = Duration::from_secs(1);
@@ -20,7 +25,8 @@ const SERVICE_LENGTH: usize = 200;
 pub enum RedisConfigError {
     /// The URL is none that names a Redis server.
     #[error(
-        "the Redis URL cannot be used; write redis://[user:password@]host[:port][/database], the same with rediss:// \
+        "the Redis URL cannot be used; write redis://[user:password@]host[:port][/database], \
+         redis+sentinel://host[:port],…/primary-name[/database], redis+cluster://host[:port],…, any of these with rediss \
          for TLS, or redis+unix:///path?db=0"
     )]
     Url(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -29,6 +35,23 @@ pub enum RedisConfigError {
         "the service's name must have 1 to {SERVICE_LENGTH} characters, none of them white space or a control character"
     )]
     Service,
+    /// A cluster keeps keys together by the hash tag in their names, and there is none.
+    #[error(
+        "a cluster would spread the keys of service `{service}` over its nodes; name the service `{tagged}`, which \
+         keeps them together"
+    )]
+    NoHashTag {
+        /// The service's name as it was given.
+        service: String,
+        /// The name to use.
+        tagged: String,
+    },
+    /// A certificate or its key is no PEM that can be used.
+    #[error("the root certificates, or the client certificate and its key, cannot be used; give them in PEM")]
+    Certificates(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Certificates are given, but the URL asks for no TLS.
+    #[error("certificates are given, but the URL asks for no TLS; write rediss in place of redis")]
+    NoTls,
     /// A limit or a life is zero, or too short for another.
     #[error("the {what} of {given:?} is too short; give {needed:?} or more")]
     TooShort {
@@ -49,6 +72,9 @@ pub struct RedisStoreBuilder {
     service: String,
     username: Option<String>,
     password: Option<SecretString>,
+    sentinel_username: Option<String>,
+    sentinel_password: Option<SecretString>,
+    tls: Tls,
     lock_life: Duration,
     response_limit: Duration,
     copy_life: Option<Duration>,
@@ -58,6 +84,7 @@ impl fmt::Debug for RedisStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStoreBuilder")
             .field("service", &self.service)
+            .field("tls", &self.tls)
             .field("lock_life", &self.lock_life)
             .field("response_limit", &self.response_limit)
             .field("copy_life", &self.copy_life)
@@ -72,6 +99,9 @@ impl RedisStoreBuilder {
             service: service.into(),
             username: None,
             password: None,
+            sentinel_username: None,
+            sentinel_password: None,
+            tls: Tls::default(),
             lock_life: LOCK_LIFE,
             response_limit: RESPONSE_LIMIT,
             copy_life: Some(COPY_LIFE),
@@ -87,6 +117,32 @@ impl RedisStoreBuilder {
     /// The password, in place of the one in the URL. Here it needs no percent-encoding.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(SecretString::from(password.into()));
+        self
+    }
+
+    /// The ACL user of the Sentinels, whose users are not those of the primary. Default: the default user.
+    pub fn sentinel_username(mut self, username: impl Into<String>) -> Self {
+        self.sentinel_username = Some(username.into());
+        self
+    }
+
+    /// The password of the Sentinels. Default: none, also if the URL has one, which is for the primary.
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(SecretString::from(password.into()));
+        self
+    }
+
+    /// The root certificates to trust, one or more in PEM, in place of the system's. For `rediss` URLs.
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.roots = Some(pem.into());
+        self
+    }
+
+    /// The certificate that shows the servers who this is, with those that it was signed by if they need them, and its
+    /// private key, both in PEM. For `rediss` URLs. Default: none.
+    pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        let key = SecretSlice::from(key.into());
+        self.tls.client = Some(ClientCertificate { chain: certificate.into(), key });
         self
     }
 
@@ -126,9 +182,13 @@ impl RedisStoreBuilder {
         if let Some(life) = self.copy_life {
             at_least("copy life", life, self.lock_life)?;
         }
-        let server = self.connection_info()?;
+        let endpoint = self.endpoint()?;
+        if matches!(endpoint, Endpoint::Cluster(_)) && !Keys::of(&self.service).are_tagged() {
+            let tagged = format!("{{{}}}", self.service.replace(['{', '}'], ""));
+            return Err(RedisConfigError::NoHashTag { service: self.service, tagged });
+        }
         Ok(RedisStore::new(Config {
-            server,
+            endpoint,
             service: self.service,
             lock_life: self.lock_life,
             response_limit: self.response_limit,
@@ -136,8 +196,25 @@ impl RedisStoreBuilder {
         }))
     }
 
-    fn connection_info(&self) -> Result<ConnectionInfo, RedisConfigError> {
-        let url = url::Url::parse(self.url.expose_secret()).map_err(|error| RedisConfigError::Url(error.into()))?;
+    fn endpoint(&self) -> Result<Endpoint, RedisConfigError> {
+        let ServerUrl { shape, servers } = ServerUrl::parse(self.url.expose_secret()).map_err(RedisConfigError::Url)?;
+        let mut servers = servers.into_iter().map(|url| self.connection_info(url)).collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = servers.first().cloned() else {
+            return Err(RedisConfigError::Url("it names no server".into()));
+        };
+        Ok(match shape {
+            Shape::Single => Endpoint::Single(first),
+            Shape::Cluster => Endpoint::Cluster(servers),
+            Shape::Sentinel { primary } => {
+                let username = self.sentinel_username.as_deref();
+                let password = self.sentinel_password.as_ref().map(ExposeSecret::expose_secret);
+                servers = servers.into_iter().map(|server| of_sentinel(server, username, password)).collect();
+                Endpoint::Sentinel(Sentinels { servers, primary, template: first })
+            }
+        })
+    }
+
+    fn connection_info(&self, url: Url) -> Result<ConnectionInfo, RedisConfigError> {
         let speaks = url.query_pairs().any(|(name, _)| name == "protocol");
         let info = url.into_connection_info().map_err(|error| RedisConfigError::Url(error.into()))?;
         let mut settings = info.redis_settings().clone().set_lib_name("flagcache", env!("CARGO_PKG_VERSION"));
@@ -150,10 +227,16 @@ impl RedisStoreBuilder {
         if let Some(password) = &self.password {
             settings = settings.set_password(password.expose_secret());
         }
-        // Connects to nothing, but refuses what the client could not use.
         let info = info.set_redis_settings(settings);
-        redis::Client::open(info.clone()).map_err(|error| RedisConfigError::Url(error.into()))?;
-        Ok(info)
+        // Connects to nothing, but refuses what the client could not use.
+        Client::open(info.clone()).map_err(|error| RedisConfigError::Url(error.into()))?;
+        if self.tls.is_default() {
+            return Ok(info);
+        }
+        if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            return Err(RedisConfigError::NoTls);
+        }
+        self.tls.apply(info).map_err(|error| RedisConfigError::Certificates(error.into()))
     }
 }
 
@@ -161,26 +244,14 @@ fn at_least(what: &'static str, given: Duration, needed: Duration) -> Result<(),
     if given < needed { Err(RedisConfigError::TooShort { what, given, needed }) } else { Ok(()) }
 }
 
-/// The checked settings of a store. The password is inside [`ConnectionInfo`], whose `Debug` hides it.
+/// The checked settings of a store. Passwords are inside [`ConnectionInfo`], whose `Debug` hides them.
 #[derive(Clone, Debug)]
 pub(super) struct Config {
-    pub(super) server: ConnectionInfo,
+    pub(super) endpoint: Endpoint,
     pub(super) service: String,
     pub(super) lock_life: Duration,
     pub(super) response_limit: Duration,
     pub(super) copy_life: Option<Duration>,
-}
-
-impl Config {
-    /// The server's address as errors show it: no user, no password.
-    pub(super) fn endpoint(&self) -> String {
-        let database = self.server.redis_settings().db();
-        match self.server.addr() {
-            ConnectionAddr::Unix(path) => format!("redis+unix://{}?db={database}", path.display()),
-            address @ ConnectionAddr::TcpTls { .. } => format!("rediss://{address}/{database}"),
-            address => format!("redis://{address}/{database}"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -213,17 +284,30 @@ mod tests {
             ("redis://user:s3cret@cache:7000/3", "redis://cache:7000/3"),
             ("rediss://user:s3cret@cache:7000/3", "rediss://cache:7000/3"),
             ("redis+unix:///run/redis.sock?db=2&pass=s3cret", "redis+unix:///run/redis.sock?db=2"),
+            ("redis+sentinel://:s3cret@a,b:1/flags/3", "redis+sentinel://a:26379,b:1/flags/3"),
+            ("rediss+sentinel://u:s3cret@a/flags", "rediss+sentinel://a:26379/flags/0"),
+            ("redis+cluster://u:s3cret@a,b:1", "redis+cluster://a:6379,b:1/0"),
         ] {
-            let info = builder(url).connection_info().unwrap();
-            let store = builder(url).build().unwrap();
+            let built = RedisStoreBuilder::new(url, "{checkout}").sentinel_password("s3cret");
+            let store = built.clone().build().unwrap();
             assert_eq!(store.endpoint(), endpoint);
-            assert!(!format!("{info:?} {store:?} {:?}", builder(url)).contains("s3cret"), "{url}");
+            assert!(!format!("{:?} {store:?} {built:?}", built.endpoint()).contains("s3cret"), "{url}");
         }
     }
 
     #[test]
     fn an_unusable_url_is_refused_without_being_shown() {
-        for url in ["", "cache:6379", "http://u:s3cret@cache", "redis://u:s3cret@cache/x", "redis://u:s3cret@0.0.0.0"] {
+        for url in [
+            "",
+            "cache:6379",
+            "http://u:s3cret@cache",
+            "redis://u:s3cret@cache/x",
+            "redis://u:s3cret@0.0.0.0",
+            "redis+sentinel://u:s3cret@cache",
+            "redis+sentinel://u:s3cret@cache:x/flags",
+            "redis+cluster://u:s3cret@a,0.0.0.0",
+            "redis+cluster://u:s3cret@a/1",
+        ] {
             let error = builder(url).build().unwrap_err();
             let shown = format!("{error} {error:?}");
             assert!(matches!(error, RedisConfigError::Url(_)), "{url}: {shown}");
@@ -233,8 +317,38 @@ mod tests {
 
     #[test]
     fn the_protocol_is_resp3_unless_the_url_says_otherwise() {
-        let speaks = |url: &str| builder(url).connection_info().unwrap().redis_settings().protocol();
+        let speaks = |url: &str| builder(url).endpoint().unwrap().template().unwrap().redis_settings().protocol();
         assert_eq!(speaks("redis://cache"), ProtocolVersion::RESP3);
         assert_eq!(speaks("redis://cache?protocol=resp2"), ProtocolVersion::RESP2);
+        assert_eq!(speaks("redis+sentinel://cache/flags"), ProtocolVersion::RESP3);
+        assert_eq!(speaks("redis+cluster://cache?protocol=resp2"), ProtocolVersion::RESP2);
+    }
+
+    #[test]
+    fn a_cluster_needs_a_hash_tag() {
+        let build = |service: &str| RedisStoreBuilder::new("redis+cluster://cache", service).build();
+        let error = build("checkout-prod").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a cluster would spread the keys of service `checkout-prod` over its nodes; name the service \
+             `{checkout-prod}`, which keeps them together"
+        );
+        for service in ["{checkout-prod}", "{checkout}-prod", "prod-{checkout}"] {
+            build(service).unwrap();
+        }
+        // The server takes the first brace, and nothing between braces for no tag.
+        for service in ["{}checkout", "{}{checkout}", "checkout}", "{checkout"] {
+            let Err(RedisConfigError::NoHashTag { tagged, .. }) = build(service) else { panic!("{service}") };
+            assert_eq!(tagged, "{checkout}");
+        }
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_used_are_refused() {
+        let error = builder("rediss://cache").client_certificate("no pem", "s3cret").build().unwrap_err();
+        assert!(matches!(error, RedisConfigError::Certificates(_)), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("s3cret"));
+        let error = builder("redis://cache").root_certificates("whatever").build().unwrap_err();
+        assert!(matches!(error, RedisConfigError::NoTls), "{error:?}");
     }
 }

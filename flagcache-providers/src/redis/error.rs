@@ -5,15 +5,64 @@ use std::time::Duration;
 use flagcache_core::{ProviderError, ProviderErrorKind};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::call::Call;
+use super::tls;
+
+/// What the user of an access list must be allowed to run on any kind of server.
+const COMMANDS: &str = "+evalsha +script|load +get +set +del +exists +getrange +strlen +pttl +pexpire +persist +hmget \
+                        +hset +hdel +time +publish +subscribe";
+
 /// How the server, and the redis crate while it connects, speak of a missing permission without a code of its own.
 const NOT_PERMITTED: [&str; 3] =
     ["can't run this command", "can't access at least one of the keys", "has no permissions"];
 
-/// Which server and which service an error is about.
+/// Which server an exchange failed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Party {
+    /// The one in the URL.
+    Primary,
+    /// A primary or a node that others named.
+    Found(String),
+    /// A Sentinel.
+    Sentinel(String),
+}
+
+/// A failed exchange.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) party: Party,
+    pub(super) error: RedisError,
+    /// The command inside a script that it is about, if the server did not say.
+    pub(super) command: Option<&'static str>,
+}
+
+impl Failure {
+    pub(super) fn of(party: Party, error: RedisError) -> Self {
+        Self { party, error, command: None }
+    }
+
+    pub(super) fn of_call(call: &Call, party: Party, error: RedisError) -> Self {
+        Self { command: call.command_of(&error), ..Self::of(party, error) }
+    }
+
+    /// How much it tells, where several servers were tried: less that a Sentinel cannot be reached than that the primary
+    /// cannot, and most what a server said.
+    pub(super) fn weight(&self) -> u8 {
+        match (self.error.kind(), &self.party) {
+            (ErrorKind::Io, Party::Sentinel(_)) => 0,
+            (ErrorKind::Io, _) => 1,
+            _ => 2,
+        }
+    }
+}
+
+/// Which servers and which service an error is about.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) endpoint: String,
     pub(super) service: String,
+    /// What must be allowed on this kind of server beside [`COMMANDS`].
+    pub(super) commands: &'static str,
 }
 
 impl Place {
@@ -28,46 +77,75 @@ impl Place {
     }
 
     /// The server, or the way to it, refused. The server's own words stay in the source.
-    pub(super) fn refused(&self, doing: &str, error: RedisError) -> ProviderError {
-        let (kind, why) = self.explain(&error);
-        let message = format!("cannot {doing} for service `{}` at {}: {why}", self.service, self.endpoint);
-        ProviderError::new(kind, message).with_source(error)
+    pub(super) fn refused(&self, doing: &str, failure: Failure) -> ProviderError {
+        let (kind, why) = self.explain(&failure);
+        let which = match &failure.party {
+            Party::Primary => String::new(),
+            Party::Found(server) => format!(" ({server})"),
+            Party::Sentinel(server) => format!(" (Sentinel {server})"),
+        };
+        let message = format!("cannot {doing} for service `{}` at {}{which}: {why}", self.service, self.endpoint);
+        ProviderError::new(kind, message).with_source(failure.error)
     }
 
-    fn explain(&self, error: &RedisError) -> (ProviderErrorKind, String) {
+    fn explain(&self, failure: &Failure) -> (ProviderErrorKind, String) {
         use ProviderErrorKind::{InvalidData, Other, PermissionDenied, Unavailable};
+        let error = &failure.error;
         let detail = error.detail().unwrap_or_default();
+        let is_sentinel = matches!(failure.party, Party::Sentinel(_));
+        let not_permitted = error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+            || NOT_PERMITTED.iter().any(|words| detail.contains(words));
         let (kind, why) = match (error.kind(), error.code().unwrap_or_default()) {
+            (ErrorKind::AuthenticationFailed, _) | (_, "WRONGPASS" | "NOAUTH") if is_sentinel => (
+                PermissionDenied,
+                "the Sentinel refuses the user or the password, which are not those of the primary; give them to the \
+                 builder (`sentinel_username`, `sentinel_password`)",
+            ),
+            _ if is_sentinel && not_permitted => (
+                PermissionDenied,
+                "the user lacks a permission of the Sentinel; grant `+sentinel|get-master-addr-by-name`",
+            ),
+            (ErrorKind::MasterNameNotFoundBySentinel, _) => {
+                (Other, "it watches no primary of that name; check the path of the URL")
+            }
             (ErrorKind::AuthenticationFailed, _) | (_, "WRONGPASS") => {
                 (PermissionDenied, "the server refuses the user or the password; check both")
             }
             (_, "NOAUTH") => (PermissionDenied, "the server demands a password; give one in the URL or to the builder"),
-            (ErrorKind::Server(ServerErrorKind::NoPerm), _) => return (PermissionDenied, self.grant(detail)),
-            _ if NOT_PERMITTED.iter().any(|words| detail.contains(words)) => {
-                return (PermissionDenied, self.grant(detail));
-            }
+            _ if not_permitted => return (PermissionDenied, self.grant(detail, failure.command)),
             _ if detail.starts_with("unknown command") => (
                 PermissionDenied,
                 "the server does not know a command that is needed; scripts (EVALSHA, SCRIPT LOAD) must not be \
                  disabled or renamed",
             ),
             (_, "WRONGTYPE") => return (InvalidData, self.other_type()),
-            (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => {
-                (Unavailable, "it is a read-only replica; connect to the primary")
-            }
+            (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => match failure.party {
+                Party::Primary => (Unavailable, "it is a read-only replica; connect to the primary"),
+                _ => (Unavailable, "it is a replica now; the primary will be asked for anew"),
+            },
             (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => {
                 (Unavailable, "it is still loading its data; it will answer soon")
             }
             (ErrorKind::Server(ServerErrorKind::MasterDown), _) => {
                 (Unavailable, "it is a replica that has lost its primary")
             }
+            (ErrorKind::Server(ServerErrorKind::ClusterDown), _) => {
+                (Unavailable, "the cluster is down, or no node has the keys of this service")
+            }
+            (ErrorKind::Server(ServerErrorKind::TryAgain), _) => {
+                (Unavailable, "the keys are being moved to another node; it will answer when they are there")
+            }
             (_, "OOM") => {
                 (Unavailable, "it is out of memory; raise `maxmemory` or let it evict expiring keys (`volatile-lru`)")
             }
             (_, "MISCONF") => (Unavailable, "it refuses writes because it cannot save to disk"),
-            (ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::Moved), _) => {
-                (Other, "it is a cluster node, which is not supported; use a single primary")
+            (ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::Moved | ServerErrorKind::Ask), _) => {
+                match failure.party {
+                    Party::Primary => (Other, "it is a node of a cluster; write redis+cluster:// in place of redis://"),
+                    _ => (Unavailable, "the keys were moved again; the node that has them will be asked for anew"),
+                }
             }
+            _ if tls::explain(error).is_some() => (Unavailable, tls::explain(error).unwrap_or_default()),
             (ErrorKind::Io, _) if error.is_connection_refusal() => (Unavailable, "no server listens there"),
             (ErrorKind::Io, _) => (Unavailable, "the connection failed"),
             _ => (Other, "the server answered with an error"),
@@ -83,16 +161,19 @@ impl Place {
         )
     }
 
-    /// What to grant to an ACL user that may not do what a store does. `detail` may name the missing command.
-    fn grant(&self, detail: &str) -> String {
-        let missing = detail.split_once("run the '").and_then(|(_, rest)| rest.split_once('\''));
-        let missing =
-            missing.map_or_else(|| "a permission".to_owned(), |(command, _)| format!("the permission for {command}"));
+    /// What to grant to an ACL user that may not do what a store does. `detail` names the missing command, unless a script
+    /// ran it.
+    fn grant(&self, detail: &str, command: Option<&str>) -> String {
+        let named = detail.split_once("run the '").and_then(|(_, rest)| rest.split_once('\''));
+        let missing = match named.map(|(command, _)| command).or(command) {
+            _ if detail.contains("one of the keys") => "access to its keys".to_owned(),
+            Some(command) => format!("the permission for {}", command.to_ascii_lowercase()),
+            None => "a permission".to_owned(),
+        };
         format!(
-            "the user lacks {missing}; grant `~posthog:flags:{service}* &posthog:flags:{service}:changes +evalsha \
-             +script|load +get +set +del +exists +getrange +strlen +pttl +pexpire +persist +hmget +hset +hdel +time \
-             +select +publish +subscribe +ping`",
-            service = self.service
+            "the user lacks {missing}; grant `~posthog:flags:{service}* &posthog:flags:{service}:changes {COMMANDS}{more}`",
+            service = self.service,
+            more = self.commands,
         )
     }
 }

@@ -1,25 +1,22 @@
 //! The connection: opened when needed, shared by all pollers of a store, every exchange bounded.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use flagcache_core::ProviderError;
-use futures_util::StreamExt;
-use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, FromRedisValue, ProtocolVersion, PushInfo, PushKind,
-    RedisError, RedisResult, ServerErrorKind, Value,
-};
+use redis::{ConnectionInfo, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
+use super::call::Call;
 use super::config::Config;
-use super::error::Place;
+use super::endpoint::{Endpoint, redirected};
+use super::error::{Failure, Party, Place};
 use super::keys::Keys;
-use super::scripts::Call;
+use super::open::Live;
 use super::watch::Listeners;
+
+/// No connection has this epoch.
+const NO_EPOCH: u64 = 0;
 
 /// The shared connection of a store. Cheap to clone.
 ///
@@ -30,57 +27,46 @@ pub(super) struct Link {
     inner: Arc<Inner>,
 }
 
+/// What the clones of a link share; `open.rs` has the part that opens the connection.
 #[derive(Debug)]
-struct Inner {
-    config: Config,
-    place: Place,
-    channel: String,
-    listeners: Arc<Listeners>,
+pub(super) struct Inner {
+    pub(super) config: Config,
+    pub(super) place: Place,
+    pub(super) data: String,
+    pub(super) channel: String,
+    pub(super) listeners: Arc<Listeners>,
     live: watch::Sender<Option<Live>>,
     /// Held while connecting, so that many callers open one connection.
     connecting: tokio::sync::Mutex<()>,
-    epochs: AtomicU64,
-    /// The epoch after that of the last connection that was seen to end.
-    ended: AtomicU64,
+    /// The node of a cluster that another one pointed to.
+    pub(super) pointed_to: Mutex<Option<ConnectionInfo>>,
+    pub(super) epochs: AtomicU64,
     /// Whether notices may have been missed since the last time that all listeners were told.
     missed: AtomicBool,
     /// Whether the server was seen not to speak RESP3.
-    resp2: AtomicBool,
+    pub(super) resp2: AtomicBool,
     /// Whether the missing permission for notices was told.
-    told: AtomicBool,
-}
-
-/// An open connection.
-#[derive(Clone, Debug)]
-struct Live {
-    epoch: u64,
-    connection: MultiplexedConnection,
-    /// RESP2 delivers notices on a second connection, which this task reads.
-    _reader: Option<Arc<AbortOnDrop>>,
-}
-
-#[derive(Debug)]
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    pub(super) told: AtomicBool,
 }
 
 impl Link {
     /// A link that connects to nothing yet.
     pub(super) fn new(config: Config, keys: &Keys) -> Self {
-        let place = Place { endpoint: config.endpoint(), service: config.service.clone() };
+        let place = Place {
+            endpoint: config.endpoint.to_string(),
+            service: config.service.clone(),
+            commands: config.endpoint.commands(),
+        };
         let inner = Inner {
             config,
             place,
+            data: keys.data.clone(),
             channel: keys.channel.clone(),
             listeners: Arc::default(),
             live: watch::Sender::new(None),
             connecting: tokio::sync::Mutex::default(),
-            epochs: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
+            pointed_to: Mutex::default(),
+            epochs: AtomicU64::new(NO_EPOCH),
             missed: AtomicBool::new(false),
             resp2: AtomicBool::new(false),
             told: AtomicBool::new(false),
@@ -96,30 +82,16 @@ impl Link {
         &self.inner.listeners
     }
 
-    /// Runs a script. `doing` completes "cannot …" in an error.
+    /// Sends one command, to whichever server it takes. `doing` completes "cannot …" in an error.
     pub(super) async fn run<T: FromRedisValue>(&self, doing: &str, call: Call) -> Result<T, ProviderError> {
-        self.bounded(doing, async |live| match call.command.query_async(&mut live.connection).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                call.script.load_async(&mut live.connection).await?;
-                call.command.query_async(&mut live.connection).await
-            }
-            result => result,
-        })
-        .await
-    }
-
-    /// The value of a key.
-    pub(super) async fn get(&self, doing: &str, key: &str) -> Result<Option<Bytes>, ProviderError> {
-        self.bounded(doing, async |live| {
-            let value: Option<Vec<u8>> = redis::cmd("GET").arg(key).query_async(&mut live.connection).await?;
-            Ok(value.map(Bytes::from))
-        })
-        .await
+        let used = AtomicU64::new(NO_EPOCH);
+        self.bounded(doing, &used, self.inner.exchange(&call, &used)).await
     }
 
     /// Opens the connection if it is not open.
     pub(super) async fn connect(&self) -> Result<(), ProviderError> {
-        self.bounded("connect", async |_| Ok(())).await
+        let opened = async { self.inner.live().await.map(drop) };
+        self.bounded("connect", &AtomicU64::new(NO_EPOCH), opened).await
     }
 
     /// Waits until the connection is not open.
@@ -129,43 +101,33 @@ impl Link {
     }
 
     /// One exchange within the response limit. One that is cut leaves a connection of unknown state, perhaps to a
-    /// server that is gone without a word, so the next exchange opens a new one.
+    /// server that is gone without a word, so the next exchange opens a new one. `used` is the epoch of the connection.
     async fn bounded<T>(
         &self,
         doing: &str,
-        exchange: impl AsyncFnOnce(&mut Live) -> RedisResult<T>,
+        used: &AtomicU64,
+        exchange: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, ProviderError> {
         let limit = self.inner.config.response_limit;
-        let mut used = None;
-        let whole = async {
-            let mut live = self.inner.live().await?;
-            used = Some(live.epoch);
-            exchange(&mut live).await
-        };
-        let result = tokio::time::timeout(limit, whole).await;
+        let result = tokio::time::timeout(limit, exchange).await;
         let broken = match &result {
             Ok(Ok(_)) => false,
-            Ok(Err(error)) => {
-                // A primary that was demoted answers, but is the wrong server now: the name may lead to the new one.
-                error.is_unrecoverable_error() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
-            }
+            Ok(Err(failure)) => is_elsewhere(&failure.error) || failure.error.is_unrecoverable_error(),
             Err(_) => true,
         };
         if broken {
             self.inner.missed.store(true, Ordering::Relaxed);
-            if let Some(epoch) = used {
-                self.inner.lost(epoch);
-            }
+            self.inner.lost(used.load(Ordering::Relaxed));
         }
         match result {
-            Ok(result) => result.map_err(|error| self.inner.place.refused(doing, error)),
+            Ok(result) => result.map_err(|failure| self.inner.place.refused(doing, failure)),
             Err(_) => Err(self.inner.place.silent(doing, limit)),
         }
     }
 }
 
 impl Inner {
-    async fn live(self: &Arc<Self>) -> RedisResult<Live> {
+    async fn live(self: &Arc<Self>) -> Result<Live, Failure> {
         if let Some(live) = self.live.borrow().clone() {
             return Ok(live);
         }
@@ -176,7 +138,7 @@ impl Inner {
         let live = self.open().await?;
         self.live.send_replace(Some(live.clone()));
         // It may have ended before it was there to be taken away.
-        if self.ended.load(Ordering::SeqCst) > live.epoch {
+        if live.ended.load(Ordering::SeqCst) {
             self.lost(live.epoch);
         }
         // A notice may have been missed while there was no connection; the pollers compare what they hold.
@@ -186,8 +148,53 @@ impl Inner {
         Ok(live)
     }
 
-    fn lost(&self, epoch: u64) {
-        self.ended.fetch_max(epoch + 1, Ordering::SeqCst);
+    /// Sends `call`, and says over the connection of which epoch.
+    async fn exchange<T: FromRedisValue>(self: &Arc<Self>, call: &Call, used: &AtomicU64) -> Result<T, Failure> {
+        let mut followed = false;
+        loop {
+            let mut live = self.live().await?;
+            used.store(live.epoch, Ordering::Relaxed);
+            match self.send(&mut live, call).await {
+                Ok(value) => return Ok(value),
+                // Nothing was done: the node only said where the keys are now.
+                Err(error) if !followed && self.follow(&live, &error) => followed = true,
+                Err(error) => return Err(Failure::of_call(call, self.party(&live.server), error)),
+            }
+        }
+    }
+
+    async fn send<T: FromRedisValue>(&self, live: &mut Live, call: &Call) -> RedisResult<T> {
+        let error = match call.send(&mut live.connection, false).await {
+            Err(error) if self.is_cluster() && error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => error,
+            result => return result,
+        };
+        // The slot is on its way to another node, which has the keys in question already.
+        let Some(node) = redirected(&live.server, &error) else { return Err(error) };
+        call.send(&mut self.open_plain(&node).await?, true).await
+    }
+
+    /// Whether `error` says that another node of the cluster has the keys now; the connection is then opened to that.
+    fn follow(&self, live: &Live, error: &RedisError) -> bool {
+        if !self.is_cluster() || error.kind() != ErrorKind::Server(ServerErrorKind::Moved) {
+            return false;
+        }
+        *self.pointed_to.lock().unwrap_or_else(PoisonError::into_inner) = redirected(&live.server, error);
+        self.lost(live.epoch);
+        true
+    }
+
+    fn is_cluster(&self) -> bool {
+        matches!(self.config.endpoint, Endpoint::Cluster(_))
+    }
+
+    pub(super) fn party(&self, server: &ConnectionInfo) -> Party {
+        match self.config.endpoint {
+            Endpoint::Single(_) => Party::Primary,
+            Endpoint::Sentinel(_) | Endpoint::Cluster(_) => Party::Found(server.addr().to_string()),
+        }
+    }
+
+    pub(super) fn lost(&self, epoch: u64) {
         // Dropped after the lock is released: what ends with the connection is not ours to know.
         let mut lost = None;
         self.live.send_if_modified(|live| {
@@ -198,102 +205,11 @@ impl Inner {
             lost.is_some()
         });
     }
-
-    async fn open(self: &Arc<Self>) -> RedisResult<Live> {
-        install_crypto(self.config.server.addr());
-        let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
-        let wanted = self.config.server.redis_settings().protocol();
-        if wanted != ProtocolVersion::RESP2 && !self.resp2.load(Ordering::Relaxed) {
-            match self.open_resp3(epoch).await {
-                Err(error) if speaks_no_resp3(&error) => {
-                    self.resp2.store(true, Ordering::Relaxed);
-                }
-                result => return result,
-            }
-        }
-        self.open_resp2(epoch).await
-    }
-
-    async fn open_resp3(self: &Arc<Self>, epoch: u64) -> RedisResult<Live> {
-        let inner = Arc::downgrade(self);
-        let heard = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
-            let inner = inner.upgrade().ok_or(redis::aio::SendError)?;
-            match push.kind {
-                PushKind::Message => {
-                    if let Some(Value::BulkString(worker)) = push.data.get(1) {
-                        inner.listeners.heard(worker);
-                    }
-                }
-                PushKind::Disconnection => inner.lost(epoch),
-                _ => {}
-            }
-            Ok(())
-        };
-        let config = self.connection_config().set_push_sender(heard);
-        let client = Client::open(self.config.server.clone())?;
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        self.subscribed(connection.subscribe(&self.channel).await)?;
-        Ok(Live { epoch, connection, _reader: None })
-    }
-
-    async fn open_resp2(self: &Arc<Self>, epoch: u64) -> RedisResult<Live> {
-        let settings = self.config.server.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-        let client = Client::open(self.config.server.clone().set_redis_settings(settings))?;
-        let (mut sink, mut notices) = client.get_async_pubsub().await?.split();
-        self.subscribed(sink.subscribe(&self.channel).await)?;
-        let connection = client.get_multiplexed_async_connection_with_config(&self.connection_config()).await?;
-        let inner = Arc::downgrade(self);
-        let reader = tokio::spawn(async move {
-            // The connection closes when its subscribing end goes.
-            let _sink = sink;
-            while let Some(notice) = notices.next().await {
-                let Some(inner) = inner.upgrade() else { return };
-                inner.listeners.heard(notice.get_payload_bytes());
-            }
-            if let Some(inner) = inner.upgrade() {
-                inner.lost(epoch);
-            }
-        });
-        Ok(Live { epoch, connection, _reader: Some(Arc::new(AbortOnDrop(reader.abort_handle()))) })
-    }
-
-    /// A user who may not subscribe is served all the same, at its ticks.
-    fn subscribed(&self, result: Result<(), RedisError>) -> RedisResult<()> {
-        match result {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
-                if !self.told.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        service = self.place.service,
-                        channel = self.channel,
-                        "the Redis user may not subscribe to the channel of changes; this worker sees changes only at \
-                         its ticks; grant `&{}` and `+subscribe`",
-                        self.channel
-                    );
-                }
-                Ok(())
-            }
-            result => result,
-        }
-    }
-
-    /// No limits of its own: each exchange has ours around it.
-    fn connection_config(&self) -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new().set_connection_timeout(None::<Duration>).set_response_timeout(None::<Duration>)
-    }
 }
 
-/// The redis crate knows the answer of servers before 6, not that of a proxy or of a later server without HELLO.
-fn speaks_no_resp3(error: &RedisError) -> bool {
-    let detail = error.detail().unwrap_or_default();
-    error.kind() == ErrorKind::RESP3NotSupported
-        || error.code() == Some("NOPROTO")
-        || (detail.starts_with("unknown command") && detail.contains("HELLO"))
-}
-
-/// TLS needs a process-wide crypto provider, which the application may have chosen; if it has not, ring is taken.
-fn install_crypto(address: &ConnectionAddr) {
-    if matches!(address, ConnectionAddr::TcpTls { .. }) && rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error means that another thread was first, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
+/// Whether the server answers, but is not, or no more, the one that has the keys: a primary that was demoted, or a node
+/// whose slot went to another. The name, the Sentinels or the cluster may lead to the right one.
+pub(super) fn is_elsewhere(error: &RedisError) -> bool {
+    use ServerErrorKind::{ClusterDown, Moved, ReadOnly};
+    matches!(error.kind(), ErrorKind::Server(ReadOnly | Moved | ClusterDown))
 }

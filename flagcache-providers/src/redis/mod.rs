@@ -1,15 +1,21 @@
 #![doc = include_str!("docs.md")]
 
+mod call;
 mod config;
 mod copy;
+mod endpoint;
 mod error;
 mod keys;
 mod lease;
 mod link;
+mod open;
 mod provider;
+mod race;
 mod renewal;
 mod scripts;
 mod store;
+mod tls;
+mod url;
 mod watch;
 
 pub use config::{RedisConfigError, RedisStoreBuilder};

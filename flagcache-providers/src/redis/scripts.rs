@@ -1,39 +1,18 @@
 //! The scripts that run inside the server, each one atomic, and their arguments.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, ParsingError, Script, Value, from_redis_value};
+use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 
+use super::call::{Call, Lua};
 use super::copy::Fingerprint;
 use super::keys::Keys;
 
-static TICK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/tick.lua")));
-static PUBLISH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/publish.lua")));
-static KEEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/keep.lua")));
-static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/renew.lua")));
-static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/release.lua")));
-
-/// One call of a script: the script, and the EVALSHA that runs it.
-///
-/// Not [`redis::ScriptInvocation`], which copies its arguments once more: the copy of the definitions is one of them.
-pub(super) struct Call {
-    pub(super) script: &'static Script,
-    pub(super) command: Cmd,
-}
-
-impl Call {
-    fn new(script: &'static Script, keys: &[&str]) -> Self {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(script.get_hash()).arg(keys.len()).arg(keys);
-        Self { script, command }
-    }
-
-    fn arg(mut self, argument: impl redis::ToRedisArgs) -> Self {
-        self.command.arg(argument);
-        self
-    }
-}
+static TICK: Lua = Lua::new(include_str!("scripts/tick.lua"));
+static PUBLISH: Lua = Lua::new(include_str!("scripts/publish.lua"));
+static KEEP: Lua = Lua::new(include_str!("scripts/keep.lua"));
+static RENEW: Lua = Lua::new(include_str!("scripts/renew.lua"));
+static RELEASE: Lua = Lua::new(include_str!("scripts/release.lua"));
 
 /// What a leader learned, kept beside the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +62,7 @@ impl FromRedisValue for Seen {
 
 /// Looks, and bids for the lead if a life for the lock is given.
 pub(super) fn tick(keys: &Keys, worker: &str, number: u64, lock_life: Option<Duration>) -> Call {
-    Call::new(&TICK, &[&keys.data, &keys.lock, &keys.meta]).arg(worker).arg(number).arg(millis(lock_life))
+    Call::script(&TICK, &[&keys.data, &keys.lock, &keys.meta]).arg(worker).arg(number).arg(millis(lock_life))
 }
 
 /// What became of a publish.
@@ -122,7 +101,7 @@ pub(super) fn publish(
     worker: &str,
     copy: &[u8],
 ) -> Call {
-    Call::new(&PUBLISH, &[&keys.data, &keys.lock, &keys.meta])
+    Call::script(&PUBLISH, &[&keys.data, &keys.lock, &keys.meta])
         .arg(token.unwrap_or_default())
         .arg(millis(copy_life))
         .arg(mark.as_str())
@@ -162,7 +141,7 @@ pub(super) fn keep(
     expected: Option<&Fingerprint>,
 ) -> Call {
     let call =
-        Call::new(&KEEP, &[&keys.data, &keys.lock, &keys.meta]).arg(token).arg(millis(copy_life)).arg(mark.as_str());
+        Call::script(&KEEP, &[&keys.data, &keys.lock, &keys.meta]).arg(token).arg(millis(copy_life)).arg(mark.as_str());
     match expected {
         Some(expected) => call.arg(expected.length).arg(&expected.digest),
         None => call.arg(-1).arg(""),
@@ -171,12 +150,12 @@ pub(super) fn keep(
 
 /// Renews the lock while it holds `token`; gives whether it did.
 pub(super) fn renew(keys: &Keys, token: &str, lock_life: Duration) -> Call {
-    Call::new(&RENEW, &[&keys.lock]).arg(token).arg(millis(Some(lock_life)))
+    Call::script(&RENEW, &[&keys.lock]).arg(token).arg(millis(Some(lock_life)))
 }
 
 /// Frees the lock if `worker` holds it; gives whether it did.
 pub(super) fn release(keys: &Keys, worker: &str) -> Call {
-    Call::new(&RELEASE, &[&keys.lock]).arg(worker).arg(&keys.channel)
+    Call::script(&RELEASE, &[&keys.lock]).arg(worker).arg(&keys.channel)
 }
 
 /// Whole milliseconds for the server, which takes 0 for `None`.

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use flagcache_core::{FlagDefinitionCacheData, ProviderError};
 
+use super::call::Call;
 use super::config::{Config, RedisStoreBuilder};
 use super::copy::{Fingerprint, SharedCopy};
 use super::keys::Keys;
 use super::link::Link;
 use super::provider::RedisProvider;
 
-/// Flag definitions shared by a fleet through one Redis (or Valkey) server.
+/// Flag definitions shared by a fleet through one Redis or Valkey: a server, a primary behind Sentinels, or a cluster.
 ///
 /// Cheap to clone. One store has one connection, which it opens when first needed, and one decoded copy; give each
 /// poller a [`provider`](Self::provider) of its own.
@@ -48,11 +50,18 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    /// Starts a store for `service` on the server at `url`.
+    /// Starts a store for `service` on the servers at `url`:
     ///
-    /// The URL is `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS with the system's root
-    /// certificates; `redis+unix:///path/to.sock?db=0` for a Unix socket. `service` names the keys; workers that share
-    /// flags share it. The project key and the environment belong in it where one server holds several.
+    /// | URL | servers |
+    /// |---|---|
+    /// | `redis://[user:password@]host[:port][/database]` | one primary |
+    /// | `redis+unix:///path/to.sock?db=0` | the same, by a Unix socket |
+    /// | `redis+sentinel://[user:password@]host[:port],host[:port]…/primary-name[/database]` | Sentinels, and the primary that they know by that name; user and password are the primary's |
+    /// | `redis+cluster://[user:password@]host[:port],host[:port]…` | nodes of a cluster |
+    ///
+    /// With `rediss` in place of `redis` all connections are made with TLS. `service` names the keys; workers that share
+    /// flags share it. The project key and the environment belong in it where one server holds several. On a cluster it
+    /// needs a hash tag: `{checkout-prod}`.
     pub fn builder(url: impl Into<String>, service: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url, service)
     }
@@ -67,7 +76,7 @@ impl RedisStore {
         &self.inner.config.service
     }
 
-    /// The server's address without user and password.
+    /// The URL without user and password.
     pub fn endpoint(&self) -> &str {
         self.inner.link.endpoint()
     }
@@ -81,6 +90,10 @@ impl RedisStore {
     /// The copy that was seen under this fingerprint; its body is moved only if this process does not hold it.
     pub(super) async fn read(&self, seen: &Fingerprint) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         let Inner { keys, link, copy, .. } = &*self.inner;
-        copy.get(seen, link.get("read the definitions", &keys.data)).await
+        let read = async {
+            let value: Option<Vec<u8>> = link.run("read the definitions", Call::get(&keys.data)).await?;
+            Ok(value.map(Bytes::from))
+        };
+        copy.get(seen, read).await
     }
 }

@@ -1,0 +1,206 @@
+//! Opening the connection: finding the primary, and subscribing there.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
+    RedisResult, ServerErrorKind, Value,
+};
+use tokio::task::AbortHandle;
+
+use super::endpoint::{Endpoint, Sentinels, redirected};
+use super::error::{Failure, Party};
+use super::link::{Inner, is_elsewhere};
+use super::race;
+use super::tls::install_crypto;
+
+/// An open connection.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    pub(super) epoch: u64,
+    pub(super) server: Arc<ConnectionInfo>,
+    pub(super) connection: MultiplexedConnection,
+    /// Whether it was seen to end.
+    pub(super) ended: Arc<AtomicBool>,
+    /// RESP2 delivers notices on a second connection, which this task reads.
+    _reader: Option<Arc<AbortOnDrop>>,
+}
+
+#[derive(Debug)]
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Inner {
+    /// Finds the primary and opens the connection to it.
+    pub(super) async fn open(self: &Arc<Self>) -> Result<Live, Failure> {
+        let head_start = self.config.response_limit / 10;
+        let opened = match &self.config.endpoint {
+            Endpoint::Single(server) => return self.open_at(server).await,
+            Endpoint::Sentinel(sentinels) => {
+                let by = |sentinel| self.open_by(sentinels, sentinel).boxed();
+                let attempts: Vec<_> = sentinels.servers.iter().map(by).collect();
+                race::first(attempts, head_start, Failure::weight).await
+            }
+            Endpoint::Cluster(nodes) => {
+                let pointed_to = self.pointed_to.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let nodes = pointed_to.as_ref().into_iter().chain(nodes);
+                let attempts: Vec<_> = nodes.map(|node| self.open_from(node).boxed()).collect();
+                race::first(attempts, head_start, Failure::weight).await
+            }
+        };
+        opened.map_err(|failure| {
+            // The URL names one server at least, so there is a failure if there is no success.
+            failure.unwrap_or_else(|| {
+                Failure::of(Party::Primary, RedisError::from((ErrorKind::InvalidClientConfig, "no server is named")))
+            })
+        })
+    }
+
+    /// The primary that a Sentinel names. One that was cut off from the others may name an old one, which knows better.
+    async fn open_by(self: &Arc<Self>, sentinels: &Sentinels, sentinel: &ConnectionInfo) -> Result<Live, Failure> {
+        let said = sentinels.ask(sentinel).await;
+        let primary = said.map_err(|error| Failure::of(Party::Sentinel(sentinel.addr().to_string()), error))?;
+        let mut live = self.open_at(&primary).await?;
+        let role: RedisResult<Vec<Value>> = redis::cmd("ROLE").query_async(&mut live.connection).await;
+        let failed = |error| Failure::of(self.party(&primary), error);
+        match role.map_err(failed)?.into_iter().next() {
+            Some(Value::BulkString(role)) if role == b"master" => Ok(live),
+            _ => Err(failed(RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), "it is no primary")))),
+        }
+    }
+
+    /// The node of a cluster that has the keys, which `node` knows.
+    async fn open_from(self: &Arc<Self>, node: &ConnectionInfo) -> Result<Live, Failure> {
+        let mut live = self.open_at(node).await?;
+        let asked: RedisResult<u64> = redis::cmd("STRLEN").arg(&self.data).query_async(&mut live.connection).await;
+        match asked {
+            // Any word but that it is not the one: it will be said again of what is to be done.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => match redirected(node, &error) {
+                Some(owner) => self.open_at(&owner).await,
+                None => Err(Failure::of(self.party(node), error)),
+            },
+            Err(error) if is_elsewhere(&error) || error.is_unrecoverable_error() => {
+                Err(Failure::of(self.party(node), error))
+            }
+            _ => Ok(live),
+        }
+    }
+
+    async fn open_at(self: &Arc<Self>, server: &ConnectionInfo) -> Result<Live, Failure> {
+        install_crypto(server.addr());
+        let wanted = server.redis_settings().protocol();
+        if wanted != ProtocolVersion::RESP2 && !self.resp2.load(Ordering::Relaxed) {
+            match self.open_resp3(server).await {
+                Err(error) if speaks_no_resp3(&error) => {
+                    self.resp2.store(true, Ordering::Relaxed);
+                }
+                result => return result.map_err(|error| Failure::of(self.party(server), error)),
+            }
+        }
+        self.open_resp2(server).await.map_err(|error| Failure::of(self.party(server), error))
+    }
+
+    async fn open_resp3(self: &Arc<Self>, server: &ConnectionInfo) -> RedisResult<Live> {
+        let (epoch, ended) = self.next_epoch();
+        let inner = Arc::downgrade(self);
+        let ends = Arc::clone(&ended);
+        let heard = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+            let inner = inner.upgrade().ok_or(redis::aio::SendError)?;
+            match push.kind {
+                PushKind::Message => {
+                    if let Some(Value::BulkString(worker)) = push.data.get(1) {
+                        inner.listeners.heard(worker);
+                    }
+                }
+                PushKind::Disconnection => {
+                    ends.store(true, Ordering::SeqCst);
+                    inner.lost(epoch);
+                }
+                _ => {}
+            }
+            Ok(())
+        };
+        let config = unlimited().set_push_sender(heard);
+        let client = Client::open(server.clone())?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        self.subscribed(connection.subscribe(&self.channel).await)?;
+        Ok(Live { epoch, server: Arc::new(server.clone()), connection, ended, _reader: None })
+    }
+
+    async fn open_resp2(self: &Arc<Self>, server: &ConnectionInfo) -> RedisResult<Live> {
+        let (epoch, ended) = self.next_epoch();
+        let settings = server.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+        let client = Client::open(server.clone().set_redis_settings(settings))?;
+        let (mut sink, mut notices) = client.get_async_pubsub().await?.split();
+        self.subscribed(sink.subscribe(&self.channel).await)?;
+        let connection = client.get_multiplexed_async_connection_with_config(&unlimited()).await?;
+        let inner = Arc::downgrade(self);
+        let ends = Arc::clone(&ended);
+        let reader = tokio::spawn(async move {
+            // The connection closes when its subscribing end goes.
+            let _sink = sink;
+            while let Some(notice) = notices.next().await {
+                let Some(inner) = inner.upgrade() else { return };
+                inner.listeners.heard(notice.get_payload_bytes());
+            }
+            ends.store(true, Ordering::SeqCst);
+            if let Some(inner) = inner.upgrade() {
+                inner.lost(epoch);
+            }
+        });
+        let reader = Some(Arc::new(AbortOnDrop(reader.abort_handle())));
+        Ok(Live { epoch, server: Arc::new(server.clone()), connection, ended, _reader: reader })
+    }
+
+    /// A connection without notices, for one exchange.
+    pub(super) async fn open_plain(&self, server: &ConnectionInfo) -> RedisResult<MultiplexedConnection> {
+        let settings = server.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+        let client = Client::open(server.clone().set_redis_settings(settings))?;
+        client.get_multiplexed_async_connection_with_config(&unlimited()).await
+    }
+
+    fn next_epoch(&self) -> (u64, Arc<AtomicBool>) {
+        (self.epochs.fetch_add(1, Ordering::Relaxed) + 1, Arc::default())
+    }
+
+    /// A user who may not subscribe is served all the same, at its ticks.
+    fn subscribed(&self, result: Result<(), RedisError>) -> RedisResult<()> {
+        match result {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        service = self.place.service,
+                        channel = self.channel,
+                        "the Redis user may not subscribe to the channel of changes; this worker sees changes only at \
+                         its ticks; grant `&{}` and `+subscribe`",
+                        self.channel
+                    );
+                }
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
+/// No limits of its own: each exchange has ours around it.
+pub(super) fn unlimited() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(None::<Duration>).set_response_timeout(None::<Duration>)
+}
+
+/// The redis crate knows the answer of servers before 6, not that of a proxy or of a later server without HELLO.
+fn speaks_no_resp3(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    error.kind() == ErrorKind::RESP3NotSupported
+        || error.code() == Some("NOPROTO")
+        || (detail.starts_with("unknown command") && detail.contains("HELLO"))
+}

@@ -1,0 +1,73 @@
+//! Certificates, and what failed handshakes mean.
+
+use std::fmt;
+
+use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, RedisError, RedisResult, TlsCertificates};
+use secrecy::{ExposeSecret, SecretSlice};
+
+/// Certificates in place of, or beside, what the system provides. All in PEM.
+#[derive(Clone, Default)]
+pub(super) struct Tls {
+    pub(super) roots: Option<Vec<u8>>,
+    pub(super) client: Option<ClientCertificate>,
+}
+
+/// The certificate that shows who we are, and its key.
+#[derive(Clone)]
+pub(super) struct ClientCertificate {
+    pub(super) chain: Vec<u8>,
+    pub(super) key: SecretSlice<u8>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("roots", &self.roots.is_some())
+            .field("client", &self.client.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    pub(super) fn is_default(&self) -> bool {
+        self.roots.is_none() && self.client.is_none()
+    }
+
+    /// `server` with these certificates. Refuses those that cannot be read.
+    pub(super) fn apply(&self, server: ConnectionInfo) -> RedisResult<ConnectionInfo> {
+        let client_tls = self.client.as_ref().map(|client| ClientTlsConfig {
+            client_cert: client.chain.clone(),
+            client_key: client.key.expose_secret().to_vec(),
+        });
+        let certificates = TlsCertificates { client_tls, root_cert: self.roots.clone() };
+        Ok(Client::build_with_tls(server, certificates)?.get_connection_info().clone())
+    }
+}
+
+/// TLS needs a process-wide crypto provider, which the application may have chosen; if it has not, ring is taken.
+pub(super) fn install_crypto(address: &ConnectionAddr) {
+    if matches!(address, ConnectionAddr::TcpTls { .. }) && rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error means that another thread was first, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+/// What to do about a failed handshake, if `error` is one. The redis crate gives rustls's errors as text alone.
+pub(super) fn explain(error: &RedisError) -> Option<&'static str> {
+    let text = error.to_string();
+    [
+        (
+            "invalid peer certificate",
+            "its TLS certificate is not accepted; check the host's name in the URL, and give the builder the root \
+             certificate that signed it (`root_certificates`) if the system does not know that one",
+        ),
+        (
+            "fatal alert",
+            "it refuses the TLS connection; if it demands a client certificate, check the one given to the builder \
+             (`client_certificate`)",
+        ),
+        ("corrupt message", "it does not speak TLS on that port"),
+    ]
+    .into_iter()
+    .find_map(|(sign, meaning)| text.contains(sign).then_some(meaning))
+}
