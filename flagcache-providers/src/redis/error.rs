@@ -66,11 +66,17 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The server did not answer in time.
-    pub(super) fn silent(&self, doing: &str, limit: Duration) -> ProviderError {
+    /// The server did not answer in time; `connected` tells whether it ever did.
+    pub(super) fn silent(&self, doing: &str, limit: Duration, connected: bool) -> ProviderError {
+        let why = if connected {
+            "it hangs, is unreachable, or the set needs a longer response limit"
+        } else if self.endpoint.starts_with("rediss") {
+            "it hangs, is unreachable, or does not speak TLS on that port"
+        } else {
+            "it hangs or is unreachable"
+        };
         let message = format!(
-            "cannot {doing} for service `{}`: {} did not answer within {limit:?}; it hangs, is unreachable, or the set \
-             needs a longer response limit",
+            "cannot {doing} for service `{}`: {} did not answer within {limit:?}; {why}",
             self.service, self.endpoint
         );
         ProviderError::new(ProviderErrorKind::Unavailable, message)

@@ -115,13 +115,14 @@ impl Link {
             Ok(Err(failure)) => is_elsewhere(&failure.error) || failure.error.is_unrecoverable_error(),
             Err(_) => true,
         };
+        let epoch = used.load(Ordering::Relaxed);
         if broken {
             self.inner.missed.store(true, Ordering::Relaxed);
-            self.inner.lost(used.load(Ordering::Relaxed));
+            self.inner.lost(epoch);
         }
         match result {
             Ok(result) => result.map_err(|failure| self.inner.place.refused(doing, failure)),
-            Err(_) => Err(self.inner.place.silent(doing, limit)),
+            Err(_) => Err(self.inner.place.silent(doing, limit, epoch != NO_EPOCH)),
         }
     }
 }

@@ -1,0 +1,133 @@
+//! `redis+cluster`.
+
+use std::time::{Duration, Instant};
+
+use flagcache_core::ProviderErrorKind;
+use flagcache_providers::redis::RedisStore;
+
+use crate::nodes::{self, Cluster, SERVICE};
+use crate::server::RedisServer;
+use crate::slots::Move;
+use crate::worker::{Worker, eventually, set};
+use crate::{recovery, sharing};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
+    let cluster = Cluster::start();
+    let owner = cluster.owner();
+    let (next, last) = ((owner + 1) % 3, (owner + 2) % 3);
+    for seeds in [[owner], [next], [last]] {
+        sharing::works(&cluster.builder(&seeds), SERVICE, &mut cluster.nodes[owner].admin()).await;
+    }
+
+    let (leader, follower) = (Worker::with(cluster.builder(&[owner])), Worker::with(cluster.builder(&[next, last])));
+    leader.lead_with(&set(5)).await;
+    assert_eq!(follower.follow().await, Some(set(5)));
+    leader.quiet().await;
+    follower.quiet().await;
+
+    let slot = Move::begin(&cluster, owner, next);
+    assert!(leader.leads().await, "the keys are all where they were");
+    slot.key(":lock");
+    // Some are here and some are there: no node can run a script on them.
+    let error = leader.decide().await.unwrap_err();
+    assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
+    assert!(error.to_string().contains("the keys are being moved to another node"), "{error}");
+    slot.key("");
+    slot.key(":meta");
+    // All are there, but the slot is not yet.
+    assert!(leader.leads().await);
+    leader.publish(&set(6)).await.unwrap();
+    assert!(follower.noticed(2 * SECOND).await, "a notice reaches every node");
+    assert_eq!(follower.follow().await, Some(set(6)));
+    slot.end();
+    assert!(leader.leads().await, "the first call finds the new node");
+    assert_eq!(follower.follow().await, Some(set(6)));
+    leader.quiet().await;
+    follower.quiet().await;
+    leader.lead_with(&set(7)).await;
+    assert!(follower.noticed(2 * SECOND).await, "it is subscribed at the new node");
+    assert_eq!(follower.follow().await, Some(set(7)));
+
+    // And back, under the workers' feet.
+    let slot = Move::begin(&cluster, next, owner);
+    for key in [":lock", "", ":meta"] {
+        slot.key(key);
+    }
+    slot.end();
+    leader.lead_with(&set(8)).await;
+    assert_eq!(follower.follow().await, Some(set(8)));
+}
+
+#[tokio::test]
+async fn b8_63_a_replica_that_takes_over_gets_the_copy_back() {
+    let mut cluster = Cluster::with_replica();
+    let owner = cluster.owner();
+    let others: Vec<_> = (0..3).filter(|&node| node != owner).collect();
+    // The lock outlives the failover: this is about the copy. The node that will be lost is the first that the leader
+    // knows.
+    let lasting = |seeds: &[usize]| Worker::with(cluster.builder(seeds).lock_life(60 * SECOND));
+    let leader = lasting(&[owner, others[0], others[1]]);
+    let follower = lasting(&others);
+    leader.lead_with(&set(1)).await;
+    assert_eq!(follower.follow().await, Some(set(1)));
+    eventually("the replica has it", 5 * SECOND, async || cluster.nodes[3].run::<u64>("DBSIZE") == 3).await;
+    leader.quiet().await;
+    follower.quiet().await;
+
+    // The last write is lost with the node.
+    cluster.nodes[3].hang();
+    cluster.nodes[owner].run::<u8>("CLIENT KILL TYPE replica");
+    leader.lead_with(&set(2)).await;
+    assert_eq!(follower.follow().await, Some(set(2)));
+    cluster.nodes[owner].kill();
+    let lost = Instant::now();
+    cluster.nodes[3].go_on();
+
+    let recovery = recovery::of(&leader, &follower, &set(2), lost).await;
+    println!("cluster (node timeout 1 s): {recovery}");
+    sharing::changes_travel(&leader, &follower, 3).await;
+
+    // One of the nodes that they know is gone, which a new worker need not care about.
+    let late = Worker::with(cluster.builder(&[owner, others[0]]));
+    assert_eq!(late.follow().await, Some(set(4)));
+}
+
+#[tokio::test]
+async fn a_hanging_node_costs_a_fraction_of_the_limit() {
+    let cluster = Cluster::start();
+    let owner = cluster.owner();
+    let hung = (owner + 1) % 3;
+    cluster.nodes[hung].hang();
+    let worker = Worker::with(cluster.builder(&[hung, (owner + 2) % 3]));
+    let begun = Instant::now();
+    assert!(worker.leads().await);
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+    cluster.nodes[hung].go_on();
+}
+
+#[tokio::test]
+async fn a_cluster_without_the_slot_and_one_taken_for_a_single_server_are_clear_errors() {
+    let cluster = Cluster::start();
+    let owner = cluster.owner();
+    let single = |node: usize| RedisStore::builder(cluster.nodes[node].url(), SERVICE);
+    let error = Worker::with(single((owner + 1) % 3)).decide().await.unwrap_err();
+    assert!(error.to_string().contains("write redis+cluster:// in place of redis://"), "{error}");
+
+    let empty = nodes::node();
+    let url = format!("redis+cluster://127.0.0.1:{}", empty.port());
+    let worker = Worker::with(RedisStore::builder(url, SERVICE));
+    let error = worker.decide().await.unwrap_err();
+    assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
+    assert!(error.to_string().contains("the cluster is down"), "{error}");
+    empty.run::<()>("CLUSTER ADDSLOTSRANGE 0 16383");
+    eventually("it is served when the cluster is up", 10 * SECOND, async || worker.decide().await.unwrap_or(false))
+        .await;
+
+    // A server that is no cluster has all slots.
+    let plain = RedisServer::start();
+    let url = format!("redis+cluster://127.0.0.1:{}", plain.port());
+    assert!(Worker::with(RedisStore::builder(url, SERVICE)).leads().await);
+}

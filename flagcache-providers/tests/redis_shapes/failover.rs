@@ -1,0 +1,104 @@
+//! `redis+sentinel`.
+
+use std::time::{Duration, Instant};
+
+use flagcache_core::{FetchOutcome, FlagDefinitionCacheProvider, ProviderErrorKind};
+use flagcache_providers::redis::RedisStore;
+
+use crate::sentinels::Watched;
+use crate::worker::{SERVICE, Worker, eventually, set};
+use crate::{recovery, sharing};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn b8_63_a_primary_that_is_lost_with_the_last_write_is_replaced_and_gets_the_copy_back() {
+    let mut watched = Watched::start();
+    sharing::works(&watched.builder(), SERVICE, &mut watched.primary.admin()).await;
+
+    // The lock outlives the failover: this is about the copy.
+    let builder = watched.builder().lock_life(60 * SECOND);
+    let (leader, follower) = (Worker::with(builder.clone()), Worker::with(builder));
+    leader.lead_with(&set(1)).await;
+    assert_eq!(follower.follow().await, Some(set(1)));
+    eventually("the replica has it", 5 * SECOND, async || {
+        watched.replica.run::<u8>(&format!("EXISTS {}", crate::worker::DATA)) == 1
+    })
+    .await;
+    leader.quiet().await;
+    follower.quiet().await;
+
+    // What is written while the replica is cut off is lost with the primary.
+    watched.replica.hang();
+    watched.primary.run::<u8>("CLIENT KILL TYPE replica");
+    leader.lead_with(&set(2)).await;
+    assert_eq!(follower.follow().await, Some(set(2)));
+    watched.primary.kill();
+    let lost = Instant::now();
+    watched.replica.go_on();
+
+    let recovery = recovery::of(&leader, &follower, &set(2), lost).await;
+    println!("Sentinel (down after 1 s): {recovery}");
+    sharing::changes_travel(&leader, &follower, 3).await;
+
+    // The old primary comes back, alone and empty at first; the Sentinels know better.
+    watched.primary.start_again();
+    let late = Worker::with(watched.builder());
+    assert_eq!(late.follow().await, Some(set(4)));
+
+    // One Sentinel is enough to be told the primary.
+    watched.sentinels[0].kill();
+    watched.sentinels[1].kill();
+    let late = Worker::with(watched.builder());
+    assert_eq!(late.follow().await, Some(set(4)));
+    watched.sentinels[2].kill();
+    let error = Worker::with(watched.builder()).decide().await.unwrap_err();
+    assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
+    assert!(error.to_string().contains("(Sentinel 127.0.0.1:"), "{error}");
+    assert!(error.to_string().ends_with("no server listens there"), "{error}");
+    sharing::changes_travel(&leader, &follower, 5).await;
+}
+
+#[tokio::test]
+async fn a_primary_that_is_demoted_while_it_runs_is_left() {
+    let watched = Watched::start_with(1, "");
+    let worker = Worker::with(watched.builder());
+    worker.lead_with(&set(1)).await;
+    eventually("the replica has it", 5 * SECOND, async || {
+        watched.replica.run::<u8>(&format!("EXISTS {}", crate::worker::DATA)) == 1
+    })
+    .await;
+    let promoted = Worker::with(RedisStore::builder(watched.replica.url(), SERVICE));
+    watched.sentinels[0].fail_over();
+    let begun = Instant::now();
+    // Until the Sentinel demotes the old primary, that goes on taking writes, which are lost.
+    eventually("the new primary has what the leader serves", 20 * SECOND, async || {
+        if worker.decide().await.unwrap_or(false) {
+            let _ = worker.not_received(FetchOutcome::unchanged(&set(2))).await;
+        }
+        promoted.provider.stored_flag_definitions().await.unwrap() == Some(set(2))
+    })
+    .await;
+    println!("Sentinel (planned failover): the copy was at the new primary after {:.1?}", begun.elapsed());
+    assert_eq!(Worker::with(watched.builder()).follow().await, Some(set(2)));
+}
+
+#[tokio::test]
+async fn a_wrong_name_and_a_missing_password_of_the_sentinels_are_clear_errors() {
+    let watched = Watched::start_with(1, "requirepass s3cret-pa55");
+    let error = Worker::with(watched.builder()).decide().await.unwrap_err();
+    assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
+    assert!(
+        error.to_string().contains("give them to the builder (`sentinel_username`, `sentinel_password`)"),
+        "{error}"
+    );
+    let wrong = Worker::with(watched.builder().sentinel_password("s3cret-wrong"));
+    let error = wrong.decide().await.unwrap_err();
+    assert!(error.to_string().contains("the Sentinel refuses the user or the password"), "{error}");
+    assert!(!format!("{error:?}").contains("s3cret"));
+    Worker::with(watched.builder().sentinel_password("s3cret-pa55")).leads().await;
+
+    let other = RedisStore::builder(watched.url("other"), SERVICE).sentinel_password("s3cret-pa55");
+    let error = Worker::with(other).decide().await.unwrap_err();
+    assert!(error.to_string().contains("it watches no primary of that name; check the path of the URL"), "{error}");
+}

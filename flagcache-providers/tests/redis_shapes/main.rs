@@ -1,0 +1,24 @@
+//! The Redis store on the kinds of server that run in production: behind Sentinels, as a cluster, with TLS, with access
+//! lists. Every test starts its servers for itself.
+
+// clippy.toml exempts test functions; what they share is not inside one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod access;
+mod certificates;
+mod cluster;
+mod failover;
+mod nodes;
+mod recovery;
+mod sentinels;
+mod sharing;
+mod slots;
+mod tls;
+
+// Both are shared with the tests on a single server, which use all of them.
+#[allow(dead_code)]
+#[path = "../redis/server.rs"]
+mod server;
+#[allow(dead_code)]
+#[path = "../redis/worker.rs"]
+mod worker;
