@@ -8,9 +8,9 @@ use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::sentinels::Watched;
-use crate::server::RedisServer;
 use crate::sharing;
 use crate::worker::{SERVICE, Worker, set};
+use flagcache_providers::testing::RedisServer;
 
 const PASSWORD: &str = "s3cret-pa55";
 

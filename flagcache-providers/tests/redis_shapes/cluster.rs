@@ -6,10 +6,10 @@ use flagcache_core::ProviderErrorKind;
 use flagcache_providers::redis::RedisStore;
 
 use crate::nodes::{self, Cluster, SERVICE};
-use crate::server::RedisServer;
 use crate::slots::Move;
 use crate::worker::{Worker, eventually, set};
 use crate::{recovery, sharing};
+use flagcache_providers::testing::RedisServer;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -15,10 +15,6 @@ mod sharing;
 mod slots;
 mod tls;
 
-// Both are shared with the tests on a single server, which use all of them.
-#[allow(dead_code)]
-#[path = "../redis/server.rs"]
-mod server;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the tests on a single server, which use all of it")]
 #[path = "../redis/worker.rs"]
 mod worker;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 
-use crate::server::RedisServer;
+use flagcache_providers::testing::RedisServer;
 
 pub(crate) const SERVICE: &str = "{checkout}";
 pub(crate) const DATA: &str = "posthog:flags:{checkout}";

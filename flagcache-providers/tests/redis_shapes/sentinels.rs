@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use tempfile::TempDir;
 
-use crate::server::RedisServer;
 use crate::worker::SERVICE;
+use flagcache_providers::testing::RedisServer;
 
 const PRIMARY: &str = "flags";
 

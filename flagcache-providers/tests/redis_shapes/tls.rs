@@ -7,9 +7,9 @@ use flagcache_core::{ProviderError, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 
 use crate::certificates::Certificates;
-use crate::server::RedisServer;
 use crate::sharing;
 use crate::worker::{SERVICE, Worker};
+use flagcache_providers::testing::RedisServer;
 
 /// A server with a plain port, which is how it is seen to be up, and a TLS port.
 struct TlsServer {
