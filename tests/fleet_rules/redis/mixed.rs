@@ -159,7 +159,8 @@ fn figures_of_the_other_sdks() {
     const POLL: Duration = Duration::from_secs(1);
     for sdk in [None, Some(Sdk::Python), Some(Sdk::Node)] {
         let mut fleet = fleet(Settings::every(POLL));
-        fleet.api.is_slow(Duration::from_millis(300));
+        // All workers have started before the first of them is answered.
+        fleet.api.is_slow(Duration::from_secs(3));
         for _ in 0..WORKERS {
             match sdk {
                 Some(sdk) => peer::start(&mut fleet, sdk, POLL),
@@ -169,6 +170,8 @@ fn figures_of_the_other_sdks() {
         fleet.wait(AMPLE, "all are ready", |fleet| fleet.workers.iter_mut().all(|worker| worker.is_ready()));
         let cold = fleet.api.gets_from(0);
         let units: u32 = cold.iter().map(|get| if get.status == Some(200) { 10 } else { 1 }).sum();
+        fleet.api.is_slow(Duration::ZERO);
+        fleet.wait_for_gets(fleet.api.count(), 3);
         let leader = fleet.leader();
         let from = fleet.api.count();
         let killed = fleet.workers[leader].kill();
