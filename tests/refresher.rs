@@ -1,5 +1,8 @@
 //! One load for jobs that run and end, and the readers it writes for.
 
+// clippy.toml exempts test functions; what they share is not inside one.
+#![allow(clippy::expect_used)]
+
 use std::time::Duration;
 
 use flagcache::testing::{ApiStub, Definitions};

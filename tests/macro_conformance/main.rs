@@ -1,0 +1,113 @@
+//! A provider made by `#[flag_cache_provider]` keeps every rule of the conformance kit, in whatever form its methods are
+//! written: one store, its methods in each accepted form.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod shelf;
+
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use flagcache::{
+    DataError, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, flag_cache_provider,
+};
+use flagcache_providers::testing::conformance::{Capabilities, Verdict, run_all};
+use futures_util::future::BoxFuture;
+
+use crate::shelf::{Shelf, Store, Told};
+
+type Definitions = Result<Option<FlagDefinitionCacheData>, DataError>;
+type AliasOf<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+async fn keeps_every_rule(provider: fn(Shelf) -> Arc<dyn FlagDefinitionCacheProvider>) {
+    let verdicts = run_all(Capabilities::ALL, || Store::of(provider)).await;
+    let broken: Vec<_> = verdicts.iter().filter(|(_, verdict)| *verdict != Verdict::Passed).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// A provider whose methods all have one form. `$before` stands before each `fn`, `$wrap` makes what it returns of a call.
+macro_rules! form {
+    ($name:ident, [$($before:tt)*] $decision:ty, $definitions:ty, $done:ty, |$call:ident| $wrap:expr) => {
+        mod $name {
+            use super::*;
+
+            #[derive(Clone)]
+            struct Provider(Shelf);
+
+            #[flag_cache_provider]
+            impl Provider {
+                $($before)* fn should_fetch_flag_definitions(&self) -> $decision {
+                    let shelf = self.0.clone();
+                    let $call = move || shelf.decide();
+                    $wrap
+                }
+
+                $($before)* fn get_flag_definitions(&self) -> $definitions {
+                    let shelf = self.0.clone();
+                    let $call = move || shelf.read();
+                    $wrap
+                }
+
+                $($before)* fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> $done {
+                    let (shelf, data) = (self.0.clone(), data.clone());
+                    let $call = move || shelf.write(&data);
+                    $wrap
+                }
+
+                $($before)* fn shutdown(&self) -> $done {
+                    let shelf = self.0.clone();
+                    let $call = move || shelf.end();
+                    $wrap
+                }
+
+                $($before)* fn stored_flag_definitions(&self) -> $definitions {
+                    let shelf = self.0.clone();
+                    let $call = move || shelf.read();
+                    $wrap
+                }
+
+                $($before)* fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> $done {
+                    let (shelf, told) = (self.0.clone(), Told::from(outcome));
+                    let $call = move || shelf.learn(&told);
+                    $wrap
+                }
+
+                fn on_poller_attached(&self, link: PollerLink) {
+                    self.0.attach(link);
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn keeps_every_rule() {
+                super::keeps_every_rule(|shelf| Arc::new(Provider(shelf))).await;
+            }
+        }
+    };
+}
+
+form!(plain, [] bool, Definitions, (), |call| call());
+form!(blocking, [#[flag_cache(blocking)]] bool, Definitions, (), |call| call());
+form!(async_fn, [async] bool, Definitions, (), |call| {
+    tokio::task::yield_now().await;
+    call()
+});
+form!(impl_future, [] impl Future<Output = bool>, impl Future<Output = Definitions>, impl Future<Output = ()>, |call| {
+    later(call)
+});
+form!(
+    pinned_box,
+    [] Pin<Box<dyn Future<Output = bool> + Send>>,
+    Pin<Box<dyn Future<Output = Definitions> + Send>>,
+    Pin<Box<dyn Future<Output = ()> + Send>>,
+    |call| Box::pin(later(call))
+);
+form!(box_future, [] BoxFuture<'_, bool>, BoxFuture<'_, Definitions>, BoxFuture<'_, ()>, |call| Box::pin(later(call)));
+form!(alias, [] AliasOf<'_, bool>, AliasOf<'_, Definitions>, AliasOf<'static, ()>, |call| Box::pin(later(call)));
+form!(ready_future, [] Ready<bool>, Ready<Definitions>, Ready<()>, |call| ready(call()));
+
+/// Calls when it is polled the second time.
+async fn later<T>(call: impl FnOnce() -> T) -> T {
+    tokio::task::yield_now().await;
+    call()
+}
