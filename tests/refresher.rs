@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use flagcache::testing::{ApiStub, Definitions};
 use flagcache::{
     FlagDefinitionCacheProvider, FlagDefinitionPoller, MemoryStore, PostHogApi, RefreshOnceError, RefreshOutcome, Role,
     refresh_once,
 };
+use flagcache_providers::testing::{ApiStub, Definitions};
 
 fn api(stub: &ApiStub) -> PostHogApi {
     PostHogApi::builder()
