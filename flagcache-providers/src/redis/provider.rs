@@ -32,7 +32,7 @@ pub struct RedisProvider {
 /// What the present load knows.
 #[derive(Debug, Default)]
 struct Load {
-    /// What the decision saw of the copy, until a read has used it.
+    /// What the decision saw of the copy, until a read has used it or a write has made it the past.
     copy: Option<Option<Fingerprint>>,
     /// The token of the decision, if it was to lead.
     token: Option<String>,
@@ -224,6 +224,8 @@ impl RedisProvider {
         data: &FlagDefinitionCacheData,
     ) -> Result<Published, ProviderError> {
         let Inner { config, keys, link, copy } = self.inner();
+        // What the decision saw is the past now.
+        self.load().copy = None;
         // The JSON is gone before the call is sent, which holds two copies of it anyway.
         let (fingerprint, call) = {
             let json = data.to_json();
