@@ -5,6 +5,7 @@
 // clippy.toml exempts test functions; what they share is not inside one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod conformance;
 mod copy;
 mod faults;
 mod lead;
