@@ -45,6 +45,11 @@ impl Identity {
         }
     }
 
+    /// Whether nothing was written since `earlier`; a new name changes the time of the change alone.
+    pub(super) fn is_only_renamed(&self, earlier: &Self) -> bool {
+        (self.file, self.len, self.modified) == (earlier.file, earlier.len, earlier.modified)
+    }
+
     /// Whether a write after `now` could still leave the identity as it is, because the clock of a file system stands still
     /// for some milliseconds.
     pub(super) fn may_be_written_unseen(&self, now: SystemTime) -> bool {

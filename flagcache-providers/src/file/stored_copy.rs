@@ -71,14 +71,17 @@ impl StoredCopy {
         if !still_leads() {
             return Ok(None);
         }
+        let written = self.identity_of(staged.as_file())?;
         let file = staged.persist(&self.files.data).map_err(|error| self.write_error(error.error))?;
-        self.placed(&file, data).map(Some)
+        self.placed(&file, written, data).map(Some)
     }
 
     /// Stores `data` if there is no file. The new state of the file, if it was created.
     pub(super) fn create(&self, data: &FlagDefinitionCacheData) -> Result<Option<Identity>, ProviderError> {
-        match self.stage(data)?.persist_noclobber(&self.files.data) {
-            Ok(file) => self.placed(&file, data).map(Some),
+        let staged = self.stage(data)?;
+        let written = self.identity_of(staged.as_file())?;
+        match staged.persist_noclobber(&self.files.data) {
+            Ok(file) => self.placed(&file, written, data).map(Some),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(error) => Err(self.write_error(error.error)),
         }
@@ -164,12 +167,23 @@ impl StoredCopy {
         file.set_times(FileTimes::new().set_modified(next))
     }
 
-    fn placed(&self, file: &File, data: &FlagDefinitionCacheData) -> Result<Identity, ProviderError> {
-        let metadata = file.metadata().map_err(|error| self.write_error(error))?;
-        let identity = Identity::of(&metadata);
-        *self.last() = Some(Content { identity, found: Ok(data.clone()), lasting: true });
+    /// Remembers what was put in place. `written` is the state of the file before it got its name.
+    fn placed(
+        &self,
+        file: &File,
+        written: Identity,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<Identity, ProviderError> {
+        let identity = self.identity_of(file)?;
+        // Another hand may have written into it since: then nobody knows what it holds, and it is read.
+        let untouched = identity.is_only_renamed(&written);
+        *self.last() = untouched.then(|| Content { identity, found: Ok(data.clone()), lasting: true });
         sync_folder(&self.files.folder).map_err(|error| io_error("sync", &self.files.folder, error))?;
         Ok(identity)
+    }
+
+    fn identity_of(&self, file: &File) -> Result<Identity, ProviderError> {
+        file.metadata().map(|metadata| Identity::of(&metadata)).map_err(|error| self.write_error(error))
     }
 
     fn write_error(&self, error: io::Error) -> ProviderError {
@@ -241,6 +255,19 @@ mod tests {
         assert_eq!(copy.identity().unwrap(), identity);
         let known = copy.read(identity).unwrap().unwrap();
         assert_eq!(known.raw_json().as_ptr(), written.raw_json().as_ptr());
+    }
+
+    #[test]
+    fn b8_66_a_file_that_another_hand_changed_as_soon_as_it_had_its_name_is_read() {
+        let folder = TempDir::new().unwrap();
+        let copy = copy(&folder);
+        let staged = copy.stage(&set("beta")).unwrap();
+        let written = copy.identity_of(staged.as_file()).unwrap();
+        let file = staged.persist(&copy.files.data).unwrap();
+        std::fs::write(&copy.files.data, r#"{"flags":[]}"#).unwrap();
+        let identity = copy.placed(&file, written, &set("beta")).unwrap();
+        assert_eq!(copy.identity().unwrap(), Some(identity));
+        assert!(copy.read(Some(identity)).unwrap().unwrap().is_empty());
     }
 
     #[test]
