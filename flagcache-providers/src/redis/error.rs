@@ -13,8 +13,13 @@ const COMMANDS: &str = "+evalsha +script|load +get +set +del +exists +getrange +
                         +hset +hdel +time +publish +subscribe";
 
 /// How the server, and the redis crate while it connects, speak of a missing permission without a code of its own.
-const NOT_PERMITTED: [&str; 3] =
-    ["can't run this command", "can't access at least one of the keys", "has no permissions"];
+const NOT_PERMITTED: [&str; 4] = [
+    "can't run this command",
+    "can't access at least one of the keys",
+    "has no permissions",
+    // From Redis 7.2 and Valkey on.
+    "ACL failure in script",
+];
 
 /// Which server an exchange failed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +177,7 @@ impl Place {
     fn grant(&self, detail: &str, command: Option<&str>) -> String {
         let named = detail.split_once("run the '").and_then(|(_, rest)| rest.split_once('\''));
         let missing = match named.map(|(command, _)| command).or(command) {
-            _ if detail.contains("one of the keys") => "access to its keys".to_owned(),
+            _ if detail.contains(" key") => "access to its keys".to_owned(),
             Some(command) => format!("the permission for {}", command.to_ascii_lowercase()),
             None => "a permission".to_owned(),
         };

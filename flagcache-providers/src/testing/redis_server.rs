@@ -42,7 +42,7 @@ impl RedisServer {
     #[must_use = "the server is killed when it is dropped"]
     pub fn start_with(options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        loop {
+        for _ in 0..10 {
             let folder = tempfile::tempdir().unwrap();
             // The port is free when it is chosen; should another program take it meanwhile, the server exits, and we
             // try again.
@@ -53,6 +53,7 @@ impl RedisServer {
                 return server;
             }
         }
+        panic!("redis-server does not start with {options:?}");
     }
 
     fn answers(&mut self) -> bool {

@@ -71,6 +71,10 @@ async fn a_primary_that_is_demoted_while_it_runs_is_left() {
     let promoted = Worker::with(RedisStore::builder(watched.replica.url(), SERVICE));
     watched.sentinels[0].fail_over();
     let begun = Instant::now();
+    eventually("the replica is promoted", 20 * SECOND, async || {
+        watched.replica.run::<String>("INFO replication").contains("role:master")
+    })
+    .await;
     // Until the Sentinel demotes the old primary, that goes on taking writes, which are lost.
     eventually("the new primary has what the leader serves", 20 * SECOND, async || {
         if worker.decide().await.unwrap_or(false) {
