@@ -98,6 +98,8 @@ fn a_bundled_store_that_is_not_compiled_in_names_its_feature() {
         ("file", "file", cfg!(feature = "file")),
         ("redis", "redis", cfg!(feature = "redis")),
         ("rediss", "redis", cfg!(feature = "redis")),
+        ("redis+sentinel", "redis", cfg!(feature = "redis")),
+        ("rediss+cluster", "redis", cfg!(feature = "redis")),
     ] {
         assert_eq!(registry().schemes().any(|known| known == scheme), compiled_in);
         if !compiled_in {
@@ -173,6 +175,9 @@ mod redis {
             "rediss://user:hunter2@127.0.0.1:1/3?service=checkout",
             "redis://127.0.0.1:1?service=checkout&lock_life=5s&response_limit=500ms&copy_life=none&protocol=resp3",
             "redis://127.0.0.1:1?service=checkout&copy_life=48h",
+            "redis+sentinel://user:hunter2@127.0.0.1:1,127.0.0.1:2/flags/3?service=checkout&sentinel_password=hunter2",
+            "rediss+sentinel://127.0.0.1,127.0.0.2/flags?service=checkout&sentinel_username=me",
+            "redis+cluster://127.0.0.1:1,[::1]:2,c?service={checkout}&lock_life=5s",
         ] {
             assert!(registry().open(url).is_ok(), "{url}");
         }
@@ -185,5 +190,22 @@ mod redis {
         assert!(refused("redis://:hunter2@127.0.0.1?service=a&lock_life=1ms").contains("too short"));
         assert!(refused("redis://:hunter2@127.0.0.1?service=a&copy_life=ever").contains("whole number with a unit"));
         assert!(refused("redis://:hunter2@127.0.0.1/db?service=a").contains("cannot be set up"));
+        assert!(refused("redis://:hunter2@a:1,b:2?service=a").contains("cannot be set up"));
+        assert!(refused("redis+cluster://:hunter2@a:1,b:2?service=a").contains("cannot be set up"));
+        assert!(
+            refused("rediss://:hunter2@a?service=a&ca=/no/hunter2").contains("the path of a file that can be read")
+        );
+        let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert!(refused(&format!("rediss://a?service=a&key={pem}")).contains("give it together with `cert`"));
+        assert!(refused(&format!("rediss://a?service=a&cert={pem}&key={pem}")).contains("cannot be set up"));
+    }
+
+    #[tokio::test]
+    async fn every_server_of_a_url_reaches_the_store() {
+        let url = StoreUrl::parse("redis+cluster://u:p@a:1,[::1]:2,c?service=x&protocol=resp2").unwrap();
+        assert_eq!(url.servers().collect::<Vec<_>>(), ["a:1", "[::1]:2", "c"]);
+        assert_eq!(url.expose_with_options(&["protocol"]), "redis+cluster://u:p@a:1,[::1]:2,c?protocol=resp2");
+        let url = StoreUrl::parse("redis://a/1?x=b,c").unwrap();
+        assert_eq!((url.servers().count(), url.expose_with_options(&["x"]).as_str()), (1, "redis://a/1?x=b%2Cc"));
     }
 }

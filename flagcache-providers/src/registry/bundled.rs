@@ -3,11 +3,15 @@
 use super::ProviderRegistry;
 
 /// Every scheme of a bundled store, the feature that compiles it in, and whether that is on.
-pub(super) const SCHEMES: [(&str, &str, bool); 4] = [
+pub(super) const SCHEMES: [(&str, &str, bool); 8] = [
     ("memory", "memory", cfg!(feature = "memory")),
     ("file", "file", cfg!(feature = "file")),
     ("redis", "redis", cfg!(feature = "redis")),
     ("rediss", "redis", cfg!(feature = "redis")),
+    ("redis+sentinel", "redis", cfg!(feature = "redis")),
+    ("rediss+sentinel", "redis", cfg!(feature = "redis")),
+    ("redis+cluster", "redis", cfg!(feature = "redis")),
+    ("rediss+cluster", "redis", cfg!(feature = "redis")),
 ];
 
 pub(super) fn add_to(registry: &mut ProviderRegistry) {
@@ -16,9 +20,8 @@ pub(super) fn add_to(registry: &mut ProviderRegistry) {
     #[cfg(feature = "file")]
     registry.add::<crate::FileProvider>("file");
     #[cfg(feature = "redis")]
-    {
-        registry.add::<crate::RedisProvider>("redis");
-        registry.add::<crate::RedisProvider>("rediss");
+    for scheme in ["redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"] {
+        registry.add::<crate::RedisProvider>(scheme);
     }
     // Nothing is compiled in.
     let _ = registry;
@@ -77,11 +80,22 @@ mod file {
 mod redis {
     use std::error::Error;
 
-    use crate::registry::{OpenProvider, StoreUrl};
+    use crate::registry::{OpenProvider, RegistryError, StoreUrl};
     use crate::{RedisProvider, RedisStore};
 
     impl OpenProvider for RedisProvider {
-        const OPTIONS: &'static [&'static str] = &["service", "lock_life", "response_limit", "copy_life", "protocol"];
+        const OPTIONS: &'static [&'static str] = &[
+            "service",
+            "lock_life",
+            "response_limit",
+            "copy_life",
+            "protocol",
+            "ca",
+            "cert",
+            "key",
+            "sentinel_username",
+            "sentinel_password",
+        ];
 
         fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
             // The protocol's version is an option of the client's own.
@@ -97,7 +111,28 @@ mod redis {
                 Some("none") => builder = builder.copy_life(None),
                 Some(_) => builder = builder.copy_life(url.duration("copy_life")?),
             }
+            if let Some(roots) = file(url, "ca")? {
+                builder = builder.root_certificates(roots);
+            }
+            match (file(url, "cert")?, file(url, "key")?) {
+                (Some(certificate), Some(key)) => builder = builder.client_certificate(certificate, key),
+                (None, None) => {}
+                (Some(_), None) => return Err(url.bad_option("cert", "it together with `key`").into()),
+                (None, Some(_)) => return Err(url.bad_option("key", "it together with `cert`").into()),
+            }
+            if let Some(username) = url.option("sentinel_username") {
+                builder = builder.sentinel_username(username);
+            }
+            if let Some(password) = url.option("sentinel_password") {
+                builder = builder.sentinel_password(password);
+            }
             Ok(builder.build()?.provider())
         }
+    }
+
+    fn file(url: &StoreUrl, option: &'static str) -> Result<Option<Vec<u8>>, RegistryError> {
+        let read =
+            |path| std::fs::read(path).map_err(|_| url.bad_option(option, "the path of a file that can be read"));
+        url.option(option).map(read).transpose()
     }
 }

@@ -18,12 +18,14 @@
 //! |---|---|---|---|
 //! | `memory:`, `memory:name` | the `MemoryStore` of this process, or the one of that name | | `memory` |
 //! | `file:///folder?service=name` | a `FileStore` in that folder | `service`, `watch=false` | `file` |
-//! | `redis://[user:password@]host[:port][/database]?service=name`, `rediss://…` with TLS | a `RedisStore` | `service`, `lock_life=10s`, `response_limit=1s`, `copy_life=24h` or `copy_life=none`, `protocol=resp3` | `redis` |
+//! | `redis://[user:password@]host[:port][/database]?service=name`, `rediss://…` with TLS | a `RedisStore` | `service`, `lock_life=10s`, `response_limit=1s`, `copy_life=24h` or `copy_life=none`, `protocol=resp3`; with TLS `ca`, `cert` and `key`, paths of PEM files | `redis` |
+//! | `redis+sentinel://[user:password@]host[:port],host[:port]…/primary-name[/database]?service=name`, `rediss+sentinel://…` | a `RedisStore` on the primary that the Sentinels name | the same, `sentinel_username`, `sentinel_password` | `redis` |
+//! | `redis+cluster://[user:password@]host[:port],host[:port]…?service={name}`, `rediss+cluster://…` | a `RedisStore` on a cluster | the same as of one server | `redis` |
 //!
 //! Durations are whole numbers with a unit: `500ms`, `10s`, `5m`, `24h`. What has a meaning of its own in a URL must be
 //! percent-encoded: `#` in a password is `%23`.
 //!
-//! Nothing connects or touches a file here: a worker starts while its store is down. Each call of
+//! Nothing connects here, and no file but a certificate is touched: a worker starts while its store is down. Each call of
 //! [`open`](ProviderRegistry::open) gives a provider for one poller.
 //!
 //! A URL may hold a password. No error and no `Debug` here shows more of it than its scheme and the names of its options.

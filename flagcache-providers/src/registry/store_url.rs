@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
+use url::{Position, Url};
 
 use super::RegistryError;
 
@@ -13,7 +14,10 @@ use super::RegistryError;
 /// nothing else.
 #[derive(Clone)]
 pub struct StoreUrl {
+    /// With the first of several servers.
     url: Url,
+    /// The others, each with its comma.
+    others: String,
     has_authority: bool,
     options: BTreeMap<String, String>,
 }
@@ -25,10 +29,12 @@ impl StoreUrl {
     /// If the text is no URL, has a fragment, or gives an option twice.
     pub fn parse(text: &str) -> Result<Self, RegistryError> {
         let text = text.trim();
-        let url = Url::parse(text).map_err(|error| RegistryError::NotAUrl(error.into()))?;
+        let others = other_servers(text);
+        let (before, after) = (&text[..others.start], &text[others.end..]);
+        let url = Url::parse(&format!("{before}{after}")).map_err(|error| RegistryError::NotAUrl(error.into()))?;
         // Asked of the text: the parser gives a file URL its slashes if it has none.
         let has_authority = text.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//"));
-        let mut this = Self { url, has_authority, options: BTreeMap::new() };
+        let mut this = Self { url, others: text[others].to_owned(), has_authority, options: BTreeMap::new() };
         if this.url.fragment().is_some() {
             // A `#` in a password, most likely, which cuts the rest off.
             return Err(this.bad_url("it has a `#`: write %23 if that belongs to a name or a password"));
@@ -51,12 +57,18 @@ impl StoreUrl {
         self.has_authority
     }
 
-    /// The host, if there is one.
+    /// The servers, each with its port if that is given: a URL may name several, separated by commas.
+    pub fn servers(&self) -> impl Iterator<Item = &str> {
+        let first = &self.url[Position::BeforeHost..Position::AfterPort];
+        std::iter::once(first).chain(self.others.split(',').skip(1)).filter(|server| !server.is_empty())
+    }
+
+    /// The host, if there is one; the first of several.
     pub fn host(&self) -> Option<&str> {
         self.url.host_str().filter(|host| !host.is_empty())
     }
 
-    /// The port, if one is given.
+    /// The port, if one is given; that of the first of several hosts.
     pub fn port(&self) -> Option<u16> {
         self.url.port()
     }
@@ -113,7 +125,8 @@ impl StoreUrl {
         if !kept.is_empty() {
             url.query_pairs_mut().extend_pairs(kept);
         }
-        url.into()
+        let (before, after) = (&url[..Position::AfterPort], &url[Position::AfterPort..]);
+        format!("{before}{}{after}", self.others)
     }
 
     /// An error that says how a URL of this scheme is written. Never put a part of this one into `remedy`.
@@ -147,6 +160,14 @@ impl fmt::Debug for StoreUrl {
         let options: Vec<_> = self.options.keys().collect();
         f.debug_struct("StoreUrl").field("scheme", &self.scheme()).field("options", &options).finish_non_exhaustive()
     }
+}
+
+/// Where `text` names servers after the first. The parser knows but one.
+fn other_servers(text: &str) -> Range<usize> {
+    let Some(start) = text.find("://").map(|colon| colon + 3) else { return 0..0 };
+    let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |end| start + end);
+    let hosts = text[start..end].rfind('@').map_or(start, |at| start + at + 1);
+    text[hosts..end].find(',').map_or(end..end, |comma| hosts + comma..end)
 }
 
 fn duration(text: &str) -> Option<Duration> {
