@@ -133,7 +133,8 @@ pub(super) fn redirected(node: &ConnectionInfo, error: &RedisError) -> Option<Co
 
 /// The settings of a connection to a Sentinel: it has no databases and users of its own, and sends no notices to us.
 pub(super) fn of_sentinel(server: ConnectionInfo, username: Option<&str>, password: Option<&str>) -> ConnectionInfo {
-    let mut settings = redis::RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2);
+    let mut settings =
+        redis::RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
     if let Some(username) = username {
         settings = settings.set_username(username);
     }

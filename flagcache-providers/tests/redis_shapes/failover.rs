@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use flagcache_core::{FetchOutcome, FlagDefinitionCacheProvider, ProviderErrorKind};
 use flagcache_providers::redis::RedisStore;
 
-use crate::sentinels::Watched;
+use crate::sentinels::{self, Watched};
 use crate::worker::{SERVICE, Worker, eventually, set};
 use crate::{recovery, sharing};
 
@@ -85,6 +85,24 @@ async fn a_primary_that_is_demoted_while_it_runs_is_left() {
     .await;
     println!("Sentinel (planned failover): the copy was at the new primary after {:.1?}", begun.elapsed());
     assert_eq!(Worker::with(watched.builder()).follow().await, Some(set(2)));
+}
+
+#[tokio::test]
+async fn a_sentinel_that_names_a_replica_is_passed_over() {
+    let watched = Watched::start_with(1, "");
+    let outdated = sentinels::outdated(&watched.replica).await;
+    let alone = RedisStore::builder(format!("redis+sentinel://{outdated}/flags"), SERVICE);
+    let error = Worker::with(alone).decide().await.unwrap_err();
+    assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
+    let advice =
+        format!("(127.0.0.1:{}): it is a replica now; the primary will be asked for anew", watched.replica.port());
+    assert!(error.to_string().ends_with(&advice), "{error}");
+
+    let both = watched.url("flags").replace("://", &format!("://{outdated},"));
+    let worker = Worker::with(RedisStore::builder(both, SERVICE));
+    worker.lead_with(&set(1)).await;
+    let direct = RedisStore::builder(watched.primary.url(), SERVICE);
+    assert_eq!(Worker::with(direct).follow().await, Some(set(1)));
 }
 
 #[tokio::test]

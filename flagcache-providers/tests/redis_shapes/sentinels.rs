@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::worker::SERVICE;
 use flagcache_providers::testing::RedisServer;
@@ -115,6 +116,23 @@ impl Watched {
         let sentinels: Vec<_> = self.sentinels.iter().map(Sentinel::address).collect();
         format!("redis+sentinel://{}/{primary}", sentinels.join(","))
     }
+}
+
+/// Answers as a Sentinel would that was cut off from the others before they agreed on another primary. Gives its address.
+pub(crate) async fn outdated(primary: &RedisServer) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let port = primary.port().to_string();
+    let answer = format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len());
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut request = [0; 1_024];
+            // One command a connection.
+            let _ = connection.read(&mut request).await;
+            let _ = connection.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
 }
 
 fn wait(what: &str, mut condition: impl FnMut() -> bool) {
