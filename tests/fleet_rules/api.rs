@@ -49,6 +49,11 @@ impl Api {
         self.stub.always(reply);
     }
 
+    /// Answers as usual again.
+    pub(crate) fn recovers(&self) {
+        self.stub.clear();
+    }
+
     /// Every answer takes this long.
     pub(crate) fn is_slow(&self, delay: Duration) {
         self.stub.always(ApiReply::usual().delay(delay));

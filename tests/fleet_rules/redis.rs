@@ -4,6 +4,7 @@ mod faults;
 mod late_leader;
 mod mixed;
 mod peer;
+mod tiers;
 
 use std::time::Duration;
 

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use flagcache::{FileStore, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PostHogApi};
+use flagcache::{FileProvider, FileStore, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PostHogApi};
+#[cfg(feature = "redis")]
+use flagcache::{RedisProvider, RedisStore, Tiered};
 use flagcache_providers::testing::ApiStub;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,8 +35,19 @@ pub(crate) struct Assignment {
 /// What the workers of a fleet share.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Store {
-    File { folder: PathBuf },
-    Redis { url: String, lock_life: Duration },
+    File {
+        folder: PathBuf,
+    },
+    Redis {
+        url: String,
+        lock_life: Duration,
+    },
+    /// Redis first, a folder of the machine behind it.
+    Tiered {
+        url: String,
+        lock_life: Duration,
+        folder: PathBuf,
+    },
 }
 
 /// The options of a poller; `None` is the default.
@@ -119,17 +132,25 @@ fn builder(assignment: Assignment) -> FlagDefinitionPollerBuilder {
         builder = builder.max_staleness(age);
     }
     match assignment.store {
-        Store::File { folder } => {
-            builder.flag_definition_cache_provider(FileStore::builder(folder, SERVICE).build().unwrap().provider())
-        }
+        Store::File { folder } => builder.flag_definition_cache_provider(file(folder)),
         #[cfg(feature = "redis")]
-        Store::Redis { url, lock_life } => {
-            let store = flagcache::RedisStore::builder(url, SERVICE).lock_life(lock_life).build().unwrap();
-            builder.flag_definition_cache_provider(store.provider())
+        Store::Redis { url, lock_life } => builder.flag_definition_cache_provider(redis(url, lock_life)),
+        #[cfg(feature = "redis")]
+        Store::Tiered { url, lock_life, folder } => {
+            builder.flag_definition_cache_provider(Tiered::new(redis(url, lock_life)).then(file(folder)))
         }
         #[cfg(not(feature = "redis"))]
-        Store::Redis { .. } => panic!("built without Redis"),
+        Store::Redis { .. } | Store::Tiered { .. } => panic!("built without Redis"),
     }
+}
+
+fn file(folder: PathBuf) -> FileProvider {
+    FileStore::builder(folder, SERVICE).build().unwrap().provider()
+}
+
+#[cfg(feature = "redis")]
+fn redis(url: String, lock_life: Duration) -> RedisProvider {
+    RedisStore::builder(url, SERVICE).lock_life(lock_life).build().unwrap().provider()
 }
 
 async fn tell_changes(poller: FlagDefinitionPoller) {

@@ -1,0 +1,102 @@
+//! A file behind Redis: workers that boot in the middle of an outage.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use flagcache_providers::testing::{ApiReply, RedisServer};
+use tempfile::TempDir;
+
+use crate::fleet::{AMPLE, FLAGS, Fleet};
+use crate::line::{Event, now};
+use crate::place::Place;
+use crate::process::WorkerProcess;
+use crate::redis::Server;
+use crate::worker::{SERVICE, Settings, Store};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The longest tick.
+const TICK: Duration = Duration::from_millis(1_100);
+
+struct Tiers {
+    first: Server,
+    behind: TempDir,
+}
+
+impl Place for Tiers {
+    const NAME: &'static str = "Redis and a file";
+    const LOCK_LIFE: Duration = Server::LOCK_LIFE;
+
+    fn new() -> Self {
+        Self { first: Server(RedisServer::start()), behind: TempDir::new().unwrap() }
+    }
+
+    fn store(&self) -> Store {
+        let folder = self.behind.path().to_owned();
+        Store::Tiered { url: self.first.0.url(), lock_life: Self::LOCK_LIFE, folder }
+    }
+
+    /// The one behind.
+    fn copy(&self) -> Option<Vec<u8>> {
+        fs::read(self.behind.path().join(format!("{SERVICE}.json"))).ok()
+    }
+
+    fn put(&self, copy: &[u8]) {
+        self.first.put(copy);
+    }
+
+    fn take_lead_away(&self) {
+        self.first.take_lead_away();
+    }
+
+    fn petrify(&self, leader: &mut WorkerProcess) {
+        self.first.petrify(leader);
+    }
+}
+
+/// Workers that ran before, then boot while Redis and the API are both down, for so long.
+fn boots_in_an_outage(lasts: Duration) {
+    const WORKERS: usize = 3;
+    let mut fleet = Fleet::<Tiers>::running(Settings::every(INTERVAL), WORKERS);
+    fleet.wait(AMPLE, "the file holds a copy", |fleet| fleet.place.copy().is_some());
+    for worker in 0..WORKERS {
+        fleet.workers[worker].terminate();
+        fleet.workers[worker].wait_for_end(AMPLE);
+    }
+
+    fleet.place.first.0.kill();
+    fleet.api.always(ApiReply::reset());
+    let down = now();
+    let first = fleet.start(WORKERS);
+    fleet.wait_until_all_have(FLAGS);
+    let boots = (first..first + WORKERS).map(|worker| {
+        let worker = &mut fleet.workers[worker];
+        let started = worker.first(down, |event| matches!(event, Event::Started)).unwrap();
+        worker.first(started, |event| matches!(event, Event::Ready)).unwrap() - started
+    });
+    let slowest = boots.max().unwrap();
+    Fleet::<Tiers>::promised("a worker that boots in an outage has its flags", slowest, Duration::from_millis(1_500));
+    fleet.wait(AMPLE, "all are stale", |fleet| all_are(fleet, "stale"));
+
+    sleep(lasts);
+    assert!(all_are(&mut fleet, "stale"), "nobody has confirmed the copy");
+    fleet.place.first.0.start_again();
+    fleet.api.recovers();
+    let took = fleet.wait(AMPLE, "all are valid again", |fleet| all_are(fleet, "ready"));
+    Fleet::<Tiers>::promised(&format!("status is valid after {lasts:?} of outage"), took, TICK);
+    assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS));
+}
+
+fn all_are(fleet: &mut Fleet<Tiers>, state: &str) -> bool {
+    fleet.running_workers().all(|worker| worker.state().as_deref() == Some(state))
+}
+
+#[test]
+fn workers_boot_from_the_file_while_redis_and_the_api_are_down() {
+    boots_in_an_outage(Duration::ZERO);
+}
+
+#[test]
+fn workers_boot_from_the_file_and_see_out_a_long_outage() {
+    boots_in_an_outage(Duration::from_secs(5));
+}
