@@ -54,8 +54,8 @@ impl Place for Tiers {
     }
 }
 
-/// Workers that ran before, then boot while Redis and the API are both down, for so long.
-fn boots_in_an_outage(lasts: Duration) {
+/// Workers that ran before, then boot while Redis and the API are both away, for so long.
+fn boots_in_an_outage(begin: fn(&mut RedisServer), end: fn(&mut RedisServer), lasts: Duration) {
     const WORKERS: usize = 3;
     let mut fleet = Fleet::<Tiers>::running(Settings::every(INTERVAL), WORKERS);
     fleet.wait(AMPLE, "the file holds a copy", |fleet| fleet.place.copy().is_some());
@@ -64,7 +64,7 @@ fn boots_in_an_outage(lasts: Duration) {
         fleet.workers[worker].wait_for_end(AMPLE);
     }
 
-    fleet.place.first.0.kill();
+    begin(&mut fleet.place.first.0);
     fleet.api.always(ApiReply::reset());
     let down = now();
     let first = fleet.start(WORKERS);
@@ -80,7 +80,7 @@ fn boots_in_an_outage(lasts: Duration) {
 
     sleep(lasts);
     assert!(all_are(&mut fleet, "stale"), "nobody has confirmed the copy");
-    fleet.place.first.0.start_again();
+    end(&mut fleet.place.first.0);
     fleet.api.recovers();
     let took = fleet.wait(AMPLE, "all are valid again", |fleet| all_are(fleet, "ready"));
     Fleet::<Tiers>::promised(&format!("status is valid after {lasts:?} of outage"), took, TICK);
@@ -93,10 +93,15 @@ fn all_are(fleet: &mut Fleet<Tiers>, state: &str) -> bool {
 
 #[test]
 fn workers_boot_from_the_file_while_redis_and_the_api_are_down() {
-    boots_in_an_outage(Duration::ZERO);
+    boots_in_an_outage(RedisServer::kill, RedisServer::start_again, Duration::ZERO);
+}
+
+#[test]
+fn workers_boot_from_the_file_while_redis_hangs() {
+    boots_in_an_outage(|server| server.hang(), |server| server.go_on(), Duration::ZERO);
 }
 
 #[test]
 fn workers_boot_from_the_file_and_see_out_a_long_outage() {
-    boots_in_an_outage(Duration::from_secs(5));
+    boots_in_an_outage(RedisServer::kill, RedisServer::start_again, Duration::from_secs(5));
 }
