@@ -53,6 +53,58 @@ pub enum RefreshOutcome {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # In Kubernetes
+///
+/// A CronJob writes and holds the secret key; the workers know the store and nothing else. Their pollers have no source, so
+/// they send no request, and a [`max_staleness`](crate::FlagDefinitionPollerBuilder::max_staleness) of several runs.
+///
+/// ```yaml
+/// apiVersion: batch/v1
+/// kind: CronJob
+/// metadata:
+///   name: flag-definitions
+/// spec:
+///   schedule: "* * * * *"
+///   concurrencyPolicy: Forbid   # a second writer would find the store led, and do nothing
+///   jobTemplate:
+///     spec:
+///       backoffLimit: 0         # the next run is the next try
+///       activeDeadlineSeconds: 50
+///       template:
+///         spec:
+///           restartPolicy: Never
+///           containers:
+///             - name: writer
+///               image: example.com/checkout/flag-writer   # calls `refresh_once` and ends
+///               env:
+///                 - name: FLAGCACHE_URL
+///                   value: redis://cache:6379?service=checkout
+///                 - name: POSTHOG_PROJECT_KEY
+///                   value: phc_…
+///                 - name: POSTHOG_SECRET_KEY
+///                   valueFrom:
+///                     secretKeyRef: { name: posthog, key: secret-key }
+/// ---
+/// apiVersion: apps/v1
+/// kind: Deployment
+/// metadata:
+///   name: checkout
+/// spec:
+///   replicas: 40
+///   selector:
+///     matchLabels: { app: checkout }
+///   template:
+///     metadata:
+///       labels: { app: checkout }
+///     spec:
+///       containers:
+///         - name: checkout
+///           image: example.com/checkout/server           # a poller with `ReadOnly` over the store
+///           env:
+///             - name: FLAGCACHE_URL
+///               value: redis://cache:6379?service=checkout
+/// ```
 pub async fn refresh_once(
     source: impl FlagDefinitionSource,
     provider: impl FlagDefinitionCacheProvider,

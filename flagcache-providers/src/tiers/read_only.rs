@@ -8,7 +8,8 @@ use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheP
 ///
 /// The decision is always `false` and the store is not asked for it; publishes and loads without news do not reach it. Reads,
 /// notices and the shutdown do. Give the poller a source without a secret key as well, then it sends no request either:
-/// with a key it would fetch for itself whenever it finds the store empty or unreadable.
+/// with a key it would fetch for itself whenever it finds the store empty or unreadable. The writer's half is
+/// [`refresh_once`](flagcache_core::refresh_once), where both are shown as a Kubernetes CronJob and its readers.
 ///
 /// ```
 /// # #[cfg(feature = "memory")]
