@@ -1,15 +1,26 @@
-//! One worker: flags that stay current, and are shared with the other workers of this machine.
+//! One worker: flags that stay current, and are shared with the other workers of this machine. Start with this one.
 //!
 //! ```text
 //! POSTHOG_PROJECT_KEY=phc_… POSTHOG_SECRET_KEY=phs_… cargo run --example quickstart
 //! ```
 //!
 //! Start it twice at a time: the second one sends no request. `POSTHOG_HOST` is `https://us.i.posthog.com` unless set.
+//! `FLAGCACHE_URL` chooses another store: `redis://127.0.0.1:6379?service=quickstart`, with `--features redis`.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
-use flagcache::{FileStore, FlagDefinitionPoller, PostHogApi};
+use flagcache::{FileStore, FlagDefinitionCacheProvider, FlagDefinitionPoller, PostHogApi, ProviderRegistry};
+
+/// The store of this URL, or a folder of this machine.
+pub(crate) fn store(url: Option<&str>) -> Result<Arc<dyn FlagDefinitionCacheProvider>, Box<dyn Error>> {
+    match url {
+        Some(url) => Ok(ProviderRegistry::bundled().open(url)?),
+        // In production a folder that only your service can write to.
+        None => Ok(Arc::new(FileStore::builder("target/flagcache", "quickstart").build()?.provider())),
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -19,9 +30,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         );
         std::process::exit(2);
     });
-    // In production a folder that only your service can write to.
-    let store = FileStore::builder("target/flagcache", "quickstart").build()?;
-    let flags = FlagDefinitionPoller::builder().source(api).flag_definition_cache_provider(store.provider()).start()?;
+    let store = store(std::env::var("FLAGCACHE_URL").ok().as_deref())?;
+    let flags = FlagDefinitionPoller::builder().source(api).flag_definition_cache_provider(store).start()?;
 
     flags.wait_ready(Duration::from_secs(10)).await?;
     let mut changes = flags.subscribe();

@@ -1,8 +1,122 @@
 //! The examples do what they say.
 
 #[allow(dead_code, reason = "`main` is for the command line")]
+#[path = "../examples/cron_writer.rs"]
+mod cron_writer;
+#[allow(dead_code, reason = "`main` is for the command line")]
 #[path = "../examples/custom_provider.rs"]
 mod custom_provider;
+#[allow(dead_code, reason = "`main` is for the command line")]
+#[path = "../examples/quickstart.rs"]
+mod quickstart;
+#[allow(dead_code, reason = "`main` is for the command line")]
+#[path = "../examples/reader.rs"]
+mod reader;
+#[allow(dead_code, reason = "`main` is for the command line")]
+#[path = "../examples/serverless.rs"]
+mod serverless;
+#[allow(dead_code, reason = "`main` is for the command line")]
+#[path = "../examples/tiered_boot.rs"]
+mod tiered_boot;
+
+use std::path::Path;
+use std::time::Duration;
+
+use flagcache::{FlagDefinitionPoller, PollerState, PostHogApi, RefreshOutcome, Role};
+use flagcache_providers::testing::{ApiReply, ApiStub, Definitions};
+
+const LIMIT: Duration = Duration::from_secs(10);
+const FLAGS: usize = 5;
+
+async fn stub() -> ApiStub {
+    let stub = ApiStub::start().await.unwrap();
+    stub.set_definitions(Definitions::realistic(FLAGS, 1));
+    stub
+}
+
+fn api(stub: &ApiStub) -> PostHogApi {
+    let api = PostHogApi::builder().host(stub.url()).project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY);
+    api.build().unwrap()
+}
+
+/// The URL of a file store, as `FLAGCACHE_URL` would give it.
+fn url(folder: &Path) -> String {
+    format!("file://{}?service=checkout", folder.display())
+}
+
+#[tokio::test]
+async fn a_cron_job_writes_and_a_worker_without_a_key_reads() {
+    let (stub, folder) = (stub().await, tempfile::tempdir().unwrap());
+    let url = url(folder.path());
+    let first = cron_writer::run(api(&stub), &url).await.unwrap();
+    assert_eq!((first.outcome, first.units_spent), (RefreshOutcome::Published, 10));
+
+    let reader = reader::start(&url).unwrap();
+    reader.wait_ready(LIMIT).await.unwrap();
+    assert_eq!((reader.status().role, reader.status().flags), (Role::Reader, Some(FLAGS)));
+    let mut changes = reader.subscribe();
+
+    let second = cron_writer::run(api(&stub), &url).await.unwrap();
+    assert_eq!((second.outcome, second.units_spent), (RefreshOutcome::Unchanged, 1));
+    stub.set_definitions(Definitions::realistic(FLAGS + 1, 1));
+    cron_writer::run(api(&stub), &url).await.unwrap();
+    let change = tokio::time::timeout(LIMIT, changes.next()).await.unwrap().unwrap();
+    assert_eq!(change.new.map(|set| set.len()), Some(FLAGS + 1));
+    reader.shutdown().await.unwrap();
+    assert_eq!(stub.stats().requests, 3, "the reader sends none");
+}
+
+#[tokio::test]
+async fn a_serverless_function_loads_once_for_many_calls() {
+    let (stub, folder) = (stub().await, tempfile::tempdir().unwrap());
+    let flags = serverless::start(api(&stub), &url(folder.path())).unwrap();
+    for _ in 0..3 {
+        assert_eq!(serverless::handle(&flags).await.unwrap(), FLAGS);
+    }
+    assert_eq!((flags.status().counters.loads, stub.stats().requests), (1, 1));
+    flags.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_boots_from_its_file_while_all_else_is_down() {
+    let (stub, folder) = (stub().await, tempfile::tempdir().unwrap());
+    let (fleet, machine) = (folder.path().join("fleet"), folder.path().join("machine"));
+    let start = || tiered_boot::start(api(&stub), &url(&fleet), &machine).unwrap();
+    let before = start();
+    before.wait_ready(LIMIT).await.unwrap();
+    assert_eq!(before.status().state, PollerState::Ready);
+    has_a_copy(&machine).await;
+    before.shutdown().await.unwrap();
+
+    stub.always(ApiReply::status(503));
+    std::fs::remove_dir_all(&fleet).unwrap();
+    std::fs::write(&fleet, "no folder").unwrap();
+    let after = start();
+    after.wait_ready(LIMIT).await.unwrap();
+    assert_eq!((after.status().state, after.status().flags), (PollerState::Stale, Some(FLAGS)));
+    after.shutdown().await.unwrap();
+}
+
+async fn has_a_copy(folder: &Path) {
+    let copy = folder.join("checkout.json");
+    let appears = async {
+        while !copy.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, appears).await.expect("a copy in the tier behind");
+}
+
+#[tokio::test]
+async fn quickstart_takes_the_store_that_the_environment_names() {
+    let (stub, folder) = (stub().await, tempfile::tempdir().unwrap());
+    let store = quickstart::store(Some(&url(folder.path()))).unwrap();
+    let flags =
+        FlagDefinitionPoller::builder().source(api(&stub)).flag_definition_cache_provider(store).start().unwrap();
+    flags.wait_ready(LIMIT).await.unwrap();
+    has_a_copy(folder.path()).await;
+    flags.shutdown().await.unwrap();
+}
 
 #[tokio::test]
 async fn custom_provider_shares_a_folder() {

@@ -1,0 +1,28 @@
+//! The writer of a fleet that only reads: use it where no worker is to fetch, or holds a secret key. A cron job, a deployment
+//! step or a serverless timer runs it; the workers are `examples/reader.rs`.
+//!
+//! ```text
+//! POSTHOG_PROJECT_KEY=phc_… POSTHOG_SECRET_KEY=phs_… FLAGCACHE_URL='redis://cache:6379?service=checkout' \
+//!     cargo run --features redis --example cron_writer
+//! ```
+//!
+//! A run costs 1 unit when nothing has changed. It exits with 1, and leaves the copy as it is, when the API or the store
+//! fails: the next run tries again.
+
+use std::error::Error;
+
+use flagcache::{PostHogApi, ProviderRegistry, RefreshedOnce, refresh_once};
+
+/// Brings the copy of this store up to date.
+pub(crate) async fn run(api: PostHogApi, url: &str) -> Result<RefreshedOnce, Box<dyn Error>> {
+    let store = ProviderRegistry::bundled().open(url)?;
+    Ok(refresh_once(api, store).await?)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let url = std::env::var("FLAGCACHE_URL").map_err(|_| "set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+    let refreshed = run(PostHogApi::from_env()?, &url).await?;
+    println!("{:?} for {} units", refreshed.outcome, refreshed.units_spent);
+    Ok(())
+}

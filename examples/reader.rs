@@ -1,0 +1,36 @@
+//! A worker that only reads: use it where another process writes, as `examples/cron_writer.rs` does. It needs no key, sends
+//! no request, never leads and never writes, so read access to the store is enough.
+//!
+//! ```text
+//! FLAGCACHE_URL='redis://cache:6379?service=checkout' cargo run --features redis --example reader
+//! ```
+
+use std::error::Error;
+use std::time::Duration;
+
+use flagcache::{FlagDefinitionPoller, ProviderRegistry, ReadOnly};
+
+/// Follows the copy of this store.
+pub(crate) fn start(url: &str) -> Result<FlagDefinitionPoller, Box<dyn Error>> {
+    let store = ProviderRegistry::bundled().open(url)?;
+    let flags = FlagDefinitionPoller::builder()
+        .flag_definition_cache_provider(ReadOnly(store))
+        // Longer than the writer pauses, or the flags count as stale in between.
+        .max_staleness(Duration::from_secs(15 * 60))
+        .start()?;
+    Ok(flags)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let url = std::env::var("FLAGCACHE_URL").map_err(|_| "set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+    let flags = start(&url)?;
+    let mut changes = flags.subscribe();
+    loop {
+        tokio::select! {
+            Some(change) = changes.next() => println!("{:?} flags: {:?}", flags.status().flags, change.diff),
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    Ok(flags.shutdown().await?)
+}

@@ -1,0 +1,37 @@
+//! A worker that boots though the shared store and the API are both down: use it where a restart in the middle of an outage
+//! must not lose the flags. The shared store comes first, since it elects; a file of this machine stands behind it.
+//!
+//! ```text
+//! POSTHOG_PROJECT_KEY=phc_… POSTHOG_SECRET_KEY=phs_… FLAGCACHE_URL='redis://cache:6379?service=checkout' \
+//!     cargo run --features redis --example tiered_boot [folder]
+//! ```
+//!
+//! Start it, end it with Ctrl-C, take the network away and start it again: the flags are there, marked stale. The folder
+//! must outlive the process, as a volume of the node does.
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use flagcache::{FileStore, FlagDefinitionPoller, PostHogApi, ProviderRegistry, Tiered};
+
+/// Shares the store of this URL, with a copy in this folder to fall back on.
+pub(crate) fn start(api: PostHogApi, url: &str, folder: &Path) -> Result<FlagDefinitionPoller, Box<dyn Error>> {
+    let fleet = ProviderRegistry::bundled().open(url)?;
+    let machine = FileStore::builder(folder, "checkout").build()?;
+    let provider = Tiered::new(fleet).then(machine.provider());
+    Ok(FlagDefinitionPoller::builder().source(api).flag_definition_cache_provider(provider).start()?)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let url = std::env::var("FLAGCACHE_URL").map_err(|_| "set FLAGCACHE_URL: redis://host?service=name, for one")?;
+    let folder = std::env::args_os().nth(1).unwrap_or("target/flagcache".into());
+    let flags = start(PostHogApi::from_env()?, &url, Path::new(&folder))?;
+
+    flags.wait_ready(Duration::from_secs(10)).await?;
+    let status = flags.status();
+    println!("{} with {} flags", status.state, status.flags.unwrap_or_default());
+    tokio::signal::ctrl_c().await?;
+    Ok(flags.shutdown().await?)
+}
