@@ -1,4 +1,5 @@
 //! The examples do what they say.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "`main` is for the command line")]
 #[path = "../examples/cron_writer.rs"]

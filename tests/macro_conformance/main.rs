@@ -36,6 +36,7 @@ macro_rules! form {
             #[derive(Clone)]
             struct Provider(Shelf);
 
+            #[allow(clippy::let_unit_value, reason = "one body for all outcomes")]
             #[flag_cache_provider]
             impl Provider {
                 $($before)* fn should_fetch_flag_definitions(&self) -> $decision {
@@ -105,7 +106,10 @@ form!(
 );
 form!(box_future, [] BoxFuture<'_, bool>, BoxFuture<'_, Definitions>, BoxFuture<'_, ()>, |call| Box::pin(later(call)));
 form!(alias, [] AliasOf<'_, bool>, AliasOf<'_, Definitions>, AliasOf<'static, ()>, |call| Box::pin(later(call)));
-form!(ready_future, [] Ready<bool>, Ready<Definitions>, Ready<()>, |call| ready(call()));
+form!(ready_future, [] Ready<bool>, Ready<Definitions>, Ready<()>, |call| {
+    let value = call();
+    ready(value)
+});
 
 /// Calls when it is polled the second time.
 async fn later<T>(call: impl FnOnce() -> T) -> T {
