@@ -9,19 +9,18 @@
 //! A run costs 1 unit when nothing has changed. It exits with 1, and leaves the copy as it is, when the API or the store
 //! fails: the next run tries again.
 
-use std::error::Error;
-
+use anyhow::Context;
 use flagcache::{PostHogApi, ProviderRegistry, RefreshedOnce, refresh_once};
 
 /// Brings the copy of this store up to date.
-pub(crate) async fn run(api: PostHogApi, url: &str) -> Result<RefreshedOnce, Box<dyn Error>> {
+pub(crate) async fn run(api: PostHogApi, url: &str) -> anyhow::Result<RefreshedOnce> {
     let store = ProviderRegistry::bundled().open(url)?;
     Ok(refresh_once(api, store).await?)
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let url = std::env::var("FLAGCACHE_URL").map_err(|_| "set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+async fn main() -> anyhow::Result<()> {
+    let url = std::env::var("FLAGCACHE_URL").context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
     let refreshed = run(PostHogApi::from_env()?, &url).await?;
     println!("{:?} for {} units", refreshed.outcome, refreshed.units_spent);
     Ok(())

@@ -5,13 +5,13 @@
 //! FLAGCACHE_URL='redis://cache:6379?service=checkout' cargo run --features redis --example reader
 //! ```
 
-use std::error::Error;
 use std::time::Duration;
 
+use anyhow::Context;
 use flagcache::{FlagDefinitionPoller, ProviderRegistry, ReadOnly};
 
 /// Follows the copy of this store.
-pub(crate) fn start(url: &str) -> Result<FlagDefinitionPoller, Box<dyn Error>> {
+pub(crate) fn start(url: &str) -> anyhow::Result<FlagDefinitionPoller> {
     let store = ProviderRegistry::bundled().open(url)?;
     let flags = FlagDefinitionPoller::builder()
         .flag_definition_cache_provider(ReadOnly(store))
@@ -22,8 +22,8 @@ pub(crate) fn start(url: &str) -> Result<FlagDefinitionPoller, Box<dyn Error>> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let url = std::env::var("FLAGCACHE_URL").map_err(|_| "set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+async fn main() -> anyhow::Result<()> {
+    let url = std::env::var("FLAGCACHE_URL").context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
     let flags = start(&url)?;
     let mut changes = flags.subscribe();
     loop {

@@ -8,30 +8,30 @@
 //!
 //! With the shared store a cold instance takes its flags from the copy, and one instance of them all pays for a refresh.
 
-use std::error::Error;
 use std::time::Duration;
 
+use anyhow::Context;
 use flagcache::{FlagDefinitionPoller, PostHogApi, ProviderRegistry};
 
 /// Done once for each instance, outside of the handler.
-pub(crate) fn start(api: PostHogApi, url: &str) -> Result<FlagDefinitionPoller, Box<dyn Error>> {
+pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinitionPoller> {
     let store = ProviderRegistry::bundled().open(url)?;
     Ok(FlagDefinitionPoller::builder().source(api).flag_definition_cache_provider(store).manual().start()?)
 }
 
 /// One call of the function. Gives the number of flags.
-pub(crate) async fn handle(flags: &FlagDefinitionPoller) -> Result<usize, Box<dyn Error>> {
+pub(crate) async fn handle(flags: &FlagDefinitionPoller) -> anyhow::Result<usize> {
     // Free while the last load is young. If it fails, the flags of the load before go on serving.
     if let Err(error) = flags.refresh_if_older_than(Duration::from_secs(30)).await {
         eprintln!("the flags are not refreshed: {error}");
     }
-    let set = flags.definitions().ok_or("there are no flags yet")?;
+    let set = flags.definitions().context("there are no flags yet")?;
     Ok(set.len())
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let url = std::env::var("FLAGCACHE_URL").map_err(|_| "set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+async fn main() -> anyhow::Result<()> {
+    let url = std::env::var("FLAGCACHE_URL").context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
     let flags = start(PostHogApi::from_env()?, &url)?;
     for call in 1..=3 {
         println!("call {call}: {} flags, {} loads so far", handle(&flags).await?, flags.status().counters.loads);

@@ -9,14 +9,14 @@
 //! Start it, end it with Ctrl-C, take the network away and start it again: the flags are there, marked stale. The folder
 //! must outlive the process, as a volume of the node does.
 
-use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context;
 use flagcache::{FileStore, FlagDefinitionPoller, PostHogApi, ProviderRegistry, Tiered};
 
 /// Shares the store of this URL, with a copy in this folder to fall back on.
-pub(crate) fn start(api: PostHogApi, url: &str, folder: &Path) -> Result<FlagDefinitionPoller, Box<dyn Error>> {
+pub(crate) fn start(api: PostHogApi, url: &str, folder: &Path) -> anyhow::Result<FlagDefinitionPoller> {
     let fleet = ProviderRegistry::bundled().open(url)?;
     let machine = FileStore::builder(folder, "checkout").build()?;
     let provider = Tiered::new(fleet).then(machine.provider());
@@ -24,8 +24,8 @@ pub(crate) fn start(api: PostHogApi, url: &str, folder: &Path) -> Result<FlagDef
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let url = std::env::var("FLAGCACHE_URL").map_err(|_| "set FLAGCACHE_URL: redis://host?service=name, for one")?;
+async fn main() -> anyhow::Result<()> {
+    let url = std::env::var("FLAGCACHE_URL").context("set FLAGCACHE_URL: redis://host?service=name, for one")?;
     let folder = std::env::args_os().nth(1).unwrap_or("target/flagcache".into());
     let flags = start(PostHogApi::from_env()?, &url, Path::new(&folder))?;
 
