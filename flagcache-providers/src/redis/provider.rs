@@ -4,11 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use async_trait::async_trait;
 use flagcache_core::{
-    FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError,
-    ProviderErrorKind, StoreReport,
+    FetchFailure, FetchOutcome, FlagDefinitionCacheData, PollerLink, ProviderError, ProviderErrorKind, StoreReport,
 };
+use flagcache_derive::flag_cache_provider;
 use tokio::task::AbortHandle;
 
 use super::copy::Fingerprint;
@@ -19,7 +18,7 @@ use super::{renewal, watch};
 
 /// The provider of one poller; made by [`RedisStore::provider`].
 ///
-/// Dropped without [`shutdown`](FlagDefinitionCacheProvider::shutdown), it stops renewing, and its lock frees itself at
+/// Dropped without [`shutdown`](flagcache_core::FlagDefinitionCacheProvider::shutdown), it stops renewing, and its lock frees itself at
 /// the end of its life.
 pub struct RedisProvider {
     store: RedisStore,
@@ -50,8 +49,8 @@ impl Drop for RedisProvider {
     }
 }
 
-#[async_trait]
-impl FlagDefinitionCacheProvider for RedisProvider {
+#[flag_cache_provider(crate = flagcache_core)]
+impl RedisProvider {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
         *self.load() = Load::default();
         let sent = Instant::now();
