@@ -266,8 +266,12 @@ impl Cycle {
         match (event, &self.phase) {
             (Event::Timer, _) => self.timer(now, steps),
             (Event::Refresh, Phase::Idle) => self.begin(now, Cause::Refresh, steps),
-            // A load that runs already is the one that was asked for.
-            (Event::Refresh, _) => {}
+            // A load that runs already is the one that was asked for, by somebody now who waits for more than a look.
+            (Event::Refresh, _) => {
+                if let Cause::Notice | Cause::LeaseEnd = self.load.cause {
+                    self.load.cause = Cause::Refresh;
+                }
+            }
             (Event::Notice, _) => self.notice(now, steps),
             (Event::Reported(report), _) => self.reported(now, report),
             (Event::Decided(decision), Phase::Deciding) => self.decided(now, decision, steps),

@@ -269,6 +269,16 @@ fn b1_13_without_a_provider_it_polls() {
 }
 
 #[test]
+fn b1_14_a_refresh_that_joins_a_noticed_load_is_served() {
+    let a = set("a", "1");
+    let mut world = World::leader(policy(), &a);
+    world.pass(MS * 100);
+    assert_eq!(world.notice(), [Word::Decide]);
+    assert_eq!(world.refresh(), [], "it joins");
+    assert_eq!(world.decided(true), [get("1")], "somebody waits for what the API says");
+}
+
+#[test]
 fn b1_15_the_next_tick_comes_a_jittered_interval_after_the_end() {
     let a = set("a", "1");
     let mut world = World::leader(policy(), &a);
