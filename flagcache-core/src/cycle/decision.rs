@@ -31,10 +31,11 @@ impl Cycle {
                 self.role = Role::Leader;
                 self.load.leads = Some(true);
                 let prompted = matches!(self.load.cause, Cause::Notice | Cause::LeaseEnd);
-                if prompted && !newly && !self.known.is_cold() {
+                let hedged = !matches!(self.load.get, Get::NotSent);
+                if prompted && !newly && !hedged && !self.known.is_cold() {
                     // A notice tells followers to look. To a leader it says nothing that its next tick would not.
                     self.end_before_tick(now, steps);
-                } else if self.known.is_cold() && matches!(self.load.get, Get::NotSent) {
+                } else if self.known.is_cold() && !hedged {
                     self.read_stored(now, steps);
                 } else {
                     self.go_on_with_get(now, steps);

@@ -190,6 +190,23 @@ fn b1_09_a_read_that_comes_back_cancels_the_hedge() {
 }
 
 #[test]
+fn b1_09_what_the_hedge_of_a_noticed_load_brought_is_published() {
+    let a = set("a", "1");
+    let mut world = World::new(policy());
+    world.wait();
+    world.decided(true);
+    world.stored(None);
+    assert_eq!(world.fetch_failed(FetchFailure::Server), [Word::Read]);
+    world.read(None);
+    world.tell(Event::Told);
+    world.pass(MS * 100);
+    assert_eq!(world.notice(), [Word::Decide]);
+    assert_eq!(world.wait(), [GET]);
+    assert_eq!(world.fetched(&a), [from_api(&a)]);
+    assert_eq!(world.decided(true), [Word::Publish(a.clone())]);
+}
+
+#[test]
 fn b1_10_an_outage_fetches_once_and_then_at_the_fail_open_interval() {
     for fail_decision in [true, false] {
         let a = set("a", "1");
