@@ -393,7 +393,8 @@ impl Cycle {
         }
     }
 
-    /// A load that did nothing puts off no tick: notices, however many, must not keep a leader from its work.
+    /// A load that was not to do what a tick would do puts off no tick: notices, however many, must not keep a leader from
+    /// its work, nor a follower from the fetch that an outage or a stale copy calls for.
     fn end_before_tick(&mut self, now: Instant, steps: &mut Vec<Step>) {
         let tick = self.next_tick;
         self.end(now, steps);

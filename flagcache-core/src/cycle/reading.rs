@@ -77,8 +77,9 @@ impl Cycle {
         } else if self.known.is_cold() {
             return self.wait_for_leader(now, steps);
         }
-        let distrusted = self.known.is_stale(now, self.policy.max_staleness) && self.load.cause != Cause::Notice;
+        let distrusted = self.known.is_stale(now, self.policy.max_staleness);
         match self.load.get {
+            _ if distrusted && self.load.cause == Cause::Notice => self.end_before_tick(now, steps),
             Get::InFlight { .. } if distrusted => self.phase = Phase::Fetching,
             Get::NotSent if distrusted && self.may_fetch_directly(now) => self.send_get(now, steps),
             _ => self.end(now, steps),
@@ -132,8 +133,9 @@ impl Cycle {
     /// The store failed a worker that has definitions.
     pub(super) fn fail_open(&mut self, now: Instant, steps: &mut Vec<Step>) {
         match self.load.get {
+            Get::NotSent if self.load.cause == Cause::Notice => self.end_before_tick(now, steps),
             Get::NotSent => {
-                let wanted = self.policy.read_failure == ReadFailure::Fetch && self.load.cause != Cause::Notice;
+                let wanted = self.policy.read_failure == ReadFailure::Fetch;
                 if wanted && self.may_fetch_directly(now) {
                     self.send_get(now, steps);
                 } else {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::*;
 use crate::cycle::{Event, Role};
-use crate::{FetchFailure, ReadFailure, StoreReport};
+use crate::{FetchFailure, FlagDefinitionCacheData, ReadFailure, StoreReport};
 
 #[test]
 fn b1_01_the_decision_is_asked_once_before_any_http() {
@@ -247,6 +247,32 @@ fn b1_10_a_notice_is_no_reason_to_fetch_and_keep_turns_the_get_off() {
     let mut world = World::follower(crate::cycle::Policy { read_failure: ReadFailure::Keep, ..policy() }, &a);
     world.wait();
     assert_eq!(world.decision_failed(), [Word::LoadEnded]);
+}
+
+#[test]
+fn b1_10_notices_do_not_put_off_the_tick_that_may_fetch() {
+    let a = set("a", "1");
+    let troubles: [fn(&mut World, &FlagDefinitionCacheData) -> Vec<Word>; 3] = [
+        |world, _| world.decision_failed(),
+        |world, _| {
+            world.decided(false);
+            world.read_failed()
+        },
+        |world, a| {
+            world.report(StoreReport::new().confirmed_ago(INTERVAL / 5));
+            world.decided(false);
+            world.read(Some(a))
+        },
+    ];
+    for trouble in troubles {
+        let policy = crate::cycle::Policy { max_staleness: INTERVAL / 10, ..policy() };
+        let mut world = World::follower(policy, &a);
+        let due = world.wait_time();
+        world.pass(INTERVAL / 5);
+        assert_eq!(world.notice(), [Word::Decide]);
+        assert_eq!(trouble(&mut world, &a), [Word::LoadEnded]);
+        assert_eq!(world.wait_time(), due - INTERVAL / 5);
+    }
 }
 
 #[test]
