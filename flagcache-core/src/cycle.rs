@@ -417,6 +417,8 @@ impl Cycle {
                 .fleet
                 .lease_ends_at
                 .filter(|_| self.role == Role::Follower)
+                // It was asked for just now, and nobody took it: the tick is soon enough.
+                .filter(|ends_at| *ends_at > now || self.load.cause != Cause::LeaseEnd)
                 .map(|ends_at| ends_at.max(now) + Duration::from_millis(self.rng.u64(0..=200)));
         }
         steps.push(Step::LoadEnded { ticked: self.load.cause == Cause::Tick, unserved });

@@ -366,6 +366,27 @@ fn b8_60_a_follower_asks_again_when_the_lease_it_saw_ends() {
 }
 
 #[test]
+fn b8_60_a_lease_that_ended_without_a_new_leader_is_asked_for_once_between_ticks() {
+    let a = set("a", "1");
+    let eight = StoreReport::new().lease_ends_in(Duration::from_secs(8));
+    // The store says nothing more, or that the lease has ended.
+    for later in [None, Some(StoreReport::new().lease_ends_in(Duration::ZERO))] {
+        let mut world = World::follower(policy(), &a);
+        world.wait();
+        world.report(eight);
+        world.decided(false);
+        world.read(Some(&a));
+        assert_eq!(world.wait(), [Word::Decide]);
+        if let Some(report) = later {
+            world.report(report);
+        }
+        world.decided(false);
+        assert_eq!(world.read(Some(&a)), [Word::LoadEnded]);
+        assert!(world.wait_time() > INTERVAL / 2, "{:?}", world.wait_time());
+    }
+}
+
+#[test]
 fn b8_60_a_notice_makes_a_new_leader_fetch_but_not_a_standing_one() {
     let a = set("a", "1");
     let mut world = World::follower(policy(), &a);
