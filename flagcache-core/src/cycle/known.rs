@@ -97,6 +97,11 @@ impl Known {
 
     /// A worker that is not the leader fetched a newer set than the copy it had: that copy is not to come back.
     pub(super) fn supersede(&mut self, now: Instant) {
+        if let (Some(superseded), Some(DefinitionsSource::Api)) = (&mut self.superseded, self.source) {
+            // What memory holds was never in the store: the store still shows the copy from before.
+            superseded.since = now;
+            return;
+        }
         // Without metadata a copy's identity is its content alone, and a roll-back to it would look the same.
         self.superseded = self
             .set

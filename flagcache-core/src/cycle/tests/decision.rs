@@ -512,6 +512,28 @@ fn b8_62_what_a_follower_fetched_is_not_replaced_by_the_older_copy() {
 }
 
 #[test]
+fn b8_62_nor_after_the_follower_fetched_a_second_time() {
+    let (old, new, newer) = (set("a", "1"), set("b", "2"), set("c", "3"));
+    let mut world = World::follower(policy(), &old);
+    let stuck = world.now;
+    for (fetched, sent) in [(&new, "1"), (&newer, "2")] {
+        world.pass(INTERVAL * 11);
+        world.tell(Event::Timer);
+        let ago = world.now.duration_since(stuck);
+        world.report(StoreReport::new().confirmed_ago(ago));
+        world.decided(false);
+        assert_eq!(world.read(Some(&old)), [get(sent)]);
+        assert_eq!(world.fetched(fetched), [from_api(fetched), Word::Read]);
+        assert_eq!(world.read(Some(&old)), [Word::LoadEnded]);
+        world.wait();
+        let ago = world.now.duration_since(stuck);
+        world.report(StoreReport::new().confirmed_ago(ago));
+        world.decided(false);
+        assert_eq!(world.read(Some(&old)), [Word::LoadEnded], "the older copy came back");
+    }
+}
+
+#[test]
 fn b8_66_a_foreign_empty_set_must_outlast_two_ticks() {
     let (a, empty) = (set("a", "1"), foreign(r#"{"flags":[]}"#));
     let mut world = World::follower(policy(), &a);
