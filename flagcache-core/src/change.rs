@@ -46,6 +46,8 @@ pub struct DefinitionsChanges {
     receiver: broadcast::Receiver<DefinitionsChange>,
     /// What this subscriber saw last, so that lagging loses the steps but never the sum.
     last_seen: Option<FlagDefinitionCacheData>,
+    /// The next change sums up what was missed. Kept here, for a wait that is dropped before it.
+    lagged: bool,
 }
 
 impl DefinitionsChanges {
@@ -53,7 +55,7 @@ impl DefinitionsChanges {
         receiver: broadcast::Receiver<DefinitionsChange>,
         last_seen: Option<FlagDefinitionCacheData>,
     ) -> Self {
-        Self { receiver, last_seen }
+        Self { receiver, last_seen, lagged: false }
     }
 
     /// The next change; `None` once the poller has ended.
@@ -61,11 +63,10 @@ impl DefinitionsChanges {
     /// One event per applied change. A subscriber that falls 64 changes behind gets one event that sums up what it missed.
     /// Cancel safe.
     pub async fn next(&mut self) -> Option<DefinitionsChange> {
-        let mut lagged = false;
         loop {
             match self.receiver.recv().await {
                 Ok(mut change) => {
-                    if lagged {
+                    if std::mem::take(&mut self.lagged) {
                         change.old = self.last_seen.take();
                         change.diff = difference(change.old.as_ref(), change.new.as_ref());
                     } else if self.has_seen(change.new.as_ref()) {
@@ -75,7 +76,7 @@ impl DefinitionsChanges {
                     self.last_seen.clone_from(&change.new);
                     return Some(change);
                 }
-                Err(RecvError::Lagged(_)) => lagged = true,
+                Err(RecvError::Lagged(_)) => self.lagged = true,
                 Err(RecvError::Closed) => return None,
             }
         }
@@ -92,6 +93,8 @@ impl DefinitionsChanges {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn set(key: &str) -> FlagDefinitionCacheData {
@@ -116,6 +119,30 @@ mod tests {
         sender.send(change(3, Some(set("b")), Some(set("a")))).unwrap();
         assert_eq!(changes.next().await.unwrap().version, 2);
         assert_eq!(changes.next().await.unwrap().version, 3);
+    }
+
+    #[tokio::test]
+    async fn b7_56_a_wait_that_is_dropped_loses_no_step_of_the_sum() {
+        let (sender, receiver) = broadcast::channel(2);
+        let mut changes = DefinitionsChanges::new(receiver, Some(set("a")));
+        for (version, [old, new]) in (1..).zip([["a", "b"], ["b", "c"], ["c", "d"]]) {
+            sender.send(change(version, Some(set(old)), Some(set(new)))).unwrap();
+        }
+        // Each try has one step more left of the task's budget, until one ends between the lag and its sum.
+        let mut next = None;
+        for left in 1.. {
+            tokio::task::yield_now().await;
+            for _ in left..128 {
+                tokio::task::coop::consume_budget().await;
+            }
+            next = changes.next().now_or_never().flatten();
+            if next.is_some() {
+                break;
+            }
+        }
+        let change = next.unwrap();
+        let keys = |set: Option<FlagDefinitionCacheData>| set.map(|set| set.flags().next().unwrap().key().to_owned());
+        assert_eq!(keys(change.old).as_deref(), Some("a"), "what this subscriber saw last");
     }
 
     #[tokio::test]
