@@ -1,12 +1,13 @@
 //! B2: what the API's answers do to memory, to the store and to the next request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use flagcache::{
-    FetchFailure, FlagDefinitionPoller, FlagDefinitionPollerBuilder, OnQuotaLimited, OnUnauthorized, PollerState,
-    StoreReport,
+    FetchError, FetchFailure, FetchResponse, FlagDefinitionPoller, FlagDefinitionPollerBuilder, FlagDefinitionSource,
+    OnQuotaLimited, OnUnauthorized, PollerState, StoreReport,
 };
 use flagcache_providers::testing::{Method, Reply, ScriptedSource};
 use serde_json::json;
@@ -485,6 +486,41 @@ async fn b2_31_a_passing_fault_is_tried_at_the_next_tick_and_backs_off_from_the_
         assert_eq!(worker.api.etags_sent()[1..], vec![Some("\"a\"".to_owned()); 5], "{failure}");
         worker.finish().await;
     }
+}
+
+/// A source whose request hangs and panics when it is dropped.
+struct Brittle(Arc<AtomicUsize>);
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("dropped");
+        }
+    }
+}
+
+#[async_trait]
+impl FlagDefinitionSource for Brittle {
+    async fn fetch(&self, _: Option<&str>) -> Result<FetchResponse, FetchError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let _brittle = PanicsWhenDropped;
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b2_31_a_request_that_panics_when_it_is_cut_is_a_failed_one() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let poller = FlagDefinitionPoller::builder().source(Brittle(Arc::clone(&requests))).start().unwrap();
+    // Cut at its limit, twice; then by the shutdown.
+    while requests.load(Ordering::SeqCst) < 3 {
+        assert_ne!(poller.status().state, PollerState::Stopped);
+        sleep(millis(100)).await;
+    }
+    assert_eq!(poller.status().counters.failed_requests, 2);
+    poller.shutdown().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

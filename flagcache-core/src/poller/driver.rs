@@ -232,7 +232,10 @@ impl Driver {
             match step {
                 Step::Call(call) => self.call = self.start_call(call),
                 Step::Fetch { generation, etag } => self.start_fetch(generation, etag),
-                Step::CancelFetch => self.fetch = None,
+                Step::CancelFetch => {
+                    let cut = self.fetch.take();
+                    let _ = catch_unwind(AssertUnwindSafe(move || drop(cut)));
+                }
                 Step::Install { data, source } => self.install(Some(data), Some(source)).await,
                 Step::Clear => self.install(None, None).await,
                 Step::LoadEnded { ticked, unserved } => self.load_ended(ticked, unserved),
@@ -323,8 +326,11 @@ impl Driver {
         self.observer.request_sent();
         let (limit, project) = (self.fetch_limit, self.project);
         let fetch = async move {
-            let response = AssertUnwindSafe(async { source.fetch(etag.as_deref()).await }).catch_unwind();
-            let response = match timeout(limit, response).await {
+            let mut fetch = Box::pin(AssertUnwindSafe(async { source.fetch(etag.as_deref()).await }).catch_unwind());
+            let response = timeout(limit, fetch.as_mut()).await;
+            // A request that was cut may hold a user's value whose `drop` panics.
+            let _ = catch_unwind(AssertUnwindSafe(move || drop(fetch)));
+            let response = match response {
                 Ok(Ok(response)) => response,
                 Ok(Err(_)) => Err(FetchError::new(FetchFailure::Rejected, "the source of flag definitions panicked")),
                 Err(_) => Err(FetchError::new(
