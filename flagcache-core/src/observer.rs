@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt::Write;
+use std::iter::successors;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::guard::Method;
 use crate::meter;
@@ -198,14 +200,61 @@ impl Observer {
     }
 }
 
-/// An error and its causes on one line.
+/// More causes than any error has that does not name itself as its cause.
+const MAX_CAUSES: usize = 32;
+
+/// An error and its causes on one line. The causes are a user's: they may panic, or never end.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        let _ = write!(words, ": {error}");
-        cause = error.source();
+    let causes = || {
+        for error in successors(error.source(), |&error| error.source()).take(MAX_CAUSES) {
+            // What could be written before an error fails to say itself is kept.
+            let _ = write!(words, ": {error}");
+        }
+    };
+    if catch_unwind(AssertUnwindSafe(causes)).is_err() {
+        words.push_str(": a cause that panics when it is shown");
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    #[derive(Debug)]
+    enum Cause {
+        NamesItself,
+        Panics,
+        Fails,
+    }
+
+    impl fmt::Display for Cause {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self {
+                Self::NamesItself => f.write_str("again"),
+                Self::Panics => panic!("shown"),
+                Self::Fails => Err(fmt::Error),
+            }
+        }
+    }
+
+    impl Error for Cause {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            matches!(self, Self::NamesItself).then_some(self)
+        }
+    }
+
+    #[test]
+    fn b4_40_an_error_that_cannot_be_shown_harms_nobody() {
+        for (cause, shown) in
+            [(Cause::NamesItself, "down: again: again"), (Cause::Panics, "down: "), (Cause::Fails, "down: ")]
+        {
+            let error = ProviderError::new(ProviderErrorKind::Unavailable, "down").with_source(cause);
+            let words = chain(&error);
+            assert!(words.starts_with(shown) && words.len() < 1000, "{words}");
+        }
+    }
 }
