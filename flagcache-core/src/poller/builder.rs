@@ -246,7 +246,7 @@ impl FlagDefinitionPollerBuilder {
 #[non_exhaustive]
 pub enum StartError {
     /// `start` was called outside a tokio runtime.
-    #[error("a poller runs on tokio; call `start` inside a runtime, or use the blocking handle")]
+    #[error("a poller runs on tokio; call `start` inside a runtime, such as under `#[tokio::main]`")]
     NoRuntime,
     /// There is neither a provider to read from nor a source with a secret key to fetch from.
     #[error("nothing to load from; give the poller a cache provider, or a source with a secret key")]
