@@ -54,7 +54,7 @@ const INTERRUPTED: u8 = 130;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    // `RUST_LOG=flagcache_core=info` shows what each worker does.
+    // `RUST_LOG=flagcache=info` shows what each worker does.
     tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {
