@@ -4,6 +4,11 @@ use std::fmt::Write;
 
 use crate::figures::{Outcome, Shared, Unshared};
 
+const LEGEND: &str = "
+A tick is one load of each worker, once in a poll interval. A unit is what PostHog bills: 10 for a request answered
+with definitions (200), 1 for one answered that nothing has changed (304).
+";
+
 pub(crate) fn render(outcome: &Outcome) -> String {
     let (unshared, shared) = (&outcome.unshared, &outcome.shared);
     let mut table = String::new();
@@ -13,6 +18,7 @@ pub(crate) fn render(outcome: &Outcome) -> String {
     for (name, unshared, shared) in rows(unshared, shared) {
         row(&mut table, name, &unshared.unwrap_or_else(|| "-".into()), &shared.unwrap_or_else(|| "-".into()));
     }
+    table.push_str(LEGEND);
     table
 }
 
@@ -38,10 +44,14 @@ fn rows(unshared: &Unshared, shared: &Shared) -> Vec<Row> {
         ),
         (
             "a flag changes: until the last worker has it",
-            unshared.change.map(|it| ms(it.api_to_last_ms)),
-            shared.change.map(|it| ms(it.api_to_last_ms)),
+            unshared.change.map(|it| s(it.api_to_last_ms / 1000.0)),
+            shared.change.map(|it| s(it.api_to_last_ms / 1000.0)),
         ),
-        ("  of it, from the leader's publish on", None, shared.change.and_then(|it| it.publish_to_last_ms).map(ms)),
+        (
+            "  of it, from the leader's publish on",
+            None,
+            shared.change.and_then(|it| it.publish_to_last_ms).map(|it| s(it / 1000.0)),
+        ),
         ("the leader is killed: until another leads", None, shared.failover.map(|it| s(it.seconds))),
         (
             "  its first request is answered",
@@ -61,8 +71,4 @@ fn row(table: &mut String, name: &str, unshared: &str, shared: &str) {
 
 fn s(seconds: f64) -> String {
     format!("{seconds:.3} s")
-}
-
-fn ms(milliseconds: f64) -> String {
-    format!("{milliseconds:.1} ms")
 }
