@@ -163,10 +163,11 @@ fn bad_options_are_told_in_one_sentence_and_start_nothing() {
     let file = temporary.path().join("file");
     fs::write(&file, "").unwrap();
     let below_a_file = format!("file://{}/folder?service=shop", file.display());
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["--frobnicate"], "there is no option --frobnicate"),
         (&["stray"], "there is no option stray"),
         (&["--workers"], "--workers needs a value"),
+        (&["--json=no"], "--json takes no value"),
         (&["--workers", "1"], "a number from 2 to 64"),
         (&["--workers=many"], "a number from 2 to 64"),
         (&["--seconds", "NaN"], "--seconds takes a number of seconds"),

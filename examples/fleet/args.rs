@@ -77,6 +77,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Str
         };
         let mut value = || inline.clone().or_else(|| args.next()).ok_or_else(|| format!("{option} needs a value"));
         match option.as_str() {
+            "--help" | "-h" | "--json" if inline.is_some() => return Err(format!("{option} takes no value")),
             "--help" | "-h" => return Ok(Command::Help),
             "--json" => story.json = true,
             "--workers" => story.workers = workers(&value()?)?,

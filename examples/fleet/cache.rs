@@ -85,7 +85,7 @@ impl CacheUrl {
         let provider = self.provider()?;
         let decision: Result<bool, ProviderError> = provider.should_fetch_flag_definitions().await;
         let ending = provider.shutdown().await;
-        decision.map(drop).and(ending).map_err(|error| format!("--cache: {error}"))
+        decision.map(drop).and(ending).map_err(|error| format!("--cache: {}", in_one_line(&error)))
     }
 
     /// The file that the fleet's copy is in, for the part of the story in which a wrong hand writes to it.

@@ -110,7 +110,9 @@ async fn run_story(args: &StoryArgs, credentials: Option<Credentials>) -> ExitCo
             return ExitCode::from(INTERRUPTED);
         }
     };
-    narrator.print(&format!("\n{}", table::render(&outcome)));
+    if outcome.unshared.cold_start.is_some() {
+        narrator.print(&format!("\n{}", table::render(&outcome)));
+    }
     for claim in outcome.claims.iter().filter(|claim| !claim.held) {
         narrator.print(&format!("does not hold: {} ({})", claim.claim, claim.measured));
     }
