@@ -1,7 +1,5 @@
 //! One load for jobs that run and end, and the readers it writes for.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
-// clippy.toml exempts test functions; what they share is not inside one.
-#![allow(clippy::expect_used)]
 
 use std::time::Duration;
 
