@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 
 const SAMPLES: usize = 30;
+/// The least that a round takes, and all rounds.
+const ROUND: Duration = Duration::from_millis(1);
+const ROUNDS: Duration = Duration::from_secs(1);
 
 /// How long one run of something took.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +26,6 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// How many times longer the median is than that of `other`.
-    pub fn ratio(&self, other: &Self) -> f64 {
-        self.median.as_secs_f64() / other.median.as_secs_f64()
-    }
-
     fn of(mut samples: Vec<Duration>) -> Option<Self> {
         samples.sort();
         let (min, max) = (*samples.first()?, *samples.last()?);
@@ -49,6 +47,25 @@ pub fn criterion() -> Criterion {
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3))
         .configure_from_args()
+}
+
+/// How many times longer one thing takes than a peer that takes about `figure`, in turn: what else the machine does meanwhile
+/// slows both down. The median of many rounds.
+pub fn ratio_in_turn(figure: &Figure, mut peer: impl FnMut(u64), mut run: impl FnMut(u64)) -> f64 {
+    let times = (ROUND.as_secs_f64() / figure.median.as_secs_f64()).ceil() as u64;
+    let timed = |run: &mut dyn FnMut(u64)| {
+        let start = Instant::now();
+        run(times);
+        start.elapsed().as_secs_f64()
+    };
+    let mut ratios = Vec::new();
+    let start = Instant::now();
+    while ratios.len() < SAMPLES || start.elapsed() < ROUNDS {
+        let peer = timed(&mut peer);
+        ratios.push(timed(&mut run) / peer);
+    }
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
 }
 
 /// Measures `run`, which is told how often to do what is measured. `None` if the command line leaves it out.
