@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::DataError;
+
 /// Why a provider call failed, by what the caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -77,11 +79,16 @@ impl ProviderError {
         self
     }
 
-    /// Makes a provider error of any error. One that is a `ProviderError` already is passed on, not wrapped again; any
-    /// other becomes the [`source`](Error::source) of an error of kind [`Other`](ProviderErrorKind::Other).
+    /// Makes a provider error of any error. One that is a `ProviderError` already is passed on, not wrapped again; a
+    /// [`DataError`] is converted, so that its kind is known; any other becomes the [`source`](Error::source) of an error
+    /// of kind [`Other`](ProviderErrorKind::Other).
     pub fn from_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        match error.into().downcast::<Self>() {
-            Ok(error) => *error,
+        let error = match error.into().downcast::<Self>() {
+            Ok(error) => return *error,
+            Err(error) => error,
+        };
+        match error.downcast::<DataError>() {
+            Ok(error) => (*error).into(),
             Err(error) => Self::new(ProviderErrorKind::Other, "the provider returned an error").with_source(error),
         }
     }

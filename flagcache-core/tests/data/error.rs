@@ -1,6 +1,6 @@
 //! What is refused, and what the error says.
 
-use std::error::Error as _;
+use std::error::Error;
 
 use bytes::Bytes;
 use flagcache_core::DataErrorKind::{
@@ -134,6 +134,17 @@ fn the_error_says_where_and_not_what() {
     }
     let error = refused(&b"{\"flags\":[\"\xff\"]}"[..]);
     assert_eq!(error.to_string(), "not UTF-8 at byte 11");
+}
+
+#[test]
+fn a_boxed_data_error_of_a_provider_keeps_its_kind() {
+    let boxed = |json: &'static str| -> Box<dyn Error + Send + Sync> { refused(json.as_bytes()).into() };
+    let error = ProviderError::from_error(boxed("{"));
+    assert_eq!(error.kind(), ProviderErrorKind::InvalidData);
+    assert!(error.source().unwrap().is::<DataError>());
+    let passed_on = ProviderError::from_error(error);
+    assert_eq!(passed_on.kind(), ProviderErrorKind::InvalidData);
+    assert_eq!(ProviderError::from_error("out of ink").kind(), ProviderErrorKind::Other);
 }
 
 #[test]
