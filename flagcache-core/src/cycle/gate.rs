@@ -16,6 +16,8 @@ pub(super) struct Gate {
     interval: Duration,
     fail_open_interval: Duration,
     failures_in_a_row: u32,
+    /// How many of them, up to the last, were of its kind.
+    of_last_kind: u32,
     last_failure: Option<FetchFailure>,
     closed_until: Option<Instant>,
     direct_closed_until: Option<Instant>,
@@ -27,6 +29,7 @@ impl Gate {
             interval,
             fail_open_interval,
             failures_in_a_row: 0,
+            of_last_kind: 0,
             last_failure: None,
             closed_until: None,
             direct_closed_until: None,
@@ -61,12 +64,14 @@ impl Gate {
         self.last_failure
     }
 
-    pub(super) fn failures_in_a_row(&self) -> u32 {
-        self.failures_in_a_row
+    /// How many times in a row the last failure has come.
+    pub(super) fn times_of_last_failure(&self) -> u32 {
+        self.of_last_kind
     }
 
     pub(super) fn succeeded(&mut self) {
         self.failures_in_a_row = 0;
+        self.of_last_kind = 0;
         self.last_failure = None;
         self.closed_until = None;
     }
@@ -79,7 +84,8 @@ impl Gate {
         rng: &mut fastrand::Rng,
     ) {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        self.last_failure = Some(failure);
+        let repeated = self.last_failure.replace(failure) == Some(failure);
+        self.of_last_kind = if repeated { self.of_last_kind.saturating_add(1) } else { 1 };
         // A passing fault is tried again at the next tick; what will not pass by itself, or costs units, is not.
         let doublings = match failure {
             FetchFailure::Unauthorized

@@ -32,7 +32,7 @@ impl Cycle {
         // Another worker may have better keys or a better network; it would only repeat a 402, a 429 or a 5xx.
         let gives_up = match failure {
             Some(FetchFailure::Unauthorized) => true,
-            Some(FetchFailure::Connect) => self.gate.failures_in_a_row() >= 2,
+            Some(FetchFailure::Connect) => self.gate.times_of_last_failure() >= 2,
             _ => false,
         };
         let give_up_lead_for = gives_up.then(|| self.gate.backoff(now).max(self.policy.poll_interval));

@@ -85,6 +85,10 @@ impl FlagDefinitionPollerBuilder {
     }
 
     /// The cache that this worker shares with others. Without one the poller polls the API by itself.
+    ///
+    /// For an `Arc` use
+    /// [`shared_flag_definition_cache_provider`](Self::shared_flag_definition_cache_provider), which sees that no other
+    /// poller has the same instance; handed over here, each clone of the `Arc` counts as a provider of its own.
     pub fn flag_definition_cache_provider(self, provider: impl FlagDefinitionCacheProvider) -> Self {
         self.shared_flag_definition_cache_provider(Arc::new(provider))
     }

@@ -459,6 +459,15 @@ fn b8_61_a_leader_that_cannot_fetch_gives_up_the_lead() {
     world.decided(true);
     assert_eq!(world.fetch_failed(FetchFailure::Connect), [gives_up(FetchFailure::Connect)]);
 
+    let mut world = World::leader(policy(), &a);
+    world.wait();
+    world.decided(true);
+    assert_eq!(world.fetch_failed(FetchFailure::Server), [told(FetchFailure::Server)]);
+    world.tell(Event::Told);
+    world.wait();
+    world.decided(true);
+    assert_eq!(world.fetch_failed(FetchFailure::Connect), [told(FetchFailure::Connect)], "it is the first of its kind");
+
     for failure in [FetchFailure::QuotaLimited, FetchFailure::RateLimited, FetchFailure::Server] {
         let mut world = World::leader(policy(), &a);
         world.wait();
