@@ -22,7 +22,7 @@
 //! | `redis+sentinel://[user:password@]host[:port],host[:port]…/primary-name[/database]?service=name`, `rediss+sentinel://…` | a `RedisStore` on the primary that the Sentinels name | the same, `sentinel_username`, `sentinel_password` | `redis` |
 //! | `redis+cluster://[user:password@]host[:port],host[:port]…?service={name}`, `rediss+cluster://…` | a `RedisStore` on a cluster | the same as of one server | `redis` |
 //!
-//! Redis behind Sentinels, on a cluster or by a Unix socket has no URL here: build that `RedisStore` itself.
+//! Redis by a Unix socket has no URL here: build that `RedisStore` itself.
 //!
 //! Durations are whole numbers with a unit: `500ms`, `10s`, `5m`, `24h`. What has a meaning of its own in a URL must be
 //! percent-encoded: `#` in a password is `%23`.

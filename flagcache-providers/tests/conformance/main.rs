@@ -3,8 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod broken;
-#[cfg(feature = "file")]
-mod file;
+
 mod four_methods;
 mod ignored;
 mod memory;
