@@ -54,6 +54,6 @@ impl Place for Server {
 
     fn petrify(&self, leader: &mut WorkerProcess) {
         leader.kill();
-        self.0.run::<()>(&format!("SET {LOCK} somebody PX 60000"));
+        self.0.run::<()>(&format!("SET {LOCK} flagcache:petrified:1 PX 60000"));
     }
 }
