@@ -14,6 +14,11 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!((set.etag(), set.fetched_at(), set.project()), (Some("W/\"1\""), Some(fetched_at), Some(project)));
     let again = FlagDefinitionCacheData::from_json(set.to_json()).expect("the stored form can be read");
     assert_eq!((again.etag(), again.fetched_at(), again.project()), (set.etag(), set.fetched_at(), set.project()));
-    assert_eq!(again.raw_json(), set.raw_json(), "the API's own bytes");
+    // The API's own bytes, but for white space around the members.
+    assert!(again.same_content(&set));
+    let texts = |set: &FlagDefinitionCacheData| -> Vec<String> {
+        set.members().map(|(name, value)| format!("{name}: {}", value.as_str())).collect()
+    };
+    assert_eq!(texts(&again), texts(&set));
     assert!(again.diff(&set).is_empty());
 });
