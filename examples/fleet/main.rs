@@ -41,7 +41,9 @@ use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use api::Credentials;
 use args::{Command, StoryArgs};
@@ -55,7 +57,10 @@ const INTERRUPTED: u8 = 130;
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     // `RUST_LOG=flagcache=info` shows what each worker does.
-    tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse().ok());
+    let wanted = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::ERROR));
+    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(to_stderr).with(wanted).init();
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {
             Narrator::new(false).print(args::USAGE);

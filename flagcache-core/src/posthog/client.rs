@@ -33,7 +33,7 @@ pub(super) fn build(
         .user_agent(user_agent)
         .redirect(Policy::custom(follow_within_origin))
         .referer(false)
-        // One request at a time; clones that fetch at the same moment share a connection by HTTP/2 or open one for it.
+        // One request at a time; clones that fetch at the same moment open one each.
         .pool_max_idle_per_host(1);
     if endpoint.is_loopback() {
         builder = builder.no_proxy();
