@@ -158,14 +158,15 @@ async fn tell_changes(poller: FlagDefinitionPoller) {
     let mut ready = false;
     while let Some(change) = changes.next().await {
         let new = change.new.as_ref();
+        // Before the change itself: whoever has seen that there are flags finds out when the worker got ready.
+        if !std::mem::replace(&mut ready, true) {
+            Said::print(Event::Ready);
+        }
         Said::print(Event::Change {
             flags: new.map(|set| set.len()),
             etag: new.and_then(|set| set.etag()).map(str::to_owned),
             source: change.source.map(|source| source.as_str().to_owned()),
         });
-        if !std::mem::replace(&mut ready, true) {
-            Said::print(Event::Ready);
-        }
     }
 }
 
