@@ -10,6 +10,8 @@
 //! | [`FaultInjector`] | makes calls of any provider fail, panic, hang or come late |
 //! | [`ApiStub`] | the PostHog API on this machine, with every fault that an API has |
 //! | `RedisServer` | a `redis-server` of the test's own, to be hung, killed and started again (with feature `redis`) |
+//! | [`FreePort`] | a port that stays a test's own while no server listens there |
+//! | [`LostTime`] | what a busy machine takes away from a time that is promised |
 //! | [`Definitions`] | flag definitions as a real project has them |
 //!
 //! The fakes read time from tokio, so they work on its paused clock.
@@ -21,7 +23,9 @@ pub mod conformance;
 mod definitions;
 mod fault;
 mod fault_injector;
+mod free_port;
 mod gate;
+mod lost_time;
 mod method;
 #[cfg(feature = "redis")]
 mod redis_server;
@@ -35,7 +39,9 @@ pub use calls::{Call, CallEnd};
 pub use definitions::Definitions;
 pub use fault::Fault;
 pub use fault_injector::{FaultInjector, Times};
+pub use free_port::FreePort;
 pub use gate::Gate;
+pub use lost_time::LostTime;
 pub use method::Method;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]

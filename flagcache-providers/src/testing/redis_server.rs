@@ -2,15 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test whose server fails it fails by panicking")]
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::FreePort;
+
 /// A `redis-server` on a free port of 127.0.0.1, without persistence. Killed when dropped. For tests; not API-stable.
 ///
-/// It panics where a test could not go on: if `redis-server` is not installed, if it does not answer within 10 s, if a
+/// It panics where a test could not go on: if `redis-server` is not installed, if it does not answer within 30 s, if a
 /// command fails.
 ///
 /// ```no_run
@@ -26,7 +27,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct RedisServer {
     child: Child,
-    port: u16,
+    port: FreePort,
     folder: TempDir,
     options: Vec<String>,
 }
@@ -44,10 +45,9 @@ impl RedisServer {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         for _ in 0..10 {
             let folder = tempfile::tempdir().unwrap();
-            // The port is free when it is chosen; should another program take it meanwhile, the server exits, and we
-            // try again.
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let child = launch(port, &folder, &options);
+            // Should another program take the port meanwhile, the server exits, and we try again.
+            let port = FreePort::find();
+            let child = launch(port.number(), &folder, &options);
             let mut server = Self { child, port, folder, options: options.clone() };
             if server.answers() {
                 return server;
@@ -57,7 +57,7 @@ impl RedisServer {
     }
 
     fn answers(&mut self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while Instant::now() < deadline {
             if self.child.try_wait().unwrap().is_some() {
                 return false;
@@ -75,17 +75,17 @@ impl RedisServer {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("redis-server does not answer within 10 s");
+        panic!("redis-server does not answer within 30 s");
     }
 
     /// Where it listens: `redis://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://127.0.0.1:{}", self.port())
     }
 
     /// The port at which it listens.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The path of its Unix socket.
@@ -133,8 +133,8 @@ impl RedisServer {
 
     /// Starts it again, empty, on the same port.
     pub fn start_again(&mut self) {
-        self.child = launch(self.port, &self.folder, &self.options);
-        assert!(self.answers(), "redis-server did not start again on port {}", self.port);
+        self.child = launch(self.port(), &self.folder, &self.options);
+        assert!(self.answers(), "redis-server did not start again on port {}", self.port());
     }
 
     fn signal(&self, signal: &str) {

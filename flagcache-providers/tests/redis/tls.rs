@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flagcache_core::ProviderErrorKind;
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::RedisServer;
+use flagcache_providers::testing::{FreePort, RedisServer};
 
 use crate::worker::{SERVICE, Worker, set};
 
@@ -34,11 +34,11 @@ async fn a_certificate_counts_if_the_system_trusts_it() {
     certificates(folder.path());
     let path = |name: &str| folder.path().join(name).display().to_string();
     // Both kinds of port: the plain one is how the server is seen to be up.
-    let tls = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let tls = FreePort::find();
     let (certificate, key) = (path("server.crt"), path("server.key"));
     let _server = RedisServer::start_with(&[
         "--tls-port",
-        &tls.to_string(),
+        &tls.number().to_string(),
         "--tls-cert-file",
         &certificate,
         "--tls-key-file",
@@ -46,7 +46,7 @@ async fn a_certificate_counts_if_the_system_trusts_it() {
         "--tls-auth-clients",
         "no",
     ]);
-    let url = format!("rediss://127.0.0.1:{tls}");
+    let url = format!("rediss://127.0.0.1:{}", tls.number());
 
     let error = Worker::with(patient(&url)).decide().await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
