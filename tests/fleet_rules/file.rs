@@ -28,7 +28,7 @@ impl Place for Folder {
         Self(TempDir::new().unwrap())
     }
 
-    fn store(&self) -> Store {
+    fn store(&self, _: Duration) -> Store {
         Store::File { folder: self.0.path().to_owned() }
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Said {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event {
+    /// It stands ready and waits for [`Order::Begin`].
+    Prepared,
     /// Its poller runs.
     Started,
     /// It has flags for the first time.
@@ -41,6 +43,8 @@ pub(crate) enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
+    /// To a worker whose settings make it wait for that.
+    Begin,
     Refresh,
     Count,
 }

@@ -8,13 +8,13 @@ use crate::worker::Store;
 /// A store of a test's own, empty at first. Gone when dropped.
 pub(crate) trait Place {
     const NAME: &'static str;
-    /// How long the lead of a killed leader lives on.
+    /// How long the lead of a killed leader lives on, at the shortest.
     const LOCK_LIFE: Duration;
 
     fn new() -> Self;
 
-    /// What the workers open.
-    fn store(&self) -> Store;
+    /// What the workers open. `lock_life` is how long a lead lives on, where it has a life.
+    fn store(&self, lock_life: Duration) -> Store;
 
     /// The copy as it lies in the store.
     fn copy(&self) -> Option<Vec<u8>>;

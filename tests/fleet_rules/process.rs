@@ -6,6 +6,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::line::{Event, Order, Said, now};
 
 /// A worker that the test started. It is killed when dropped.
@@ -96,18 +98,18 @@ impl WorkerProcess {
 
     /// Sends SIGSTOP: it stands still, with all that it holds.
     pub(crate) fn pause(&self) {
-        self.signal("-STOP");
+        self.signal(Signal::STOP);
     }
 
     /// Sends SIGCONT.
     pub(crate) fn go_on(&self) {
-        self.signal("-CONT");
+        self.signal(Signal::CONT);
     }
 
     /// Sends SIGTERM. When that was.
     pub(crate) fn terminate(&self) -> Duration {
         let at = now();
-        self.signal("-TERM");
+        self.signal(Signal::TERM);
         at
     }
 
@@ -135,9 +137,8 @@ impl WorkerProcess {
         self.exit.is_some()
     }
 
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status().unwrap();
-        assert!(status.success(), "cannot signal {}", self.name);
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 }
 

@@ -31,8 +31,8 @@ impl Place for Server {
         Self(RedisServer::start())
     }
 
-    fn store(&self) -> Store {
-        Store::Redis { url: self.0.url(), lock_life: Self::LOCK_LIFE }
+    fn store(&self, lock_life: Duration) -> Store {
+        Store::Redis { url: self.0.url(), lock_life }
     }
 
     fn copy(&self) -> Option<Vec<u8>> {

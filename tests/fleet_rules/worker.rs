@@ -3,10 +3,13 @@
 use std::env;
 use std::io::stdin;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use flagcache::{FileProvider, FileStore, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PostHogApi};
+use flagcache::{
+    FileProvider, FileStore, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PollerState, PostHogApi, Role,
+};
 #[cfg(feature = "redis")]
 use flagcache::{RedisProvider, RedisStore, Tiered};
 use flagcache_providers::testing::ApiStub;
@@ -50,17 +53,35 @@ pub(crate) enum Store {
     },
 }
 
-/// The options of a poller; `None` is the default.
+/// How often a worker looks at its status, which is asked for, not announced. This is often enough to measure by.
+const LOOKS: Duration = Duration::from_millis(5);
+
+/// The options of a poller, `None` being the default, and what else its worker does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) interval: Duration,
     pub(crate) fail_open: Option<Duration>,
     pub(crate) max_staleness: Option<Duration>,
+    /// So long by default that nothing comes of its end.
+    pub(crate) lock_life: Duration,
+    pub(crate) looks: Duration,
+    pub(crate) waits_to_begin: bool,
 }
 
 impl Settings {
     pub(crate) fn every(interval: Duration) -> Self {
-        Self { interval, fail_open: None, max_staleness: None }
+        let lock_life = Duration::from_secs(60);
+        Self { interval, fail_open: None, max_staleness: None, lock_life, looks: LOOKS, waits_to_begin: false }
+    }
+
+    /// The lead of a leader that is killed or paused lives on for so long, in a store where it has a life.
+    pub(crate) fn lock_life(self, life: Duration) -> Self {
+        Self { lock_life: life, ..self }
+    }
+
+    /// The worker waits for [`Order::Begin`], so that many begin at the same moment.
+    pub(crate) fn waits_to_begin(self) -> Self {
+        Self { waits_to_begin: true, ..self }
     }
 
     pub(crate) fn fail_open(self, interval: Duration) -> Self {
@@ -87,27 +108,35 @@ pub(crate) fn work() {
 async fn poll(assignment: Assignment) {
     let mut terminated = signal(SignalKind::terminate()).unwrap();
     let mut orders = orders();
-    let poller = builder(assignment).start().unwrap();
+    let settings = assignment.settings.clone();
+    if settings.waits_to_begin {
+        Said::print(Event::Prepared);
+        if orders.recv().await != Some(Order::Begin) {
+            return;
+        }
+    }
+    let teller = Teller::of(builder(assignment).start().unwrap());
     Said::print(Event::Started);
-    tokio::spawn(tell_changes(poller.clone()));
-    tokio::spawn(tell_status(poller.clone()));
+    tokio::spawn(teller.clone().tell_changes());
+    tokio::spawn(teller.clone().tell_status_every(settings.looks));
     loop {
         tokio::select! {
             _ = terminated.recv() => {
-                let error = poller.shutdown().await.err().map(|error| error.to_string());
+                let error = teller.poller.shutdown().await.err().map(|error| error.to_string());
                 return Said::print(Event::ShutDown { error });
             }
             order = orders.recv() => match order {
                 None => return,
+                Some(Order::Begin) => {}
                 Some(Order::Count) => {
-                    let counters = poller.status().counters;
-                    Said::print(Event::Counted { loads: counters.loads, requests: counters.requests });
+                    let counters = teller.poller.status().counters;
+                    teller.answer(Event::Counted { loads: counters.loads, requests: counters.requests });
                 }
                 Some(Order::Refresh) => {
-                    let poller = poller.clone();
+                    let teller = teller.clone();
                     tokio::spawn(async move {
-                        let error = poller.refresh().await.err().map(|error| error.to_string());
-                        Said::print(Event::Refreshed { error });
+                        let error = teller.poller.refresh().await.err().map(|error| error.to_string());
+                        teller.answer(Event::Refreshed { error });
                     });
                 }
             },
@@ -153,33 +182,53 @@ fn redis(url: String, lock_life: Duration) -> RedisProvider {
     RedisStore::builder(url, SERVICE).lock_life(lock_life).build().unwrap().provider()
 }
 
-async fn tell_changes(poller: FlagDefinitionPoller) {
-    let mut changes = poller.subscribe();
-    let mut ready = false;
-    while let Some(change) = changes.next().await {
-        let new = change.new.as_ref();
-        // Before the change itself: whoever has seen that there are flags finds out when the worker got ready.
-        if !std::mem::replace(&mut ready, true) {
-            Said::print(Event::Ready);
-        }
-        Said::print(Event::Change {
-            flags: new.map(|set| set.len()),
-            etag: new.and_then(|set| set.etag()).map(str::to_owned),
-            source: change.source.map(|source| source.as_str().to_owned()),
-        });
-    }
+/// Tells what becomes of a poller.
+#[derive(Clone)]
+struct Teller {
+    poller: FlagDefinitionPoller,
+    told: Arc<Mutex<Option<(Role, PollerState)>>>,
 }
 
-/// A status is asked for, not announced. This is often enough to measure by.
-async fn tell_status(poller: FlagDefinitionPoller) {
-    let mut last = None;
-    let mut looks = interval(Duration::from_millis(5));
-    loop {
-        looks.tick().await;
-        let status = poller.status();
-        let now = Some((status.role, status.state));
-        if now != last {
-            last = now;
+impl Teller {
+    fn of(poller: FlagDefinitionPoller) -> Self {
+        Self { poller, told: Arc::default() }
+    }
+
+    async fn tell_changes(self) {
+        let mut changes = self.poller.subscribe();
+        let mut ready = false;
+        while let Some(change) = changes.next().await {
+            let new = change.new.as_ref();
+            // Before the change itself: whoever has seen that there are flags finds out when the worker got ready.
+            if !std::mem::replace(&mut ready, true) {
+                Said::print(Event::Ready);
+            }
+            Said::print(Event::Change {
+                flags: new.map(|set| set.len()),
+                etag: new.and_then(|set| set.etag()).map(str::to_owned),
+                source: change.source.map(|source| source.as_str().to_owned()),
+            });
+        }
+    }
+
+    async fn tell_status_every(self, pause: Duration) {
+        let mut looks = interval(pause);
+        loop {
+            looks.tick().await;
+            self.tell_status();
+        }
+    }
+
+    /// Whoever has the answer knows the status at that moment, too.
+    fn answer(&self, answer: Event) {
+        self.tell_status();
+        Said::print(answer);
+    }
+
+    fn tell_status(&self) {
+        let status = self.poller.status();
+        let now = (status.role, status.state);
+        if self.told.lock().unwrap().replace(now) != Some(now) {
             let role = format!("{:?}", status.role).to_lowercase();
             Said::print(Event::Status { role, state: status.state.as_str().to_owned() });
         }

@@ -1,7 +1,9 @@
-// A worker with PostHog's Node SDK, for the tests of mixed fleets.
+// A worker with PostHog's Node SDK, for the tests of mixed fleets and for scripts/compare-sdks.
 //
-// Shares its flag definitions by the SDK's own interface, over the Redis keys that PostHog's examples use. It speaks the
-// lines of tests/fleet_rules/line.rs, and takes the order {"evaluate": "<key of a flag>"}.
+// Shares its flag definitions as PostHog documents it: a provider over Redis after the pattern of the example that the page
+// on distributed environments points to (it is in Python: examples/redis_flag_cache.py of posthog-python), with a client as
+// node-redis makes it. The life of the lock is an option here; the example has 60 s. The worker speaks the lines of
+// tests/fleet_rules/line.rs, and takes the order {"evaluate": "<key of a flag>"} too.
 
 import { randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
@@ -13,13 +15,8 @@ const require = createRequire(assignment.packages + '/')
 const { PostHog } = require('posthog-node')
 const { createClient } = require('redis')
 
-const DATA = `posthog:flags:${assignment.service}`
-const LOCK = `${DATA}:lock`
-const EXTEND = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2]) or 0"
-const RELEASE = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"
-
 // What the SDK says of the test's flags and of its own methods is nobody's concern here.
-console.warn = () => {}
+console.warn = console.error = () => {}
 
 function say(event, more = {}) {
   const now = performance.timeOrigin + performance.now()
@@ -27,59 +24,97 @@ function say(event, more = {}) {
   console.log('@' + JSON.stringify({ at, event, ...more }))
 }
 
+const COPY_LIFE_SECONDS = 24 * 60 * 60
+
+// Takes the lock if it is free, or prolongs it if it is this worker's.
+const LEAD = `
+  local holder = redis.call('GET', KEYS[1])
+  if not holder then
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+    return 1
+  end
+  if holder == ARGV[1] then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    return 1
+  end
+  return 0
+`
+const RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+// The four methods of FlagDefinitionCacheProvider.
 class RedisFlagCache {
-  constructor(redis) {
+  constructor(redis, service, lockLifeMs) {
     this.redis = redis
+    this.data = `posthog:flags:${service}`
+    this.lock = `posthog:flags:${service}:lock`
+    this.lockLifeMs = lockLifeMs
     this.token = `node-${randomUUID()}`
+    this.told = new Told()
   }
 
   async shouldFetchFlagDefinitions() {
-    const life = assignment.lock_life_ms
-    const leads =
-      (await this.redis.set(LOCK, this.token, { NX: true, PX: life })) === 'OK' ||
-      (await this.redis.eval(EXTEND, { keys: [LOCK], arguments: [this.token, String(life)] })) === 1
+    const lead = { keys: [this.lock], arguments: [this.token, String(this.lockLifeMs)] }
+    const leads = (await this.redis.eval(LEAD, lead)) === 1
+    this.told.decided(leads)
+    return leads
+  }
+
+  async getFlagDefinitions() {
+    const copy = await this.redis.get(this.data)
+    if (!copy) return undefined
+    const data = JSON.parse(copy)
+    this.told.loaded(data, 'cache')
+    return data
+  }
+
+  async onFlagDefinitionsReceived(data) {
+    await this.redis.set(this.data, JSON.stringify(data), { EX: COPY_LIFE_SECONDS })
+    this.told.loaded(data, 'api')
+  }
+
+  async shutdown() {
+    await this.redis.eval(RELEASE, { keys: [this.lock], arguments: [this.token] })
+  }
+}
+
+// Tells the test what passes through the provider, and changes nothing about it. A set is told by its number of flags.
+class Told {
+  decisions = 0
+
+  decided(leads) {
+    this.decisions += 1
     const role = leads ? 'leader' : 'follower'
     if (role !== this.role) {
       this.role = role
       say('status', { role, state: 'ready' })
     }
-    return leads
-  }
-
-  async getFlagDefinitions() {
-    const copy = await this.redis.get(DATA)
-    if (copy === null) return undefined
-    const data = JSON.parse(copy)
-    this.loaded(data, 'cache')
-    return data
-  }
-
-  async onFlagDefinitionsReceived(data) {
-    await this.redis.set(DATA, JSON.stringify(data), { EX: 300 })
-    this.loaded(data, 'api')
-  }
-
-  async shutdown() {
-    await this.redis.eval(RELEASE, { keys: [LOCK], arguments: [this.token] })
   }
 
   loaded(data, source) {
-    const keys = JSON.stringify(data.flags.map((flag) => flag.key))
-    if (keys !== this.keys) {
-      this.keys = keys
-      say('change', { flags: data.flags.length, etag: null, source })
+    const flags = Array.isArray(data?.flags) ? data.flags.length : 0
+    if (flags !== this.flags) {
+      this.flags = flags
+      say('change', { flags, etag: null, source })
     }
   }
 }
 
+const orders = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
+if (assignment.waits_to_begin) {
+  say('prepared')
+  await orders.next()
+}
+
 const redis = createClient({ url: assignment.redis })
 redis.on('error', () => {})
-await redis.connect()
+// Not waited for, so that a server that does not answer keeps no SDK from starting.
+redis.connect().catch(() => {})
+const cache = new RedisFlagCache(redis, assignment.service, assignment.lock_life_ms)
 const client = new PostHog(assignment.project_key, {
   host: assignment.api,
   secretKey: assignment.secret_key,
   featureFlagsPollingInterval: assignment.interval_ms,
-  flagDefinitionCacheProvider: new RedisFlagCache(redis),
+  flagDefinitionCacheProvider: cache,
 })
 
 process.on('SIGTERM', async () => {
@@ -87,14 +122,23 @@ process.on('SIGTERM', async () => {
   say('shut_down', { error: null })
   process.exit(0)
 })
-say('started')
-await client.waitForLocalEvaluationReady(30_000)
-say('ready')
 
-for await (const line of createInterface({ input: process.stdin })) {
-  const key = JSON.parse(line).evaluate
-  const value = await client.getFeatureFlag(key, 'user-1', { onlyEvaluateLocally: true, sendFeatureFlagEvents: false })
-  say('evaluated', { key, value: value ?? null })
+async function load() {
+  while (!(await client.waitForLocalEvaluationReady(60_000)));
+  say('ready')
+}
+
+say('started')
+load()
+for await (const line of orders) {
+  const order = JSON.parse(line)
+  if (order === 'count') {
+    say('counted', { loads: cache.told.decisions, requests: 0 })
+  } else if (order.evaluate) {
+    const key = order.evaluate
+    const value = await client.getFeatureFlag(key, 'user-1', { onlyEvaluateLocally: true, sendFeatureFlagEvents: false })
+    say('evaluated', { key, value: value ?? null })
+  }
 }
 // The test has ended.
 process.exit(0)

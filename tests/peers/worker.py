@@ -1,7 +1,9 @@
-"""A worker with PostHog's Python SDK, for the tests of mixed fleets.
+"""A worker with PostHog's Python SDK, for the tests of mixed fleets and for scripts/compare-sdks.
 
-Shares its flag definitions by the SDK's own interface, over the Redis keys that PostHog's examples use. It speaks the lines
-of tests/fleet_rules/line.rs, and takes the order {"evaluate": "<key of a flag>"}.
+Shares its flag definitions as PostHog documents it: a provider over Redis after the pattern of the example that the page on
+distributed environments points to (examples/redis_flag_cache.py of posthog-python), with a client as that example makes it.
+The life of the lock is an option here; the example has 60 s. The worker speaks the lines of tests/fleet_rules/line.rs, and
+takes the order {"evaluate": "<key of a flag>"} too.
 """
 
 import json
@@ -18,16 +20,10 @@ import redis
 from posthog import Posthog
 
 # What the SDK says of the test's flags and of its own methods is nobody's concern here.
-logging.disable(logging.WARNING)
+logging.disable(logging.CRITICAL)
 warnings.simplefilter("ignore")
 
 ASSIGNMENT = json.loads(os.environ["FLAGCACHE_TEST_ASSIGNMENT"])
-DATA = "posthog:flags:" + ASSIGNMENT["service"]
-LOCK = DATA + ":lock"
-LOCK_LIFE_MS = ASSIGNMENT["lock_life_ms"]
-
-EXTEND = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2]) or 0"
-RELEASE = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"
 
 speaking = threading.Lock()
 
@@ -42,50 +38,92 @@ def say(event, **more):
 class RedisFlagCache:
     """The four methods of FlagDefinitionCacheProvider."""
 
-    def __init__(self):
-        self.redis = redis.Redis.from_url(ASSIGNMENT["redis"], socket_timeout=5)
-        self.token = "python-" + uuid.uuid4().hex
-        self.role = None
-        self.keys = None
+    COPY_LIFE_SECONDS = 24 * 60 * 60
+
+    # Takes the lock if it is free, or prolongs it if it is this worker's.
+    LEAD = """
+        local holder = redis.call('GET', KEYS[1])
+        if not holder then
+            redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+            return 1
+        end
+        if holder == ARGV[1] then
+            redis.call('PEXPIRE', KEYS[1], ARGV[2])
+            return 1
+        end
+        return 0
+    """
+    RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+    def __init__(self, client, service, lock_life_ms):
+        self.redis = client
+        self.data = f"posthog:flags:{service}"
+        self.lock = f"posthog:flags:{service}:lock"
+        self.lock_life_ms = lock_life_ms
+        self.token = f"python-{uuid.uuid4()}"
+        self.lead = client.register_script(self.LEAD)
+        self.release = client.register_script(self.RELEASE)
+        self.told = Told()
 
     def should_fetch_flag_definitions(self):
-        leads = bool(self.redis.set(LOCK, self.token, nx=True, px=LOCK_LIFE_MS)) or bool(
-            self.redis.eval(EXTEND, 1, LOCK, self.token, LOCK_LIFE_MS)
-        )
+        leads = self.lead(keys=[self.lock], args=[self.token, self.lock_life_ms]) == 1
+        self.told.decided(leads)
+        return leads
+
+    def get_flag_definitions(self):
+        copy = self.redis.get(self.data)
+        if not copy:
+            return None
+        data = json.loads(copy)
+        self.told.loaded(data, "cache")
+        return data
+
+    def on_flag_definitions_received(self, data):
+        self.redis.set(self.data, json.dumps(data), ex=self.COPY_LIFE_SECONDS)
+        self.told.loaded(data, "api")
+
+    def shutdown(self):
+        self.release(keys=[self.lock], args=[self.token])
+
+
+class Told:
+    """Tells the test what passes through the provider, and changes nothing about it. A set is told by its number of flags."""
+
+    def __init__(self):
+        self.decisions = 0
+        self.role = None
+        self.flags = None
+
+    def decided(self, leads):
+        self.decisions += 1
         role = "leader" if leads else "follower"
         if role != self.role:
             self.role = role
             say("status", role=role, state="ready")
-        return leads
-
-    def get_flag_definitions(self):
-        copy = self.redis.get(DATA)
-        if copy is None:
-            return None
-        data = json.loads(copy)
-        self.loaded(data, "cache")
-        return data
-
-    def on_flag_definitions_received(self, data):
-        self.redis.set(DATA, json.dumps(data), ex=300)
-        self.loaded(data, "api")
-
-    def shutdown(self):
-        self.redis.eval(RELEASE, 1, LOCK, self.token)
 
     def loaded(self, data, source):
-        keys = [flag["key"] for flag in data["flags"]]
-        if keys != self.keys:
-            self.keys = keys
-            say("change", flags=len(keys), etag=None, source=source)
+        flags = data.get("flags") if isinstance(data, dict) else None
+        flags = len(flags) if isinstance(flags, list) else 0
+        if flags != self.flags:
+            self.flags = flags
+            say("change", flags=flags, etag=None, source=source)
 
 
+if ASSIGNMENT["waits_to_begin"]:
+    say("prepared")
+    assert json.loads(sys.stdin.readline()) == "begin"
+
+cache = RedisFlagCache(
+    redis.Redis.from_url(ASSIGNMENT["redis"], decode_responses=True),
+    ASSIGNMENT["service"],
+    ASSIGNMENT["lock_life_ms"],
+)
 client = Posthog(
     ASSIGNMENT["project_key"],
     host=ASSIGNMENT["api"],
     secret_key=ASSIGNMENT["secret_key"],
     poll_interval=ASSIGNMENT["interval_ms"] / 1000,
-    flag_definition_cache_provider=RedisFlagCache(),
+    flag_definition_cache_provider=cache,
     send=False,
 )
 
@@ -96,21 +134,29 @@ def shut_down(*_):
     os._exit(0)
 
 
-signal.signal(signal.SIGTERM, shut_down)
-say("started")
-client.load_feature_flags()
-say("ready")
-
-
 def obey():
     for line in sys.stdin:
-        key = json.loads(line)["evaluate"]
-        value = client.get_feature_flag(key, "user-1", only_evaluate_locally=True, send_feature_flag_events=False)
-        say("evaluated", key=key, value=value)
+        order = json.loads(line)
+        if order == "count":
+            say("counted", loads=cache.told.decisions, requests=0)
+        elif "evaluate" in order:
+            key = order["evaluate"]
+            value = client.get_feature_flag(key, "user-1", only_evaluate_locally=True, send_feature_flag_events=False)
+            say("evaluated", key=key, value=value)
     # The test has ended.
     os._exit(0)
 
 
+def load():
+    client.load_feature_flags()
+    while not client.feature_flags:
+        time.sleep(0.01)
+    say("ready")
+
+
+signal.signal(signal.SIGTERM, shut_down)
+say("started")
 threading.Thread(target=obey, daemon=True).start()
+threading.Thread(target=load, daemon=True).start()
 while True:
     signal.pause()

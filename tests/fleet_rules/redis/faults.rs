@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::ApiReply;
+use flagcache_providers::testing::{ApiReply, LostTime};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::line::{Event, now};
@@ -21,7 +21,8 @@ const TICK: Duration = Duration::from_millis(1100);
 type Loss = fn(&mut Server);
 
 fn fleet(workers: usize) -> Fleet<Server> {
-    let mut fleet = Fleet::running(Settings::every(INTERVAL).fail_open(FAIL_OPEN), workers);
+    let settings = Settings::every(INTERVAL).fail_open(FAIL_OPEN).lock_life(Server::LOCK_LIFE);
+    let mut fleet = Fleet::running(settings, workers);
     fleet.leader();
     fleet
 }
@@ -43,10 +44,11 @@ fn what_is_lost_comes_back(api: Option<u16>) {
         }),
     ];
     for (what, lose) in losses {
+        let lost = LostTime::begin();
         lose(&mut fleet.place);
         let took = fleet.wait(AMPLE, &format!("{what} is back"), |fleet| fleet.place.copy().is_some());
         assert_eq!(stored_flags(&fleet), FLAGS);
-        Fleet::<Server>::promised(&format!("{what} is back (API {})", api.unwrap_or(304)), took, TICK);
+        Fleet::<Server>::promised(&format!("{what} is back (API {})", api.unwrap_or(304)), took, TICK, lost);
     }
     let lasted = start.elapsed().as_secs_f64();
     assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
@@ -87,15 +89,17 @@ fn outage(begin: impl Fn(&mut Server), end: impl Fn(&mut Server), recovery: Dura
     let began = Instant::now();
     sleep(Duration::from_secs(1));
 
+    let lost = LostTime::begin();
     let newcomer = fleet.start(1);
     fleet.wait(AMPLE, "a newcomer is ready", |fleet| fleet.workers[newcomer].is_ready());
     let started = fleet.workers[newcomer].first(Duration::ZERO, |event| matches!(event, Event::Started)).unwrap();
     let ready = fleet.workers[newcomer].first(started, |event| matches!(event, Event::Ready)).unwrap();
-    Fleet::<Server>::promised("a newcomer is ready", ready - started, Duration::from_millis(1500));
+    Fleet::<Server>::promised("a newcomer is ready", ready - started, Duration::from_millis(1500), lost);
 
+    let lost = LostTime::begin();
     let terminated = fleet.workers[0].terminate();
     fleet.workers[0].wait_for_end(AMPLE);
-    Fleet::<Server>::promised("a worker has shut down", now() - terminated, Duration::from_secs(5));
+    Fleet::<Server>::promised("a worker has shut down", now() - terminated, Duration::from_secs(5), lost);
 
     sleep(LASTS.saturating_sub(began.elapsed()));
     let lasted = began.elapsed();
@@ -109,16 +113,21 @@ fn outage(begin: impl Fn(&mut Server), end: impl Fn(&mut Server), recovery: Dura
     }
     assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
 
-    end(&mut fleet.place);
+    let lost = LostTime::begin();
+    // Before the end: a worker may lead by the time that the server has answered the test.
     let over = now();
-    let recovered = fleet.wait(AMPLE, "somebody leads", |fleet| {
-        fleet.running_workers().any(|worker| {
-            worker.first(over, |event| matches!(event, Event::Status { role, .. } if role == "leader")).is_some()
-        })
+    end(&mut fleet.place);
+    let mut recovered = None;
+    fleet.wait(AMPLE, "somebody leads", |fleet| {
+        let leads = |event: &Event| matches!(event, Event::Status { role, .. } if role == "leader");
+        recovered = fleet.running_workers().filter_map(|worker| worker.first(over, leads)).min();
+        recovered.is_some()
     });
-    Fleet::<Server>::promised("somebody leads again", recovered, recovery);
+    let recovered = recovered.unwrap_or(over) - over;
+    Fleet::<Server>::promised("somebody leads again", recovered, recovery, lost);
+    let lost = LostTime::begin();
     fleet.api.serve(FLAGS + 1);
     let took = fleet
         .wait(AMPLE, "a change reaches all", |fleet| fleet.running_workers().all(|worker| worker.flags() == FLAGS + 1));
-    Fleet::<Server>::promised("a change reaches all", took, TICK);
+    Fleet::<Server>::promised("a change reaches all", took, TICK, lost);
 }

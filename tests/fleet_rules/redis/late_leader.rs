@@ -11,7 +11,7 @@ const THEIRS: &str = r#"{"flags":[{"key":"theirs"}],"group_type_mapping":{},"coh
 
 #[test]
 fn b8_65_a_leader_that_wakes_up_overwrites_nothing_of_another_sdk() {
-    let mut fleet = Fleet::<Server>::running(Settings::every(NO_TICKS), 1);
+    let mut fleet = Fleet::<Server>::running(Settings::every(NO_TICKS).lock_life(Server::LOCK_LIFE), 1);
     let leader = pause_leader_in_a_get(&mut fleet);
     fleet.place.0.run::<()>(&format!("SET {LOCK} python-7 PX 60000"));
     fleet.place.0.run_args::<()>(&["SET", DATA, THEIRS]);

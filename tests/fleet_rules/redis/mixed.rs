@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flagcache_providers::testing::ApiReply;
+use flagcache_providers::testing::{Definitions, LostTime};
 use serde_json::{Value, json};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
@@ -78,13 +78,13 @@ fn a_rust_follower_reads_what_another_stored(sdk: Sdk) {
     assert_eq!(fleet.leader(), peer);
     fleet.api.serve_body(definitions(FLAGS + 1));
     fleet.wait_until_all_have(FLAGS + 1);
-    assert_eq!(fleet.workers[ours].state().as_deref(), Some("ready"));
+    fleet.wait(AMPLE, "ours is ready", |fleet| fleet.workers[ours].state().as_deref() == Some("ready"));
     assert!(fleet.api.gets_from(0).iter().all(|get| get.by != fleet.name(ours)), "a follower of ours has fetched");
 }
 
 #[test]
 fn b8_68_three_sdks_have_one_leader_and_hand_over() {
-    let mut fleet = fleet(Settings::every(INTERVAL));
+    let mut fleet = fleet(Settings::every(INTERVAL).lock_life(Server::LOCK_LIFE));
     let mut leader = peer::start(&mut fleet, Sdk::Python, INTERVAL);
     fleet.wait_until_all_have(FLAGS);
     peer::start(&mut fleet, Sdk::Node, INTERVAL);
@@ -93,10 +93,11 @@ fn b8_68_three_sdks_have_one_leader_and_hand_over() {
     for _ in 0..2 {
         assert_eq!(fleet.leader(), leader);
         let name = fleet.name(leader).to_owned();
+        let lost = LostTime::begin();
         let killed = fleet.workers[leader].kill();
         let (next, took) = fleet.next_leader(leader, killed);
         let what = format!("{name} was killed, {} leads", fleet.name(next));
-        Fleet::<Server>::promised(&what, took, Server::LOCK_LIFE + INTERVAL);
+        Fleet::<Server>::promised(&what, took, Server::LOCK_LIFE + INTERVAL, lost);
         leader = next;
     }
     // The last one leads alone, and all had their flags all the time.
@@ -106,7 +107,7 @@ fn b8_68_three_sdks_have_one_leader_and_hand_over() {
 
 #[test]
 fn b8_68_a_late_rust_leader_overwrites_nothing_of_a_python_leader() {
-    let mut fleet = Fleet::<Server>::running(Settings::every(NO_TICKS), 1);
+    let mut fleet = Fleet::<Server>::running(Settings::every(NO_TICKS).lock_life(Server::LOCK_LIFE), 1);
     let python = peer::start(&mut fleet, Sdk::Python, INTERVAL);
     fleet.wait_until_all_have(FLAGS);
     let ours = pause_leader_in_a_get(&mut fleet);
@@ -129,60 +130,21 @@ fn b8_68_a_late_rust_leader_overwrites_nothing_of_a_python_leader() {
 fn b8_68_what_a_late_python_leader_overwrites_is_put_right() {
     // Its SDK has no token to compare: it writes whatever it was last told.
     const TICK: Duration = Duration::from_secs(1);
-    let mut fleet = Fleet::<Server>::new(Settings::every(TICK));
+    let mut fleet = Fleet::<Server>::new(Settings::every(TICK).lock_life(Server::LOCK_LIFE));
     let python = peer::start(&mut fleet, Sdk::Python, INTERVAL);
     fleet.wait_until_all_have(FLAGS);
     let ours = fleet.start(2);
     fleet.wait_until_all_have(FLAGS);
-    fleet.api.serve(LATE);
-    fleet.api.next(ApiReply::usual().delay(Duration::from_secs(1)));
-    fleet.wait_for_gets(fleet.api.count(), 1);
-    fleet.workers[python].pause();
+    peer::pause_leader_in_a_get(&mut fleet, python, Definitions::realistic(LATE, LATE as u64).to_json());
     fleet.api.serve(NEWER);
     fleet.wait(AMPLE, "a worker of ours leads and has published", |fleet| {
         fleet.workers[ours..].iter_mut().all(|worker| worker.flags() == NEWER) && stored_flags(fleet) == NEWER
     });
-    let woken = now();
+    let (woken, lost) = (now(), LostTime::begin());
     fleet.workers[python].go_on();
     let wrote = |event: &Event| matches!(event, Event::Change { flags: Some(LATE), .. });
     fleet.wait(AMPLE, "the late leader has written", |fleet| fleet.workers[python].first(woken, wrote).is_some());
     let took = fleet.wait(AMPLE, "the copy is put right", |fleet| stored_flags(fleet) == NEWER);
-    Fleet::<Server>::promised("what a late Python leader wrote is put right", took, TICK.mul_f64(1.1));
+    Fleet::<Server>::promised("what a late Python leader wrote is put right", took, TICK.mul_f64(1.1), lost);
     fleet.wait_until_all_have(NEWER);
-}
-
-/// Prints what fleets of the other SDKs do, to be read beside what the rules say of ours.
-#[test]
-#[ignore = "measures other SDKs, and holds nobody to it"]
-fn figures_of_the_other_sdks() {
-    const WORKERS: usize = 8;
-    const POLL: Duration = Duration::from_secs(1);
-    for sdk in [None, Some(Sdk::Python), Some(Sdk::Node)] {
-        let mut fleet = fleet(Settings::every(POLL));
-        // All workers have started before the first of them is answered.
-        fleet.api.is_slow(Duration::from_secs(3));
-        for _ in 0..WORKERS {
-            match sdk {
-                Some(sdk) => peer::start(&mut fleet, sdk, POLL),
-                None => fleet.start(1),
-            };
-        }
-        fleet.wait(AMPLE, "all are ready", |fleet| fleet.workers.iter_mut().all(|worker| worker.is_ready()));
-        let cold = fleet.api.gets_from(0);
-        let units: u32 = cold.iter().map(|get| if get.status == Some(200) { 10 } else { 1 }).sum();
-        fleet.api.is_slow(Duration::ZERO);
-        fleet.wait_for_gets(fleet.api.count(), 3);
-        let leader = fleet.leader();
-        let from = fleet.api.count();
-        let killed = fleet.workers[leader].kill();
-        let (_, took) = fleet.next_leader(leader, killed);
-        let first = fleet.wait_for_gets(from, 1)[0].status.unwrap_or_default();
-        let name = sdk.map_or("ours".to_owned(), |sdk| format!("{sdk:?}"));
-        println!(
-            "{name}: {WORKERS} cold workers, {} requests, {units} units; the leader killed, another after {} ms, its \
-             first answer {first}",
-            cold.len(),
-            took.as_millis()
-        );
-    }
 }

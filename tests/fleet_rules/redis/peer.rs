@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use flagcache_providers::testing::ApiStub;
+use bytes::Bytes;
+use flagcache_providers::testing::{ApiReply, ApiStub};
 use serde_json::{Value, json};
 
 use crate::fleet::{AMPLE, Fleet};
 use crate::line::{Event, now};
-use crate::place::Place;
 use crate::process::WorkerProcess;
 use crate::redis::Server;
 use crate::worker::{ASSIGNMENT, SERVICE};
@@ -53,7 +53,8 @@ pub(crate) fn start(fleet: &mut Fleet<Server>, sdk: Sdk, interval: Duration) -> 
         "project_key": ApiStub::PROJECT_KEY,
         "secret_key": ApiStub::SECRET_KEY,
         "interval_ms": interval.as_millis(),
-        "lock_life_ms": Server::LOCK_LIFE.as_millis(),
+        "lock_life_ms": fleet.settings.lock_life.as_millis(),
+        "waits_to_begin": fleet.settings.waits_to_begin,
         "packages": packages().join("node"),
     });
     let index = fleet.workers.len();
@@ -62,6 +63,15 @@ pub(crate) fn start(fleet: &mut Fleet<Server>, sdk: Sdk, interval: Duration) -> 
     command.env(ASSIGNMENT, assignment.to_string());
     fleet.workers.push(WorkerProcess::start(&name, &mut command));
     index
+}
+
+/// A worker that leads and polls by itself is paused while the answer to its request, another set, is on its way.
+pub(crate) fn pause_leader_in_a_get(fleet: &mut Fleet<Server>, leader: usize, set: Bytes) {
+    let from = fleet.api.count();
+    fleet.api.next(ApiReply::body(set).delay(Duration::from_secs(2)));
+    // All other requests are answered 304.
+    fleet.wait(AMPLE, "the request", |fleet| fleet.api.gets_from(from).iter().any(|get| get.status == Some(200)));
+    fleet.workers[leader].pause();
 }
 
 /// What a worker of another SDK makes of a flag.

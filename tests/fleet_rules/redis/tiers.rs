@@ -4,7 +4,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use flagcache_providers::testing::{ApiReply, RedisServer};
+use flagcache_providers::testing::{ApiReply, LostTime, RedisServer};
 use tempfile::TempDir;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
@@ -31,9 +31,9 @@ impl Place for Tiers {
         Self { first: Server(RedisServer::start()), behind: TempDir::new().unwrap() }
     }
 
-    fn store(&self) -> Store {
+    fn store(&self, lock_life: Duration) -> Store {
         let folder = self.behind.path().to_owned();
-        Store::Tiered { url: self.first.0.url(), lock_life: Self::LOCK_LIFE, folder }
+        Store::Tiered { url: self.first.0.url(), lock_life, folder }
     }
 
     /// The one behind.
@@ -57,7 +57,7 @@ impl Place for Tiers {
 /// Workers that ran before, then boot while Redis and the API are both away, for so long.
 fn boots_in_an_outage(begin: fn(&mut RedisServer), end: fn(&mut RedisServer), lasts: Duration) {
     const WORKERS: usize = 3;
-    let mut fleet = Fleet::<Tiers>::running(Settings::every(INTERVAL), WORKERS);
+    let mut fleet = Fleet::<Tiers>::running(Settings::every(INTERVAL).lock_life(Tiers::LOCK_LIFE), WORKERS);
     fleet.wait(AMPLE, "the file holds a copy", |fleet| fleet.place.copy().is_some());
     for worker in 0..WORKERS {
         fleet.workers[worker].terminate();
@@ -66,7 +66,7 @@ fn boots_in_an_outage(begin: fn(&mut RedisServer), end: fn(&mut RedisServer), la
 
     begin(&mut fleet.place.first.0);
     fleet.api.always(ApiReply::reset());
-    let down = now();
+    let (down, lost) = (now(), LostTime::begin());
     let first = fleet.start(WORKERS);
     fleet.wait_until_all_have(FLAGS);
     let boots = (first..first + WORKERS).map(|worker| {
@@ -75,15 +75,21 @@ fn boots_in_an_outage(begin: fn(&mut RedisServer), end: fn(&mut RedisServer), la
         worker.first(started, |event| matches!(event, Event::Ready)).unwrap() - started
     });
     let slowest = boots.max().unwrap();
-    Fleet::<Tiers>::promised("a worker that boots in an outage has its flags", slowest, Duration::from_millis(1_500));
+    Fleet::<Tiers>::promised(
+        "a worker that boots in an outage has its flags",
+        slowest,
+        Duration::from_millis(1_500),
+        lost,
+    );
     fleet.wait(AMPLE, "all are stale", |fleet| all_are(fleet, "stale"));
 
     sleep(lasts);
     assert!(all_are(&mut fleet, "stale"), "nobody has confirmed the copy");
+    let lost = LostTime::begin();
     end(&mut fleet.place.first.0);
     fleet.api.recovers();
     let took = fleet.wait(AMPLE, "all are valid again", |fleet| all_are(fleet, "ready"));
-    Fleet::<Tiers>::promised(&format!("status is valid after {lasts:?} of outage"), took, TICK);
+    Fleet::<Tiers>::promised(&format!("status is valid after {lasts:?} of outage"), took, TICK, lost);
     assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS));
 }
 

@@ -10,10 +10,11 @@ use crate::worker::Settings;
 const WORKERS: usize = 16;
 
 pub(crate) fn b8_58_a_cold_fleet_sends_one_get<P: Place>() {
-    let mut fleet = Fleet::<P>::new(Settings::every(NO_TICKS));
+    let mut fleet = Fleet::<P>::new(Settings::every(NO_TICKS).waits_to_begin());
     // All of them find the store empty before the first answer.
-    fleet.api.is_slow(Duration::from_millis(300));
+    fleet.api.is_slow(Duration::from_millis(500));
     fleet.start(WORKERS);
+    fleet.begin();
     fleet.wait_until_all_have(FLAGS);
     let leader = fleet.leader();
     sleep(A_WHILE);

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use flagcache::FlagDefinitionCacheData;
+use flagcache_providers::testing::LostTime;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::place::Place;
@@ -31,6 +32,7 @@ pub(crate) fn b8_66_a_damaged_copy_costs_nobody_a_flag<P: Place>() {
         br#"{"flags":[]}"#,
     ];
     for damage in garbage {
+        let lost = LostTime::begin();
         fleet.place.put(damage);
         let shown = String::from_utf8_lossy(&damage[..damage.len().min(40)]).into_owned();
         let took = fleet.wait(AMPLE, &format!("the leader puts the copy back after {shown:?}"), |fleet| {
@@ -38,7 +40,7 @@ pub(crate) fn b8_66_a_damaged_copy_costs_nobody_a_flag<P: Place>() {
             let copy = fleet.place.copy().map(FlagDefinitionCacheData::from_json);
             copy.is_some_and(|copy| copy.is_ok_and(|copy| copy.same_content(&set) && copy.etag() == set.etag()))
         });
-        Fleet::<P>::promised(&format!("{shown:?} is repaired"), took, INTERVAL.mul_f64(1.1));
+        Fleet::<P>::promised(&format!("{shown:?} is repaired"), took, INTERVAL.mul_f64(1.1), lost);
     }
 
     let lasted = start.elapsed();

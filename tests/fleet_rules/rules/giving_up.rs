@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flagcache_providers::testing::ApiReply;
+use flagcache_providers::testing::{ApiReply, LostTime};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
 use crate::line::now;
@@ -30,7 +30,7 @@ fn gives_up_after<P: Place>(fleet: &mut Fleet<P>, failure: &ApiReply, times: usi
         assert!(fleet.workers[leader].leads(), "it gave up too early");
     }
     fleet.api.next(failure.clone());
-    let told = now();
+    let (told, lost) = (now(), LostTime::begin());
     fleet.refresh(leader);
     let (_, took) = fleet.next_leader(leader, told);
     let gets = fleet.wait_for_gets(from, times + 1);
@@ -43,5 +43,5 @@ fn gives_up_after<P: Place>(fleet: &mut Fleet<P>, failure: &ApiReply, times: usi
     fleet.wait(AMPLE, "what it reads is current", |fleet| fleet.workers[leader].state().as_deref() == Some("ready"));
     assert_eq!(fleet.api.count(), from + times + 1);
     assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
-    Fleet::<P>::promised("the next one leads", took, Duration::from_millis(300));
+    Fleet::<P>::promised("the next one leads", took, Duration::from_millis(300), lost);
 }

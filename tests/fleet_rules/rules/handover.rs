@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use flagcache_providers::testing::LostTime;
+
 use crate::fleet::{FLAGS, Fleet, NO_TICKS};
 use crate::place::Place;
 use crate::worker::Settings;
@@ -9,25 +11,25 @@ use crate::worker::Settings;
 const WORKERS: usize = 6;
 
 pub(crate) fn b8_60_a_killed_leader_is_replaced<P: Place>() {
-    let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), WORKERS);
+    let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS).lock_life(P::LOCK_LIFE), WORKERS);
     fleet.place.crowd();
     let leader = fleet.leader();
-    let from = fleet.api.count();
+    let (from, lost) = (fleet.api.count(), LostTime::begin());
     let killed = fleet.workers[leader].kill();
     let (next, took) = fleet.next_leader(leader, killed);
     its_first_get_is_conditional(&mut fleet, next, from);
-    Fleet::<P>::promised("a killed leader is replaced", took, P::LOCK_LIFE + Duration::from_millis(300));
+    Fleet::<P>::promised("a killed leader is replaced", took, P::LOCK_LIFE + Duration::from_millis(300), lost);
 }
 
 pub(crate) fn b8_60_a_leader_that_shuts_down_is_replaced_at_once<P: Place>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), WORKERS);
     fleet.place.crowd();
     let leader = fleet.leader();
-    let from = fleet.api.count();
+    let (from, lost) = (fleet.api.count(), LostTime::begin());
     let terminated = fleet.workers[leader].terminate();
     let (next, took) = fleet.next_leader(leader, terminated);
     its_first_get_is_conditional(&mut fleet, next, from);
-    Fleet::<P>::promised("a leader that shuts down is replaced", took, Duration::from_millis(200));
+    Fleet::<P>::promised("a leader that shuts down is replaced", took, Duration::from_millis(200), lost);
 }
 
 fn its_first_get_is_conditional<P: Place>(fleet: &mut Fleet<P>, leader: usize, from: usize) {

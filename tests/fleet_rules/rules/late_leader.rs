@@ -14,7 +14,7 @@ pub(crate) const LATE: usize = FLAGS + 1;
 pub(crate) const NEWER: usize = FLAGS + 2;
 
 pub(crate) fn b8_65_a_leader_that_wakes_up_overwrites_nothing<P: Place>() {
-    let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), 3);
+    let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS).lock_life(P::LOCK_LIFE), 3);
     let leader = pause_leader_in_a_get(&mut fleet);
     fleet.api.serve(NEWER);
     fleet.place.take_lead_away();
@@ -38,7 +38,8 @@ pub(crate) fn b8_65_a_leader_that_wakes_up_overwrites_nothing<P: Place>() {
 pub(crate) fn pause_leader_in_a_get<P: Place>(fleet: &mut Fleet<P>) -> usize {
     let leader = fleet.leader();
     fleet.api.serve(LATE);
-    fleet.api.next(ApiReply::usual().delay(Duration::from_secs(1)));
+    // So long that it is still on its way when the leader is paused, on a busy machine too.
+    fleet.api.next(ApiReply::usual().delay(Duration::from_secs(2)));
     let from = fleet.api.count();
     fleet.workers[leader].tell(Order::Refresh);
     fleet.wait_for_gets(from, 1);

@@ -3,6 +3,8 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use flagcache_providers::testing::LostTime;
+
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::line::{Event, now};
 use crate::place::Place;
@@ -18,7 +20,7 @@ pub(crate) fn b8_62_followers_of_a_petrified_leader_help_themselves<P: Place>() 
     let leader = fleet.leader();
     let copy = fleet.place.copy().unwrap();
     fleet.place.petrify(&mut fleet.workers[leader]);
-    let (petrified, since) = (now(), Instant::now());
+    let (petrified, since, lost) = (now(), Instant::now(), LostTime::begin());
     let from = fleet.api.count();
     fleet.api.serve(FLAGS + 1);
 
@@ -30,7 +32,7 @@ pub(crate) fn b8_62_followers_of_a_petrified_leader_help_themselves<P: Place>() 
             worker.first(petrified, stale).is_some() && worker.flags() == FLAGS + 1
         })
     });
-    Fleet::<P>::promised("every follower has the new set", since.elapsed(), STALE + INTERVAL.mul_f64(1.1));
+    Fleet::<P>::promised("every follower has the new set", since.elapsed(), STALE + INTERVAL.mul_f64(1.1), lost);
     sleep(FAIL_OPEN);
     let most = 1 + (since.elapsed().as_secs_f64() / FAIL_OPEN.as_secs_f64()) as usize;
     for &follower in &followers {
