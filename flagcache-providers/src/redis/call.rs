@@ -30,7 +30,7 @@ impl Lua {
     }
 }
 
-/// One command: a script's, or the read of a key.
+/// One command: a script's, the read of a key, or a plain one.
 ///
 /// Not [`redis::ScriptInvocation`], which copies its arguments once more: the copy of the definitions is one of them.
 pub(super) struct Call {
@@ -51,6 +51,12 @@ impl Call {
         let mut command = redis::cmd("GET");
         command.arg(key);
         Self { command, lua: None }
+    }
+
+    /// Runs any other command.
+    #[cfg(feature = "testing")]
+    pub(super) fn plain(command: &str) -> Self {
+        Self { command: redis::cmd(command), lua: None }
     }
 
     pub(super) fn arg(mut self, argument: impl ToRedisArgs) -> Self {

@@ -5,6 +5,8 @@ mod config;
 mod copy;
 mod endpoint;
 mod error;
+#[cfg(feature = "testing")]
+pub(crate) mod inspector;
 mod keys;
 mod lease;
 mod link;

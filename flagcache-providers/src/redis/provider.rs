@@ -134,6 +134,11 @@ impl RedisProvider {
         Self { store, lead, poller: OnceLock::new(), load: Mutex::default(), tasks: Mutex::default() }
     }
 
+    #[cfg(feature = "testing")]
+    pub(super) fn store(&self) -> &RedisStore {
+        &self.store
+    }
+
     /// Looks at the service, bids if there is a number to bid under, and reports what it saw to the poller.
     async fn look(&self, bid: Option<u64>) -> Result<Seen, ProviderError> {
         let Inner { config, keys, link, .. } = self.inner();

@@ -12,6 +12,7 @@
 //! | `RedisServer` | a `redis-server` of the test's own, to be hung, killed and started again (with feature `redis`) |
 //! | [`FreePort`] | a port that stays a test's own while no server listens there |
 //! | [`LostTime`] | what a busy machine takes away from a time that is promised |
+//! | `RedisInspector` | what a Redis store keeps, and what its server has counted (with feature `redis`) |
 //! | [`Definitions`] | flag definitions as a real project has them |
 //!
 //! The fakes read time from tokio, so they work on its paused clock.
@@ -33,6 +34,9 @@ mod scripted_provider;
 mod scripted_source;
 
 pub use crate::conformance;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::redis::inspector::{RedisCounters, RedisInspector};
 pub use answer::{Answer, Script};
 pub use api_stub::{ApiReply, ApiRequest, ApiStats, ApiStub, EtagForm};
 pub use calls::{Call, CallEnd};

@@ -8,6 +8,7 @@
 mod conformance;
 mod copy;
 mod faults;
+mod inspector;
 mod lead;
 mod model;
 mod notices;

@@ -1,0 +1,183 @@
+//! A hand of a test's own on what a store keeps, and on what its server has counted.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flagcache_core::{ProviderError, ProviderErrorKind};
+
+use super::call::Call;
+use super::keys::Keys;
+use super::link::Link;
+use super::provider::RedisProvider;
+
+/// Looks at the server of a Redis store past the store: what the server has counted, and the keys of the service. For
+/// tests and measurements; not API-stable.
+///
+/// It uses the connection of the store that it was made of, with that store's address, user, certificates and limits, so
+/// it reaches whatever the store reaches. In a cluster it looks at the node that has the service's keys.
+///
+/// ```no_run
+/// use flagcache_providers::RedisStore;
+/// use flagcache_providers::testing::RedisInspector;
+///
+/// # async fn measure() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisStore::builder("redis://127.0.0.1:6379", "checkout-test").build()?;
+/// let inspector = RedisInspector::of(&store.provider());
+/// let before = inspector.counters().await?;
+/// // … what is to be measured …
+/// let bytes = inspector.counters().await?.since(before).bytes;
+/// inspector.remove_keys().await?;
+/// # let _ = bytes;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct RedisInspector {
+    keys: Arc<Keys>,
+    link: Link,
+}
+
+impl fmt::Debug for RedisInspector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisInspector").field("endpoint", &self.link.endpoint()).finish_non_exhaustive()
+    }
+}
+
+impl RedisInspector {
+    /// One beside this provider.
+    pub fn of(provider: &RedisProvider) -> Self {
+        let store = provider.store();
+        Self { keys: Arc::clone(&store.inner.keys), link: store.inner.link.clone() }
+    }
+
+    /// What the server has counted since it was started, for all its clients together. That includes this very question:
+    /// its bytes are in the next answer, and its own command in this one.
+    ///
+    /// # Errors
+    ///
+    /// As a store's calls; also if the user may not ask `INFO`.
+    pub async fn counters(&self) -> Result<RedisCounters, ProviderError> {
+        let info: String = self.link.run("ask what the server has counted", Call::plain("INFO").arg("all")).await?;
+        RedisCounters::parse(&info).ok_or_else(|| {
+            let message = "the server's answer to INFO does not have the counters of Redis 6 or newer";
+            ProviderError::new(ProviderErrorKind::InvalidData, message)
+        })
+    }
+
+    /// Whether the service has any key on the server.
+    ///
+    /// # Errors
+    ///
+    /// As a store's calls.
+    pub async fn has_keys(&self) -> Result<bool, ProviderError> {
+        let found: u64 = self.link.run("look for the service's keys", self.on_all_keys("EXISTS")).await?;
+        Ok(found > 0)
+    }
+
+    /// Removes the service's keys: the copy, the lock, what is kept beside them.
+    ///
+    /// # Errors
+    ///
+    /// As a store's calls.
+    pub async fn remove_keys(&self) -> Result<(), ProviderError> {
+        self.link.run::<u64>("remove the service's keys", self.on_all_keys("DEL")).await.map(drop)
+    }
+
+    /// The stored copy, as it is.
+    ///
+    /// # Errors
+    ///
+    /// As a store's calls.
+    pub async fn copy(&self) -> Result<Option<Bytes>, ProviderError> {
+        let copy: Option<Vec<u8>> = self.link.run("read the copy", Call::get(&self.keys.data)).await?;
+        Ok(copy.map(Bytes::from))
+    }
+
+    /// Overwrites the stored copy, as a wrong hand would: without the lock, without a notice, without an end of its life.
+    ///
+    /// # Errors
+    ///
+    /// As a store's calls.
+    pub async fn set_copy(&self, with: &[u8]) -> Result<(), ProviderError> {
+        self.link.run("overwrite the copy", Call::plain("SET").arg(&self.keys.data).arg(with)).await
+    }
+
+    fn on_all_keys(&self, command: &'static str) -> Call {
+        let Keys { data, lock, meta, .. } = &*self.keys;
+        Call::plain(command).arg(data).arg(lock).arg(meta)
+    }
+}
+
+/// What a server has counted, from [`RedisInspector::counters`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RedisCounters {
+    /// Scripts run: calls of EVALSHA and EVAL.
+    pub scripts: u64,
+    /// Commands run. Those that a script runs inside the server count too, beside the script itself.
+    pub commands: u64,
+    /// Bytes received from clients and sent to them.
+    pub bytes: u64,
+    /// Clients connected at that moment. Not a count that grows.
+    pub clients: u64,
+}
+
+impl RedisCounters {
+    /// What was added since `earlier`; the clients are those of now.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            scripts: self.scripts.saturating_sub(earlier.scripts),
+            commands: self.commands.saturating_sub(earlier.commands),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+            clients: self.clients,
+        }
+    }
+
+    fn parse(info: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            line.trim().parse::<u64>().ok()
+        };
+        let mut counters = Self {
+            scripts: 0,
+            commands: 0,
+            bytes: field("total_net_input_bytes")? + field("total_net_output_bytes")?,
+            clients: field("connected_clients")?,
+        };
+        // cmdstat_evalsha:calls=12,usec=340,…
+        for line in info.lines().filter_map(|line| line.strip_prefix("cmdstat_")) {
+            let (name, rest) = line.split_once(":calls=")?;
+            let calls: u64 = rest.split(',').next()?.parse().ok()?;
+            counters.commands += calls;
+            if matches!(name, "evalsha" | "eval") {
+                counters.scripts += calls;
+            }
+        }
+        Some(counters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFO: &str = "# Clients\r\nconnected_clients:3\r\n\r\n# Stats\r\ntotal_net_input_bytes:1000\r\n\
+        total_net_output_bytes:234\r\ntotal_net_repl_input_bytes:7\r\n# Commandstats\r\n\
+        cmdstat_evalsha:calls=12,usec=340,usec_per_call=28.33\r\ncmdstat_get:calls=30,usec=1\r\n\
+        cmdstat_client|setinfo:calls=2,usec=1\r\n";
+
+    #[test]
+    fn the_servers_own_counts_are_read() {
+        let counters = RedisCounters::parse(INFO).unwrap();
+        assert_eq!(counters, RedisCounters { scripts: 12, commands: 44, bytes: 1234, clients: 3 });
+        let earlier = RedisCounters { scripts: 10, commands: 40, bytes: 1200, clients: 9 };
+        assert_eq!(counters.since(earlier), RedisCounters { scripts: 2, commands: 4, bytes: 34, clients: 3 });
+    }
+
+    #[test]
+    fn an_answer_without_them_is_none() {
+        assert_eq!(RedisCounters::parse("# Server\r\nredis_version:7.0.15\r\n"), None);
+        assert_eq!(RedisCounters::parse(&INFO.replace("calls=12", "calls=many")), None);
+    }
+}
