@@ -363,10 +363,7 @@ impl Driver {
     async fn install(&mut self, new: Option<FlagDefinitionCacheData>, source: Option<DefinitionsSource>) {
         let old = self.shared.definitions();
         let diff = compared(old.as_ref(), new.as_ref()).await;
-        match new.clone() {
-            Some(data) => self.shared.install(data),
-            None => self.shared.clear(),
-        }
+        self.shared.install(new.clone());
         // The first set is a change even if it is empty.
         if diff.is_empty() && old.is_some() == new.is_some() {
             return;
@@ -412,6 +409,7 @@ impl Driver {
         report.last_error.clone_from(&self.observer.last_error);
         report.counters = self.observer.counters;
         drop(report);
+        self.shared.announce();
         if self.schedule.fetch_backoff != backoff {
             self.schedule.fetch_backoff = backoff;
             self.link.set_schedule(self.schedule);

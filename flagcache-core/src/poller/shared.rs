@@ -81,14 +81,15 @@ impl Shared {
     }
 
     /// One swap of the whole set: a reader sees the old one or the new one.
-    pub(super) fn install(&self, data: FlagDefinitionCacheData) {
-        self.current.store(Some(Arc::new(data)));
-        self.readiness.send_if_modified(|now| !std::mem::replace(&mut now.ready, true));
+    pub(super) fn install(&self, data: Option<FlagDefinitionCacheData>) {
+        self.current.store(data.map(Arc::new));
     }
 
-    pub(super) fn clear(&self) {
-        self.current.store(None);
-        self.readiness.send_if_modified(|now| std::mem::replace(&mut now.ready, false));
+    /// Wakes those who wait for definitions, if there are some now. Comes after the report, so that they see a status of
+    /// what they waited for.
+    pub(super) fn announce(&self) {
+        let ready = self.current.load().is_some();
+        self.readiness.send_if_modified(|now| std::mem::replace(&mut now.ready, ready) != ready);
     }
 
     pub(super) fn subscribe(&self) -> DefinitionsChanges {
