@@ -11,12 +11,14 @@
 //! | `provider`, `outcome`, `link` | the contract between a poller and a store |
 //! | `cycle` | the lifecycle's decisions: a pure state machine, time as an argument |
 //! | `poller`, `guard`, `observer`, `status` | [`FlagDefinitionPoller`]: the task that carries them out, and its handle |
+//! | [`blocking`] | the same handle for programs without tokio |
 //! | `refresher` | [`refresh_once`]: one load, for jobs that run and end |
 //! | `source` | where definitions come from; [`PostHogApi`] with feature `posthog-api` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attachment;
+pub mod blocking;
 mod bounded;
 mod change;
 mod cycle;

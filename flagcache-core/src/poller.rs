@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use builder::{FlagDefinitionPollerBuilder, StartError};
 use driver::Request;
-use shared::{Ending, Shared};
+use shared::{Ending, Readiness, Shared};
 
 use crate::bounded::bounded;
 use crate::{DefinitionsChanges, FlagDefinitionCacheData, PollerStatus};
@@ -56,13 +56,19 @@ impl FlagDefinitionPoller {
     /// [`NotReady`] when the limit passed or the poller was shut down. The poller goes on trying.
     pub async fn wait_ready(&self, limit: Duration) -> Result<(), NotReady> {
         let deadline = Instant::now() + bounded(limit);
-        let mut readiness = self.shared.readiness();
-        let ready = timeout_at(deadline, readiness.wait_for(|now| now.ready || now.ending.is_some())).await;
-        match ready {
-            Ok(Ok(now)) if now.ready => Ok(()),
-            Ok(_) => Err(NotReady::Stopped),
-            Err(_) => Err(NotReady::Timeout { limit, last_error: self.status().last_error }),
+        timeout_at(deadline, self.ready()).await.unwrap_or_else(|_| Err(self.not_ready_within(limit)))
+    }
+
+    /// [`wait_ready`](Self::wait_ready) without a limit, which needs no runtime.
+    pub(crate) async fn ready(&self) -> Result<(), NotReady> {
+        match self.shared.readiness().wait_for(|now| now.ready || now.ending.is_some()).await {
+            Ok(now) if now.ready => Ok(()),
+            _ => Err(NotReady::Stopped),
         }
+    }
+
+    pub(crate) fn not_ready_within(&self, limit: Duration) -> NotReady {
+        NotReady::Timeout { limit, last_error: self.status().last_error }
     }
 
     /// Loads now: one decision, then one read or one request. Joins the load that is running, if one is; any number of
@@ -90,10 +96,11 @@ impl FlagDefinitionPoller {
     ///
     /// As [`refresh`](Self::refresh).
     pub async fn refresh_if_older_than(&self, age: Duration) -> Result<(), RefreshError> {
-        match self.status().last_success_ago {
-            Some(ago) if ago < age => Ok(()),
-            _ => self.refresh().await,
-        }
+        if self.is_older_than(age) { self.refresh().await } else { Ok(()) }
+    }
+
+    pub(crate) fn is_older_than(&self, age: Duration) -> bool {
+        self.status().last_success_ago.is_none_or(|ago| ago >= age)
     }
 
     /// One event per applied change from now on.
@@ -118,17 +125,36 @@ impl FlagDefinitionPoller {
     /// [`ShutdownError`] when the limit passed, or the provider's `shutdown` failed. Either way the poller has stopped.
     pub async fn shutdown(&self) -> Result<(), ShutdownError> {
         let deadline = Instant::now() + self.shutdown_limit;
-        let mut readiness = self.shared.readiness();
+        self.stop();
+        timeout_at(deadline, self.stopped()).await.unwrap_or_else(|_| Err(self.not_stopped_in_time()))
+    }
+
+    /// The first half of [`shutdown`](Self::shutdown): asks, and waits for nothing.
+    pub(crate) fn stop(&self) {
         self.seat.send(Request::Stop);
-        match timeout_at(deadline, readiness.wait_for(|now| now.ending.is_some())).await {
-            Ok(Ok(now)) => match &now.ending {
-                Some(Ending::ProviderFailed(error)) => Err(ShutdownError::Provider { error: error.clone() }),
-                Some(Ending::Clean) | None => Ok(()),
-            },
-            // It cannot be: this handle keeps the sender.
-            Ok(Err(_)) => Ok(()),
-            Err(_) => Err(ShutdownError::Timeout { limit: self.shutdown_limit }),
+    }
+
+    /// The second half, without a limit, which needs no runtime.
+    pub(crate) fn stopped(&self) -> impl Future<Output = Result<(), ShutdownError>> + Send + use<> {
+        // Not the handle itself: whoever waits must not keep the poller from ending.
+        let mut readiness = self.shared.readiness();
+        async move {
+            match readiness.wait_for(|now| now.ending.is_some()).await.as_deref() {
+                Ok(Readiness { ending: Some(Ending::ProviderFailed(error)), .. }) => {
+                    Err(ShutdownError::Provider { error: error.clone() })
+                }
+                // An error says that the poller and all its handles are gone.
+                _ => Ok(()),
+            }
         }
+    }
+
+    pub(crate) fn shutdown_limit(&self) -> Duration {
+        self.shutdown_limit
+    }
+
+    pub(crate) fn not_stopped_in_time(&self) -> ShutdownError {
+        ShutdownError::Timeout { limit: self.shutdown_limit }
     }
 }
 
@@ -147,6 +173,9 @@ pub enum NotReady {
     /// The poller was shut down, or its runtime is gone.
     #[error("the poller was shut down before it had flag definitions")]
     Stopped,
+    /// The [blocking handle](crate::blocking) was used where a wait would block a task of a tokio runtime.
+    #[error("{BLOCKS_A_TASK}")]
+    InsideRuntime,
 }
 
 fn because(error: Option<&str>) -> String {
@@ -166,9 +195,14 @@ pub enum RefreshError {
     /// The poller was shut down, or its runtime is gone.
     #[error("the poller was shut down")]
     Stopped,
+    /// The [blocking handle](crate::blocking) was used where a wait would block a task of a tokio runtime. Nothing was
+    /// loaded.
+    #[error("{BLOCKS_A_TASK}")]
+    InsideRuntime,
 }
 
-/// The end did not come as it should. The poller has stopped all the same.
+/// The end did not come as it should. Except for [`InsideRuntime`](Self::InsideRuntime), the poller has stopped all the
+/// same.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ShutdownError {
@@ -184,4 +218,12 @@ pub enum ShutdownError {
         /// What it said, with its causes.
         error: String,
     },
+    /// The [blocking handle](crate::blocking) was used where a wait would block a task of a tokio runtime. The poller goes
+    /// on.
+    #[error("{BLOCKS_A_TASK}")]
+    InsideRuntime,
 }
+
+/// What the errors of the blocking handle say.
+pub(crate) const BLOCKS_A_TASK: &str = "a blocking call would hold up the tasks of a tokio runtime; await the handle that \
+                                        `as_async` gives, or make the call in `spawn_blocking`";

@@ -1,10 +1,12 @@
 //! One load, for jobs that run and end.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::{
-    FlagDefinitionCacheData, FlagDefinitionCacheProvider, FlagDefinitionPoller, FlagDefinitionSource, RefreshError,
-    Role, ShutdownError, StartError,
+    FlagDefinitionCacheData, FlagDefinitionCacheProvider, FlagDefinitionPoller, FlagDefinitionPollerBuilder,
+    FlagDefinitionSource, RefreshError, Role, ShutdownError, StartError,
 };
 
 /// What [`refresh_once`] did.
@@ -109,19 +111,29 @@ pub async fn refresh_once(
     source: impl FlagDefinitionSource,
     provider: impl FlagDefinitionCacheProvider,
 ) -> Result<RefreshedOnce, RefreshOnceError> {
-    if !source.can_fetch() {
-        return Err(RefreshOnceError::NoSecretKey);
-    }
-    let poller = FlagDefinitionPoller::builder()
-        .source(source)
-        .flag_definition_cache_provider(provider)
-        .cold_start_wait(std::time::Duration::ZERO)
-        .manual()
-        .start()?;
+    let poller = configure(FlagDefinitionPoller::builder(), source, provider)?.start()?;
     let refreshed = poller.refresh().await;
     let ended = poller.shutdown().await;
     refreshed?;
     ended?;
+    Ok(outcome(&poller))
+}
+
+/// A poller for one load.
+pub(crate) fn configure<Handle>(
+    builder: FlagDefinitionPollerBuilder<Handle>,
+    source: impl FlagDefinitionSource,
+    provider: impl FlagDefinitionCacheProvider,
+) -> Result<FlagDefinitionPollerBuilder<Handle>, RefreshOnceError> {
+    if !source.can_fetch() {
+        return Err(RefreshOnceError::NoSecretKey);
+    }
+    let builder = builder.source(source).flag_definition_cache_provider(provider);
+    Ok(builder.cold_start_wait(Duration::ZERO).manual())
+}
+
+/// What its load, which met no failure, has done.
+pub(crate) fn outcome(poller: &FlagDefinitionPoller) -> RefreshedOnce {
     let status = poller.status();
     let outcome = if status.counters.full_responses > 0 {
         RefreshOutcome::Published
@@ -130,7 +142,7 @@ pub async fn refresh_once(
     } else {
         RefreshOutcome::LedByAnother
     };
-    Ok(RefreshedOnce { outcome, definitions: poller.definitions(), units_spent: status.counters.units_spent })
+    RefreshedOnce { outcome, definitions: poller.definitions(), units_spent: status.counters.units_spent }
 }
 
 /// Why [`refresh_once`] did not bring the copy up to date.

@@ -1,10 +1,11 @@
 //! How a poller is configured and started.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::runtime::Handle;
+use tokio::runtime;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
@@ -23,9 +24,12 @@ use crate::{
 
 /// Configures a [`FlagDefinitionPoller`]; from [`FlagDefinitionPoller::builder`].
 ///
+/// `Handle` is what [`start`](Self::start) gives: the asynchronous handle, or the
+/// [blocking](crate::blocking::FlagDefinitionPoller) one. All else is the same for both.
+///
 /// A duration of more than a year, `Duration::MAX` for one, counts as a year.
 #[must_use = "a poller does nothing until it is started"]
-pub struct FlagDefinitionPollerBuilder {
+pub struct FlagDefinitionPollerBuilder<Handle = FlagDefinitionPoller> {
     source: Option<Arc<dyn FlagDefinitionSource>>,
     provider: Option<Arc<dyn FlagDefinitionCacheProvider>>,
     poll_interval: Duration,
@@ -40,9 +44,10 @@ pub struct FlagDefinitionPollerBuilder {
     on_unauthorized: OnUnauthorized,
     on_quota_limited: OnQuotaLimited,
     manual: bool,
+    handle: PhantomData<fn() -> Handle>,
 }
 
-impl std::fmt::Debug for FlagDefinitionPollerBuilder {
+impl<Handle> std::fmt::Debug for FlagDefinitionPollerBuilder<Handle> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FlagDefinitionPollerBuilder")
             .field("has_source", &self.source.is_some())
@@ -52,8 +57,8 @@ impl std::fmt::Debug for FlagDefinitionPollerBuilder {
     }
 }
 
-impl FlagDefinitionPollerBuilder {
-    pub(super) fn new() -> Self {
+impl<Handle> FlagDefinitionPollerBuilder<Handle> {
+    pub(crate) fn new() -> Self {
         Self {
             source: None,
             provider: None,
@@ -69,6 +74,7 @@ impl FlagDefinitionPollerBuilder {
             on_unauthorized: OnUnauthorized::default(),
             on_quota_limited: OnQuotaLimited::default(),
             manual: false,
+            handle: PhantomData,
         }
     }
 
@@ -178,14 +184,8 @@ impl FlagDefinitionPollerBuilder {
         self
     }
 
-    /// Starts the poller on the current tokio runtime. Waits for nothing: the first load runs in the background, a store
-    /// that is down does not keep the process from booting.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`], when the configuration cannot work. Nothing was started then, and the provider was not called.
-    pub fn start(self) -> Result<FlagDefinitionPoller, StartError> {
-        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+    /// Starts the poller on this runtime, which the caller is in.
+    pub(crate) fn start_on(self, runtime: runtime::Handle) -> Result<FlagDefinitionPoller, StartError> {
         for (option, duration) in
             [("poll_interval", self.poll_interval), ("call_limit", self.call_limit), ("fetch_limit", self.fetch_limit)]
         {
@@ -245,13 +245,35 @@ impl FlagDefinitionPollerBuilder {
     }
 }
 
+impl FlagDefinitionPollerBuilder {
+    /// Starts the poller on the current tokio runtime. Waits for nothing: the first load runs in the background, a store
+    /// that is down does not keep the process from booting.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], when the configuration cannot work. Nothing was started then, and the provider was not called.
+    pub fn start(self) -> Result<FlagDefinitionPoller, StartError> {
+        let runtime = runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        self.start_on(runtime)
+    }
+}
+
 /// Why a poller could not be started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// `start` was called outside a tokio runtime.
-    #[error("a poller runs on tokio; call `start` inside a runtime, such as under `#[tokio::main]`")]
+    #[error(
+        "a poller runs on tokio; call `start` inside a runtime, such as under `#[tokio::main]`, or use \
+         `flagcache::blocking` in a program without one"
+    )]
     NoRuntime,
+    /// The system gave no thread, or no event queue, for a poller of the [blocking handle](crate::blocking).
+    #[error("cannot start a thread for the poller: {error}")]
+    NoThread {
+        /// What the system said.
+        error: String,
+    },
     /// There is neither a provider to read from nor a source with a secret key to fetch from.
     #[error("nothing to load from; give the poller a cache provider, or a source with a secret key")]
     NothingToLoadFrom,

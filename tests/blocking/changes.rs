@@ -1,0 +1,72 @@
+//! Subscriptions.
+
+use std::thread;
+use std::time::Duration;
+
+use flagcache::blocking::NoChange;
+use flagcache_providers::testing::Definitions;
+
+use crate::support::{LIMIT, millis, stub, worker};
+
+#[test]
+fn changes_come_one_by_one_and_a_wait_for_more_ends_at_its_limit() {
+    let stub = stub(1);
+    let flags = worker(&stub).manual().start().unwrap();
+    let mut changes = flags.subscribe();
+    let limit = millis(10);
+    assert_eq!(changes.next_within(limit).unwrap_err(), NoChange::Timeout { limit });
+    for count in 1..=3 {
+        stub.set_definitions(Definitions::realistic(count, 1));
+        flags.refresh().unwrap();
+    }
+    // What came while nobody waited is kept, and needs no wait now.
+    let counts: Vec<_> = changes.within(Duration::ZERO).unwrap().map(|change| change.new.unwrap().len()).collect();
+    assert_eq!(counts, [1, 2, 3]);
+    assert!(changes.within(limit).unwrap().next().is_none());
+
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| changes.next_within(LIMIT).unwrap().version);
+        stub.set_definitions(Definitions::realistic(4, 1));
+        flags.refresh().unwrap();
+        assert_eq!(waiting.join().unwrap(), 4);
+    });
+    flags.shutdown().unwrap();
+}
+
+#[test]
+fn an_iterator_ends_with_the_poller_long_before_its_limit() {
+    let stub = stub(1);
+    let flags = worker(&stub).manual().start().unwrap();
+    let mut changes = flags.subscribe();
+    thread::scope(|scope| {
+        let seen = scope.spawn(|| changes.within(Duration::MAX).unwrap().count());
+        for count in 1..=3 {
+            stub.set_definitions(Definitions::realistic(count, 1));
+            flags.refresh().unwrap();
+        }
+        flags.shutdown().unwrap();
+        assert_eq!(seen.join().unwrap(), 3);
+    });
+    assert_eq!(changes.next_within(LIMIT).unwrap_err(), NoChange::Stopped);
+    assert_eq!(flags.subscribe().next_within(LIMIT).unwrap_err(), NoChange::Stopped);
+}
+
+#[test]
+fn a_subscriber_that_falls_behind_gets_the_sum() {
+    let stub = stub(1);
+    let flags = worker(&stub).manual().start().unwrap();
+    let mut changes = flags.subscribe();
+    for count in 1..=80 {
+        stub.set_definitions(Definitions::realistic(count, 1));
+        flags.refresh().unwrap();
+    }
+    let seen: Vec<_> = changes.within(Duration::ZERO).unwrap().collect();
+    assert!((1..80).contains(&seen.len()), "{}", seen.len());
+    let (mut added, mut removed) = (0, 0);
+    for change in &seen {
+        added += change.diff.added.len();
+        removed += change.diff.removed.len();
+    }
+    assert_eq!((added - removed, seen[0].old.is_none()), (80, true), "no step is lost in the sum");
+    flags.shutdown().unwrap();
+}
