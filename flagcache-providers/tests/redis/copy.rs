@@ -144,6 +144,30 @@ async fn b8_62_the_confirmation_travels_beside_the_data() {
 }
 
 #[tokio::test]
+async fn b8_62_a_servers_clock_that_jumps_misdates_the_confirmation_until_the_next() {
+    let server = RedisServer::start();
+    let (leader, follower) = (Worker::of(&server), Worker::of(&server));
+    leader.lead_with(&set(1)).await;
+    let hour = Duration::from_secs(3600);
+    let now: u64 = server.run::<String>(&format!("HGET {META} confirmed")).parse().unwrap();
+
+    // Set back by an hour: what was confirmed is ahead, which is as good as now.
+    server.run::<()>(&format!("HSET {META} confirmed {}", now + 3_600_000));
+    follower.follow().await;
+    assert_eq!(follower.report().confirmed_ago, Some(Duration::ZERO));
+
+    // Set forward: the copy looks old, and its followers make sure by themselves.
+    server.run::<()>(&format!("HSET {META} confirmed {}", now - 3_600_000));
+    follower.follow().await;
+    assert!(follower.report().confirmed_ago.unwrap() >= hour);
+
+    assert!(leader.leads().await);
+    leader.unchanged(&set(1)).await;
+    follower.follow().await;
+    assert!(follower.report().confirmed_ago.unwrap() < hour);
+}
+
+#[tokio::test]
 async fn a_set_that_is_stored_already_is_only_confirmed() {
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));

@@ -12,6 +12,7 @@ mod inspector;
 mod lead;
 mod model;
 mod notices;
+mod partition;
 mod permissions;
 mod tls;
 mod worker;

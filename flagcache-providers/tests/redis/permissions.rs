@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use flagcache_core::{ProviderError, ProviderErrorKind};
+use flagcache_core::{FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use flagcache_providers::testing::RedisServer;
 
@@ -103,6 +103,30 @@ async fn a_user_without_the_channel_is_served_at_its_ticks() {
     assert_eq!(follower.follow().await, Some(set(1)));
     leader.shutdown().await;
     assert!(follower.leads().await);
+}
+
+#[tokio::test]
+async fn a_worker_that_only_reads_needs_no_permission_to_write() {
+    let server = RedisServer::start();
+    let reads = "~posthog:flags:checkout* &posthog:flags:checkout:changes +evalsha +script|load +get +getrange +strlen \
+                 +hmget +pttl +time +subscribe";
+    server.run::<()>(&format!("ACL SETUSER reader on >{PASSWORD} {reads}"));
+    let leader = Worker::of(&server);
+    leader.lead_with(&set(1)).await;
+
+    let reader = Worker::with(builder(&server).username("reader").password(PASSWORD));
+    assert_eq!(reader.read().await.unwrap(), Some(set(1)));
+    reader.quiet().await;
+    leader.lead_with(&set(2)).await;
+    assert!(reader.noticed(Duration::from_secs(5)).await);
+    assert_eq!(reader.read().await.unwrap(), Some(set(2)));
+    reader.shutdown().await;
+
+    // Should it ask to lead all the same, it is told what it lacks.
+    let asking = Worker::with(builder(&server).username("reader").password(PASSWORD));
+    let error = asking.provider.on_flag_definitions_received(&set(3)).await.unwrap_err();
+    assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
+    assert_eq!(asking.read().await.unwrap(), Some(set(2)));
 }
 
 #[tokio::test]
