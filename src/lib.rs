@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// Pages to read: nothing of it is compiled into a program.
+#[cfg(any(doc, doctest))]
+pub mod guide;
+
 pub use flagcache_core::*;
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]

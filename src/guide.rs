@@ -1,0 +1,31 @@
+#![doc = include_str!("guide/links.md")]
+#![doc = include_str!("../docs/guide/README.md")]
+// The pages of `docs/guide`, so that rustdoc shows them and their examples are tested.
+//
+// A page links to another as `[this][stores]`, and says at its end where that is for those who read the file. Here the same
+// names are defined before the page begins, by `links.md`, as rustdoc knows and checks them; the first definition counts.
+
+macro_rules! pages {
+    ($($(#[$when:meta])? $name:ident: $file:literal;)+) => {$(
+        $(#[$when])?
+        #[doc = include_str!("guide/links.md")]
+        #[doc = include_str!($file)]
+        pub mod $name {}
+    )+};
+}
+
+pages! {
+    stores: "../docs/guide/stores.md";
+    intervals: "../docs/guide/intervals.md";
+    what_if: "../docs/guide/what-if.md";
+    costs: "../docs/guide/costs.md";
+    security: "../docs/guide/security.md";
+    migrating: "../docs/guide/migrating.md";
+    provider: "../docs/guide/provider.md";
+    // Its examples need the feature.
+    #[cfg(feature = "testing")]
+    testing: "../docs/guide/testing.md";
+    evaluating: "../docs/guide/evaluating.md";
+    observing: "../docs/observability.md";
+    sdks: "../docs/guide/sdks.md";
+}
