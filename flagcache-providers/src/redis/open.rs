@@ -1,7 +1,7 @@
 //! Opening the connection: finding the primary, and subscribing there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
@@ -28,6 +28,29 @@ pub(super) struct Live {
     pub(super) ended: Arc<AtomicBool>,
     /// RESP2 delivers notices on a second connection, which this task reads.
     _reader: Option<Arc<AbortOnDrop>>,
+}
+
+/// Tells that a connection is gone. Held by the task that serves it, so that it tells also of a runtime that goes down with
+/// its tasks: each poller may have one of its own, and the connection serves them all.
+struct End {
+    epoch: u64,
+    inner: Weak<Inner>,
+    ended: Arc<AtomicBool>,
+}
+
+impl End {
+    fn came(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        if let Some(inner) = self.inner.upgrade() {
+            inner.lost(self.epoch);
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.came();
+    }
 }
 
 #[derive(Debug)]
@@ -111,20 +134,16 @@ impl Inner {
 
     async fn open_resp3(self: &Arc<Self>, server: &ConnectionInfo) -> RedisResult<Live> {
         let (epoch, ended) = self.next_epoch();
-        let inner = Arc::downgrade(self);
-        let ends = Arc::clone(&ended);
+        let end = End { epoch, inner: Arc::downgrade(self), ended: Arc::clone(&ended) };
         let heard = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
-            let inner = inner.upgrade().ok_or(redis::aio::SendError)?;
+            let inner = end.inner.upgrade().ok_or(redis::aio::SendError)?;
             match push.kind {
                 PushKind::Message => {
                     if let Some(Value::BulkString(worker)) = push.data.get(1) {
                         inner.listeners.heard(worker);
                     }
                 }
-                PushKind::Disconnection => {
-                    ends.store(true, Ordering::SeqCst);
-                    inner.lost(epoch);
-                }
+                PushKind::Disconnection => end.came(),
                 _ => {}
             }
             Ok(())
@@ -143,19 +162,16 @@ impl Inner {
         let (mut sink, mut notices) = client.get_async_pubsub().await?.split();
         self.subscribed(sink.subscribe(&self.channel).await)?;
         let connection = client.get_multiplexed_async_connection_with_config(&unlimited()).await?;
-        let inner = Arc::downgrade(self);
-        let ends = Arc::clone(&ended);
+        let end = End { epoch, inner: Arc::downgrade(self), ended: Arc::clone(&ended) };
         let reader = tokio::spawn(async move {
             // The connection closes when its subscribing end goes.
             let _sink = sink;
             while let Some(notice) = notices.next().await {
-                let Some(inner) = inner.upgrade() else { return };
+                let Some(inner) = end.inner.upgrade() else { return };
                 inner.listeners.heard(notice.get_payload_bytes());
             }
-            ends.store(true, Ordering::SeqCst);
-            if let Some(inner) = inner.upgrade() {
-                inner.lost(epoch);
-            }
+            // Gone, or with the runtime.
+            drop(end);
         });
         let reader = Some(Arc::new(AbortOnDrop(reader.abort_handle())));
         Ok(Live { epoch, server: Arc::new(server.clone()), connection, ended, _reader: reader })
