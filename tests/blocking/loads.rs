@@ -14,7 +14,7 @@ use flagcache_providers::testing::{Answer, ApiReply, Definitions, Gate, Method, 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{ELSEWHERE, LIMIT, flags_of, millis, stub, until, worker};
+use crate::support::{ELSEWHERE, LIMIT, api, flags_of, millis, stub, until, worker};
 
 #[test]
 fn manual_mode_loads_on_demand_alone() {
@@ -166,6 +166,22 @@ fn a_provider_may_use_all_of_tokio() {
     assert!(flags.definitions().unwrap().flag("remote").is_some());
     flags.shutdown().unwrap();
     server.abort();
+}
+
+#[test]
+fn a_shared_source_outlives_the_runtime_that_it_was_connected_on() {
+    let stub = stub(5);
+    let source = Arc::new(api(&stub));
+    let start = || FlagDefinitionPoller::builder().shared_source(source.clone()).manual().start().unwrap();
+    let second = start();
+    for _ in 0..5 {
+        let first = start();
+        first.refresh().unwrap();
+        first.shutdown().unwrap();
+        second.refresh().unwrap();
+    }
+    assert_eq!((second.status().counters.requests, stub.stats().requests), (5, 10));
+    second.shutdown().unwrap();
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::thread;
 use std::thread::ThreadId;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::DefinitionsChanges;
-use super::thread::start;
+use super::thread::{PollerThread, start};
 use super::wait::{in_a_task, wait, wait_at_most};
 use crate::{FlagDefinitionCacheData, NotReady, PollerStatus, RefreshError, ShutdownError, StartError};
 
@@ -58,7 +58,7 @@ impl FlagDefinitionPollerBuilder {
 #[derive(Clone, Debug)]
 pub struct FlagDefinitionPoller {
     poller: crate::FlagDefinitionPoller,
-    thread: ThreadId,
+    thread: PollerThread,
 }
 
 impl FlagDefinitionPoller {
@@ -123,7 +123,7 @@ impl FlagDefinitionPoller {
 
     /// One event per applied change from now on. Returns at once; the subscription waits.
     pub fn subscribe(&self) -> DefinitionsChanges {
-        DefinitionsChanges::new(self.poller.subscribe(), self.thread)
+        DefinitionsChanges::new(self.poller.subscribe(), self.thread.id)
     }
 
     /// What the poller is doing, for health checks and metrics. Never blocks.
@@ -146,9 +146,13 @@ impl FlagDefinitionPoller {
         if self.may_not_wait() {
             return Err(ShutdownError::InsideRuntime);
         }
+        let deadline = Instant::now() + self.poller.shutdown_limit();
         self.poller.stop();
-        wait_at_most(self.poller.shutdown_limit(), self.poller.stopped())
-            .unwrap_or_else(|| Err(self.poller.not_stopped_in_time()))
+        let stopped = wait_at_most(self.poller.shutdown_limit(), self.poller.stopped())
+            .unwrap_or_else(|| Err(self.poller.not_stopped_in_time()));
+        // What was spawned on the runtime and what is connected by it goes too, before its caller goes on.
+        wait_at_most(deadline.saturating_duration_since(Instant::now()), self.thread.ended());
+        stopped
     }
 
     /// The asynchronous handle of the same poller, for code that awaits.
@@ -161,7 +165,7 @@ impl FlagDefinitionPoller {
     }
 
     fn may_not_wait(&self) -> bool {
-        may_not_wait(self.thread)
+        may_not_wait(self.thread.id)
     }
 }
 
