@@ -65,8 +65,10 @@ impl Endpoint {
         match self {
             Self::Sentinel(_) if self.database() != 0 => " +role +select",
             Self::Sentinel(_) => " +role",
-            Self::Single(_) | Self::Cluster(_) if self.database() != 0 => " +select",
-            Self::Single(_) | Self::Cluster(_) => "",
+            Self::Single(_) if self.database() != 0 => " +select",
+            Self::Single(_) => "",
+            // While the slot moves. A cluster has no database but 0.
+            Self::Cluster(_) => " +asking",
         }
     }
 

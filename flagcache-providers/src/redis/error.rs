@@ -6,6 +6,7 @@ use flagcache_core::{ProviderError, ProviderErrorKind};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::call::Call;
+use super::keys::Keys;
 use super::tls;
 
 /// What the user of an access list must be allowed to run on any kind of server.
@@ -181,10 +182,30 @@ impl Place {
             Some(command) => format!("the permission for {}", command.to_ascii_lowercase()),
             None => "a permission".to_owned(),
         };
-        format!(
-            "the user lacks {missing}; grant `~posthog:flags:{service}* &posthog:flags:{service}:changes {COMMANDS}{more}`",
-            service = self.service,
-            more = self.commands,
-        )
+        let Keys { data, lock, meta, channel } = Keys::of(&as_pattern(&self.service));
+        let more = self.commands;
+        format!("the user lacks {missing}; grant `~{data} ~{lock} ~{meta} &{channel} {COMMANDS}{more}`")
+    }
+}
+
+/// The name in a rule, which takes some letters for patterns.
+fn as_pattern(service: &str) -> String {
+    service.chars().fold(String::new(), |pattern, letter| match letter {
+        '*' | '?' | '[' | ']' | '\\' => pattern + "\\" + letter.encode_utf8(&mut [0; 4]),
+        _ => pattern + letter.encode_utf8(&mut [0; 4]),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_names_the_keys_and_nothing_that_resembles_them() {
+        let place = Place { endpoint: String::new(), service: "a*[b]".to_owned(), commands: " +role" };
+        let rule = place.grant("", None);
+        let keys = r"`~posthog:flags:a\*\[b\] ~posthog:flags:a\*\[b\]:lock ~posthog:flags:a\*\[b\]:meta &posthog:flags:a\*\[b\]:changes ";
+        assert!(rule.contains(keys), "{rule}");
+        assert!(rule.ends_with("+subscribe +role`"), "{rule}");
     }
 }

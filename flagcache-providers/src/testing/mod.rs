@@ -13,6 +13,8 @@
 //! | [`FreePort`] | a port that stays a test's own while no server listens there |
 //! | [`LostTime`] | what a busy machine takes away from a time that is promised |
 //! | `RedisInspector` | what a Redis store keeps, and what its server has counted (with feature `redis`) |
+//! | `RedisSentinels`, `RedisCluster` | several that work together (with feature `redis`) |
+//! | `Certificates` | certificates for servers with TLS (with feature `redis`) |
 //! | [`Definitions`] | flag definitions as a real project has them |
 //!
 //! The fakes read time from tokio, so they work on its paused clock.
@@ -20,6 +22,8 @@
 mod answer;
 mod api_stub;
 mod calls;
+#[cfg(feature = "redis")]
+mod certificates;
 pub mod conformance;
 mod definitions;
 mod fault;
@@ -28,6 +32,10 @@ mod free_port;
 mod gate;
 mod lost_time;
 mod method;
+#[cfg(feature = "redis")]
+mod redis_cluster;
+#[cfg(feature = "redis")]
+mod redis_sentinels;
 #[cfg(feature = "redis")]
 mod redis_server;
 mod scripted_provider;
@@ -40,6 +48,9 @@ pub use crate::redis::inspector::{RedisCounters, RedisInspector};
 pub use answer::{Answer, Script};
 pub use api_stub::{ApiReply, ApiRequest, ApiStats, ApiStub, EtagForm};
 pub use calls::{Call, CallEnd};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use certificates::{Certificates, ServerTls};
 pub use definitions::Definitions;
 pub use fault::Fault;
 pub use fault_injector::{FaultInjector, Times};
@@ -47,6 +58,12 @@ pub use free_port::FreePort;
 pub use gate::Gate;
 pub use lost_time::LostTime;
 pub use method::Method;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use redis_cluster::{RedisCluster, SlotMove};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use redis_sentinels::RedisSentinels;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis_server::RedisServer;

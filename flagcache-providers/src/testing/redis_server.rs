@@ -2,17 +2,23 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test whose server fails it fails by panicking")]
 
+use std::ffi::OsString;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::FreePort;
+use super::certificates::ServerTls;
+
+/// The variable that names another program than `redis-server`.
+const PROGRAM: &str = "FLAGCACHE_TEST_REDIS_SERVER";
 
 /// A `redis-server` on a free port of 127.0.0.1, without persistence. Killed when dropped. For tests; not API-stable.
 ///
 /// It panics where a test could not go on: if `redis-server` is not installed, if it does not answer within 30 s, if a
-/// command fails.
+/// command fails. The variable `FLAGCACHE_TEST_REDIS_SERVER` names another program in its place, such as
+/// `valkey-server`.
 ///
 /// ```no_run
 /// use flagcache_providers::testing::RedisServer;
@@ -28,6 +34,9 @@ use super::FreePort;
 pub struct RedisServer {
     child: Child,
     port: FreePort,
+    tls_port: Option<FreePort>,
+    /// Kept for the bus of a cluster.
+    _bus_port: Option<FreePort>,
     folder: TempDir,
     options: Vec<String>,
 }
@@ -42,18 +51,40 @@ impl RedisServer {
     /// Starts a server with more options of `redis-server`: `&["--requirepass", "…"]`.
     #[must_use = "the server is killed when it is dropped"]
     pub fn start_with(options: &[&str]) -> Self {
-        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        Self::start_as(None, false, options)
+    }
+
+    /// Starts a server with a TLS port beside the plain one, by which the test speaks to it.
+    #[must_use = "the server is killed when it is dropped"]
+    pub fn start_with_tls(tls: &ServerTls, options: &[&str]) -> Self {
+        Self::start_as(Some(tls), false, options)
+    }
+
+    /// Starts a server, perhaps with TLS, perhaps as a node of a cluster.
+    pub(super) fn start_as(tls: Option<&ServerTls>, is_node: bool, options: &[&str]) -> Self {
+        let mut last = Vec::new();
         for _ in 0..10 {
             let folder = tempfile::tempdir().unwrap();
-            // Should another program take the port meanwhile, the server exits, and we try again.
-            let port = FreePort::find();
+            let mut options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+            // Should another program take a port meanwhile, the server exits, and we try again.
+            let (port, tls_port, bus_port) =
+                (FreePort::find(), tls.map(|_| FreePort::find()), is_node.then(FreePort::find));
+            if let (Some(tls), Some(port)) = (tls, &tls_port) {
+                options.extend(["--tls-port".to_owned(), port.number().to_string()]);
+                options.extend(tls.arguments());
+            }
+            if let Some(port) = &bus_port {
+                // The server's own choice, its port plus 10 000, may be another's.
+                options.extend(["--cluster-port".to_owned(), port.number().to_string()]);
+            }
             let child = launch(port.number(), &folder, &options);
-            let mut server = Self { child, port, folder, options: options.clone() };
+            let mut server = Self { child, port, tls_port, _bus_port: bus_port, folder, options };
             if server.answers() {
                 return server;
             }
+            last.clone_from(&server.options);
         }
-        panic!("redis-server does not start with {options:?}");
+        panic!("{:?} does not start with {last:?}", program());
     }
 
     fn answers(&mut self) -> bool {
@@ -75,7 +106,7 @@ impl RedisServer {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("redis-server does not answer within 30 s");
+        panic!("{:?} does not answer within 30 s", program());
     }
 
     /// Where it listens: `redis://127.0.0.1:<port>`.
@@ -88,6 +119,16 @@ impl RedisServer {
         self.port.number()
     }
 
+    /// The port at which it listens for TLS, if it was started with that.
+    pub fn tls_port(&self) -> Option<u16> {
+        self.tls_port.as_ref().map(FreePort::number)
+    }
+
+    /// The port of those who speak to it as it was started to be spoken to: with TLS if it has that.
+    pub(super) fn main_port(&self) -> u16 {
+        self.tls_port().unwrap_or(self.port())
+    }
+
     /// The path of its Unix socket.
     pub fn socket(&self) -> String {
         self.folder.path().join("redis.sock").display().to_string()
@@ -95,10 +136,14 @@ impl RedisServer {
 
     /// A connection of the test's own.
     pub fn admin(&self) -> redis::Connection {
-        let client = redis::Client::open(self.url()).unwrap();
-        let connection = client.get_connection_with_timeout(Duration::from_secs(5)).unwrap();
-        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        connection
+        self.try_admin().unwrap_or_else(|error| panic!("port {}: {error}", self.port()))
+    }
+
+    fn try_admin(&self) -> redis::RedisResult<redis::Connection> {
+        let client = redis::Client::open(self.url())?;
+        let connection = client.get_connection_with_timeout(Duration::from_secs(5))?;
+        connection.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(connection)
     }
 
     /// Runs one command: `server.run::<String>("GET key")`. Arguments are split at spaces.
@@ -108,21 +153,29 @@ impl RedisServer {
 
     /// Runs one command whose arguments may hold spaces.
     pub fn run_args<T: redis::FromRedisValue>(&self, args: &[&str]) -> T {
+        self.try_run(args).unwrap_or_else(|error| panic!("{args:?}: {error}"))
+    }
+
+    /// The same for one that may fail: the server may be down, or refuse it.
+    ///
+    /// # Errors
+    /// Whatever the server, or the way to it, says.
+    pub fn try_run<T: redis::FromRedisValue>(&self, args: &[&str]) -> redis::RedisResult<T> {
         let mut command = redis::cmd(args[0]);
         for arg in &args[1..] {
             command.arg(arg);
         }
-        command.query(&mut self.admin()).unwrap_or_else(|error| panic!("{args:?}: {error}"))
+        command.query(&mut self.try_admin()?)
     }
 
     /// Stops the process where it stands (SIGSTOP): connections stay open, nothing answers.
     pub fn hang(&self) {
-        self.signal("-STOP");
+        signal(&self.child, "-STOP");
     }
 
     /// Lets it go on (SIGCONT).
     pub fn go_on(&self) {
-        self.signal("-CONT");
+        signal(&self.child, "-CONT");
     }
 
     /// Kills it (SIGKILL). What it held is gone.
@@ -134,12 +187,7 @@ impl RedisServer {
     /// Starts it again, empty, on the same port.
     pub fn start_again(&mut self) {
         self.child = launch(self.port(), &self.folder, &self.options);
-        assert!(self.answers(), "redis-server did not start again on port {}", self.port());
-    }
-
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status().unwrap();
-        assert!(status.success());
+        assert!(self.answers(), "the server did not start again on port {}", self.port());
     }
 }
 
@@ -152,16 +200,41 @@ impl Drop for RedisServer {
 }
 
 fn launch(port: u16, folder: &TempDir, options: &[String]) -> Child {
-    Command::new("redis-server")
+    let mut command = Command::new(program());
+    command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(["--daemonize", "no", "--unixsocket", "redis.sock", "--enable-debug-command", "yes"])
         .args(options)
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| {
-            panic!("cannot start `redis-server`: {error}; install it (Debian and Ubuntu: apt-get install redis-server)")
-        })
+        .current_dir(folder.path());
+    spawn(&mut command)
+}
+
+/// Starts a server's process, whose output nobody reads.
+pub(super) fn spawn(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap_or_else(|error| {
+        panic!(
+            "cannot start {:?}: {error}; install redis-server (Debian and Ubuntu: apt-get install redis-server), or name \
+             another program in {PROGRAM}",
+            program()
+        )
+    })
+}
+
+/// What is started as a server, and as a Sentinel.
+pub(super) fn program() -> OsString {
+    std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into())
+}
+
+pub(super) fn signal(child: &Child, signal: &str) {
+    let status = Command::new("kill").arg(signal).arg(child.id().to_string()).status().unwrap();
+    assert!(status.success());
+}
+
+/// Waits until servers have found each other, or fails the test.
+pub(super) fn wait(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -3,40 +3,46 @@
 use std::time::{Duration, Instant};
 
 use flagcache_core::ProviderErrorKind;
-use flagcache_providers::redis::RedisStore;
+use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
+use flagcache_providers::testing::{RedisCluster, RedisServer};
 
-use crate::nodes::{self, Cluster, SERVICE};
-use crate::slots::Move;
 use crate::worker::{Worker, eventually, set};
 use crate::{recovery, sharing};
-use flagcache_providers::testing::RedisServer;
 
 const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SERVICE: &str = "{checkout}";
+pub(crate) const DATA: &str = "posthog:flags:{checkout}";
+
+/// A store that knows these nodes.
+pub(crate) fn builder(cluster: &RedisCluster, seeds: &[usize]) -> RedisStoreBuilder {
+    RedisStore::builder(cluster.url(seeds), SERVICE)
+}
 
 #[tokio::test]
 async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
-    let cluster = Cluster::start();
-    let owner = cluster.owner();
+    let cluster = RedisCluster::start();
+    let owner = cluster.owner(DATA);
     let (next, last) = ((owner + 1) % 3, (owner + 2) % 3);
     for seeds in [[owner], [next], [last]] {
-        sharing::works(&cluster.builder(&seeds), SERVICE, &mut cluster.nodes[owner].admin()).await;
+        sharing::works(&builder(&cluster, &seeds), SERVICE, &mut cluster.nodes[owner].admin()).await;
     }
 
-    let (leader, follower) = (Worker::with(cluster.builder(&[owner])), Worker::with(cluster.builder(&[next, last])));
+    let (leader, follower) =
+        (Worker::with(builder(&cluster, &[owner])), Worker::with(builder(&cluster, &[next, last])));
     leader.lead_with(&set(5)).await;
     assert_eq!(follower.follow().await, Some(set(5)));
     leader.quiet().await;
     follower.quiet().await;
 
-    let slot = Move::begin(&cluster, owner, next);
+    let slot = cluster.begin_move(DATA, owner, next);
     assert!(leader.leads().await, "the keys are all where they were");
-    slot.key(":lock");
+    slot.key(&format!("{DATA}:lock"));
     // Some are here and some are there: no node can run a script on them.
     let error = leader.decide().await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
     assert!(error.to_string().contains("the keys are being moved to another node"), "{error}");
-    slot.key("");
-    slot.key(":meta");
+    slot.key(DATA);
+    slot.key(&format!("{DATA}:meta"));
     // All are there, but the slot is not yet.
     assert!(leader.leads().await);
     leader.publish(&set(6)).await.unwrap();
@@ -52,9 +58,9 @@ async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
     assert_eq!(follower.follow().await, Some(set(7)));
 
     // And back, under the workers' feet.
-    let slot = Move::begin(&cluster, next, owner);
-    for key in [":lock", "", ":meta"] {
-        slot.key(key);
+    let slot = cluster.begin_move(DATA, next, owner);
+    for suffix in [":lock", "", ":meta"] {
+        slot.key(&format!("{DATA}{suffix}"));
     }
     slot.end();
     leader.lead_with(&set(8)).await;
@@ -63,12 +69,13 @@ async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
 
 #[tokio::test]
 async fn b8_63_a_replica_that_takes_over_gets_the_copy_back() {
-    let mut cluster = Cluster::with_replica();
-    let owner = cluster.owner();
+    let mut cluster = RedisCluster::start();
+    cluster.add_replica(DATA, None);
+    let owner = cluster.owner(DATA);
     let others: Vec<_> = (0..3).filter(|&node| node != owner).collect();
     // The lock outlives the failover: this is about the copy. The node that will be lost is the first that the leader
     // knows.
-    let lasting = |seeds: &[usize]| Worker::with(cluster.builder(seeds).lock_life(60 * SECOND));
+    let lasting = |seeds: &[usize]| Worker::with(builder(&cluster, seeds).lock_life(60 * SECOND));
     let leader = lasting(&[owner, others[0], others[1]]);
     let follower = lasting(&others);
     leader.lead_with(&set(1)).await;
@@ -91,17 +98,17 @@ async fn b8_63_a_replica_that_takes_over_gets_the_copy_back() {
     sharing::changes_travel(&leader, &follower, 3).await;
 
     // One of the nodes that they know is gone, which a new worker need not care about.
-    let late = Worker::with(cluster.builder(&[owner, others[0]]));
+    let late = Worker::with(builder(&cluster, &[owner, others[0]]));
     assert_eq!(late.follow().await, Some(set(4)));
 }
 
 #[tokio::test]
 async fn a_hanging_node_costs_a_fraction_of_the_limit() {
-    let cluster = Cluster::start();
-    let owner = cluster.owner();
+    let cluster = RedisCluster::start();
+    let owner = cluster.owner(DATA);
     let hung = (owner + 1) % 3;
     cluster.nodes[hung].hang();
-    let worker = Worker::with(cluster.builder(&[hung, (owner + 2) % 3]));
+    let worker = Worker::with(builder(&cluster, &[hung, (owner + 2) % 3]));
     let begun = Instant::now();
     assert!(worker.leads().await);
     assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
@@ -110,13 +117,13 @@ async fn a_hanging_node_costs_a_fraction_of_the_limit() {
 
 #[tokio::test]
 async fn a_cluster_without_the_slot_and_one_taken_for_a_single_server_are_clear_errors() {
-    let cluster = Cluster::start();
-    let owner = cluster.owner();
+    let cluster = RedisCluster::start();
+    let owner = cluster.owner(DATA);
     let single = |node: usize| RedisStore::builder(cluster.nodes[node].url(), SERVICE);
     let error = Worker::with(single((owner + 1) % 3)).decide().await.unwrap_err();
     assert!(error.to_string().contains("write redis+cluster:// in place of redis://"), "{error}");
 
-    let empty = nodes::node();
+    let empty = RedisCluster::node(&[], None);
     let url = format!("redis+cluster://127.0.0.1:{}", empty.port());
     let worker = Worker::with(RedisStore::builder(url, SERVICE));
     let error = worker.decide().await.unwrap_err();

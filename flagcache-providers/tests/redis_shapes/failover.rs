@@ -3,22 +3,27 @@
 use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchOutcome, FlagDefinitionCacheProvider, ProviderErrorKind};
-use flagcache_providers::redis::RedisStore;
+use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
+use flagcache_providers::testing::RedisSentinels;
 
-use crate::sentinels::{self, Watched};
 use crate::worker::{SERVICE, Worker, eventually, set};
-use crate::{recovery, sharing};
+use crate::{outdated, recovery, sharing};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A store that knows the Sentinels.
+pub(crate) fn builder(watched: &RedisSentinels) -> RedisStoreBuilder {
+    RedisStore::builder(watched.url(RedisSentinels::PRIMARY), SERVICE)
+}
+
 #[tokio::test]
 async fn b8_63_a_primary_that_is_lost_with_the_last_write_is_replaced_and_gets_the_copy_back() {
-    let mut watched = Watched::start();
-    sharing::works(&watched.builder(), SERVICE, &mut watched.primary.admin()).await;
+    let mut watched = RedisSentinels::start();
+    sharing::works(&builder(&watched), SERVICE, &mut watched.primary.admin()).await;
 
     // The lock outlives the failover: this is about the copy.
-    let builder = watched.builder().lock_life(60 * SECOND);
-    let (leader, follower) = (Worker::with(builder.clone()), Worker::with(builder));
+    let lasting = builder(&watched).lock_life(60 * SECOND);
+    let (leader, follower) = (Worker::with(lasting.clone()), Worker::with(lasting));
     leader.lead_with(&set(1)).await;
     assert_eq!(follower.follow().await, Some(set(1)));
     eventually("the replica has it", 5 * SECOND, async || {
@@ -43,16 +48,16 @@ async fn b8_63_a_primary_that_is_lost_with_the_last_write_is_replaced_and_gets_t
 
     // The old primary comes back, alone and empty at first; the Sentinels know better.
     watched.primary.start_again();
-    let late = Worker::with(watched.builder());
+    let late = Worker::with(builder(&watched));
     assert_eq!(late.follow().await, Some(set(4)));
 
     // One Sentinel is enough to be told the primary.
-    watched.sentinels[0].kill();
-    watched.sentinels[1].kill();
-    let late = Worker::with(watched.builder());
+    watched.kill_sentinel(0);
+    watched.kill_sentinel(1);
+    let late = Worker::with(builder(&watched));
     assert_eq!(late.follow().await, Some(set(4)));
-    watched.sentinels[2].kill();
-    let error = Worker::with(watched.builder()).decide().await.unwrap_err();
+    watched.kill_sentinel(2);
+    let error = Worker::with(builder(&watched)).decide().await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
     assert!(error.to_string().contains("(Sentinel 127.0.0.1:"), "{error}");
     assert!(error.to_string().ends_with("no server listens there"), "{error}");
@@ -61,15 +66,15 @@ async fn b8_63_a_primary_that_is_lost_with_the_last_write_is_replaced_and_gets_t
 
 #[tokio::test]
 async fn a_primary_that_is_demoted_while_it_runs_is_left() {
-    let watched = Watched::start_with(1, "");
-    let worker = Worker::with(watched.builder());
+    let watched = RedisSentinels::start_with(1, "", None);
+    let worker = Worker::with(builder(&watched));
     worker.lead_with(&set(1)).await;
     eventually("the replica has it", 5 * SECOND, async || {
         watched.replica.run::<u8>(&format!("EXISTS {}", crate::worker::DATA)) == 1
     })
     .await;
     let promoted = Worker::with(RedisStore::builder(watched.replica.url(), SERVICE));
-    watched.sentinels[0].fail_over();
+    watched.fail_over();
     let begun = Instant::now();
     eventually("the replica is promoted", 20 * SECOND, async || {
         watched.replica.run::<String>("INFO replication").contains("role:master")
@@ -84,21 +89,21 @@ async fn a_primary_that_is_demoted_while_it_runs_is_left() {
     })
     .await;
     println!("Sentinel (planned failover): the copy was at the new primary after {:.1?}", begun.elapsed());
-    assert_eq!(Worker::with(watched.builder()).follow().await, Some(set(2)));
+    assert_eq!(Worker::with(builder(&watched)).follow().await, Some(set(2)));
 }
 
 #[tokio::test]
 async fn a_sentinel_that_names_a_replica_is_passed_over() {
-    let watched = Watched::start_with(1, "");
-    let outdated = sentinels::outdated(&watched.replica).await;
-    let alone = RedisStore::builder(format!("redis+sentinel://{outdated}/flags"), SERVICE);
+    let watched = RedisSentinels::start_with(1, "", None);
+    let old = outdated::sentinel(&watched.replica).await;
+    let alone = RedisStore::builder(format!("redis+sentinel://{old}/flags"), SERVICE);
     let error = Worker::with(alone).decide().await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
     let advice =
         format!("(127.0.0.1:{}): it is a replica now; the primary will be asked for anew", watched.replica.port());
     assert!(error.to_string().ends_with(&advice), "{error}");
 
-    let both = watched.url("flags").replace("://", &format!("://{outdated},"));
+    let both = watched.url("flags").replace("://", &format!("://{old},"));
     let worker = Worker::with(RedisStore::builder(both, SERVICE));
     worker.lead_with(&set(1)).await;
     let direct = RedisStore::builder(watched.primary.url(), SERVICE);
@@ -107,18 +112,18 @@ async fn a_sentinel_that_names_a_replica_is_passed_over() {
 
 #[tokio::test]
 async fn a_wrong_name_and_a_missing_password_of_the_sentinels_are_clear_errors() {
-    let watched = Watched::start_with(1, "requirepass s3cret-pa55");
-    let error = Worker::with(watched.builder()).decide().await.unwrap_err();
+    let watched = RedisSentinels::start_with(1, "requirepass s3cret-pa55", None);
+    let error = Worker::with(builder(&watched)).decide().await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
     assert!(
         error.to_string().contains("give them to the builder (`sentinel_username`, `sentinel_password`)"),
         "{error}"
     );
-    let wrong = Worker::with(watched.builder().sentinel_password("s3cret-wrong"));
+    let wrong = Worker::with(builder(&watched).sentinel_password("s3cret-wrong"));
     let error = wrong.decide().await.unwrap_err();
     assert!(error.to_string().contains("the Sentinel refuses the user or the password"), "{error}");
     assert!(!format!("{error:?}").contains("s3cret"));
-    Worker::with(watched.builder().sentinel_password("s3cret-pa55")).leads().await;
+    Worker::with(builder(&watched).sentinel_password("s3cret-pa55")).leads().await;
 
     let other = RedisStore::builder(watched.url("other"), SERVICE).sentinel_password("s3cret-pa55");
     let error = Worker::with(other).decide().await.unwrap_err();

@@ -5,14 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
-mod certificates;
 mod cluster;
 mod failover;
-mod nodes;
+mod outdated;
 mod recovery;
-mod sentinels;
 mod sharing;
-mod slots;
 mod tls;
 
 #[allow(dead_code, reason = "shared with the tests on a single server, which use all of it")]

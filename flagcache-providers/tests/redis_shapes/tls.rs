@@ -1,48 +1,40 @@
-//! `rediss`: certificates that count, and those that do not.
+//! `rediss`: certificates that count, and those that do not, on every kind of server.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use flagcache_core::{ProviderError, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
+use flagcache_providers::testing::{Certificates, RedisCluster, RedisSentinels, RedisServer};
 
-use crate::certificates::Certificates;
-use crate::sharing;
-use crate::worker::{SERVICE, Worker};
-use flagcache_providers::testing::RedisServer;
+use crate::worker::{SERVICE, Worker, eventually, set};
+use crate::{cluster, failover, recovery, sharing};
 
-/// A server with a plain port, which is how it is seen to be up, and a TLS port.
-struct TlsServer {
-    server: RedisServer,
-    port: u16,
+/// What is said of a certificate that does not count.
+const NOT_ACCEPTED: &str =
+    "its TLS certificate is not accepted; check the host's name in the URL, and give the builder the root";
+/// What is said by a server that does not let one in.
+const NOT_LET_IN: &str = "if it demands a client certificate, check the one given to the builder";
+
+/// The address of a server as its certificate has it.
+fn url(server: &RedisServer) -> String {
+    format!("rediss://localhost:{}", server.tls_port().unwrap())
 }
 
-impl TlsServer {
-    fn start(certificates: &Certificates, certificate: &str, clients: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = RedisServer::start_with(&[
-            "--tls-port",
-            &port.to_string(),
-            "--tls-cert-file",
-            &certificates.path(&format!("{certificate}.crt")),
-            "--tls-key-file",
-            &certificates.path(&format!("{certificate}.key")),
-            "--tls-ca-cert-file",
-            &certificates.path("root.crt"),
-            "--tls-auth-clients",
-            clients,
-        ]);
-        Self { server, port }
-    }
-
-    /// Handshakes without optimisation are slow on a busy machine, and their speed is not what is tested.
-    fn builder(&self) -> RedisStoreBuilder {
-        patient(&format!("rediss://localhost:{}", self.port))
-    }
+/// Handshakes without optimisation are slow on a busy machine, and their speed is not what is tested.
+fn unhurried(builder: RedisStoreBuilder) -> RedisStoreBuilder {
+    builder.response_limit(Duration::from_secs(5)).lock_life(Duration::from_secs(15))
 }
 
 fn patient(url: &str) -> RedisStoreBuilder {
-    RedisStore::builder(url, SERVICE).response_limit(Duration::from_secs(5)).lock_life(Duration::from_secs(15))
+    unhurried(RedisStore::builder(url, SERVICE))
+}
+
+/// With the root certificate of the tests, and the client's certificate of that name.
+fn known(builder: RedisStoreBuilder, certificates: &Certificates, client: Option<&str>) -> RedisStoreBuilder {
+    let builder = unhurried(builder).root_certificates(certificates.pem("root.crt"));
+    let Some(name) = client else { return builder };
+    let pem = |end: &str| certificates.pem(&format!("{name}.{end}"));
+    builder.client_certificate(pem("crt"), pem("key"))
 }
 
 async fn refused(builder: RedisStoreBuilder) -> ProviderError {
@@ -59,45 +51,33 @@ fn says(error: &ProviderError, words: &str) {
 #[tokio::test]
 async fn a_root_certificate_of_ones_own_counts_and_no_other() {
     let certificates = Certificates::make();
-    let tls = TlsServer::start(&certificates, "server", "no");
-    let trusting = tls.builder().root_certificates(certificates.pem("root.crt"));
-    sharing::works(&trusting, SERVICE, &mut tls.server.admin()).await;
-    let both = [certificates.pem("other.crt"), certificates.pem("root.crt")].concat();
-    Worker::with(tls.builder().root_certificates(both)).leads().await;
-    Worker::with(
-        patient(&format!("rediss://localhost:{}?protocol=resp2", tls.port))
-            .root_certificates(certificates.pem("root.crt")),
-    )
-    .leads()
-    .await;
+    let server = RedisServer::start_with_tls(&certificates.server("server"), &[]);
+    let with = |roots: Vec<u8>| patient(&url(&server)).root_certificates(roots);
+    sharing::works(&with(certificates.pem("root.crt")), SERVICE, &mut server.admin()).await;
+    Worker::with(with([certificates.pem("other.crt"), certificates.pem("root.crt")].concat())).leads().await;
+    let older = patient(&format!("{}?protocol=resp2", url(&server)));
+    Worker::with(older.root_certificates(certificates.pem("root.crt"))).leads().await;
 
-    let advice = "its TLS certificate is not accepted; check the host's name in the URL, and give the builder the root";
-    says(&refused(tls.builder()).await, advice);
-    says(&refused(tls.builder().root_certificates(certificates.pem("other.crt"))).await, advice);
+    says(&refused(patient(&url(&server))).await, NOT_ACCEPTED);
+    says(&refused(with(certificates.pem("other.crt"))).await, NOT_ACCEPTED);
 }
 
 #[tokio::test]
 async fn a_certificate_for_another_name_does_not_count() {
     let certificates = Certificates::make();
-    let tls = TlsServer::start(&certificates, "elsewhere", "no");
-    let error = refused(tls.builder().root_certificates(certificates.pem("root.crt"))).await;
-    says(&error, "its TLS certificate is not accepted; check the host's name in the URL");
+    let server = RedisServer::start_with_tls(&certificates.server("elsewhere"), &[]);
+    let error = refused(patient(&url(&server)).root_certificates(certificates.pem("root.crt"))).await;
+    says(&error, NOT_ACCEPTED);
 }
 
 #[tokio::test]
 async fn a_server_that_demands_a_client_certificate_gets_it() {
     let certificates = Certificates::make();
-    let tls = TlsServer::start(&certificates, "server", "yes");
-    let builder = tls.builder().root_certificates(certificates.pem("root.crt"));
-    let with = |name: &str| {
-        let pem = |end: &str| certificates.pem(&format!("{name}.{end}"));
-        builder.clone().client_certificate(pem("crt"), pem("key"))
-    };
-    sharing::works(&with("client"), SERVICE, &mut tls.server.admin()).await;
-
-    let advice = "if it demands a client certificate, check the one given to the builder";
-    says(&refused(builder.clone()).await, advice);
-    says(&refused(with("stranger")).await, advice);
+    let server = RedisServer::start_with_tls(&certificates.server("server").for_known_clients(), &[]);
+    let with = |client| known(patient(&url(&server)), &certificates, client);
+    sharing::works(&with(Some("client")), SERVICE, &mut server.admin()).await;
+    says(&refused(with(None)).await, NOT_LET_IN);
+    says(&refused(with(Some("stranger"))).await, NOT_LET_IN);
 }
 
 #[tokio::test]
@@ -107,4 +87,93 @@ async fn a_port_without_tls_is_told_from_one_that_is_down() {
     let certificates = Certificates::make();
     let error = refused(patient(&url).root_certificates(certificates.pem("root.crt"))).await;
     says(&error, "does not speak TLS on that port");
+}
+
+#[tokio::test]
+async fn sentinels_and_the_primary_that_they_name_are_spoken_to_with_tls() {
+    let certificates = Certificates::make();
+    let tls = certificates.server("server").for_known_clients();
+    let mut watched = RedisSentinels::start_with(3, "", Some(&tls));
+    let with = |client| known(failover::builder(&watched), &certificates, client);
+    sharing::works(&with(Some("client")), SERVICE, &mut watched.primary.admin()).await;
+    // Nobody else can have made the connection: the primary's plain port has had no client but the test's own.
+    let worker = Worker::with(with(Some("client")));
+    assert!(worker.leads().await);
+    let clients = watched.primary.run::<String>("CLIENT LIST");
+    let ours: Vec<_> = clients.lines().filter(|line| line.contains("sub=1")).collect();
+    let port = format!("laddr=127.0.0.1:{} ", watched.primary.tls_port().unwrap());
+    assert!(!ours.is_empty() && ours.iter().all(|line| line.contains(&port)), "{clients}");
+
+    for (builder, words) in [
+        (with(None), NOT_LET_IN),
+        (with(Some("stranger")), NOT_LET_IN),
+        (with(Some("client")).root_certificates(certificates.pem("other.crt")), NOT_ACCEPTED),
+    ] {
+        let error = refused(builder).await;
+        says(&error, words);
+        says(&error, "(Sentinel 127.0.0.1:");
+    }
+    let plain = watched.url(RedisSentinels::PRIMARY).replace("rediss", "redis");
+    let error = refused(patient(&plain)).await;
+    says(&error, "(Sentinel 127.0.0.1:");
+
+    // Another primary is another handshake.
+    worker.publish(&set(1)).await.unwrap();
+    eventually("the replica has it", Duration::from_secs(5), async || {
+        watched.replica.run::<u8>(&format!("EXISTS {}", crate::worker::DATA)) == 1
+    })
+    .await;
+    let follower = Worker::with(with(Some("client")));
+    assert_eq!(follower.follow().await, Some(set(1)));
+    watched.primary.kill();
+    let recovery = recovery::of(&worker, &follower, &set(1), std::time::Instant::now()).await;
+    println!("Sentinel with TLS: {recovery}");
+    sharing::changes_travel(&worker, &follower, 2).await;
+}
+
+#[tokio::test]
+async fn every_node_of_a_cluster_is_spoken_to_with_tls() {
+    let certificates = Certificates::make();
+    let nodes = RedisCluster::start_with(&[], Some(&certificates.server("server").for_known_clients()));
+    let owner = nodes.owner(cluster::DATA);
+    let (next, last) = ((owner + 1) % 3, (owner + 2) % 3);
+    let with = |client, seeds: &[usize]| known(cluster::builder(&nodes, seeds), &certificates, client);
+    sharing::works(&with(Some("client"), &[last]), cluster::SERVICE, &mut nodes.nodes[owner].admin()).await;
+
+    let (leader, follower) = (Worker::with(with(Some("client"), &[next])), Worker::with(with(Some("client"), &[last])));
+    leader.lead_with(&set(1)).await;
+    assert_eq!(follower.follow().await, Some(set(1)));
+    let slot = nodes.begin_move(cluster::DATA, owner, next);
+    for suffix in [":lock", "", ":meta"] {
+        slot.key(&format!("{}{suffix}", cluster::DATA));
+    }
+    // By a connection for this one exchange.
+    leader.lead_with(&set(2)).await;
+    slot.end();
+    sharing::changes_travel(&leader, &follower, 3).await;
+
+    for (builder, words) in [
+        (with(None, &[last]), NOT_LET_IN),
+        (with(Some("stranger"), &[last]), NOT_LET_IN),
+        (with(Some("client"), &[last]).root_certificates(certificates.pem("other.crt")), NOT_ACCEPTED),
+    ] {
+        says(&refused(builder).await, words);
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_are_known_by_name_show_certificates_for_that() {
+    let certificates = Certificates::make();
+    // Their certificates name no address, so a node that were asked for by its address would be refused.
+    let by_name = ["--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname"];
+    let nodes = RedisCluster::start_with(&by_name, Some(&certificates.server("named")));
+    let next = (nodes.owner(cluster::DATA) + 1) % 3;
+    let by_address = known(cluster::builder(&nodes, &[next]), &certificates, None);
+    says(&refused(by_address).await, NOT_ACCEPTED);
+    let url = nodes.url(&[next]).replace("127.0.0.1", "localhost");
+    let builder = known(RedisStore::builder(url, cluster::SERVICE), &certificates, None);
+    eventually("the nodes know each other's names", Duration::from_secs(10), async || {
+        Worker::with(builder.clone()).decide().await.is_ok()
+    })
+    .await;
 }
