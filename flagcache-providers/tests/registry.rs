@@ -100,6 +100,8 @@ fn a_bundled_store_that_is_not_compiled_in_names_its_feature() {
         ("rediss", "redis", cfg!(feature = "redis")),
         ("redis+sentinel", "redis", cfg!(feature = "redis")),
         ("rediss+cluster", "redis", cfg!(feature = "redis")),
+        ("redis+unix", "redis", cfg!(feature = "redis")),
+        ("unix", "redis", cfg!(feature = "redis")),
     ] {
         assert_eq!(registry().schemes().any(|known| known == scheme), compiled_in);
         if !compiled_in {
@@ -178,6 +180,8 @@ mod redis {
             "redis+sentinel://user:hunter2@127.0.0.1:1,127.0.0.1:2/flags/3?service=checkout&sentinel_password=hunter2",
             "rediss+sentinel://127.0.0.1,127.0.0.2/flags?service=checkout&sentinel_username=me",
             "redis+cluster://127.0.0.1:1,[::1]:2,c?service={checkout}&lock_life=5s",
+            "redis+unix:///run/redis.sock?service=checkout",
+            "unix:///run/a%20b,c.sock?service=checkout&db=2&user=me&pass=hunter2&protocol=resp2&copy_life=none",
         ] {
             assert!(registry().open(url).is_ok(), "{url}");
         }
@@ -198,6 +202,35 @@ mod redis {
         let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
         assert!(refused(&format!("rediss://a?service=a&key={pem}")).contains("give it together with `cert`"));
         assert!(refused(&format!("rediss://a?service=a&cert={pem}&key={pem}")).contains("cannot be set up"));
+    }
+
+    #[test]
+    fn a_socket_is_an_absolute_path() {
+        for url in
+            ["redis+unix://run/hunter2.sock?service=a", "redis+unix:/hunter2.sock?service=a", "unix:///?service=a"]
+        {
+            assert!(
+                refused(url).contains("write redis+unix:///path/to.sock?service=name, with three slashes"),
+                "{url}"
+            );
+        }
+        assert!(refused("redis+unix:///hunter2.sock").contains("needs the option `service`"));
+        assert!(refused("unix:///a.sock?service=a&db=hunter2").contains("cannot be set up"));
+    }
+
+    #[test]
+    fn a_url_has_the_options_of_its_shape_alone() {
+        for (url, option) in [
+            ("redis://a?service=a&db=2", "db"),
+            ("redis://a?service=a&ca=hunter2", "ca"),
+            ("rediss://a?service=a&sentinel_password=hunter2", "sentinel_password"),
+            ("redis+cluster://a?service={a}&pass=hunter2", "pass"),
+            ("redis+sentinel://a/flags?service=a&key=hunter2", "key"),
+            ("unix:///a.sock?service=a&cert=hunter2", "cert"),
+        ] {
+            assert!(refused(url).contains(&format!("has no option `{option}`; it has service, lock_life")), "{url}");
+        }
+        assert!(refused("unix:///a.sock?service=a&password=hunter2").ends_with("protocol, db, user, pass"));
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ pub enum RedisConfigError {
     #[error(
         "the Redis URL cannot be used; write redis://[user:password@]host[:port][/database], \
          redis+sentinel://host[:port],…/primary-name[/database], redis+cluster://host[:port],…, any of these with rediss \
-         for TLS, or redis+unix:///path?db=0"
+         for TLS, or redis+unix:///path?db=0&user=…&pass=…"
     )]
     Url(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The service's name cannot be part of a key.
@@ -215,6 +215,18 @@ impl RedisStoreBuilder {
     }
 
     fn connection_info(&self, url: Url) -> Result<ConnectionInfo, RedisConfigError> {
+        let known: &[&str] =
+            if url.scheme().ends_with("unix") { &["protocol", "db", "user", "pass"] } else { &["protocol"] };
+        if url.query_pairs().any(|(name, _)| !known.contains(&&*name)) {
+            let text = format!("a URL of this kind has no other options than {}", known.join(", "));
+            return Err(RedisConfigError::Url(text.into()));
+        }
+        if url.fragment().is_some() {
+            // Such as `#insecure`, which some clients take, or the rest of a password.
+            return Err(RedisConfigError::Url(
+                "it has a `#`; write %23 if that belongs to a name or a password".into(),
+            ));
+        }
         let speaks = url.query_pairs().any(|(name, _)| name == "protocol");
         let info = url.into_connection_info().map_err(|error| RedisConfigError::Url(error.into()))?;
         let mut settings = info.redis_settings().clone().set_lib_name("flagcache", env!("CARGO_PKG_VERSION"));
@@ -284,6 +296,7 @@ mod tests {
             ("redis://user:s3cret@cache:7000/3", "redis://cache:7000/3"),
             ("rediss://user:s3cret@cache:7000/3", "rediss://cache:7000/3"),
             ("redis+unix:///run/redis.sock?db=2&pass=s3cret", "redis+unix:///run/redis.sock?db=2"),
+            ("unix:///run/a%20b.sock?user=me&pass=s3cret", "redis+unix:///run/a b.sock?db=0"),
             ("redis+sentinel://:s3cret@a,b:1/flags/3", "redis+sentinel://a:26379,b:1/flags/3"),
             ("rediss+sentinel://u:s3cret@a/flags", "rediss+sentinel://a:26379/flags/0"),
             ("redis+cluster://u:s3cret@a,b:1", "redis+cluster://a:6379,b:1/0"),
@@ -303,6 +316,12 @@ mod tests {
             "http://u:s3cret@cache",
             "redis://u:s3cret@cache/x",
             "redis://u:s3cret@0.0.0.0",
+            "redis://u:s3cret@cache?db=2",
+            "rediss://u:s3cret@cache#insecure",
+            "redis+unix:///run/redis.sock?db=s3cret",
+            "redis+unix:///run/redis.sock?password=s3cret",
+            "redis+unix://u:s3cret@run/redis.sock",
+            "unix:run/redis.sock?pass=s3cret",
             "redis+sentinel://u:s3cret@cache",
             "redis+sentinel://u:s3cret@cache:x/flags",
             "redis+cluster://u:s3cret@a,0.0.0.0",

@@ -1,5 +1,7 @@
 //! What the server's errors mean to a user, and what to do about them.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flagcache_core::{ProviderError, ProviderErrorKind};
@@ -159,6 +161,11 @@ impl Place {
             }
             _ if tls::explain(error).is_some() => (Unavailable, tls::explain(error).unwrap_or_default()),
             (ErrorKind::Io, _) if error.is_connection_refusal() => (Unavailable, "no server listens there"),
+            (ErrorKind::Io, _) if io_kind(error) == Some(io::ErrorKind::PermissionDenied) => (
+                PermissionDenied,
+                "this process may not connect to it; if it is a socket, check the server's `unixsocketperm` and the \
+                 permissions of the folders above it",
+            ),
             (ErrorKind::Io, _) => (Unavailable, "the connection failed"),
             _ => (Other, "the server answered with an error"),
         };
@@ -188,6 +195,11 @@ impl Place {
     }
 }
 
+fn io_kind(error: &RedisError) -> Option<io::ErrorKind> {
+    let source = std::error::Error::source(error)?.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
+    source.downcast_ref::<io::Error>().map(io::Error::kind)
+}
+
 /// The name in a rule, which takes some letters for patterns.
 fn as_pattern(service: &str) -> String {
     service.chars().fold(String::new(), |pattern, letter| match letter {
@@ -199,6 +211,19 @@ fn as_pattern(service: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_that_may_not_be_opened_is_told_from_one_that_is_not_there() {
+        let place = Place { endpoint: "redis+unix:///a?db=0".to_owned(), service: "a".to_owned(), commands: "" };
+        let refused = |kind: io::ErrorKind| {
+            place.refused("connect", Failure::of(Party::Primary, RedisError::from(io::Error::from(kind))))
+        };
+        let error = refused(io::ErrorKind::PermissionDenied);
+        assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
+        assert!(error.to_string().contains("`unixsocketperm`"), "{error}");
+        assert!(refused(io::ErrorKind::NotFound).to_string().ends_with("no server listens there"));
+        assert!(refused(io::ErrorKind::BrokenPipe).to_string().ends_with("the connection failed"));
+    }
 
     #[test]
     fn the_rule_names_the_keys_and_nothing_that_resembles_them() {

@@ -55,11 +55,12 @@ impl RedisStore {
     /// | URL | servers |
     /// |---|---|
     /// | `redis://[user:password@]host[:port][/database]` | one primary |
-    /// | `redis+unix:///path/to.sock?db=0` | the same, by a Unix socket |
+    /// | `redis+unix:///path/to.sock[?db=0&user=…&pass=…]`, or `unix:///…` | the same, by a Unix socket |
     /// | `redis+sentinel://[user:password@]host[:port],host[:port]…/primary-name[/database]` | Sentinels, and the primary that they know by that name; user and password are the primary's |
     /// | `redis+cluster://[user:password@]host[:port],host[:port]…` | nodes of a cluster |
     ///
-    /// With `rediss` in place of `redis` all connections are made with TLS. `service` names the keys; workers that share
+    /// With `rediss` in place of `redis` all connections are made with TLS. `?protocol=resp2` keeps to the older protocol;
+    /// a URL has no other options. `service` names the keys; workers that share
     /// flags share it. The project key and the environment belong in it where one server holds several. On a cluster it
     /// needs a hash tag: `{checkout-prod}`.
     pub fn builder(url: impl Into<String>, service: impl Into<String>) -> RedisStoreBuilder {

@@ -3,7 +3,7 @@
 use super::ProviderRegistry;
 
 /// Every scheme of a bundled store, the feature that compiles it in, and whether that is on.
-pub(super) const SCHEMES: [(&str, &str, bool); 8] = [
+pub(super) const SCHEMES: [(&str, &str, bool); 10] = [
     ("memory", "memory", cfg!(feature = "memory")),
     ("file", "file", cfg!(feature = "file")),
     ("redis", "redis", cfg!(feature = "redis")),
@@ -12,6 +12,8 @@ pub(super) const SCHEMES: [(&str, &str, bool); 8] = [
     ("rediss+sentinel", "redis", cfg!(feature = "redis")),
     ("redis+cluster", "redis", cfg!(feature = "redis")),
     ("rediss+cluster", "redis", cfg!(feature = "redis")),
+    ("redis+unix", "redis", cfg!(feature = "redis")),
+    ("unix", "redis", cfg!(feature = "redis")),
 ];
 
 pub(super) fn add_to(registry: &mut ProviderRegistry) {
@@ -20,8 +22,8 @@ pub(super) fn add_to(registry: &mut ProviderRegistry) {
     #[cfg(feature = "file")]
     registry.add::<crate::FileProvider>("file");
     #[cfg(feature = "redis")]
-    for scheme in ["redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"] {
-        registry.add::<crate::RedisProvider>(scheme);
+    for (scheme, ..) in SCHEMES.iter().filter(|(_, feature, _)| *feature == "redis") {
+        registry.add_with::<crate::RedisProvider>(scheme, redis::options(scheme));
     }
     // Nothing is compiled in.
     let _ = registry;
@@ -83,7 +85,26 @@ mod redis {
     use crate::registry::{OpenProvider, RegistryError, StoreUrl};
     use crate::{RedisProvider, RedisStore};
 
+    const ALWAYS: &[&str] = &["service", "lock_life", "response_limit", "copy_life", "protocol"];
+    const WITH_TLS: &[&str] = &["ca", "cert", "key"];
+    const WITH_SENTINELS: &[&str] = &["sentinel_username", "sentinel_password"];
+    /// What the URL of a socket has no other place for.
+    const BY_SOCKET: &[&str] = &["db", "user", "pass"];
+
+    /// The options that a URL of this scheme has.
+    pub(super) fn options(scheme: &str) -> Vec<&'static str> {
+        let more = |has: bool, options: &'static [&'static str]| if has { options } else { &[] };
+        [
+            ALWAYS,
+            more(scheme.starts_with("rediss"), WITH_TLS),
+            more(scheme.ends_with("+sentinel"), WITH_SENTINELS),
+            more(scheme.ends_with("unix"), BY_SOCKET),
+        ]
+        .concat()
+    }
+
     impl OpenProvider for RedisProvider {
+        /// Of all schemes together; each of them has some.
         const OPTIONS: &'static [&'static str] = &[
             "service",
             "lock_life",
@@ -95,11 +116,19 @@ mod redis {
             "key",
             "sentinel_username",
             "sentinel_password",
+            "db",
+            "user",
+            "pass",
         ];
 
         fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
-            // The protocol's version is an option of the client's own.
-            let mut builder = RedisStore::builder(url.expose_with_options(&["protocol"]), url.required("service")?);
+            let is_socket = url.scheme().ends_with("unix");
+            if is_socket && (!url.has_authority() || url.host().is_some() || url.path().trim_matches('/').is_empty()) {
+                return Err(url.bad_url("write redis+unix:///path/to.sock?service=name, with three slashes").into());
+            }
+            // Options of the client's own.
+            let own = url.expose_with_options(&["protocol", "db", "user", "pass"]);
+            let mut builder = RedisStore::builder(own, url.required("service")?);
             if let Some(life) = url.duration("lock_life")? {
                 builder = builder.lock_life(life);
             }

@@ -18,11 +18,11 @@
 //! |---|---|---|---|
 //! | `memory:`, `memory:name` | the `MemoryStore` of this process, or the one of that name | | `memory` |
 //! | `file:///folder?service=name` | a `FileStore` in that folder | `service`, `watch=false` | `file` |
-//! | `redis://[user:password@]host[:port][/database]?service=name`, `rediss://…` with TLS | a `RedisStore` | `service`, `lock_life=10s`, `response_limit=1s`, `copy_life=24h` or `copy_life=none`, `protocol=resp3`; with TLS `ca`, `cert` and `key`, paths of PEM files | `redis` |
-//! | `redis+sentinel://[user:password@]host[:port],host[:port]…/primary-name[/database]?service=name`, `rediss+sentinel://…` | a `RedisStore` on the primary that the Sentinels name | the same, `sentinel_username`, `sentinel_password` | `redis` |
-//! | `redis+cluster://[user:password@]host[:port],host[:port]…?service={name}`, `rediss+cluster://…` | a `RedisStore` on a cluster | the same as of one server | `redis` |
-//!
-//! Redis by a Unix socket has no URL here: build that `RedisStore` itself.
+//! | `redis://[user:password@]host[:port][/database]?service=name` | a `RedisStore` on one server | `service`, `lock_life=10s`, `response_limit=1s`, `copy_life=24h` or `copy_life=none`, `protocol=resp3` | `redis` |
+//! | `redis+unix:///path/to.sock?service=name`, or `unix:///…` | the same, by a Unix socket | the same, `db=0`, `user`, `pass` | `redis` |
+//! | `redis+sentinel://[user:password@]host[:port],host[:port]…/primary-name[/database]?service=name` | a `RedisStore` on the primary that the Sentinels name | as of one server, `sentinel_username`, `sentinel_password` | `redis` |
+//! | `redis+cluster://[user:password@]host[:port],host[:port]…?service={name}` | a `RedisStore` on a cluster | as of one server | `redis` |
+//! | `rediss://…`, `rediss+sentinel://…`, `rediss+cluster://…` | the same with TLS | the same, `ca`, `cert` and `key`, paths of PEM files | `redis` |
 //!
 //! Durations are whole numbers with a unit: `500ms`, `10s`, `5m`, `24h`. What has a meaning of its own in a URL must be
 //! percent-encoded: `#` in a password is `%23`.

@@ -11,9 +11,9 @@ use super::{OpenProvider, RegistryError, StoreUrl, bundled};
 
 type Opened = Result<Arc<dyn FlagDefinitionCacheProvider>, Box<dyn Error + Send + Sync>>;
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Entry {
-    options: &'static [&'static str],
+    options: Vec<&'static str>,
     open: fn(&StoreUrl) -> Opened,
 }
 
@@ -52,8 +52,13 @@ impl ProviderRegistry {
     }
 
     pub(super) fn add<P: OpenProvider>(&mut self, scheme: &'static str) {
+        self.add_with::<P>(scheme, P::OPTIONS.to_vec());
+    }
+
+    /// The same, where URLs of this scheme have only these of the provider's options.
+    pub(super) fn add_with<P: OpenProvider>(&mut self, scheme: &'static str, options: Vec<&'static str>) {
         let open = |url: &StoreUrl| -> Opened { Ok(Arc::new(P::open(url)?)) };
-        self.entries.insert(scheme, Entry { options: P::OPTIONS, open });
+        self.entries.insert(scheme, Entry { options, open });
     }
 
     /// The schemes that open something, in order.
@@ -69,7 +74,7 @@ impl ProviderRegistry {
     pub fn open(&self, url: &str) -> Result<Arc<dyn FlagDefinitionCacheProvider>, RegistryError> {
         let url = StoreUrl::parse(url)?;
         let entry = self.entries.get(url.scheme()).ok_or_else(|| self.unknown(&url))?;
-        url.refuse_other_options(entry.options)?;
+        url.refuse_other_options(&entry.options)?;
         (entry.open)(&url).map_err(|error| match error.downcast::<RegistryError>() {
             Ok(error) => *error,
             Err(source) => RegistryError::Refused { scheme: url.owned_scheme(), source },

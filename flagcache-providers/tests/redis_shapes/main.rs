@@ -11,6 +11,7 @@ mod outdated;
 mod recovery;
 mod sharing;
 mod tls;
+mod urls;
 
 #[allow(dead_code, reason = "shared with the tests on a single server, which use all of it")]
 #[path = "../redis/worker.rs"]
