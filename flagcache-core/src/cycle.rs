@@ -293,7 +293,6 @@ impl Cycle {
         }
         if let Get::InFlight { .. } = self.load.get {
             self.load.get = Get::NotSent;
-            self.generation += 1;
             steps.push(Step::CancelFetch);
         }
         match self.phase {
@@ -355,7 +354,6 @@ impl Cycle {
             Phase::Pausing { since, until } => {
                 self.phase = Phase::Pausing { since, until: until.min(since + NOTICE_GAP) };
             }
-            Phase::Idle if self.policy.manual => {}
             // During a load too: it may have read before the change.
             _ => {
                 self.notice_pending = true;
@@ -403,7 +401,6 @@ impl Cycle {
 
     fn end(&mut self, now: Instant, steps: &mut Vec<Step>) {
         if let Get::InFlight { .. } = self.load.get {
-            self.generation += 1;
             steps.push(Step::CancelFetch);
         }
         let unserved =

@@ -49,6 +49,7 @@ fn b2_23_an_empty_set_is_a_set() {
     assert!(set.is_empty());
     assert_eq!((set.len(), set.flags().len()), (0, 0));
     assert!(crate::set(&crate::stored_text(&set)).is_empty());
+    assert!(!crate::set(r#"{"flags":[{"key":"a"}]}"#).is_empty());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! B1: the decision and the load. B8 60–62 and 66 as far as they are the poller's.
+//! B1: the decision and the load.
 
 use std::time::Duration;
 
@@ -125,6 +125,17 @@ fn b1_06_a_notice_ends_the_pause_and_zero_turns_the_wait_off() {
 }
 
 #[test]
+fn b1_06_a_notice_while_the_store_is_read_shortens_the_pause_to_the_distance_of_notices() {
+    let mut world = World::new(policy());
+    world.wait();
+    world.decided(false);
+    world.pass(MS * 500);
+    assert_eq!(world.notice(), []);
+    assert_eq!(world.read(None), []);
+    assert_eq!(world.wait_time(), MS * 20);
+}
+
+#[test]
 fn b1_07_a_direct_get_is_published_only_if_one_more_read_finds_nothing() {
     let a = set("a", "1");
     for (found, published) in [(None, true), (Some(&a), false)] {
@@ -154,10 +165,13 @@ fn b1_08_false_and_empty_and_warm_keeps_memory() {
 
 #[test]
 fn b1_09_a_failed_read_fetches_at_once_when_cold() {
-    let mut world = World::new(policy());
-    world.wait();
-    world.decided(false);
-    assert_eq!(world.read_failed(), [GET]);
+    // `Keep` is for a worker that has something to keep.
+    for read_failure in [ReadFailure::Fetch, ReadFailure::Keep] {
+        let mut world = World::new(crate::cycle::Policy { read_failure, ..policy() });
+        world.wait();
+        world.decided(false);
+        assert_eq!(world.read_failed(), [GET]);
+    }
 }
 
 #[test]
@@ -187,6 +201,31 @@ fn b1_09_a_read_that_comes_back_cancels_the_hedge() {
     assert_eq!(world.wait(), [GET]);
     assert_eq!(world.read(Some(&a)), [from_cache(&a), Word::CancelGet, Word::LoadEnded]);
     assert_eq!(world.fetched(&set("b", "2")), [], "what was cut is not taken");
+}
+
+#[test]
+fn b1_09_what_the_hedge_brought_is_not_replaced_by_a_slower_read_and_fills_an_empty_store() {
+    let (old, new) = (set("a", "1"), set("b", "2"));
+    for (found, then) in [(Some(&old), Word::LoadEnded), (None, Word::Publish(new.clone()))] {
+        let mut world = World::new(policy());
+        world.wait();
+        world.decided(false);
+        assert_eq!(world.wait(), [GET]);
+        assert_eq!(world.fetched(&new), [from_api(&new)]);
+        assert_eq!(world.read(found), [then], "the read itself has shown what the store holds");
+    }
+}
+
+#[test]
+fn b1_09_a_read_that_finds_a_stale_copy_waits_for_the_hedge() {
+    let (old, new) = (set("a", "1"), set("b", "2"));
+    let mut world = World::new(policy());
+    world.wait();
+    world.report(StoreReport::new().confirmed_ago(INTERVAL * 10));
+    world.decided(false);
+    assert_eq!(world.wait(), [GET]);
+    assert_eq!(world.read(Some(&old)), [from_cache(&old)], "served meanwhile");
+    assert_eq!(world.fetched(&new), [from_api(&new), Word::Read]);
 }
 
 #[test]
@@ -349,225 +388,4 @@ fn b1_16_manual_mode_loads_on_demand_only() {
     assert_eq!(world.decided(false), [Word::Read]);
     assert_eq!(world.read(Some(&a)), [from_cache(&a), Word::LoadEnded]);
     assert_eq!(world.cycle.deadline(), None);
-}
-
-#[test]
-fn b8_60_a_follower_asks_again_when_the_lease_it_saw_ends() {
-    let a = set("a", "1");
-    let mut world = World::follower(policy(), &a);
-    world.wait();
-    world.report(StoreReport::new().lease_ends_in(Duration::from_secs(8)));
-    world.decided(false);
-    assert_eq!(world.read(Some(&a)), [Word::LoadEnded]);
-    let wait = world.wait_time();
-    assert!(wait >= Duration::from_secs(8) && wait <= Duration::from_millis(8200), "{wait:?}");
-    assert_eq!(world.wait(), [Word::Decide]);
-    assert_eq!(world.decided(true), [get("1")], "newly leading, it asks the API at once");
-}
-
-#[test]
-fn b8_60_a_lease_that_ended_without_a_new_leader_is_asked_for_once_between_ticks() {
-    let a = set("a", "1");
-    let eight = StoreReport::new().lease_ends_in(Duration::from_secs(8));
-    // The store says nothing more, or that the lease has ended.
-    for later in [None, Some(StoreReport::new().lease_ends_in(Duration::ZERO))] {
-        let mut world = World::follower(policy(), &a);
-        world.wait();
-        world.report(eight);
-        world.decided(false);
-        world.read(Some(&a));
-        assert_eq!(world.wait(), [Word::Decide]);
-        if let Some(report) = later {
-            world.report(report);
-        }
-        world.decided(false);
-        assert_eq!(world.read(Some(&a)), [Word::LoadEnded]);
-        assert!(world.wait_time() > INTERVAL / 2, "{:?}", world.wait_time());
-    }
-}
-
-#[test]
-fn b8_60_a_notice_makes_a_new_leader_fetch_but_not_a_standing_one() {
-    let a = set("a", "1");
-    let mut world = World::follower(policy(), &a);
-    world.pass(MS * 100);
-    assert_eq!(world.notice(), [Word::Decide]);
-    assert_eq!(world.decided(true), [get("1")]);
-    assert_eq!(world.not_modified(), [UNCHANGED]);
-    assert_eq!(world.tell(Event::Told), [Word::LoadEnded]);
-
-    world.pass(MS * 100);
-    assert_eq!(world.notice(), [Word::Decide]);
-    assert_eq!(world.decided(true), [Word::LoadEnded]);
-    // Not even after the store failed in between: it still is the leader it was.
-    world.pass(MS * 100);
-    world.notice();
-    assert_eq!(world.decision_failed(), [Word::LoadEnded]);
-    world.pass(MS * 100);
-    world.notice();
-    assert_eq!(world.decided(true), [Word::LoadEnded]);
-}
-
-#[test]
-fn b8_63_a_notice_does_not_put_off_the_tick_in_which_a_leader_puts_the_copy_back() {
-    let a = set("a", "1");
-    let mut world = World::leader(policy(), &a);
-    let due = world.wait_time();
-    for _ in 0..3 {
-        world.pass(INTERVAL / 5);
-        assert_eq!(world.notice(), [Word::Decide]);
-        assert_eq!(world.decided(true), [Word::LoadEnded]);
-    }
-    assert_eq!(world.wait_time(), due - INTERVAL / 5 * 3);
-    assert_eq!(world.wait(), [Word::Decide]);
-    assert_eq!(world.decided(true), [get("1")]);
-}
-
-#[test]
-fn notices_keep_a_distance_and_one_during_a_load_is_not_lost() {
-    let a = set("a", "1");
-    let mut world = World::follower(policy(), &a);
-    assert_eq!(world.notice(), [], "the last load has only just ended");
-    assert_eq!(world.wait_time(), MS * 20);
-    assert_eq!(world.wait(), [Word::Decide]);
-    assert_eq!(world.notice(), []);
-    world.decided(false);
-    assert_eq!(world.read(Some(&a)), [Word::LoadEnded]);
-    assert_eq!(world.wait_time(), MS * 20);
-    assert_eq!(world.wait(), [Word::Decide]);
-    world.decided(false);
-    world.read(Some(&a));
-    assert!(world.wait_time() > Duration::from_secs(20), "one notice, one load");
-}
-
-#[test]
-fn b8_61_a_leader_that_cannot_fetch_gives_up_the_lead() {
-    let a = set("a", "1");
-    let gives_up = |failure| Word::Tell { failure: Some(failure), has_data: true, gives_up: true };
-    let mut world = World::leader(policy(), &a);
-    world.wait();
-    world.decided(true);
-    assert_eq!(world.fetch_failed(FetchFailure::Unauthorized), [gives_up(FetchFailure::Unauthorized)]);
-    assert_eq!(world.cycle.role(), Role::Follower);
-
-    let mut world = World::leader(policy(), &a);
-    world.wait();
-    world.decided(true);
-    assert_eq!(world.fetch_failed(FetchFailure::Connect), [told(FetchFailure::Connect)], "the first time it stays");
-    world.tell(Event::Told);
-    world.wait();
-    world.decided(true);
-    assert_eq!(world.fetch_failed(FetchFailure::Connect), [gives_up(FetchFailure::Connect)]);
-
-    let mut world = World::leader(policy(), &a);
-    world.wait();
-    world.decided(true);
-    assert_eq!(world.fetch_failed(FetchFailure::Server), [told(FetchFailure::Server)]);
-    world.tell(Event::Told);
-    world.wait();
-    world.decided(true);
-    assert_eq!(world.fetch_failed(FetchFailure::Connect), [told(FetchFailure::Connect)], "it is the first of its kind");
-
-    for failure in [FetchFailure::QuotaLimited, FetchFailure::RateLimited, FetchFailure::Server] {
-        let mut world = World::leader(policy(), &a);
-        world.wait();
-        world.decided(true);
-        assert_eq!(world.fetch_failed(failure), [told(failure)], "another leader would only repeat it");
-    }
-}
-
-#[test]
-fn b8_62_a_copy_unconfirmed_for_too_long_is_fetched_under_the_fail_open_limit() {
-    let (a, b) = (set("a", "1"), set("b", "2"));
-    let old = || StoreReport::new().confirmed_ago(INTERVAL * 10);
-    let mut world = World::follower(policy(), &a);
-    let mut gets = Vec::new();
-    while gets.len() < 3 {
-        // No notice in this story: the next load is a tick.
-        world.wait();
-        world.pass(INTERVAL * 2);
-        world.report(old());
-        assert_eq!(world.decided(false), [Word::Read]);
-        if world.read(Some(&a)) != [Word::LoadEnded] {
-            gets.push(world.now);
-            let answer = if gets.len() == 1 { world.fetched(&b) } else { world.not_modified() };
-            if gets.len() == 1 {
-                assert_eq!(answer, [from_api(&b), Word::Read]);
-                assert_eq!(world.read(Some(&a)), [Word::LoadEnded], "the store is not empty: nothing is published");
-            }
-        }
-    }
-    assert!(gets.windows(2).all(|pair| pair[1] - pair[0] >= INTERVAL * 4), "{gets:?}");
-}
-
-#[test]
-fn b8_62_what_a_follower_fetched_is_not_replaced_by_the_older_copy() {
-    let (a, b) = (set("a", "1"), set("b", "2"));
-    let mut world = World::follower(policy(), &a);
-    world.wait();
-    assert_eq!(world.decision_failed(), [get("1")]);
-    assert_eq!(world.fetched(&b), [from_api(&b), Word::Read]);
-    world.read_failed();
-    // The store is back with the copy from before.
-    world.wait();
-    world.report(StoreReport::new().confirmed_ago(INTERVAL * 3));
-    world.decided(false);
-    assert_eq!(world.read(Some(&a)), [Word::LoadEnded], "it is older than what memory holds");
-    // The leader confirms it after our GET: the flags were rolled back.
-    world.wait();
-    world.report(StoreReport::new().confirmed_ago(MS));
-    world.decided(false);
-    assert_eq!(world.read(Some(&a)), [from_cache(&a), Word::LoadEnded]);
-}
-
-#[test]
-fn b8_62_nor_after_the_follower_fetched_a_second_time() {
-    let (old, new, newer) = (set("a", "1"), set("b", "2"), set("c", "3"));
-    let mut world = World::follower(policy(), &old);
-    let stuck = world.now;
-    for (fetched, sent) in [(&new, "1"), (&newer, "2")] {
-        world.pass(INTERVAL * 11);
-        world.tell(Event::Timer);
-        let ago = world.now.duration_since(stuck);
-        world.report(StoreReport::new().confirmed_ago(ago));
-        world.decided(false);
-        assert_eq!(world.read(Some(&old)), [get(sent)]);
-        assert_eq!(world.fetched(fetched), [from_api(fetched), Word::Read]);
-        assert_eq!(world.read(Some(&old)), [Word::LoadEnded]);
-        world.wait();
-        let ago = world.now.duration_since(stuck);
-        world.report(StoreReport::new().confirmed_ago(ago));
-        world.decided(false);
-        assert_eq!(world.read(Some(&old)), [Word::LoadEnded], "the older copy came back");
-    }
-}
-
-#[test]
-fn b8_66_a_foreign_empty_set_must_outlast_two_ticks() {
-    let (a, empty) = (set("a", "1"), foreign(r#"{"flags":[]}"#));
-    let mut world = World::follower(policy(), &a);
-    let begun = world.now;
-    loop {
-        world.wait();
-        world.decided(false);
-        let answer = world.read(Some(&empty));
-        if answer == [from_cache(&empty), Word::LoadEnded] {
-            break;
-        }
-        assert_eq!(answer, [Word::LoadEnded]);
-        assert!(world.now - begun < INTERVAL * 5);
-    }
-    assert!(world.now - begun >= INTERVAL * 2);
-    // The leader's own empty set is believed at once.
-    let mut world = World::follower(policy(), &a);
-    let empty = crate::FlagDefinitionCacheData::from_api_response(
-        r#"{"flags":[]}"#,
-        Some("9"),
-        std::time::SystemTime::now(),
-        None,
-    );
-    let empty = empty.unwrap();
-    world.wait();
-    world.decided(false);
-    assert_eq!(world.read(Some(&empty)), [from_cache(&empty), Word::LoadEnded]);
 }

@@ -17,6 +17,16 @@ fn b3_34_a_result_of_an_earlier_load_is_ignored_and_its_error_too() {
         assert_eq!(world.answer(late), []);
         assert_eq!(world.cycle.last_failure(), None);
     }
+    // Nor is it taken for the answer of the request that is under way by then.
+    let mut world = World::new(policy());
+    world.wait();
+    world.decided(false);
+    let late = world.fetch_under_way();
+    assert_eq!(world.read(Some(&a)), [from_cache(&a), Word::CancelGet, Word::LoadEnded]);
+    world.wait();
+    assert_eq!(world.decided(true), [get("1")]);
+    assert_eq!(world.tell(Event::Fetched { generation: late, fetched: Fetched::New(b.clone()) }), []);
+    assert_eq!(world.not_modified(), [UNCHANGED]);
 }
 
 #[test]

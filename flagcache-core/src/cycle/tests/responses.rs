@@ -138,6 +138,10 @@ fn b2_29_a_quota_is_kept_by_default_cleared_by_choice_and_told_to_the_fleet() {
     assert_eq!(world.cycle.refusal(), Some(FetchFailure::QuotaLimited));
     assert!(world.cycle.backoff(world.now) >= INTERVAL * 2);
 
+    let mut leader = World::leader(Policy { on_quota_limited: OnQuotaLimited::Clear, ..policy() }, &a);
+    let unserved = Word::Tell { failure: Some(FetchFailure::QuotaLimited), has_data: false, gives_up: false };
+    assert_eq!(load(&mut leader, failed(FetchFailure::QuotaLimited)), [Word::Clear, unserved]);
+
     let limited = || StoreReport::new().quota_limited(true).confirmed_ago(INTERVAL);
     let mut follower = World::follower(policy(), &a);
     follower.wait();
@@ -213,6 +217,30 @@ fn b2_31_passing_faults_back_off_from_the_second() {
         assert!(distances[0] <= INTERVAL.mul_f64(1.1), "{failure}: {distances:?}");
         assert!(distances[1] >= INTERVAL * 2, "{failure}: {distances:?}");
     }
+}
+
+#[test]
+fn b2_30_a_leaders_tick_just_before_the_end_of_its_backoff_waits_for_that_and_no_other() {
+    let a = set("a", "1");
+    let asked =
+        |seconds| Fetched::Failed { failure: FetchFailure::Server, retry_after: Some(Duration::from_secs(seconds)) };
+    // The end of the backoff lies before one and a half intervals, or beyond.
+    for (seconds, waits) in [(40, true), (44, true), (46, false), (300, false)] {
+        let mut world = World::leader(policy(), &a);
+        load(&mut world, asked(seconds));
+        world.tell(Event::Told);
+        let wait = world.wait_time();
+        let tick = INTERVAL.mul_f64(0.9)..=INTERVAL.mul_f64(1.1);
+        assert_eq!(wait == Duration::from_secs(seconds), waits, "{seconds}: {wait:?}");
+        assert_eq!(tick.contains(&wait), !waits, "{seconds}: {wait:?}");
+    }
+    // A follower has its reads to do.
+    let mut world = World::follower(policy(), &a);
+    world.wait();
+    world.decision_failed();
+    world.answer(asked(40));
+    let wait = world.wait_time();
+    assert!(wait <= INTERVAL.mul_f64(1.1), "{wait:?}");
 }
 
 #[test]

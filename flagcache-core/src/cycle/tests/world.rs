@@ -126,6 +126,12 @@ impl World {
         self.tell(Event::Timer)
     }
 
+    /// Goes on to the deadline at which a request is sent. Its generation.
+    pub(super) fn fetch_under_way(&mut self) -> u64 {
+        assert_eq!(self.wait(), [GET]);
+        self.generation
+    }
+
     pub(super) fn wait_time(&self) -> Duration {
         self.cycle.deadline().expect("the machine waits for nothing") - self.now
     }
