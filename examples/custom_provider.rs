@@ -1,4 +1,4 @@
-//! A store of your own: any folder that the workers share.
+//! A store of your own: use it where the workers share something that flagcache has no store for. Here it is any folder.
 //!
 //! ```text
 //! cargo run --example custom_provider [folder]

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "`main` is for the command line")]
+#[path = "../examples/blocking_worker.rs"]
+mod blocking_worker;
+#[allow(dead_code, reason = "`main` is for the command line")]
 #[path = "../examples/cron_writer.rs"]
 mod cron_writer;
 #[allow(dead_code, reason = "`main` is for the command line")]
@@ -13,6 +16,10 @@ mod quickstart;
 #[allow(dead_code, reason = "`main` is for the command line")]
 #[path = "../examples/reader.rs"]
 mod reader;
+#[cfg(feature = "redis")]
+#[allow(dead_code, reason = "`main` is for the command line")]
+#[path = "../examples/redis_fleet.rs"]
+mod redis_fleet;
 #[allow(dead_code, reason = "`main` is for the command line")]
 #[path = "../examples/serverless.rs"]
 mod serverless;
@@ -130,4 +137,53 @@ async fn custom_provider_shares_a_folder() {
     assert!(next.should_fetch_flag_definitions().unwrap());
     let copy = next.get_flag_definitions().unwrap().unwrap();
     assert_eq!(copy.raw_json(), custom_provider::DEFINITIONS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_tokio_works_off_its_jobs() {
+    let (stub, folder) = (stub().await, tempfile::tempdir().unwrap());
+    stub.set_definitions(r#"{"flags":[{"key":"on","active":true},{"key":"off","active":false}]}"#);
+    let (api, url) = (api(&stub), url(folder.path()));
+    // A thread of its own, as a program without tokio has.
+    let work = move || {
+        let flags = blocking_worker::start(api, &url).unwrap();
+        flags.wait_ready(LIMIT).unwrap();
+        let answers = ["on", "off", "none"].map(|key| blocking_worker::handle(&flags, key).unwrap());
+        assert_eq!(answers, [true, false, false]);
+        let mut jobs = 0;
+        let taken = std::iter::from_fn(|| {
+            jobs += 1;
+            (jobs <= 100).then(|| "on".to_owned())
+        });
+        blocking_worker::work(&flags, taken).unwrap();
+        // Each of the four threads has seen the end of them.
+        assert_eq!((jobs, flags.status().state), (100 + 4, PollerState::Stopped));
+    };
+    tokio::task::spawn_blocking(move || std::thread::spawn(work).join().unwrap()).await.unwrap();
+    assert_eq!(stub.stats().requests, 1);
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn a_fleet_shares_a_redis_and_replaces_its_leader() {
+    let (stub, server) = (stub().await, flagcache_providers::testing::RedisServer::start());
+    let mut fleet: Vec<_> = (0..3).map(|_| redis_fleet::start(api(&stub), &server.url()).unwrap()).collect();
+    for flags in &fleet {
+        flags.wait_ready(LIMIT).await.unwrap();
+        assert_eq!(flags.status().flags, Some(FLAGS));
+    }
+    assert_eq!((stub.stats().requests, stub.stats().units), (1, 10));
+    for left in [2, 1] {
+        redis_fleet::end_one(&mut fleet).await.unwrap();
+        assert_eq!(fleet.len(), left);
+        assert!(fleet.iter().any(|flags| flags.status().role == Role::Leader));
+    }
+    // The next leader takes its flags over with the ETag, so all that it asks is whether they are current.
+    stub.set_definitions(Definitions::realistic(FLAGS + 1, 1));
+    // The first may join a load whose request was sent before.
+    fleet[0].refresh().await.unwrap();
+    fleet[0].refresh().await.unwrap();
+    assert_eq!(fleet[0].status().flags, Some(FLAGS + 1));
+    assert_eq!(stub.stats().ok, 2);
+    redis_fleet::end_one(&mut fleet).await.unwrap();
 }
