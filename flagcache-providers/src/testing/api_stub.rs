@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -28,7 +29,7 @@ pub use reply::{ApiReply, EtagForm};
 ///
 /// It answers `GET /flags/definitions?token=…&send_cohorts` with a set of definitions and a strong ETag made of its content,
 /// with 304 to the ETag it gave, and with 401 without the right keys. It counts requests and what PostHog would bill for
-/// them, and shows every fault that is [scripted](ApiReply). Other processes may use it by its [`url`](Self::url); it is
+/// them, and shows every fault that is [scripted](ApiReply). At `POST /batch` it takes [events](Self::events). Other processes may use it by its [`url`](Self::url); it is
 /// controlled from the process that started it.
 ///
 /// Dropping it closes the port and cuts all connections.
@@ -134,6 +135,24 @@ impl ApiStub {
         condition: impl Fn(&ApiStats) -> bool,
     ) -> Result<ApiStats, ApiStats> {
         self.state.log.wait_until(limit, condition).await
+    }
+}
+
+/// Events.
+impl ApiStub {
+    /// The events that clients have sent, as they came. A client posts them uncompressed, in batches; such a post is not
+    /// counted as a request, and answered at once.
+    pub fn events(&self) -> Vec<Value> {
+        self.state.log.events()
+    }
+
+    /// Waits until `count` events have come, and gives all.
+    ///
+    /// # Errors
+    ///
+    /// The events that have come when `limit` is over.
+    pub async fn wait_for_events(&self, limit: Duration, count: usize) -> Result<Vec<Value>, Vec<Value>> {
+        self.state.log.wait_for_events(limit, count).await
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::header::HeaderMap;
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::watch;
 
 /// Counts of requests. For tests; not API-stable.
@@ -60,11 +62,41 @@ impl ApiRequest {
 pub(super) struct Log {
     requests: Mutex<Vec<ApiRequest>>,
     stats: watch::Sender<ApiStats>,
+    events: watch::Sender<Vec<Value>>,
+}
+
+/// What a client posts.
+#[derive(Deserialize)]
+struct Batch {
+    batch: Vec<Value>,
 }
 
 impl Log {
     pub(super) fn new() -> Self {
-        Self { requests: Mutex::default(), stats: watch::Sender::new(ApiStats::default()) }
+        Self {
+            requests: Mutex::default(),
+            stats: watch::Sender::new(ApiStats::default()),
+            events: watch::Sender::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn take_events(&self, body: &[u8]) -> Result<(), serde_json::Error> {
+        let Batch { batch } = serde_json::from_slice(body)?;
+        self.events.send_modify(|events| events.extend(batch));
+        Ok(())
+    }
+
+    pub(super) fn events(&self) -> Vec<Value> {
+        self.events.borrow().clone()
+    }
+
+    pub(super) async fn wait_for_events(&self, limit: Duration, count: usize) -> Result<Vec<Value>, Vec<Value>> {
+        let mut events = self.events.subscribe();
+        let reached = tokio::time::timeout(limit, events.wait_for(|events| events.len() >= count)).await;
+        match reached {
+            Ok(Ok(events)) => Ok(events.clone()),
+            _ => Err(self.events()),
+        }
     }
 
     /// Remembers a request. It counts from here on, also if its answer is delayed or cut.

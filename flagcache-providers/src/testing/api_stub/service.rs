@@ -1,10 +1,12 @@
 //! One request, one answer.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH};
 use hyper::http::HeaderValue;
 use hyper::{Method, Request, Response, StatusCode};
@@ -13,6 +15,9 @@ use super::ApiStub;
 use super::body::{Source, StubBody};
 use super::reply::{ApiReply, Content};
 use super::state::{Served, State, Turn};
+
+/// Where some SDKs name the project, others in the address.
+const PROJECT_KEY: HeaderName = HeaderName::from_static("x-posthog-project-api-key");
 
 /// The connection is to be reset instead of answered.
 #[derive(Debug)]
@@ -35,6 +40,9 @@ struct Answer {
 }
 
 pub(super) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<StubBody>, Reset> {
+    if request.method() == Method::POST && request.uri().path().trim_end_matches('/') == "/batch" {
+        return Ok(take_events(&state, request.into_body()).await);
+    }
     let Turn { served, etag_form, reply } = state.turn();
     let answer = match &reply.body {
         None => {
@@ -59,10 +67,25 @@ pub(super) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Res
     Ok(respond(&state, answer, &reply))
 }
 
+/// Takes the events of a client. They are no requests for definitions: they use up no scripted reply and cost no units.
+async fn take_events(state: &Arc<State>, mut body: Incoming) -> Response<StubBody> {
+    let mut bytes = Vec::new();
+    while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| &data[..]));
+    }
+    let (status, answer) = match state.log.take_events(&bytes) {
+        Ok(()) => (StatusCode::OK, Bytes::from_static(br#"{"status":"Ok"}"#)),
+        Err(_) => (StatusCode::BAD_REQUEST, Bytes::new()),
+    };
+    let mut response = Response::new(StubBody::new(Arc::clone(state), Source::Bytes(answer), Default::default()));
+    *response.status_mut() = status;
+    response
+}
+
 /// What the API does: it checks the keys, and compares ETags before it sends definitions.
 fn usual(request: &Request<Incoming>, served: &Served, etag: Option<Vec<u8>>) -> Answer {
     let empty = |status, etag| Answer { status, etag, gzip: false, body: Source::Bytes(Bytes::new()) };
-    if !request.uri().path().ends_with("/flags/definitions") {
+    if !request.uri().path().trim_end_matches('/').ends_with("/flags/definitions") {
         return empty(StatusCode::NOT_FOUND, None);
     }
     if request.method() != Method::GET {
@@ -71,7 +94,9 @@ fn usual(request: &Request<Incoming>, served: &Served, etag: Option<Vec<u8>>) ->
     let mut parameters = request.uri().query().unwrap_or_default().split('&');
     let token = format!("token={}", ApiStub::PROJECT_KEY);
     let bearer = format!("Bearer {}", ApiStub::SECRET_KEY);
-    if !parameters.clone().any(|parameter| parameter == token) || header(request, AUTHORIZATION) != bearer.as_bytes() {
+    let names_project = header(request, PROJECT_KEY) == ApiStub::PROJECT_KEY.as_bytes()
+        || parameters.clone().any(|parameter| parameter == token);
+    if !names_project || header(request, AUTHORIZATION) != bearer.as_bytes() {
         return empty(StatusCode::UNAUTHORIZED, None);
     }
     // Without it PostHog leaves the cohorts out.

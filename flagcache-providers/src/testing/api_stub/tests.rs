@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -37,6 +38,8 @@ async fn it_checks_path_method_keys_and_parameters() {
     let stub = ApiStub::start().await.unwrap();
     let bearer = format!("authorization: Bearer {}\r\n", ApiStub::SECRET_KEY);
     let token = format!("token={}", ApiStub::PROJECT_KEY);
+    let by_header = format!("{bearer}x-posthog-project-api-key: {}\r\n", ApiStub::PROJECT_KEY);
+    let by_other_header = format!("{bearer}x-posthog-project-api-key: phc_other\r\n");
     let cases = [
         (format!("GET /flags/definitions?{token}&send_cohorts"), &*bearer, "200"),
         (format!("GET /flags/definitions?send_cohorts&{token}"), &*bearer, "200"),
@@ -45,6 +48,8 @@ async fn it_checks_path_method_keys_and_parameters() {
         (format!("GET /flags/definitions?{token}x&send_cohorts"), &*bearer, "401"),
         (format!("GET /flags/definitions?{token}&send_cohorts"), "", "401"),
         (format!("GET /flags/definitions?{token}&send_cohorts"), "authorization: Bearer phs_other\r\n", "401"),
+        ("GET /flags/definitions/?send_cohorts".to_owned(), &*by_header, "200"),
+        ("GET /flags/definitions/?send_cohorts".to_owned(), &*by_other_header, "401"),
         (format!("GET /decide?{token}"), &*bearer, "404"),
         (format!("DELETE /flags/definitions?{token}&send_cohorts"), &*bearer, "405"),
     ];
@@ -53,7 +58,7 @@ async fn it_checks_path_method_keys_and_parameters() {
         assert_eq!(status(&answer), *expected, "{line}");
     }
     let stats = stub.stats();
-    assert_eq!((stats.requests, stats.ok, stats.others, stats.units), (9, 2, 7, 20));
+    assert_eq!((stats.requests, stats.ok, stats.others, stats.units), (11, 3, 8, 30));
 }
 
 #[tokio::test]
@@ -71,6 +76,20 @@ async fn it_confirms_its_own_etag_until_the_content_changes() {
         stub.requests().iter().map(|request| (request.is_conditional(), request.status)).collect();
     assert_eq!(conditional, [(false, Some(200)), (true, Some(304)), (true, Some(200)), (true, Some(304))]);
     assert_eq!(stub.stats().units, 22);
+}
+
+#[tokio::test]
+async fn events_are_taken_whatever_is_scripted_and_are_no_requests() {
+    let stub = ApiStub::start().await.unwrap();
+    stub.always(ApiReply::status(503));
+    let post = |body: &str| request("POST /batch/", &format!("content-length: {}\r\n", body.len())) + body;
+    let batch = post(r#"{"api_key":"phc","batch":[{"event":"a"},{"event":"b"}]}"#);
+    let (came, answer) = tokio::join!(stub.wait_for_events(LIMIT, 2), ask(&stub, &batch));
+    assert_eq!(status(&answer.unwrap()), "200");
+    assert_eq!(came.unwrap(), [json!({ "event": "a" }), json!({ "event": "b" })]);
+    assert_eq!(status(&ask(&stub, &post("[]")).await.unwrap()), "400");
+    assert_eq!(stub.wait_for_events(Duration::from_millis(50), 3).await.unwrap_err(), stub.events());
+    assert_eq!(stub.stats(), ApiStats { body_bytes: stub.stats().body_bytes, ..ApiStats::default() });
 }
 
 #[tokio::test]
