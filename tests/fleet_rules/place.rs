@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "redis")]
+use flagcache_providers::testing::RedisServer;
+
 use crate::process::WorkerProcess;
 use crate::worker::Store;
 
@@ -30,4 +33,41 @@ pub(crate) trait Place {
 
     /// Lets the lead be held by one who neither loads nor dies.
     fn petrify(&self, leader: &mut WorkerProcess);
+}
+
+/// A place whose servers can fail.
+pub(crate) trait Failing: Place {
+    /// How long its servers need to find each other, once all of them run.
+    const GATHERS_IN: Duration;
+
+    /// Loses the copy, and nothing else.
+    fn evict(&self);
+
+    /// Loses all that it holds.
+    fn flush(&self);
+
+    /// The server that holds all is killed, and started again at once, empty.
+    fn restart(&mut self);
+
+    /// All servers die.
+    fn kill(&mut self);
+
+    /// All servers run again, empty.
+    fn start_again(&mut self);
+
+    /// All servers stand still.
+    fn hang(&mut self);
+
+    /// All servers go on.
+    fn go_on(&mut self);
+}
+
+/// A place with a replica that takes over from the primary.
+#[cfg(feature = "redis")]
+pub(crate) trait Redundant: Place {
+    /// The primary at the start.
+    fn primary(&mut self) -> &mut RedisServer;
+
+    /// The replica at the start.
+    fn replica(&self) -> &RedisServer;
 }

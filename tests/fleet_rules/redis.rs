@@ -1,21 +1,21 @@
 //! The rules on the Redis store, and those that only a server can break.
 
-mod faults;
 mod late_leader;
 mod mixed;
 mod peer;
+mod shapes;
 mod tiers;
 
 use std::time::Duration;
 
 use flagcache_providers::testing::RedisServer;
 
-use crate::place::Place;
+use crate::place::{Failing, Place};
 use crate::process::WorkerProcess;
 use crate::rules::rules_for;
 use crate::worker::Store;
 
-rules_for!(Server);
+rules_for!(Server, with servers that fail);
 
 pub(crate) const DATA: &str = "posthog:flags:checkout";
 pub(crate) const LOCK: &str = "posthog:flags:checkout:lock";
@@ -55,5 +55,38 @@ impl Place for Server {
     fn petrify(&self, leader: &mut WorkerProcess) {
         leader.kill();
         self.0.run::<()>(&format!("SET {LOCK} flagcache:petrified:1 PX 60000"));
+    }
+}
+
+impl Failing for Server {
+    const GATHERS_IN: Duration = Duration::ZERO;
+
+    fn evict(&self) {
+        self.0.run(&format!("DEL {DATA}"))
+    }
+
+    fn flush(&self) {
+        self.0.run("FLUSHALL")
+    }
+
+    fn restart(&mut self) {
+        self.0.kill();
+        self.0.start_again();
+    }
+
+    fn kill(&mut self) {
+        self.0.kill();
+    }
+
+    fn start_again(&mut self) {
+        self.0.start_again();
+    }
+
+    fn hang(&mut self) {
+        self.0.hang();
+    }
+
+    fn go_on(&mut self) {
+        self.0.go_on();
     }
 }

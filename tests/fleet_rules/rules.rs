@@ -2,14 +2,19 @@
 
 pub(crate) mod cold_start;
 pub(crate) mod damage;
+#[cfg(feature = "redis")]
+pub(crate) mod failover;
 pub(crate) mod giving_up;
 pub(crate) mod handover;
 pub(crate) mod late_leader;
+pub(crate) mod loss;
+pub(crate) mod outage;
 pub(crate) mod roll_back;
 pub(crate) mod staleness;
 pub(crate) mod ticks;
 
-/// Makes a test of each rule, for one store.
+/// Makes a test of each rule, for one store: of all of them, of those also that servers can break, or of those that may
+/// differ where only the servers are others.
 macro_rules! rules_for {
     ($place:ty) => {
         $crate::rules::rules_for! {
@@ -22,6 +27,32 @@ macro_rules! rules_for {
             late_leader: b8_65_a_leader_that_wakes_up_overwrites_nothing;
             damage: b8_66_a_damaged_copy_costs_nobody_a_flag;
             roll_back: b3_37_a_roll_back_over_a_change_of_leader_reaches_all;
+        }
+    };
+    ($place:ty, with servers that fail) => {
+        $crate::rules::rules_for!($place);
+        $crate::rules::rules_for! {
+            $place:
+            loss: b8_63_what_the_server_lost_comes_back, b8_63_what_the_server_lost_comes_back_while_the_api_fails;
+            outage: b8_64_a_server_that_is_down, b8_64_a_server_that_hangs;
+        }
+    };
+    ($place:ty, as another shape) => {
+        $crate::rules::rules_for! {
+            $place:
+            cold_start: b8_58_a_cold_fleet_sends_one_get, b8_58_on_a_filled_cache_it_sends_at_most_one;
+            handover: b8_60_a_killed_leader_is_replaced, b8_60_a_leader_that_shuts_down_is_replaced_at_once;
+            loss: b8_63_what_the_server_lost_comes_back;
+            outage: b8_64_a_server_that_is_down, b8_64_a_server_that_hangs;
+            late_leader: b8_65_a_leader_that_wakes_up_overwrites_nothing;
+            damage: b8_66_a_damaged_copy_costs_nobody_a_flag;
+        }
+    };
+    ($place:ty, with a replica) => {
+        $crate::rules::rules_for! {
+            $place:
+            failover: b8_63_a_failover_that_loses_the_last_write_sets_nobody_back_for_longer_than_a_tick,
+                b8_63_nor_while_the_api_fails, b8_64_a_primary_that_hangs_is_replaced;
         }
     };
     ($place:ty: $($file:ident: $($rule:ident),+;)+) => {

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use flagcache::{
-    FileProvider, FileStore, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PollerState, PostHogApi, Role,
+    FileProvider, FileStore, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PollerState, PostHogApi,
+    ProviderRegistry, Role,
 };
 #[cfg(feature = "redis")]
 use flagcache::{RedisProvider, RedisStore, Tiered};
@@ -45,6 +46,10 @@ pub(crate) enum Store {
         url: String,
         lock_life: Duration,
     },
+    /// What a URL opens, which names the service too.
+    Url {
+        url: String,
+    },
     /// Redis first, a folder of the machine behind it.
     Tiered {
         url: String,
@@ -66,12 +71,28 @@ pub(crate) struct Settings {
     pub(crate) lock_life: Duration,
     pub(crate) looks: Duration,
     pub(crate) waits_to_begin: bool,
+    /// A call may take long.
+    pub(crate) is_patient: bool,
 }
 
 impl Settings {
     pub(crate) fn every(interval: Duration) -> Self {
         let lock_life = Duration::from_secs(60);
-        Self { interval, fail_open: None, max_staleness: None, lock_life, looks: LOOKS, waits_to_begin: false }
+        Self {
+            interval,
+            fail_open: None,
+            max_staleness: None,
+            lock_life,
+            looks: LOOKS,
+            waits_to_begin: false,
+            is_patient: false,
+        }
+    }
+
+    /// A store that is slow does not make the worker fetch, as it would by default after 1 s: many handshakes at the same
+    /// moment take longer on a busy machine.
+    pub(crate) fn patient(self) -> Self {
+        Self { is_patient: true, ..self }
     }
 
     /// The lead of a leader that is killed or paused lives on for so long, in a store where it has a life.
@@ -160,8 +181,14 @@ fn builder(assignment: Assignment) -> FlagDefinitionPollerBuilder {
     if let Some(age) = settings.max_staleness {
         builder = builder.max_staleness(age);
     }
+    if settings.is_patient {
+        builder = builder.hedge_after(None).call_limit(Duration::from_secs(20));
+    }
     match assignment.store {
         Store::File { folder } => builder.flag_definition_cache_provider(file(folder)),
+        Store::Url { url } => {
+            builder.shared_flag_definition_cache_provider(ProviderRegistry::bundled().open(&url).unwrap())
+        }
         #[cfg(feature = "redis")]
         Store::Redis { url, lock_life } => builder.flag_definition_cache_provider(redis(url, lock_life)),
         #[cfg(feature = "redis")]

@@ -127,14 +127,16 @@ pub struct SlotMove<'a> {
 impl SlotMove<'_> {
     /// Moves one key. It must be there.
     pub fn key(&self, key: &str) {
-        assert!(self.key_if_there(key), "there is no {key}");
-    }
-
-    /// Moves one key, if it is there. Gives whether it was.
-    pub fn key_if_there(&self, key: &str) -> bool {
         let port = self.cluster.nodes[self.to].main_port();
         let moved: String = self.cluster.nodes[self.from].run(&format!("MIGRATE 127.0.0.1 {port} {key} 0 5000"));
-        moved == "OK"
+        assert_eq!(moved, "OK", "there is no {key}");
+    }
+
+    /// Moves those of these keys that are there, all at the same moment.
+    pub fn keys_at_once(&self, keys: &[&str]) {
+        let port = self.cluster.nodes[self.to].main_port().to_string();
+        let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+        self.cluster.nodes[self.from].run_args::<String>(&[&migrate, keys].concat());
     }
 
     /// Tells the nodes who has the slot now; the one that gave it away last.

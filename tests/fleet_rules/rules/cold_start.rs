@@ -10,7 +10,7 @@ use crate::worker::Settings;
 const WORKERS: usize = 16;
 
 pub(crate) fn b8_58_a_cold_fleet_sends_one_get<P: Place>() {
-    let mut fleet = Fleet::<P>::new(Settings::every(NO_TICKS).waits_to_begin());
+    let mut fleet = Fleet::<P>::new(Settings::every(NO_TICKS).patient().waits_to_begin());
     // All of them find the store empty before the first answer.
     fleet.api.is_slow(Duration::from_millis(500));
     fleet.start(WORKERS);
@@ -24,7 +24,7 @@ pub(crate) fn b8_58_a_cold_fleet_sends_one_get<P: Place>() {
 }
 
 pub(crate) fn b8_58_on_a_filled_cache_it_sends_at_most_one<P: Place>() {
-    let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), 1);
+    let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS).patient(), 1);
     fleet.workers[0].terminate();
     fleet.workers[0].wait_for_end(AMPLE);
     let before = fleet.api.count();

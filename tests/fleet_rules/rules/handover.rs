@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flagcache_providers::testing::LostTime;
 
-use crate::fleet::{FLAGS, Fleet, NO_TICKS};
+use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
 use crate::place::Place;
 use crate::worker::Settings;
 
@@ -33,7 +33,14 @@ pub(crate) fn b8_60_a_leader_that_shuts_down_is_replaced_at_once<P: Place>() {
 }
 
 fn its_first_get_is_conditional<P: Place>(fleet: &mut Fleet<P>, leader: usize, from: usize) {
-    let gets = fleet.wait_for_gets(from, 1);
-    assert_eq!((gets[0].by.as_str(), gets[0].conditional, gets[0].status), (fleet.name(leader), true, Some(304)));
+    let name = fleet.name(leader).to_owned();
+    let mut first = None;
+    // On a busy machine a follower whose call took too long may have helped itself meanwhile.
+    fleet.wait(AMPLE, "the new leader has sent a request", |fleet| {
+        first = fleet.api.gets_from(from).into_iter().find(|get| get.by == name && get.status.is_some());
+        first.is_some()
+    });
+    let first = first.unwrap();
+    assert_eq!((first.conditional, first.status), (true, Some(304)), "{first:?}");
     assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
 }

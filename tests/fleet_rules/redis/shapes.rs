@@ -1,0 +1,82 @@
+//! The rules on Redis as it runs in production: behind Sentinels, as a cluster, with TLS. The workers open it by its URL.
+
+mod cluster;
+mod sentinels;
+mod tls;
+
+use std::time::Duration;
+
+use flagcache_providers::testing::RedisServer;
+
+use crate::worker::Store;
+
+/// A service whose keys a cluster keeps together.
+const SERVICE: &str = "{checkout}";
+const DATA: &str = "posthog:flags:{checkout}";
+const LOCK: &str = "posthog:flags:{checkout}:lock";
+/// The shortest that the default response limit allows.
+const LOCK_LIFE: Duration = Duration::from_secs(3);
+
+/// What the URL of the servers, with `options`, opens. A lock that lives long may wait long for an answer.
+fn store(servers: &str, lock_life: Duration, options: &str) -> Store {
+    let (life, limit) = (lock_life.as_millis(), (lock_life / 3).min(Duration::from_secs(10)).as_millis());
+    Store::Url { url: format!("{servers}?service={SERVICE}&lock_life={life}ms&response_limit={limit}ms{options}") }
+}
+
+/// What a test does at the server that has the keys, if there is one at the moment.
+trait Keeper {
+    fn keeper(&self) -> Option<&RedisServer>;
+
+    fn sure(&self) -> &RedisServer {
+        self.keeper().expect("a server that has the keys")
+    }
+}
+
+/// Makes a place of servers that have a keeper.
+macro_rules! place {
+    ($servers:ty, $name:literal, $new:expr, |$this:ident| $url:expr, $options:expr) => {
+        impl $crate::place::Place for $servers {
+            const NAME: &'static str = $name;
+            const LOCK_LIFE: std::time::Duration = $crate::redis::shapes::LOCK_LIFE;
+
+            fn new() -> Self {
+                $new
+            }
+
+            fn store(&self, lock_life: std::time::Duration) -> $crate::worker::Store {
+                let $this = self;
+                $crate::redis::shapes::store(&$url, lock_life, &$options)
+            }
+
+            fn copy(&self) -> Option<Vec<u8>> {
+                self.keeper()?.try_run(&["GET", $crate::redis::shapes::DATA]).ok()?
+            }
+
+            fn put(&self, copy: &[u8]) {
+                self.sure().run_args::<()>(&["SET", $crate::redis::shapes::DATA, &String::from_utf8_lossy(copy)]);
+            }
+
+            fn crowd(&self) {
+                let script = "for key = 1, 20000 do \
+                              redis.call('SET', 'other:{checkout}:' .. key, 'x', 'PX', 500 + key % 5000) end";
+                self.sure().run_args::<()>(&["EVAL", script, "0"]);
+            }
+
+            fn take_lead_away(&self) {
+                // Its life ends it.
+            }
+
+            fn petrify(&self, leader: &mut $crate::process::WorkerProcess) {
+                leader.kill();
+                self.sure().run_args::<()>(&[
+                    "SET",
+                    $crate::redis::shapes::LOCK,
+                    "flagcache:petrified:1",
+                    "PX",
+                    "60000",
+                ]);
+            }
+        }
+    };
+}
+use place;

@@ -1,0 +1,66 @@
+//! A primary with a replica, and three Sentinels.
+
+use std::time::Duration;
+
+use flagcache_providers::testing::{RedisSentinels, RedisServer};
+
+use crate::place::{Failing, Redundant};
+use crate::redis::shapes::{DATA, Keeper, place};
+use crate::rules::rules_for;
+
+rules_for!(Watched, as another shape);
+rules_for!(Watched, with a replica);
+
+pub(crate) struct Watched(RedisSentinels);
+
+impl Keeper for Watched {
+    fn keeper(&self) -> Option<&RedisServer> {
+        self.0.keeper()
+    }
+}
+
+place!(Watched, "Sentinels", Self(RedisSentinels::start()), |this| this.0.url(RedisSentinels::PRIMARY), "");
+
+impl Failing for Watched {
+    /// They know each other from before.
+    const GATHERS_IN: Duration = Duration::from_secs(2);
+
+    fn evict(&self) {
+        self.sure().run_args::<()>(&["DEL", DATA]);
+    }
+
+    fn flush(&self) {
+        self.sure().run("FLUSHALL")
+    }
+
+    fn restart(&mut self) {
+        self.0.primary.kill();
+        self.0.primary.start_again();
+    }
+
+    fn kill(&mut self) {
+        self.0.kill_all();
+    }
+
+    fn start_again(&mut self) {
+        self.0.start_all_again();
+    }
+
+    fn hang(&mut self) {
+        self.0.hang_all();
+    }
+
+    fn go_on(&mut self) {
+        self.0.all_go_on();
+    }
+}
+
+impl Redundant for Watched {
+    fn primary(&mut self) -> &mut RedisServer {
+        &mut self.0.primary
+    }
+
+    fn replica(&self) -> &RedisServer {
+        &self.0.replica
+    }
+}
