@@ -13,6 +13,7 @@
 //! | `poller`, `guard`, `observer`, `status` | [`FlagDefinitionPoller`]: the task that carries them out, and its handle |
 //! | [`blocking`] | the same handle for programs without tokio |
 //! | `refresher` | [`refresh_once`]: one load, for jobs that run and end |
+//! | `evaluation` | [`LocalEvaluation`]: the official evaluator over a poller's set, with feature `posthog-rs` |
 //! | `source` | where definitions come from; [`PostHogApi`] with feature `posthog-api` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -30,6 +31,8 @@ mod detached;
 mod diff;
 mod envelope;
 mod error;
+#[cfg(feature = "posthog-rs")]
+mod evaluation;
 mod flag;
 mod guard;
 mod identity;
@@ -57,6 +60,9 @@ pub use data::{FlagDefinitionCacheData, HEAD_LEN};
 pub use data_error::{DataError, DataErrorKind};
 pub use diff::DefinitionsDiff;
 pub use error::{ProviderError, ProviderErrorKind};
+#[cfg(feature = "posthog-rs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "posthog-rs")))]
+pub use evaluation::{FlagSubject, LocalEvaluation, UndecodableDefinitions};
 pub use flag::{Flag, RawJson};
 pub use identity::{ContentFingerprint, CopyId};
 pub use link::{LinkOwner, PollerLink, PollerSchedule, StoreReport};

@@ -26,7 +26,7 @@ pub(crate) enum Billed {
 }
 
 /// The target of all that is logged here, whatever the module is called.
-const TARGET: &str = "flagcache";
+pub(crate) const TARGET: &str = "flagcache";
 
 #[derive(Debug, Default)]
 pub(crate) struct Observer {

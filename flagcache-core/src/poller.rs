@@ -2,6 +2,8 @@
 
 mod builder;
 mod driver;
+#[cfg(feature = "posthog-rs")]
+mod installs;
 mod shared;
 
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use tokio::time::{Instant, timeout_at};
 
 pub use builder::{FlagDefinitionPollerBuilder, StartError};
 use driver::Request;
+#[cfg(feature = "posthog-rs")]
+pub(crate) use installs::{Installed, Installs};
 use shared::{Ending, Readiness, Shared};
 
 use crate::bounded::bounded;

@@ -99,6 +99,11 @@ impl Seat {
         self.runtime.spawn(driver.run(seat).instrument(tracing::info_span!(target: "flagcache", "flagcache_poller")));
     }
 
+    #[cfg(feature = "posthog-rs")]
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     fn parked(&self) -> MutexGuard<'_, Option<Driver>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -23,6 +23,8 @@ pub(super) enum Ending {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Readiness {
     pub(super) ready: bool,
+    /// How often what is in memory was replaced or cleared, be it a change or not.
+    pub(super) installs: u64,
     pub(super) ending: Option<Ending>,
 }
 
@@ -83,6 +85,7 @@ impl Shared {
     /// One swap of the whole set: a reader sees the old one or the new one.
     pub(super) fn install(&self, data: Option<FlagDefinitionCacheData>) {
         self.current.store(data.map(Arc::new));
+        self.readiness.send_modify(|now| now.installs += 1);
     }
 
     /// Wakes those who wait for definitions, if there are some now. Comes after the report, so that they see a status of

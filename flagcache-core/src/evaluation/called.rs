@@ -1,0 +1,89 @@
+//! The event `$feature_flag_called`, as posthog-rs's own client makes it of a flag that it evaluated itself.
+
+use posthog_rs::{Error, Event, FeatureFlag, FlagValue, RequestContext};
+use serde_json::Value;
+
+use super::FlagSubject;
+
+/// What is left on an event that is to be minimal. The list is PostHog's, the same in all SDKs.
+const MINIMAL: [&str; 21] = [
+    "$feature_flag",
+    "$feature_flag_response",
+    "$feature_flag_has_experiment",
+    "$feature_flag_id",
+    "$feature_flag_version",
+    "$feature_flag_reason",
+    "$feature_flag_request_id",
+    "$feature_flag_evaluated_at",
+    "$feature_flag_error",
+    "locally_evaluated",
+    "$groups",
+    "$process_person_profile",
+    "$geoip_disable",
+    "$session_id",
+    "$window_id",
+    "$device_id",
+    "$lib",
+    "$lib_version",
+    "$is_server",
+    "$os",
+    "$os_version",
+];
+
+/// The event for this call. `flag` is missing if the set lists none of this key.
+pub(super) fn event(
+    subject: &FlagSubject,
+    key: &str,
+    value: Option<&FlagValue>,
+    flag: Option<&FeatureFlag>,
+    gate_is_open: bool,
+) -> Result<Event, Error> {
+    let mut event = Event::new("$feature_flag_called", subject.distinct_id());
+    let response = match value {
+        Some(FlagValue::Boolean(on)) => Value::Bool(*on),
+        Some(FlagValue::String(variant)) => Value::from(variant.as_str()),
+        None => Value::Null,
+    };
+    event.insert_prop("$feature_flag", key)?;
+    event.insert_prop("$feature_flag_response", &response)?;
+    event.insert_prop(format!("$feature/{key}"), response)?;
+    event.insert_prop("locally_evaluated", flag.is_some())?;
+    match flag {
+        Some(flag) => {
+            event.insert_prop("$feature_flag_reason", "Evaluated locally")?;
+            if let Some(has_experiment) = flag.has_experiment {
+                event.insert_prop("$feature_flag_has_experiment", has_experiment)?;
+            }
+            if let Some(payload) = value.and_then(|value| payload(flag, value)) {
+                event.insert_prop("$feature_flag_payload", payload)?;
+            }
+        }
+        None => event.insert_prop("$feature_flag_error", "flag_missing")?,
+    }
+    for (group_type, key) in subject.groups() {
+        event.add_group(group_type, key);
+    }
+    RequestContext::current().unwrap_or_default().apply_to_event(&mut event);
+    // A flag of which nobody says that it has no experiment keeps what an analysis may need.
+    if gate_is_open && flag.is_some_and(|flag| flag.has_experiment == Some(false)) {
+        let others: Vec<String> =
+            event.properties().keys().filter(|name| !MINIMAL.contains(&name.as_str())).cloned().collect();
+        for name in others {
+            event.remove_prop(&name);
+        }
+    }
+    Ok(event)
+}
+
+/// The payload of this value. It comes as JSON inside a string, and is shown as what it means.
+fn payload(flag: &FeatureFlag, value: &FlagValue) -> Option<Value> {
+    let name = match value {
+        FlagValue::Boolean(false) => return None,
+        FlagValue::Boolean(true) => "true",
+        FlagValue::String(variant) => variant,
+    };
+    match flag.filters.payloads.get(name)? {
+        Value::String(text) => Some(serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()))),
+        payload => Some(payload.clone()),
+    }
+}
