@@ -25,6 +25,8 @@ pages! {
     // Its examples need the feature.
     #[cfg(feature = "testing")]
     testing: "../docs/guide/testing.md";
+    // Its examples need posthog-rs: they are tested in `tests/evaluation`.
+    #[cfg(not(doctest))]
     evaluating: "../docs/guide/evaluating.md";
     observing: "../docs/observability.md";
     sdks: "../docs/guide/sdks.md";
