@@ -106,7 +106,8 @@ impl LocalEvaluation {
         Self { poller: poller.clone(), held, state }
     }
 
-    /// Waits until there are definitions to evaluate, at most for `limit`. An empty set counts. Cancel safe.
+    /// Waits until there are definitions to evaluate, at most for `limit`, and the poller's status tells of them. An empty
+    /// set counts. Cancel safe.
     ///
     /// # Errors
     ///
@@ -114,9 +115,17 @@ impl LocalEvaluation {
     pub async fn wait_ready(&self, limit: Duration) -> Result<(), NotReady> {
         let deadline = Instant::now() + bounded(limit);
         let mut state = self.state.clone();
-        match timeout_at(deadline, state.wait_for(|now| now.ready)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(NotReady::Stopped),
+        let ready = async {
+            let ready = state.wait_for(|now| now.ready).await.is_ok();
+            if ready {
+                // It can tell a little later. An error says that it has ended, which takes nothing away.
+                let _ = self.poller.ready().await;
+            }
+            ready
+        };
+        match timeout_at(deadline, ready).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NotReady::Stopped),
             Err(_) => {
                 let own = self.last_error().map(|error| error.to_string());
                 Err(NotReady::Timeout { limit, last_error: own.or_else(|| self.poller.status().last_error) })

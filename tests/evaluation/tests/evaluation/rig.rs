@@ -23,6 +23,7 @@ pub(crate) async fn bridge(stub: &ApiStub) -> (FlagDefinitionPoller, LocalEvalua
     let poller = poller().source(api(stub)).start().unwrap();
     let flags = LocalEvaluation::attach(&poller);
     flags.wait_ready(LIMIT).await.unwrap();
+    assert!(poller.status().source.is_some(), "the status tells of what there is");
     (poller, flags)
 }
 
