@@ -1,0 +1,60 @@
+//! The routes.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use flagcache::FlagSubject;
+use posthog_rs::FlagValue;
+use posthog_rs::tower::PostHogLayer;
+use serde::{Deserialize, Serialize};
+
+use crate::{Service, health};
+
+/// Who asks. A real service takes the user from its session, not from the URL.
+#[derive(Deserialize)]
+struct Visitor {
+    user: String,
+    plan: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Checkout {
+    layout: String,
+}
+
+pub(crate) fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/checkout", get(checkout))
+        // The events of these routes name the session of `x-posthog-session-id`, which posthog-js sends, and the path.
+        .route_layer(PostHogLayer::new())
+        .route("/healthz", get(health::healthz))
+        .route("/metrics", get(metrics))
+        .with_state(service)
+}
+
+/// A page that a flag decides. Nothing here waits for the network.
+async fn checkout(State(service): State<Arc<Service>>, Query(visitor): Query<Visitor>) -> Json<Checkout> {
+    let mut subject = FlagSubject::new(visitor.user);
+    if let Some(plan) = visitor.plan {
+        subject = subject.property("plan", plan);
+    }
+    // Whatever goes wrong with flags, the request is answered: with what the service did before there was the flag.
+    let layout = match service.flags.evaluate_and_capture(&service.client, "new-checkout", &subject) {
+        Ok(Some(FlagValue::String(variant))) => variant,
+        Ok(Some(FlagValue::Boolean(true))) => "new".to_owned(),
+        Ok(Some(FlagValue::Boolean(false)) | None) => "old".to_owned(),
+        Err(inconclusive) => {
+            // `client.evaluate_flags` could ask PostHog now, at the price of a request to it in each of these.
+            tracing::debug!(%inconclusive, "new-checkout");
+            "old".to_owned()
+        }
+    };
+    Json(Checkout { layout })
+}
+
+/// What the poller has done, and whatever else the service counts with the `metrics` crate. For Prometheus.
+async fn metrics(State(service): State<Arc<Service>>) -> String {
+    service.metrics.render()
+}
