@@ -21,7 +21,8 @@ fn b3_34_a_result_of_an_earlier_load_is_ignored_and_its_error_too() {
     let mut world = World::new(policy());
     world.wait();
     world.decided(false);
-    let late = world.fetch_under_way();
+    assert_eq!(world.wait(), [GET]);
+    let late = world.generation();
     assert_eq!(world.read(Some(&a)), [from_cache(&a), Word::CancelGet, Word::LoadEnded]);
     world.wait();
     assert_eq!(world.decided(true), [get("1")]);

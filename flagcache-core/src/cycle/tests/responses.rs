@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::world::*;
-use crate::cycle::{Event, Fetched, Policy};
+use crate::cycle::{Event, Fetched, Policy, Step};
 use crate::{FetchFailure, OnQuotaLimited, OnUnauthorized, StoreReport};
 
 /// A leader's next load, with this answer.
@@ -253,4 +253,40 @@ fn b2_31_without_a_provider_the_tick_waits_for_the_backoff() {
     assert_eq!(world.fetch_failed(FetchFailure::RateLimited), [Word::LoadEnded]);
     assert!(world.wait_time() >= INTERVAL * 2);
     assert_eq!(world.wait(), [get("1")]);
+}
+
+#[test]
+fn b1_16_a_load_says_whether_it_ticked_and_whether_it_left_its_worker_unserved() {
+    let a = set("a", "1");
+    let ended = |world: &mut World, event| match world.cycle.handle(world.now, event).as_slice() {
+        [.., Step::LoadEnded { ticked, unserved }] => (*ticked, *unserved),
+        other => panic!("{other:?}"),
+    };
+    let limited = || failed(FetchFailure::RateLimited);
+    let mut world = World::leader(policy(), &a);
+    load(&mut world, limited());
+    assert_eq!(ended(&mut world, Event::Told), (true, true));
+    // Put off by the backoff, on demand: no better.
+    assert_eq!(world.refresh(), [Word::Decide]);
+    assert_eq!(world.decided(true), [told(FetchFailure::RateLimited)]);
+    assert_eq!(ended(&mut world, Event::Told), (false, true));
+    // A follower that fetched because its store failed has what it had.
+    let mut world = World::follower(policy(), &a);
+    world.wait();
+    world.decision_failed();
+    let fetched = Event::Fetched { generation: world.generation(), fetched: limited() };
+    assert_eq!(ended(&mut world, fetched), (true, false));
+    // Without definitions there is nothing to fall back on.
+    let mut world = World::new(policy());
+    world.wait();
+    world.decision_failed();
+    world.stored(None);
+    world.answer(limited());
+    assert_eq!(ended(&mut world, Event::Read(Ok(None))), (true, true));
+    // Nor is a success unserved.
+    let mut world = World::leader(policy(), &a);
+    world.wait();
+    world.decided(true);
+    world.not_modified();
+    assert_eq!(ended(&mut world, Event::Told), (true, false));
 }

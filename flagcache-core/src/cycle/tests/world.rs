@@ -126,9 +126,8 @@ impl World {
         self.tell(Event::Timer)
     }
 
-    /// Goes on to the deadline at which a request is sent. Its generation.
-    pub(super) fn fetch_under_way(&mut self) -> u64 {
-        assert_eq!(self.wait(), [GET]);
+    /// Of the last request that was sent.
+    pub(super) fn generation(&self) -> u64 {
         self.generation
     }
 
