@@ -151,6 +151,7 @@ async fn two_instances_share_one_request() {
     assert_eq!(second.layout("user=ada&plan=pro").await, "new");
     assert_eq!(stub.stats().requests, 1);
     assert!(first.terminate().await.success());
+    second.ready("leader").await;
     assert!(second.terminate().await.success());
 }
 
