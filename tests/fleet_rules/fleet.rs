@@ -145,23 +145,25 @@ impl<P: Place> Fleet<P> {
     }
 
     /// Waits until `condition` holds. How long that took.
-    pub(crate) fn wait(
-        &mut self,
-        limit: Duration,
-        what: &str,
-        mut condition: impl FnMut(&mut Self) -> bool,
-    ) -> Duration {
+    pub(crate) fn wait(&mut self, limit: Duration, what: &str, condition: impl FnMut(&mut Self) -> bool) -> Duration {
+        self.within(limit, condition).unwrap_or_else(|| {
+            let gets = self.api.gets_from(0);
+            let said: Vec<_> =
+                self.workers.iter_mut().map(|worker| (worker.name.clone(), worker.said().to_vec())).collect();
+            panic!("not within {limit:?}: {what}\nrequests: {gets:#?}\nworkers: {said:#?}");
+        })
+    }
+
+    /// How long it took until `condition` held, if that was within `limit`.
+    pub(crate) fn within(&mut self, limit: Duration, mut condition: impl FnMut(&mut Self) -> bool) -> Option<Duration> {
         let start = Instant::now();
         while !condition(self) {
             if start.elapsed() > limit {
-                let gets = self.api.gets_from(0);
-                let said: Vec<_> =
-                    self.workers.iter_mut().map(|worker| (worker.name.clone(), worker.said().to_vec())).collect();
-                panic!("not within {limit:?}: {what}\nrequests: {gets:#?}\nworkers: {said:#?}");
+                return None;
             }
             sleep(Duration::from_millis(2));
         }
-        start.elapsed()
+        Some(start.elapsed())
     }
 
     /// Prints a figure beside what was promised, and holds it to that. `lost` began with it, or before.

@@ -1,5 +1,6 @@
 //! A worker process, as its test sees it.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -135,6 +136,14 @@ impl WorkerProcess {
             self.exit = self.child.try_wait().unwrap();
         }
         self.exit.is_some()
+    }
+
+    /// The time of processors that its present threads have used, as Linux counts it.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        // A thread may end meanwhile.
+        let used = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+        used.map(|used| Duration::from_nanos(used.split(' ').next().unwrap().parse().unwrap())).sum()
     }
 
     fn signal(&self, signal: Signal) {

@@ -3,6 +3,7 @@
 mod late_leader;
 mod mixed;
 mod peer;
+mod sdks;
 mod shapes;
 mod tiers;
 

@@ -100,6 +100,11 @@ impl Settings {
         Self { lock_life: life, ..self }
     }
 
+    /// How often its worker looks at its status.
+    pub(crate) fn looks(self, every: Duration) -> Self {
+        Self { looks: every, ..self }
+    }
+
     /// The worker waits for [`Order::Begin`], so that many begin at the same moment.
     pub(crate) fn waits_to_begin(self) -> Self {
         Self { waits_to_begin: true, ..self }
@@ -206,7 +211,8 @@ fn file(folder: PathBuf) -> FileProvider {
 
 #[cfg(feature = "redis")]
 fn redis(url: String, lock_life: Duration) -> RedisProvider {
-    RedisStore::builder(url, SERVICE).lock_life(lock_life).build().unwrap().provider()
+    let response_limit = (lock_life / 3).min(Duration::from_secs(1));
+    RedisStore::builder(url, SERVICE).response_limit(response_limit).lock_life(lock_life).build().unwrap().provider()
 }
 
 /// Tells what becomes of a poller.

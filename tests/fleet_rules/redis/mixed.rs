@@ -16,7 +16,7 @@ use crate::worker::Settings;
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// That many flags. The first is on for everybody, the second for nobody.
-fn definitions(flags: usize) -> String {
+pub(crate) fn definitions(flags: usize) -> String {
     let flag = |number: usize| {
         json!({
             "id": number, "key": format!("flag-{number}"), "name": "", "active": true, "deleted": false, "version": 1,

@@ -1,0 +1,87 @@
+//! What fleets of PostHog's Python and Node SDKs do in the situations of the rules, measured beside what ours does.
+
+mod copy;
+mod figure;
+mod leader;
+mod news;
+mod server;
+mod table;
+mod team;
+
+use std::env;
+
+use figure::Figure;
+use table::Table;
+
+use crate::redis::peer::Sdk;
+
+/// Ours first.
+const KINDS: [Option<Sdk>; 3] = [None, Some(Sdk::Python), Some(Sdk::Node)];
+
+/// Measures a fleet of one kind. A figure for each row.
+type Measure = fn(Option<Sdk>) -> Vec<Figure>;
+
+/// A situation, what is measured in it (a row of the table each), and how.
+const SITUATIONS: [(&str, &[&str], Measure); 11] = [
+    ("cold-start", &["Cold start: requests (units)"], news::cold_start),
+    ("change", &["A change of the flags until the last worker has it: median, worst of 9"], news::change),
+    (
+        "tick",
+        &[
+            "Nothing changed, 10 000 flags: bytes from Redis per follower and tick",
+            "Nothing changed, 10 000 flags: processor time per follower and tick",
+        ],
+        news::unchanged_tick,
+    ),
+    (
+        "killed-leader",
+        &[
+            "Leader killed right after it renewed its lock, of 1 s here and 2 s there: next leader, worst of 3",
+            "Leader killed: the next leader's first request",
+        ],
+        leader::killed,
+    ),
+    (
+        "killed-leader-at-defaults",
+        &["Leader killed, all at the defaults (polls of 30 s, lock of 10 s here and 60 s there): next leader"],
+        leader::killed_at_defaults,
+    ),
+    ("late-leader", &["A late leader's old answer: workers on the old flags 5 polls later"], leader::late),
+    ("roll-back", &["A roll-back over a change of leader: workers not rolled back 5 polls later"], leader::roll_back),
+    (
+        "damage",
+        &["`{\"flags\":[]}`, `{\"flags\":[1,2]}` or `[1,2]` put into the key: workers of 8 that lose their flags"],
+        copy::damaged,
+    ),
+    (
+        "lost-copy",
+        &["The copy evicted, nothing changed: it is back", "Redis restarted empty, nothing changed: the copy is back"],
+        copy::lost,
+    ),
+    ("down", &["Redis down for 5 s: requests (units) until 5 s after"], server::down),
+    (
+        "hanging",
+        &["Redis hangs: a newcomer has its flags", "Redis hangs: a worker that is told to end (SIGTERM) has ended"],
+        server::hangs,
+    ),
+];
+
+/// `FLAGCACHE_SITUATIONS="down hanging"` measures those alone.
+#[test]
+#[ignore = "takes minutes and measures other SDKs; scripts/compare-sdks runs it"]
+fn compare() {
+    let wanted = env::var("FLAGCACHE_SITUATIONS").unwrap_or_default();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.split(' ').any(|wanted| wanted == name);
+    let mut table = Table::default();
+    for (name, rows, measure) in SITUATIONS.into_iter().filter(|(name, ..)| is_wanted(name)) {
+        let columns = KINDS.map(|sdk| {
+            let figures = measure(sdk);
+            eprintln!("{name}: {}: {figures:?}", team::name(sdk));
+            figures
+        });
+        table.add(rows, columns);
+    }
+    println!("\n{table}");
+    let behind = table.not_ahead();
+    assert!(behind.is_empty(), "ours is not ahead in: {behind:#?}");
+}

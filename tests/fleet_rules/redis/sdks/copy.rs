@@ -1,0 +1,59 @@
+//! What becomes of a fleet when its copy is lost, or is another hand's.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::figure::Figure;
+use super::team::{POLL, Team, WORKERS};
+use crate::fleet::FLAGS;
+use crate::place::Place;
+use crate::redis::DATA;
+use crate::redis::peer::{self, Sdk};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Nothing has changed since the workers began.
+pub(super) fn damaged(sdk: Option<Sdk>) -> Vec<Figure> {
+    let lost = [r#"{"flags":[]}"#, r#"{"flags":[1,2]}"#, "[1,2]"].map(|damage| who_lose_by(sdk, damage));
+    let [empty, no_flags, no_set] = lost;
+    vec![Figure::new(format!("{empty}, {no_flags}, {no_set}"), lost.into_iter().max().unwrap_or_default() as f64)]
+}
+
+fn who_lose_by(sdk: Option<Sdk>, damage: &str) -> usize {
+    let mut team = Team::running(sdk);
+    team.place.put(damage.as_bytes());
+    let mut lost = [false; WORKERS];
+    let begun = Instant::now();
+    while begun.elapsed() < POLL * 4 {
+        for (worker, lost) in lost.iter_mut().enumerate() {
+            *lost |= match sdk {
+                None => team.workers[worker].flags() != FLAGS,
+                // On for everybody.
+                Some(_) => peer::evaluate(&mut team, worker, "flag-0") != true,
+            };
+        }
+        sleep(Duration::from_millis(50));
+    }
+    lost.into_iter().filter(|lost| *lost).count()
+}
+
+pub(super) fn lost(sdk: Option<Sdk>) -> Vec<Figure> {
+    let comes_back = |team: &mut Team| {
+        let took = team.within(LIMIT, |fleet| fleet.place.copy().is_some());
+        Figure::time_within(LIMIT, took)
+    };
+    let evicted = {
+        let mut team = Team::running(sdk);
+        sleep(POLL * 2);
+        team.place.0.run::<()>(&format!("DEL {DATA}"));
+        comes_back(&mut team)
+    };
+    let emptied = {
+        let mut team = Team::running(sdk);
+        sleep(POLL * 2);
+        team.place.0.kill();
+        team.place.0.start_again();
+        comes_back(&mut team)
+    };
+    vec![evicted, emptied]
+}

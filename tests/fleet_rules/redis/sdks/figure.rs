@@ -1,0 +1,75 @@
+//! One cell of the table.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::api::Get;
+
+/// What was measured, and how good it is.
+pub(super) struct Figure {
+    shown: String,
+    /// Less is better.
+    rank: f64,
+}
+
+impl Figure {
+    pub(super) fn new(shown: String, rank: f64) -> Self {
+        Self { shown, rank }
+    }
+
+    pub(super) fn time(took: Duration) -> Self {
+        Self::new(seconds(took), took.as_secs_f64())
+    }
+
+    /// A time that has a limit.
+    pub(super) fn time_within(limit: Duration, took: Option<Duration>) -> Self {
+        took.map_or_else(|| Self::new(format!("not within {} s", limit.as_secs()), f64::INFINITY), Self::time)
+    }
+
+    /// Requests, by what PostHog bills for them.
+    pub(super) fn requests(gets: &[Get]) -> Self {
+        let units: u32 = gets.iter().map(units).sum();
+        Self::new(format!("{} ({units})", gets.len()), units.into())
+    }
+
+    pub(super) fn request(get: &Get) -> Self {
+        let status = get.status.map_or("no answer".to_owned(), |status| status.to_string());
+        Self::new(status, units(get).into())
+    }
+
+    pub(super) fn workers(some: usize, all: usize) -> Self {
+        Self::new(format!("{some} of {all}"), some as f64)
+    }
+
+    pub(super) fn is_ahead_of(&self, other: &Self) -> bool {
+        self.rank < other.rank
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn units(get: &Get) -> u32 {
+    match get.status {
+        Some(200) => 10,
+        Some(304) => 1,
+        _ => 0,
+    }
+}
+
+pub(super) fn seconds(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 0.1 => format!("{:.3} s", seconds),
+        seconds if seconds < 10.0 => format!("{:.1} s", seconds),
+        seconds => format!("{:.0} s", seconds),
+    }
+}

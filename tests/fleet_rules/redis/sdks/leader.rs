@@ -1,0 +1,87 @@
+//! What becomes of a fleet when its leader dies, or comes too late.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::figure::Figure;
+use super::team::{LIMIT, POLL, Team, WORKERS};
+use crate::line::now;
+use crate::redis::mixed::definitions;
+use crate::redis::peer::{Sdk, pause_leader_in_a_get};
+use crate::worker::Settings;
+
+/// Ours renews its lock by itself, so the lock may be shorter than a poll. The others renew it when they poll; PostHog's
+/// example gives it the time of two polls.
+pub(super) fn killed(sdk: Option<Sdk>) -> Vec<Figure> {
+    let lock_life = if sdk.is_none() { Duration::from_secs(1) } else { POLL * 2 };
+    let mut team = Team::running_with(sdk, Settings::every(POLL).lock_life(lock_life));
+    let mut took = Vec::new();
+    let mut first = None;
+    for _ in 0..3 {
+        team.change();
+        let leader = team.leader();
+        team.wait_for_a_renewal();
+        let from = team.api.count();
+        let killed = team.workers[leader].kill();
+        took.push(team.next_leader(leader, killed).1);
+        first = team.wait_for_gets(from, 1).into_iter().next();
+    }
+    vec![Figure::time(took.into_iter().max().unwrap()), Figure::request(&first.unwrap())]
+}
+
+pub(super) fn killed_at_defaults(sdk: Option<Sdk>) -> Vec<Figure> {
+    let lock_life = Duration::from_secs(if sdk.is_none() { 10 } else { 60 });
+    let mut team = Team::running_with(sdk, Settings::every(Duration::from_secs(30)).lock_life(lock_life));
+    let leader = team.leader();
+    sleep(Duration::from_secs(3));
+    let killed = team.workers[leader].kill();
+    let mut next = None;
+    team.within(LIMIT, |fleet| {
+        next = (0..WORKERS).filter(|&worker| worker != leader).find(|&worker| fleet.workers[worker].leads());
+        next.is_some()
+    });
+    vec![Figure::time_within(LIMIT, next.map(|_| now() - killed))]
+}
+
+/// The leader stands still while the answer to its request is on its way; its lock ends, another takes over and fetches newer
+/// flags; then the first goes on.
+pub(super) fn late(sdk: Option<Sdk>) -> Vec<Figure> {
+    let mut team = Team::running(sdk);
+    let old = team.change();
+    let leader = team.leader();
+    pause_leader_in_a_get(&mut team, leader, definitions(old + 1).into());
+    let newer = old + 2;
+    team.serve(newer);
+    team.end_lock();
+    team.wait(LIMIT, "all others have the newer flags", |fleet| {
+        (0..WORKERS).all(|worker| worker == leader || fleet.workers[worker].flags() == newer)
+    });
+    team.workers[leader].go_on();
+    // Its answer comes two seconds after its request at the latest.
+    sleep(Duration::from_secs(2) + POLL * 5);
+    vec![Figure::workers(team.others_than(newer), WORKERS)]
+}
+
+/// One leads, another takes over and publishes other flags, these are rolled back, the other dies before it sees that, and
+/// the one leads again.
+pub(super) fn roll_back(sdk: Option<Sdk>) -> Vec<Figure> {
+    let mut team = Team::running(sdk);
+    let flags = team.change();
+    let one = team.leader();
+    let other = team.lead_goes_from(one);
+    team.change();
+
+    // Nobody but the one can lead next.
+    for worker in (0..WORKERS).filter(|&worker| worker != one) {
+        team.workers[worker].pause();
+    }
+    team.serve(flags);
+    let killed = team.workers[other].kill();
+    team.end_lock();
+    team.next_leader(other, killed);
+    for worker in (0..WORKERS).filter(|&worker| worker != one && worker != other) {
+        team.workers[worker].go_on();
+    }
+    sleep(POLL * 5);
+    vec![Figure::workers(team.others_than(flags), WORKERS - 1)]
+}

@@ -1,0 +1,52 @@
+//! What becomes of a fleet while its server is away.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::figure::Figure;
+use super::team::{Team, WORKERS};
+use crate::line::{Event, now};
+use crate::process::WorkerProcess;
+use crate::redis::peer::Sdk;
+
+pub(super) fn down(sdk: Option<Sdk>) -> Vec<Figure> {
+    const LASTS: Duration = Duration::from_secs(5);
+    let mut team = Team::running(sdk);
+    team.change();
+    let from = team.api.count();
+    team.place.0.kill();
+    sleep(LASTS);
+    team.place.0.start_again();
+    sleep(LASTS);
+    vec![Figure::requests(&team.api.gets_from(from))]
+}
+
+pub(super) fn hangs(sdk: Option<Sdk>) -> Vec<Figure> {
+    /// What Kubernetes gives a pod to end, by default.
+    const LIMIT: Duration = Duration::from_secs(30);
+    let mut team = Team::running(sdk);
+    let leader = team.leader();
+    let follower = (leader + 1) % WORKERS;
+    team.place.0.hang();
+    sleep(Duration::from_secs(2));
+
+    let newcomer = team.start(1);
+    let told = [leader, follower].map(|worker| (worker, team.workers[worker].terminate()));
+    // The interpreter's own start does not count.
+    let ready = |worker: &mut WorkerProcess| {
+        let started = worker.first(Duration::ZERO, |event| matches!(event, Event::Started))?;
+        Some(worker.first(started, |event| matches!(event, Event::Ready))? - started)
+    };
+    let mut ended = [None; 2];
+    team.within(LIMIT + Duration::from_secs(2), |fleet| {
+        for ((worker, told), ended) in told.into_iter().zip(&mut ended) {
+            if ended.is_none() && fleet.workers[worker].has_ended() {
+                *ended = Some(now() - told);
+            }
+        }
+        ended.iter().all(Option::is_some) && ready(&mut fleet.workers[newcomer]).is_some()
+    });
+    let ready = ready(&mut team.workers[newcomer]);
+    let slowest = ended.into_iter().collect::<Option<Vec<_>>>().and_then(|ended| ended.into_iter().max());
+    vec![Figure::time_within(LIMIT, ready), Figure::time_within(LIMIT, slowest)]
+}
