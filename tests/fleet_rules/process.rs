@@ -1,5 +1,7 @@
 //! A worker process, as its test sees it.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -138,16 +140,28 @@ impl WorkerProcess {
         self.exit.is_some()
     }
 
-    /// The time of processors that its present threads have used, as Linux counts it.
-    pub(crate) fn processor_time(&self) -> Duration {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+    /// The time of processors that each of its threads has used, as Linux counts it.
+    pub(crate) fn processor_times(&self) -> ProcessorTimes {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().flatten();
         // A thread may end meanwhile.
-        let used = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
-        used.map(|used| Duration::from_nanos(used.split(' ').next().unwrap().parse().unwrap())).sum()
+        let used = threads
+            .filter_map(|thread| Some((thread.file_name(), fs::read_to_string(thread.path().join("schedstat")).ok()?)));
+        let nanos = |used: &str| used.split(' ').next().unwrap().parse().unwrap();
+        ProcessorTimes(used.map(|(thread, used)| (thread, Duration::from_nanos(nanos(&used)))).collect())
     }
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+}
+
+/// What the threads of a process have used.
+pub(crate) struct ProcessorTimes(HashMap<OsString, Duration>);
+
+impl ProcessorTimes {
+    /// What was used since then. A thread that has ended meanwhile, one that had nothing to do, does not count.
+    pub(crate) fn since(&self, earlier: &Self) -> Duration {
+        self.0.iter().map(|(thread, used)| *used - earlier.0.get(thread).copied().unwrap_or_default()).sum()
     }
 }
 

@@ -7,6 +7,7 @@ use super::figure::{Figure, seconds};
 use super::team::{LIMIT, POLL, Team, WORKERS};
 use crate::line::now;
 use crate::place::Place;
+use crate::process::ProcessorTimes;
 use crate::redis::Server;
 use crate::redis::peer::Sdk;
 use crate::worker::Settings;
@@ -53,7 +54,7 @@ pub(super) fn unchanged_tick(sdk: Option<Sdk>) -> Vec<Figure> {
     let after = Moment::of(&mut team);
     let followers = (0..WORKERS).filter(|&worker| worker != leader);
     let ticks: u64 = followers.clone().map(|worker| after.loads[worker] - before.loads[worker]).sum();
-    let used: Duration = followers.map(|worker| after.processor[worker] - before.processor[worker]).sum();
+    let used: Duration = followers.map(|worker| after.processor[worker].since(&before.processor[worker])).sum();
     // What the leader was sent is in it, and is little: it does not read.
     let bytes = (after.sent - before.sent) as f64 / ticks as f64;
     let used = used.as_secs_f64() * 1000.0 / ticks as f64;
@@ -63,7 +64,7 @@ pub(super) fn unchanged_tick(sdk: Option<Sdk>) -> Vec<Figure> {
 /// What was spent so far.
 struct Moment {
     loads: Vec<u64>,
-    processor: Vec<Duration>,
+    processor: Vec<ProcessorTimes>,
     /// Bytes that the server has sent.
     sent: u64,
 }
@@ -71,7 +72,7 @@ struct Moment {
 impl Moment {
     fn of(team: &mut Team) -> Self {
         let loads = team.count().into_iter().map(|(loads, _)| loads).collect();
-        let processor = team.workers.iter().map(|worker| worker.processor_time()).collect();
+        let processor = team.workers.iter().map(|worker| worker.processor_times()).collect();
         let stats = team.place.0.run::<String>("INFO stats");
         let sent = stats.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:")).unwrap();
         Self { loads, processor, sent: sent.trim().parse().unwrap() }
