@@ -112,6 +112,9 @@ impl RedisInspector {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisCounters {
+    /// Messages received: reads from clients' sockets. A client that waits for each answer sends one for each command;
+    /// several commands sent at once may be one.
+    pub messages: u64,
     /// Scripts run: calls of EVALSHA and EVAL.
     pub scripts: u64,
     /// Commands run. Those that a script runs inside the server count too, beside the script itself.
@@ -127,6 +130,7 @@ impl RedisCounters {
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
+            messages: self.messages.saturating_sub(earlier.messages),
             scripts: self.scripts.saturating_sub(earlier.scripts),
             commands: self.commands.saturating_sub(earlier.commands),
             bytes: self.bytes.saturating_sub(earlier.bytes),
@@ -140,6 +144,7 @@ impl RedisCounters {
             line.trim().parse::<u64>().ok()
         };
         let mut counters = Self {
+            messages: field("total_reads_processed")?,
             scripts: 0,
             commands: 0,
             bytes: field("total_net_input_bytes")? + field("total_net_output_bytes")?,
@@ -163,16 +168,19 @@ mod tests {
     use super::*;
 
     const INFO: &str = "# Clients\r\nconnected_clients:3\r\n\r\n# Stats\r\ntotal_net_input_bytes:1000\r\n\
-        total_net_output_bytes:234\r\ntotal_net_repl_input_bytes:7\r\n# Commandstats\r\n\
+        total_net_output_bytes:234\r\ntotal_net_repl_input_bytes:7\r\ntotal_reads_processed:20\r\n# Commandstats\r\n\
         cmdstat_evalsha:calls=12,usec=340,usec_per_call=28.33\r\ncmdstat_get:calls=30,usec=1\r\n\
         cmdstat_client|setinfo:calls=2,usec=1\r\n";
 
     #[test]
     fn the_servers_own_counts_are_read() {
         let counters = RedisCounters::parse(INFO).unwrap();
-        assert_eq!(counters, RedisCounters { scripts: 12, commands: 44, bytes: 1234, clients: 3 });
-        let earlier = RedisCounters { scripts: 10, commands: 40, bytes: 1200, clients: 9 };
-        assert_eq!(counters.since(earlier), RedisCounters { scripts: 2, commands: 4, bytes: 34, clients: 3 });
+        assert_eq!(counters, RedisCounters { messages: 20, scripts: 12, commands: 44, bytes: 1234, clients: 3 });
+        let earlier = RedisCounters { messages: 15, scripts: 10, commands: 40, bytes: 1200, clients: 9 };
+        assert_eq!(
+            counters.since(earlier),
+            RedisCounters { messages: 5, scripts: 2, commands: 4, bytes: 34, clients: 3 }
+        );
     }
 
     #[test]
