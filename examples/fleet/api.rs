@@ -3,8 +3,10 @@
 use std::env::{self, VarError};
 use std::io;
 
-use flagcache::{PostHogApi, PostHogApiBuilder, PostHogApiError};
+use flagcache::{PostHogApi, PostHogApiBuilder};
 use flagcache_providers::testing::{ApiStub, Definitions};
+
+use crate::cache::in_one_line;
 
 /// Flags in the definitions of the API on this machine.
 const FLAGS: usize = 50;
@@ -30,9 +32,13 @@ impl Credentials {
         }
     }
 
-    /// Whether they can be used at all.
-    pub(crate) fn check(&self) -> Result<(), PostHogApiError> {
-        self.source().build().map(drop)
+    /// The same, and an error too if they cannot be used at all.
+    pub(crate) fn checked_from_env() -> Result<Option<Self>, String> {
+        let credentials = Self::from_env()?;
+        if let Some(credentials) = &credentials {
+            credentials.source().build().map_err(|error| in_one_line(&error))?;
+        }
+        Ok(credentials)
     }
 
     /// The source that these make.
@@ -73,11 +79,15 @@ struct Local {
 impl Api {
     /// The API of these credentials; without them, one on this machine.
     pub(crate) async fn open(credentials: Option<Credentials>) -> io::Result<Self> {
-        if let Some(credentials) = credentials {
-            return Ok(Self { credentials, local: None });
+        match credentials {
+            Some(credentials) => Ok(Self { credentials, local: None }),
+            None => Self::on_this_machine(Definitions::realistic(FLAGS, 1)).await,
         }
+    }
+
+    /// One on this machine with these definitions.
+    pub(crate) async fn on_this_machine(definitions: Definitions) -> io::Result<Self> {
         let stub = ApiStub::start().await?;
-        let definitions = Definitions::realistic(FLAGS, 1);
         stub.set_definitions(&definitions);
         let credentials = Credentials {
             host: stub.url(),
@@ -109,7 +119,7 @@ impl Api {
     pub(crate) fn change_a_flag(&mut self) -> Option<String> {
         let local = self.local.as_mut()?;
         let key = local.definitions.keys().nth(7)?.to_owned();
-        let percent = 10.0 + f64::from(local.changes) * 2.5;
+        let percent = 10.0 + f64::from(local.changes % 36) * 2.5;
         local.changes += 1;
         local.definitions.set_rollout(&key, percent).then(|| {
             local.stub.set_definitions(&local.definitions);

@@ -11,17 +11,27 @@ and tells what happens to both.
 
 Usage: fleet [options]
 
-  --workers N          worker processes in each fleet, 2 to 64 (default 4)
+  --workers N          worker processes in each fleet, 2 to 64 (default 4; with Redis 16)
   --seconds S          how long each fleet is watched while nothing changes (default 5)
   --poll-interval S    seconds from one load to the next, 0.2 to 60 (default 1)
+  --changes N          flags that change one after another, to time a publish, 0 to 1000 (default 100)
   --cache URL          the shared store: file:///folder?service=name, or, built with `--features redis`,
-                       redis://host?service=name (default: a file in a temporary folder). The story damages
-                       the copy in a file, so give none that is in use
+                       redis://host (default: a file in a temporary folder). The story damages the copy, so
+                       give none that is in use. What the fleet kept on a Redis server is removed at the end
+  --plain              lines, also on a terminal, which otherwise shows a live view. So does RUST_LOG on a terminal
   --json               one JSON object as the last line of stdout; the story goes to stderr
   --help               this text
 
+With a file it takes half a minute. With Redis it takes longer by the life of a killed leader's lock (10 s, or
+lock_life=3s in the URL), and by what an unchanged tick costs, which is measured too: by the server's own counters,
+once with definitions of 10 KB and once with 10 MB.
+
 With POSTHOG_HOST, POSTHOG_PROJECT_KEY and POSTHOG_SECRET_KEY set, the workers ask that host; otherwise an API
 on this machine. Exit code: 0 if the story held, 1 if it did not, 2 for bad options.";
+
+const WORKERS: usize = 4;
+/// Redis is for what outgrew one machine.
+const REDIS_WORKERS: usize = 16;
 
 /// What the program is to do.
 #[derive(Debug)]
@@ -37,8 +47,10 @@ pub(crate) struct StoryArgs {
     pub(crate) workers: usize,
     pub(crate) watch: Duration,
     pub(crate) poll_interval: Duration,
+    pub(crate) changes: u32,
     pub(crate) cache: Option<CacheUrl>,
     pub(crate) json: bool,
+    pub(crate) plain: bool,
 }
 
 /// What one worker process is told; host, keys and cache come by the environment, where other users do not see them.
@@ -62,14 +74,19 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Str
     let args: Result<Vec<_>, _> = args.map(OsString::into_string).collect();
     let mut args = args.map_err(|arg| format!("{arg:?} is not valid Unicode"))?.into_iter().peekable();
     let is_worker = args.next_if(|first| first == "worker").is_some();
+    let mut given_workers = None;
     let mut story = StoryArgs {
-        workers: 4,
+        workers: WORKERS,
         watch: Duration::from_secs(5),
         poll_interval: Duration::from_secs(1),
+        changes: 100,
         cache: None,
         json: false,
+        plain: false,
     };
     let mut name = String::new();
+    // The program itself makes workers that wait for orders.
+    let longest_interval = if is_worker { 3600.0 } else { 60.0 };
     while let Some(arg) = args.next() {
         let (option, inline) = match arg.split_once('=') {
             Some((option, value)) => (option.to_owned(), Some(value.to_owned())),
@@ -77,12 +94,16 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Str
         };
         let mut value = || inline.clone().or_else(|| args.next()).ok_or_else(|| format!("{option} needs a value"));
         match option.as_str() {
-            "--help" | "-h" | "--json" if inline.is_some() => return Err(format!("{option} takes no value")),
+            "--help" | "-h" | "--json" | "--plain" if inline.is_some() => {
+                return Err(format!("{option} takes no value"));
+            }
             "--help" | "-h" => return Ok(Command::Help),
             "--json" => story.json = true,
-            "--workers" => story.workers = workers(&value()?)?,
+            "--plain" => story.plain = true,
+            "--workers" => given_workers = Some(whole("--workers", &value()?, 2, 64)? as usize),
+            "--changes" => story.changes = whole("--changes", &value()?, 0, 1000)?,
             "--seconds" => story.watch = seconds("--seconds", &value()?, 0.4, 600.0)?,
-            "--poll-interval" => story.poll_interval = seconds("--poll-interval", &value()?, 0.2, 60.0)?,
+            "--poll-interval" => story.poll_interval = seconds("--poll-interval", &value()?, 0.2, longest_interval)?,
             "--cache" => story.cache = Some(CacheUrl::parse(&value()?)?),
             "--name" if is_worker => name = value()?,
             _ => return Err(format!("there is no option {option}; --help shows those that there are")),
@@ -91,6 +112,8 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Str
     if is_worker {
         return Ok(Command::Worker(WorkerArgs { name, poll_interval: story.poll_interval }));
     }
+    let is_redis = story.cache.as_ref().is_some_and(CacheUrl::is_redis);
+    story.workers = given_workers.unwrap_or(if is_redis { REDIS_WORKERS } else { WORKERS });
     if story.watch < story.poll_interval * 2 {
         return Err(format!(
             "--seconds {} is less than two poll intervals of {} s, so no fleet could be seen polling; raise --seconds",
@@ -101,10 +124,10 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Str
     Ok(Command::Story(story))
 }
 
-fn workers(value: &str) -> Result<usize, String> {
+fn whole(option: &str, value: &str, least: u32, most: u32) -> Result<u32, String> {
     match value.parse() {
-        Ok(workers) if (2..=64).contains(&workers) => Ok(workers),
-        _ => Err(format!("--workers takes a number from 2 to 64, not {value:?}")),
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("{option} takes a number from {least} to {most}, not {value:?}")),
     }
 }
 

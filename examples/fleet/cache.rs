@@ -3,11 +3,20 @@
 use std::env;
 use std::error::Error;
 use std::fmt::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flagcache::{FileStore, FlagDefinitionCacheProvider, ProviderError, ProviderRegistry, StoreUrl};
+
+use crate::protocol::UnixMicros;
+use crate::server::Server;
+use crate::shelf::Shelf;
+
+/// How long the copy of a killed fleet, which could not remove it, stays on a server.
+const COPY_LIFE: &str = "10m";
+/// Definitions of about 10 KB and 10 MB: what they are called in the name of a service, and how many flags they have.
+const SIZES: [(&str, usize); 2] = [("10-kb", 12), ("10-mb", 13_000)];
 
 /// A URL that opens a store, as `ProviderRegistry` knows them. It may hold a password, so it goes to the workers by the
 /// environment and is never shown.
@@ -15,8 +24,8 @@ use flagcache::{FileStore, FlagDefinitionCacheProvider, ProviderError, ProviderR
 pub(crate) struct CacheUrl {
     url: String,
     scheme: String,
-    /// Where the copy is, if that is a file.
-    file: Option<PathBuf>,
+    service: String,
+    shelf: Option<Shelf>,
     lock_life: Duration,
 }
 
@@ -25,17 +34,7 @@ impl CacheUrl {
     const VARIABLE: &str = "FLEET_CACHE";
 
     pub(crate) fn in_folder(folder: &Path) -> Result<Self, String> {
-        let mut url = "file://".to_owned();
-        for byte in folder.to_string_lossy().bytes() {
-            if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
-                url.push(char::from(byte));
-            } else {
-                // Writing to a string cannot fail.
-                let _ = write!(url, "%{byte:02X}");
-            }
-        }
-        url.push_str("?service=fleet");
-        Self::parse(&url)
+        Self::parse(&format!("file://{}?service=fleet", encoded(folder.as_os_str().as_encoded_bytes(), b"/")))
     }
 
     /// An error is a sentence for the user, without the URL.
@@ -44,7 +43,8 @@ impl CacheUrl {
     }
 
     fn understand(url: &str) -> Result<Self, Box<dyn Error>> {
-        let parsed = StoreUrl::parse(url)?;
+        let mut url = url.trim().to_owned();
+        let mut parsed = StoreUrl::parse(&url)?;
         if parsed.scheme() == "memory" {
             return Err(
                 "a memory store is inside one process, and the fleet's workers are processes; give a store that \
@@ -52,17 +52,44 @@ impl CacheUrl {
                     .into(),
             );
         }
-        ProviderRegistry::bundled().open(url)?;
-        let file = match parsed.file_path().filter(|_| parsed.scheme() == "file") {
-            Some(folder) => Some(FileStore::builder(folder, parsed.required("service")?).build()?.path().to_owned()),
-            None => None,
+        if parsed.scheme().starts_with("redis") && parsed.option("service").is_none() {
+            // A name of its own: nothing of anybody else's is touched.
+            let name = format!("fleet-{}-{}", std::process::id(), UnixMicros::now());
+            // A cluster keeps the keys together by the braces.
+            let name = if parsed.scheme().ends_with("cluster") { format!("{{{name}}}") } else { name };
+            url = with_option(&url, "service", &name);
+            if parsed.option("copy_life").is_none() {
+                url = with_option(&url, "copy_life", COPY_LIFE);
+            }
+            parsed = StoreUrl::parse(&url)?;
+        }
+        ProviderRegistry::bundled().open(&url)?;
+        let service = parsed.required("service")?.to_owned();
+        let shelf = match parsed.file_path().filter(|_| parsed.scheme() == "file") {
+            Some(folder) => Some(Shelf::File(FileStore::builder(folder, &service).build()?.path().to_owned())),
+            None => Server::of(&parsed)?.map(Shelf::Server),
         };
         // The system frees a file's lock at once; others live until they run out.
-        let lock_life = match &file {
-            Some(_) => Duration::ZERO,
-            None => parsed.duration("lock_life")?.unwrap_or(Duration::from_secs(10)),
+        let lock_life = match &shelf {
+            Some(Shelf::File(_)) => Duration::ZERO,
+            _ => parsed.duration("lock_life")?.unwrap_or(Duration::from_secs(10)),
         };
-        Ok(Self { url: url.to_owned(), scheme: parsed.scheme().to_owned(), file, lock_life })
+        Ok(Self { scheme: parsed.scheme().to_owned(), url, service, shelf, lock_life })
+    }
+
+    /// Caches beside this one for measuring followers that have nothing to do, each with a number of flags; none if the
+    /// store is not on a server that counts. The leader's lock outlives the measurement, so that nothing renews it.
+    pub(crate) fn for_ticks(&self) -> Result<Vec<(usize, Self)>, String> {
+        if self.server().is_none() {
+            return Ok(Vec::new());
+        }
+        let beside = |(name, flags): (&str, usize)| {
+            let url = with_option(&self.url, "service", &format!("{}-{name}", self.service));
+            // A large set takes its time in a debug build.
+            let url = with_option(&with_option(&url, "response_limit", "10s"), "lock_life", "10m");
+            Ok((flags, Self::parse(&with_option(&url, "copy_life", COPY_LIFE))?))
+        };
+        SIZES.into_iter().map(beside).collect()
     }
 
     /// What a worker was given.
@@ -88,9 +115,26 @@ impl CacheUrl {
         decision.map(drop).and(ending).map_err(|error| format!("--cache: {}", in_one_line(&error)))
     }
 
-    /// The file that the fleet's copy is in, for the part of the story in which a wrong hand writes to it.
-    pub(crate) fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
+    /// Whether it is a Redis, and so for larger fleets.
+    pub(crate) fn is_redis(&self) -> bool {
+        self.scheme.starts_with("redis")
+    }
+
+    pub(crate) fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// Where the copy lies, for the part of the story in which a wrong hand writes to it.
+    pub(crate) fn shelf(&self) -> Option<&Shelf> {
+        self.shelf.as_ref()
+    }
+
+    /// The server that it is on.
+    pub(crate) fn server(&self) -> Option<&Server> {
+        match &self.shelf {
+            Some(Shelf::Server(server)) => Some(server),
+            _ => None,
+        }
     }
 
     /// How long a killed leader's lock lives on, at the longest.
@@ -102,9 +146,9 @@ impl CacheUrl {
 /// What it is, without what may be a secret.
 impl fmt::Display for CacheUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.file {
-            Some(file) => write!(f, "the file {}", file.display()),
-            None => write!(f, "a {} store", self.scheme),
+        match &self.shelf {
+            Some(Shelf::File(file)) => write!(f, "the file {}", file.display()),
+            _ => write!(f, "a {} store, as service {}", self.scheme, self.service),
         }
     }
 }
@@ -115,8 +159,31 @@ impl fmt::Debug for CacheUrl {
     }
 }
 
+/// The URL with this option, in place of the one that it may have.
+fn with_option(url: &str, name: &str, value: &str) -> String {
+    let (before, options) = url.split_once('?').unwrap_or((url, ""));
+    let is_other = |option: &&str| !option.is_empty() && option.split('=').next() != Some(name);
+    let mut options: Vec<_> = options.split('&').filter(is_other).map(str::to_owned).collect();
+    options.push(format!("{name}={}", encoded(value.as_bytes(), b"")));
+    format!("{before}?{}", options.join("&"))
+}
+
+/// Percent-encoded, but for letters, digits, what never has a meaning of its own in a URL, and what is to be `kept`.
+fn encoded(bytes: &[u8], kept: &[u8]) -> String {
+    let mut encoded = String::new();
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || kept.contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 /// An error and its causes.
-fn in_one_line(error: &dyn Error) -> String {
+pub(crate) fn in_one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

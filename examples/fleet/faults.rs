@@ -1,50 +1,78 @@
 //! What the fleet that shares has to survive.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use flagcache::FlagDefinitionCacheData;
 use tokio::time::{Instant, sleep};
 
 use crate::figures::{Failover, Replacement, seconds};
 use crate::fleet::{Fleet, PATIENCE};
 use crate::narrator::Narrator;
 use crate::protocol::{Event, UnixMicros};
-use crate::record::Entry;
+use crate::record::{Entry, Mark};
+use crate::shelf::Shelf;
 
 /// Kills the leader, waits until another leads and has asked the API. Its lock may live on for `lock_life`.
 pub(crate) async fn failover(fleet: &mut Fleet, lock_life: Duration, narrator: &Narrator) -> Result<Failover, String> {
-    let leader = fleet.leader().ok_or("nobody leads")?;
-    // Just after its tick: its successor cannot count on the next one.
-    let mark = fleet.record.mark();
-    let patience = fleet.patience();
-    let ticked = |entry: &Entry| entry.worker == leader && matches!(entry.event, Event::Loaded { .. });
-    let wait = |entries: &[Entry]| entries.iter().any(ticked).then_some(());
-    fleet.record.find(mark, patience, wait).await.ok_or("the leader has stopped polling")?;
-
+    let leader = leader_that_has_just_ticked(fleet).await?;
     let mark = fleet.record.mark();
     let killed_at = fleet.kill(&leader)?;
     narrator.say(format!("{leader}, which leads, is killed with SIGKILL"));
+    succession(fleet, &leader, killed_at, mark, lock_life + PATIENCE, narrator).await
+}
+
+/// Asks the leader to end, waits until another leads and has asked the API.
+pub(crate) async fn handover(fleet: &mut Fleet, narrator: &Narrator) -> Result<Failover, String> {
+    let leader = leader_that_has_just_ticked(fleet).await?;
+    let mark = fleet.record.mark();
+    let (asked_at, mut process) = fleet.dismiss(&leader)?;
+    narrator.say(format!("{leader}, which leads, is asked to end, with SIGTERM"));
+    let handover = succession(fleet, &leader, asked_at, mark, PATIENCE, narrator).await?;
+    match process.ended(PATIENCE).await {
+        Ok(Some(status)) if status.success() => Ok(handover),
+        Ok(Some(status)) => Err(format!("{leader} ended with {status}")),
+        Ok(None) => Err(format!("{leader} had not ended {} s after SIGTERM", PATIENCE.as_secs())),
+        Err(error) => Err(format!("{leader}: {error}")),
+    }
+}
+
+/// The leader, just after its tick: its successor cannot count on the next one.
+async fn leader_that_has_just_ticked(fleet: &mut Fleet) -> Result<String, String> {
+    let leader = fleet.leader().ok_or("nobody leads")?;
+    let (mark, patience) = (fleet.record.mark(), fleet.patience());
+    let ticked = |entry: &Entry| entry.worker == leader && matches!(entry.event, Event::Loaded(_));
+    let wait = |entries: &[Entry]| entries.iter().any(ticked).then_some(());
+    fleet.record.find(mark, patience, wait).await.ok_or("the leader has stopped polling")?;
+    Ok(leader)
+}
+
+/// Waits until another worker than `leader`, which was ended at `ended_at`, leads and has asked the API.
+async fn succession(
+    fleet: &mut Fleet,
+    leader: &str,
+    ended_at: UnixMicros,
+    mark: Mark,
+    patience: Duration,
+    narrator: &Narrator,
+) -> Result<Failover, String> {
     let elected = |entry: &&Entry| entry.worker != leader && entry.event == Event::Decided { leads: true };
     let successor = fleet
         .record
-        .find(mark, lock_life + PATIENCE, |entries| entries.iter().find(elected).cloned())
+        .find(mark, patience, |entries| entries.iter().find(elected).cloned())
         .await
-        .ok_or_else(|| format!("nobody took the lead within {:?}", lock_life + PATIENCE))?;
+        .ok_or_else(|| format!("nobody took the lead within {patience:?}"))?;
     let answered = |entry: &Entry| match entry.event {
         Event::Fetched { status, .. } if entry.worker == successor.worker => Some(status),
         _ => None,
     };
     let first_answer = fleet.record.find(mark, PATIENCE, |entries| entries.iter().find_map(answered)).await;
     let first_status = first_answer.ok_or("the new leader sends no request")?;
-    let took = successor.at.since(killed_at);
+    let took = successor.at.since(ended_at);
     narrator.say(format!("{} leads after {:.3} s", successor.worker, took.as_secs_f64()));
 
     Ok(Failover { seconds: seconds(took), first_status })
 }
 
-/// Starts a process in the place of the killed one.
+/// Starts a process in the place of one that has gone.
 pub(crate) async fn replace(fleet: &mut Fleet, narrator: &Narrator) -> Result<Replacement, String> {
     let (mark, begun) = (fleet.record.mark(), UnixMicros::now());
     let name = fleet.start_worker().map_err(|error| format!("cannot start a worker process: {error}"))?;
@@ -58,22 +86,16 @@ pub(crate) async fn replace(fleet: &mut Fleet, narrator: &Narrator) -> Result<Re
 }
 
 /// Overwrites the shared copy and waits, for `patience`, until it is what it was. How long that took.
-pub(crate) async fn damage(file: &Path, with: &[u8], patience: Duration) -> Result<Duration, String> {
+pub(crate) async fn damage(shelf: &Shelf, with: &[u8], patience: Duration) -> Result<Duration, String> {
     const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
-    let explain = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let right = read(file).ok_or_else(|| explain(&"holds no flag definitions"))?;
+    let right = shelf.read().await.ok_or("there is no shared copy to damage")?;
     let begun = Instant::now();
-    // As a wrong hand would: into the file itself, not beside it.
-    fs::write(file, with).map_err(|error| explain(&error))?;
+    shelf.overwrite(with).await?;
     while begun.elapsed() < patience {
         sleep(BETWEEN_LOOKS).await;
-        if read(file).is_some_and(|copy| copy.same_content(&right) && copy.etag() == right.etag()) {
+        if shelf.read().await.is_some_and(|copy| copy.same_content(&right) && copy.etag() == right.etag()) {
             return Ok(begun.elapsed());
         }
     }
-    Err(explain(&format!("not repaired within {patience:?}")))
-}
-
-fn read(file: &Path) -> Option<FlagDefinitionCacheData> {
-    FlagDefinitionCacheData::from_json(fs::read(file).ok()?).ok()
+    Err(format!("the shared copy was not repaired within {patience:?}"))
 }

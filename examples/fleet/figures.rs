@@ -36,9 +36,13 @@ pub(crate) struct Shared {
     pub(crate) cold_start: Option<ColdStart>,
     pub(crate) steady: Option<Steady>,
     pub(crate) change: Option<Change>,
+    pub(crate) changes: Option<Changes>,
     pub(crate) failover: Option<Failover>,
     pub(crate) replacement: Option<Replacement>,
+    pub(crate) handover: Option<Failover>,
     pub(crate) repair: Option<Repair>,
+    /// One for each size of definitions; none of a store that is on no server.
+    pub(crate) unchanged_tick: Vec<UnchangedTick>,
     pub(crate) shutdown: Option<Shutdown>,
 }
 
@@ -70,7 +74,34 @@ pub(crate) struct Change {
     pub(crate) publish_to_last_ms: Option<f64>,
 }
 
-/// The leader was killed.
+/// Many flags changed, one after another: from the moment when the leader began to store one, until the last of the other
+/// workers had it. The middle, the 99th in a hundred, the longest.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Changes {
+    pub(crate) count: u32,
+    pub(crate) median_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) max_ms: f64,
+}
+
+/// A load of a follower in which nothing had changed, by the server's own counters: all that it counted while followers
+/// loaded and nobody did anything else, divided by their loads.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct UnchangedTick {
+    /// What the fleet shared.
+    pub(crate) definitions_bytes: usize,
+    /// So many were counted.
+    pub(crate) loads: u64,
+    /// In both directions.
+    pub(crate) bytes: f64,
+    /// That the server received.
+    pub(crate) messages: f64,
+    pub(crate) scripts: f64,
+    /// The scripts, and the commands that they run inside the server.
+    pub(crate) commands: f64,
+}
+
+/// The leader was killed, or asked to end.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Failover {
     /// Until another worker led.

@@ -10,8 +10,9 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::api::{Api, Credentials};
 use crate::args::WorkerArgs;
 use crate::cache::CacheUrl;
+use crate::narrator::Stage;
 use crate::process::{Message, WorkerProcess};
-use crate::protocol::{Event, UnixMicros};
+use crate::protocol::{Event, Order, UnixMicros};
 use crate::record::{Entry, Mark, Record};
 
 /// Longer than anything takes that goes well and waits for no tick.
@@ -38,12 +39,13 @@ pub(crate) struct Fleet {
     poll_interval: Duration,
     cache: Option<CacheUrl>,
     credentials: Credentials,
+    stage: Stage,
     /// Workers started so far; they are named by it.
     started: usize,
 }
 
 impl Fleet {
-    pub(crate) fn new(api: &Api, poll_interval: Duration, cache: Option<CacheUrl>) -> Self {
+    pub(crate) fn new(api: &Api, poll_interval: Duration, cache: Option<CacheUrl>, stage: Stage) -> Self {
         let (reports, messages) = unbounded_channel();
         let credentials = api.credentials.clone();
         Self {
@@ -53,6 +55,7 @@ impl Fleet {
             poll_interval,
             cache,
             credentials,
+            stage,
             started: 0,
         }
     }
@@ -80,16 +83,37 @@ impl Fleet {
         self.started += 1;
         let name = format!("worker-{}", self.started);
         let args = WorkerArgs { name: name.clone(), poll_interval: self.poll_interval };
-        self.workers.push(WorkerProcess::start(&args, &self.credentials, self.cache.as_ref(), self.reports.clone())?);
+        let (cache, reports) = (self.cache.as_ref(), self.reports.clone());
+        self.workers.push(WorkerProcess::start(&args, &self.credentials, cache, reports, &self.stage)?);
         Ok(name)
     }
 
     /// Kills a worker with SIGKILL. The moment just before.
     pub(crate) fn kill(&mut self, name: &str) -> Result<UnixMicros, String> {
-        let at = self.workers.iter().position(|worker| worker.name == name).ok_or("there is no such worker")?;
+        let mut worker = self.take(name)?;
         let moment = UnixMicros::now();
-        self.workers.remove(at).kill().map_err(|error| format!("cannot kill {name}: {error}"))?;
+        worker.kill().map_err(|error| format!("cannot kill {name}: {error}"))?;
         Ok(moment)
+    }
+
+    /// Asks a worker to end, with SIGTERM. The moment just before, and the worker.
+    pub(crate) fn dismiss(&mut self, name: &str) -> Result<(UnixMicros, WorkerProcess), String> {
+        let mut worker = self.take(name)?;
+        let moment = UnixMicros::now();
+        worker.terminate().map_err(|error| format!("cannot signal {name}: {error}"))?;
+        Ok((moment, worker))
+    }
+
+    fn take(&mut self, name: &str) -> Result<WorkerProcess, String> {
+        let at = self.workers.iter().position(|worker| worker.name == name);
+        Ok(self.workers.remove(at.ok_or_else(|| format!("there is no {name}"))?))
+    }
+
+    /// Tells a worker what to do.
+    pub(crate) fn order(&mut self, name: &str, order: Order) -> Result<(), String> {
+        let worker = self.workers.iter_mut().find(|worker| worker.name == name);
+        let worker = worker.ok_or_else(|| format!("there is no {name}"))?;
+        worker.order(order).map_err(|error| format!("cannot tell {name} what to do: {error}"))
     }
 
     /// Who leads, by the last decisions of those that live.
@@ -105,17 +129,34 @@ impl Fleet {
 
     /// When the last of all workers had new definitions since `mark`.
     pub(crate) async fn all_changed(&mut self, mark: Mark) -> Result<UnixMicros, String> {
-        self.all(mark, "had new definitions", |event| matches!(event, Event::Changed { .. })).await
+        self.all_changed_but(None, mark).await
+    }
+
+    /// The same, without one of them.
+    pub(crate) async fn all_changed_but(&mut self, one: Option<&str>, mark: Mark) -> Result<UnixMicros, String> {
+        let names: Vec<_> = self.names().filter(|name| Some(*name) != one).map(str::to_owned).collect();
+        self.all(names, mark, "had new definitions", |event| matches!(event, Event::Changed { .. })).await
     }
 
     /// When the last of all workers had ended a load since `mark`.
     pub(crate) async fn all_loaded(&mut self, mark: Mark) -> Result<UnixMicros, String> {
-        self.all(mark, "ended a load", |event| matches!(event, Event::Loaded { .. })).await
+        let names = self.names().map(str::to_owned).collect();
+        self.all_of_these_loaded(names, mark).await
     }
 
-    /// When the last of all workers reported what is `wanted`, each the first since `mark`.
-    async fn all(&mut self, mark: Mark, what: &str, wanted: fn(&Event) -> bool) -> Result<UnixMicros, String> {
-        let names: Vec<_> = self.names().map(str::to_owned).collect();
+    /// When the last of these workers had ended a load since `mark`.
+    pub(crate) async fn all_of_these_loaded(&mut self, names: Vec<String>, mark: Mark) -> Result<UnixMicros, String> {
+        self.all(names, mark, "ended a load", |event| matches!(event, Event::Loaded(_))).await
+    }
+
+    /// When the last of these workers reported what is `wanted`, each the first since `mark`.
+    async fn all(
+        &mut self,
+        names: Vec<String>,
+        mark: Mark,
+        what: &str,
+        wanted: fn(&Event) -> bool,
+    ) -> Result<UnixMicros, String> {
         let first = |entries: &[Entry], name: &str| {
             // A worker that is gone will report no more.
             let settles = |event: &Event| wanted(event) || *event == Event::Gone;
@@ -132,6 +173,26 @@ impl Fleet {
             return Err(format!("{} has ended by itself", gone.worker));
         }
         all.iter().map(|entry| entry.at).max().ok_or_else(|| "there are no workers".to_owned())
+    }
+
+    /// When a leader first began to store other definitions since `mark`. Waits until that load has ended: told to load
+    /// during it, the leader would not load again.
+    pub(crate) async fn published(&mut self, mark: Mark) -> Result<UnixMicros, String> {
+        let stored = |entries: &[Entry]| {
+            let at = entries.iter().position(|entry| entry.event == Event::Publishing)?;
+            let (begun, later) = (&entries[at], &entries[at..]);
+            let has_ended = |entry: &Entry| entry.worker == begun.worker && matches!(entry.event, Event::Loaded(_));
+            later.iter().any(has_ended).then_some(begun.at)
+        };
+        let patience = self.patience();
+        let published = self.record.find(mark, patience, stored).await;
+        published.ok_or_else(|| "a change was seen, but no leader has published it".to_owned())
+    }
+
+    /// Loads of a worker since `mark`.
+    pub(crate) fn loads_of(&mut self, name: &str, mark: Mark) -> usize {
+        let is_load = |entry: &&Entry| entry.worker == name && matches!(entry.event, Event::Loaded(_));
+        self.record.since(mark).iter().filter(is_load).count()
     }
 
     /// What went wrong in the workers' loads, each thing once.

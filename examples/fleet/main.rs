@@ -5,40 +5,51 @@
 //! ```
 //!
 //! Starts an API on this machine, then 4 processes that each ask it (the baseline), then 4 that share a file cache. Changes
-//! a flag, kills the leader, damages the cached copy, shuts down; tells what happens, and fails if it is not what
+//! flags, kills the leader, damages the cached copy, shuts down; tells what happens, and fails if it is not what
 //! flagcache promises. `--help` shows the options.
 //!
 //! | module | what lives there |
 //! |---|---|
 //! | `worker` | a worker process: **the part to copy**, a poller and a loop that uses its flags |
 //! | `cache`, `api` | which store is shared, and which API is asked |
+//! | `place`, `shelf`, `server` | where the copies lie, and how nothing of them is left behind |
 //! | `protocol`, `reporter`, `witness` | what a worker tells, how, and where it learns it |
 //! | `process`, `record`, `fleet` | the other end: worker processes and what they told |
-//! | `phases`, `faults`, `shared`, `story` | what happens to a fleet, and what is claimed of it |
+//! | `phases`, `changes`, `faults`, `ticks`, `shared`, `story` | what happens to a fleet, and what is claimed of it |
 //! | `claims`, `figures`, `table`, `narrator` | how it is told |
+//! | `board`, `view`, `screen` | the live view, on a terminal |
 
 mod api;
 mod args;
+mod board;
 mod cache;
+mod changes;
 mod claims;
 mod faults;
 mod figures;
 mod fleet;
 mod narrator;
 mod phases;
+mod place;
 mod process;
 mod protocol;
 mod record;
 mod reporter;
+mod screen;
+mod server;
 mod shared;
+mod shelf;
 mod signals;
 mod story;
 mod table;
+mod ticks;
+mod view;
 mod witness;
 mod worker;
 
-use std::error::Error;
 use std::fmt::Display;
+use std::io::IsTerminal;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -47,12 +58,16 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use api::Credentials;
 use args::{Command, StoryArgs};
-use narrator::Narrator;
-use signals::StopSignal;
+use figures::Outcome;
+use narrator::{Manner, Narrator};
+use place::Place;
+use signals::{StopSignal, Suspension};
 
 const BAD_OPTIONS: u8 = 2;
 /// What shells give a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
+/// What shells give a program whose output nobody reads any more.
+const UNHEARD: u8 = 141;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -63,7 +78,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::registry().with(to_stderr).with(wanted).init();
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {
-            Narrator::new(false).print(args::USAGE);
+            Narrator::new(Manner::Lines).print(args::USAGE);
             ExitCode::SUCCESS
         }
         Ok(Command::Worker(args)) => match worker::run(&args).await {
@@ -73,24 +88,9 @@ async fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Ok(Command::Story(args)) => match surroundings(&args).await {
-            Ok(credentials) => run_story(&args, credentials).await,
-            Err(problem) => complain(&*problem),
-        },
+        Ok(Command::Story(args)) => run_story(&args).await,
         Err(problem) => complain(&problem),
     }
-}
-
-/// The API's credentials, if the environment has any. An error if they, or the cache, cannot work.
-async fn surroundings(args: &StoryArgs) -> Result<Option<Credentials>, Box<dyn Error>> {
-    let credentials = Credentials::from_env()?;
-    if let Some(credentials) = &credentials {
-        credentials.check()?;
-    }
-    if let Some(cache) = &args.cache {
-        cache.probe().await?;
-    }
-    Ok(credentials)
 }
 
 fn complain(problem: &dyn Display) -> ExitCode {
@@ -98,7 +98,26 @@ fn complain(problem: &dyn Display) -> ExitCode {
     ExitCode::from(BAD_OPTIONS)
 }
 
-async fn run_story(args: &StoryArgs, credentials: Option<Credentials>) -> ExitCode {
+fn manner(args: &StoryArgs) -> Manner {
+    // Logs would be written over the view.
+    let logs = std::env::var_os("RUST_LOG").is_some_and(|wanted| !wanted.is_empty());
+    match args {
+        StoryArgs { json: true, .. } => Manner::LinesOnStderr,
+        StoryArgs { plain: true, .. } => Manner::Lines,
+        _ if logs && std::io::stderr().is_terminal() => Manner::Lines,
+        _ => Manner::View,
+    }
+}
+
+/// How a story ends.
+enum Ending {
+    Told(Box<Outcome>),
+    Interrupted,
+    Unheard,
+}
+
+async fn run_story(args: &StoryArgs) -> ExitCode {
+    // First of all: from here on nothing is left behind.
     let mut stop_signal = match StopSignal::listen() {
         Ok(signal) => signal,
         Err(error) => {
@@ -106,17 +125,70 @@ async fn run_story(args: &StoryArgs, credentials: Option<Credentials>) -> ExitCo
             return ExitCode::FAILURE;
         }
     };
-    let narrator = Narrator::new(args.json);
-    let outcome = tokio::select! {
-        outcome = story::tell(args, credentials, &narrator) => outcome,
-        // What the story holds goes with it: first the processes, then the folder.
-        () = stop_signal.received() => {
-            narrator.say("interrupted; all workers are ended and the cache folder is removed");
-            return ExitCode::from(INTERRUPTED);
-        }
+    let credentials = match Credentials::checked_from_env() {
+        Ok(credentials) => credentials,
+        Err(problem) => return complain(&problem),
     };
+    let mut place = match Place::new(args.cache.as_ref()) {
+        Ok(place) => place,
+        Err(problem) => return complain(&problem),
+    };
+    let checked = tokio::select! {
+        checked = place.check() => Some(checked),
+        () = stop_signal.received() => None,
+    };
+    match checked {
+        Some(Ok(())) => {}
+        Some(Err(problem)) => return complain(&problem),
+        None => return conclude_early(&place, &Narrator::new(manner(args).without_view())).await,
+    }
+
+    let narrator = Narrator::new(manner(args));
+    let ending = {
+        let mut telling = pin!(story::tell(args, credentials, &place, &narrator));
+        let mut suspension = Suspension::new();
+        loop {
+            tokio::select! {
+                outcome = &mut telling => break Ending::Told(Box::new(outcome)),
+                () = stop_signal.received() => break Ending::Interrupted,
+                () = narrator.unheard() => break Ending::Unheard,
+                () = suspension.received(), if narrator.is_live() => {
+                    narrator.close_view();
+                    suspension.suspend();
+                    narrator.open_view();
+                }
+            }
+        }
+        // The processes go with the story that held them.
+    };
+    narrator.end_view();
+    match ending {
+        Ending::Told(outcome) => conclude(args, &outcome, &narrator),
+        Ending::Interrupted => conclude_early(&place, &narrator).await,
+        Ending::Unheard => {
+            if let Err(problem) = place.clear().await {
+                eprintln!("not all is removed: {problem}");
+            }
+            ExitCode::from(UNHEARD)
+        }
+    }
+}
+
+/// Leaves nothing behind.
+async fn conclude_early(place: &Place, narrator: &Narrator) -> ExitCode {
+    let end = "interrupted; all workers are ended";
+    match place.clear().await {
+        Ok(Some(cleared)) => narrator.say(format!("{end}, {cleared} removed")),
+        Ok(None) => narrator.say(end),
+        Err(problem) => narrator.say(format!("{end}, but not all is removed: {problem}")),
+    }
+    ExitCode::from(INTERRUPTED)
+}
+
+/// Prints what the story came to.
+fn conclude(args: &StoryArgs, outcome: &Outcome, narrator: &Narrator) -> ExitCode {
     if outcome.unshared.cold_start.is_some() {
-        narrator.print(&format!("\n{}", table::render(&outcome)));
+        narrator.print(&format!("\n{}", table::render(outcome)));
     }
     for claim in outcome.claims.iter().filter(|claim| !claim.held) {
         narrator.print(&format!("does not hold: {} ({})", claim.claim, claim.measured));
@@ -125,8 +197,8 @@ async fn run_story(args: &StoryArgs, credentials: Option<Credentials>) -> ExitCo
         narrator.print(&format!("the story ended early: {error}"));
     }
     if args.json {
-        match serde_json::to_string(&outcome) {
-            Ok(line) => Narrator::new(false).print(&line),
+        match serde_json::to_string(outcome) {
+            Ok(line) => Narrator::new(Manner::Lines).print(&line),
             Err(error) => eprintln!("cannot print the result: {error}"),
         }
     }

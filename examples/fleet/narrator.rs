@@ -1,37 +1,132 @@
-//! The story, line by line as it happens.
+//! The story as it happens: line by line, or on a live view.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::board::Board;
+use crate::screen::Screen;
 
 /// A number of things.
 pub(crate) fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
+/// How the story is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// On a live view if the standard output is a terminal, else in lines.
+    View,
+    Lines,
+    /// Standard output belongs to the result.
+    LinesOnStderr,
+}
+
+impl Manner {
+    /// In lines, where it would be a view.
+    pub(crate) fn without_view(self) -> Self {
+        if self == Self::View { Self::Lines } else { self }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Narrator {
     begun: Instant,
-    /// Standard output belongs to the result.
     to_stderr: bool,
+    board: Arc<Board>,
+    /// While there is one.
+    screen: Mutex<Option<Screen>>,
+    unheard: Notify,
+}
+
+/// Where the workers of one fleet are seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Stage {
+    pub(crate) board: Arc<Board>,
+    pub(crate) fleet: usize,
+    /// There is a live view, which nothing else may write over.
+    pub(crate) is_live: bool,
 }
 
 impl Narrator {
-    pub(crate) fn new(to_stderr: bool) -> Self {
-        Self { begun: Instant::now(), to_stderr }
+    pub(crate) fn new(manner: Manner) -> Self {
+        let narrator = Self {
+            begun: Instant::now(),
+            to_stderr: manner == Manner::LinesOnStderr,
+            board: Arc::default(),
+            screen: Mutex::default(),
+            unheard: Notify::new(),
+        };
+        if manner == Manner::View {
+            narrator.open_view();
+        }
+        narrator
     }
 
     /// One line, with the time since the beginning.
     pub(crate) fn say(&self, line: impl AsRef<str>) {
-        self.print(&format!("{:5.1} s  {}", self.begun.elapsed().as_secs_f64(), line.as_ref()));
+        let line = format!("{:5.1} s  {}", self.begun.elapsed().as_secs_f64(), line.as_ref());
+        if !self.is_live() {
+            self.print(&line);
+        }
+        self.board.said(line);
     }
 
-    /// Lines as they are.
+    /// Lines as they are. Not while there is a view.
     pub(crate) fn print(&self, text: &str) {
-        // A story that nobody listens to any more is told to its end all the same.
-        let _ = if self.to_stderr {
+        let written = if self.to_stderr {
             writeln!(std::io::stderr().lock(), "{text}")
         } else {
             writeln!(std::io::stdout().lock(), "{text}")
         };
+        match written {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe && !self.to_stderr => self.unheard.notify_one(),
+            // A story that cannot be written down is told to its end all the same: its result counts.
+            _ => {}
+        }
+    }
+
+    /// Resolves when nobody reads the story any more: `fleet | head`. Cancel safe.
+    pub(crate) async fn unheard(&self) {
+        self.unheard.notified().await;
+    }
+
+    /// Another fleet begins. `name` is short, `title` says what it is.
+    pub(crate) fn stage(&self, name: &'static str, title: String) -> Stage {
+        let fleet = self.board.begin(name, title);
+        Stage { board: Arc::clone(&self.board), fleet, is_live: self.is_live() }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.screen().is_some()
+    }
+
+    /// Shows the view, if there is a terminal for it.
+    pub(crate) fn open_view(&self) {
+        let mut screen = self.screen();
+        if screen.is_none() {
+            *screen = Screen::open(Arc::clone(&self.board), self.begun);
+        }
+    }
+
+    /// Gives the terminal back as it was.
+    pub(crate) fn close_view(&self) {
+        *self.screen() = None;
+    }
+
+    /// Closes the view, and leaves the story where it was.
+    pub(crate) fn end_view(&self) {
+        if self.is_live() {
+            self.close_view();
+            for line in self.board.read().story {
+                self.print(&line);
+            }
+        }
+    }
+
+    fn screen(&self) -> MutexGuard<'_, Option<Screen>> {
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

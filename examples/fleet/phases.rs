@@ -8,7 +8,7 @@ use crate::api::Api;
 use crate::figures::{Change, ColdStart, Shutdown, Steady, milliseconds, seconds};
 use crate::fleet::{Cost, Fleet, PATIENCE};
 use crate::narrator::Narrator;
-use crate::protocol::{Event, UnixMicros};
+use crate::protocol::{Event, Load, UnixMicros};
 use crate::record::Entry;
 
 /// Starts all workers at once and waits until each has flags.
@@ -45,7 +45,7 @@ struct Loaded {
 async fn next_load(fleet: &mut Fleet, worker: &str) -> Result<Loaded, String> {
     let mark = fleet.record.mark();
     let load = |entry: &Entry| match entry.event {
-        Event::Loaded { loads } if entry.worker == worker => Some(Loaded { at: entry.at, loads }),
+        Event::Loaded(Load { loads, .. }) if entry.worker == worker => Some(Loaded { at: entry.at, loads }),
         _ => None,
     };
     let patience = fleet.patience();
@@ -62,8 +62,7 @@ pub(crate) async fn change(fleet: &mut Fleet, api: &mut Api, narrator: &Narrator
     };
     narrator.say(format!("a flag changes at the API: {what}"));
     let last = fleet.all_changed(mark).await?;
-    let publishes = |entry: &&Entry| entry.event == Event::Publishing;
-    let published_at = fleet.record.since(mark).iter().find(publishes).map(|entry| entry.at);
+    let published_at = if fleet.cache().is_some() { Some(fleet.published(mark).await?) } else { None };
     Ok(Some(Change {
         api_to_last_ms: milliseconds(last.since(changed_at)),
         publish_to_last_ms: published_at.map(|at| milliseconds(last.since(at))),

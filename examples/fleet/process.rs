@@ -1,8 +1,8 @@
 //! One worker process, as the process that started it sees it.
 
 use std::env::current_exe;
-use std::io::{self, BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -11,12 +11,13 @@ use tokio::time::{Instant, sleep};
 use crate::api::Credentials;
 use crate::args::WorkerArgs;
 use crate::cache::CacheUrl;
-use crate::protocol::{Event, Report, UnixMicros};
+use crate::narrator::Stage;
+use crate::protocol::{Event, Order, Report, UnixMicros};
 
 /// A running worker. Dropped, it is killed and has ended: nothing of it outlives the story, whatever ends that.
 ///
-/// Its standard input is a pipe that nothing is written to. It closes when this process ends in any way, even killed, and
-/// the worker ends then too.
+/// Its standard input is a pipe for [`Order`]s. It closes when this process ends in any way, even killed, and the worker
+/// ends then too.
 #[derive(Debug)]
 pub(crate) struct WorkerProcess {
     pub(crate) name: String,
@@ -33,6 +34,7 @@ impl WorkerProcess {
         credentials: &Credentials,
         cache: Option<&CacheUrl>,
         reports: UnboundedSender<Message>,
+        stage: &Stage,
     ) -> io::Result<Self> {
         let mut child = Command::new(current_exe()?)
             .args(args.to_args())
@@ -40,14 +42,28 @@ impl WorkerProcess {
             .envs(cache.map(CacheUrl::to_env))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(if stage.is_live { Stdio::piped() } else { Stdio::inherit() })
             .spawn()?;
-        let output = child.stdout.take();
+        let (output, complaints) = (child.stdout.take(), child.stderr.take());
         let worker = Self { name: args.name.clone(), child };
+        stage.board.started(&args.name);
         if let Some(output) = output {
-            let name = args.name.clone();
-            std::thread::Builder::new().name(name.clone()).spawn(move || forward(&name, output, &reports))?;
+            let (name, stage) = (args.name.clone(), stage.clone());
+            let forward = move || forward(&name, output, &reports, &stage);
+            std::thread::Builder::new().name(args.name.clone()).spawn(forward)?;
+        }
+        if let Some(complaints) = complaints {
+            let (name, stage) = (args.name.clone(), stage.clone());
+            let show = move || show(&name, complaints, &stage);
+            std::thread::Builder::new().name(args.name.clone()).spawn(show)?;
         }
         Ok(worker)
+    }
+
+    pub(crate) fn order(&mut self, order: Order) -> io::Result<()> {
+        // A line is far shorter than what a pipe holds, so this does not wait.
+        let input = self.child.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        input.write_all(order.line().as_bytes())
     }
 
     /// SIGKILL: the worker can do nothing about it. Where there are no signals, their like.
@@ -92,11 +108,20 @@ impl Drop for WorkerProcess {
 }
 
 /// Runs on a thread until the worker's output ends, which happens with the worker at the latest.
-fn forward(name: &str, output: ChildStdout, reports: &UnboundedSender<Message>) {
+fn forward(name: &str, output: ChildStdout, reports: &UnboundedSender<Message>, stage: &Stage) {
+    let tell = |report: Report| {
+        stage.board.reported(stage.fleet, name, &report);
+        let _ = reports.send((name.to_owned(), report));
+    };
     let lines = BufReader::new(output).lines().map_while(Result::ok);
     // A line cut short by a kill is no report.
-    for report in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
-        let _ = reports.send((name.to_owned(), report));
+    lines.filter_map(|line| serde_json::from_str(&line).ok()).for_each(tell);
+    tell(Report { at: UnixMicros::now(), event: Event::Gone });
+}
+
+/// What a worker writes to its standard error would spoil the view; it becomes part of the story.
+fn show(name: &str, complaints: ChildStderr, stage: &Stage) {
+    for line in BufReader::new(complaints).lines().map_while(Result::ok) {
+        stage.board.said(format!("         {name}: {line}"));
     }
-    let _ = reports.send((name.to_owned(), Report { at: UnixMicros::now(), event: Event::Gone }));
 }

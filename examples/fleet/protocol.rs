@@ -1,7 +1,10 @@
-//! What a worker process tells the one that started it: one JSON object a line, on its standard output.
+//! What a worker process and the one that started it tell each other: reports, one JSON object a line, on the worker's
+//! standard output, and orders, one word a line, on its standard input.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use flagcache::PollerStatus;
 use serde::{Deserialize, Serialize};
 
 /// A moment that two processes of one machine can compare.
@@ -18,6 +21,31 @@ impl UnixMicros {
     /// Zero if `earlier` is the later one.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Display for UnixMicros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a worker is to do. It ends when its input does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Load now, not only at the next tick.
+    Load,
+}
+
+impl Order {
+    pub(crate) const fn line(self) -> &'static str {
+        match self {
+            Self::Load => "load\n",
+        }
+    }
+
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        (line.trim_end() == Self::Load.line().trim_end()).then_some(Self::Load)
     }
 }
 
@@ -41,8 +69,8 @@ pub(crate) enum Event {
     Fetched { status: Option<u16>, failure: Option<String> },
     /// The new definitions are in force here and go to the store now.
     Publishing,
-    /// A load has ended, the `loads`th.
-    Loaded { loads: u64 },
+    /// A load has ended.
+    Loaded(Load),
     /// A request handler found fewer flags than the one before it.
     Lost { before: usize, now: Option<usize> },
     /// What goes wrong in this worker's loads now differs from what did before.
@@ -52,4 +80,36 @@ pub(crate) enum Event {
     /// Not sent: the worker's output has ended.
     #[serde(skip)]
     Gone,
+}
+
+/// A worker at the end of a load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Load {
+    /// It was the so manieth.
+    pub(crate) loads: u64,
+    pub(crate) role: String,
+    pub(crate) state: String,
+    /// Where the definitions came from.
+    pub(crate) source: Option<String>,
+    pub(crate) version: u64,
+    pub(crate) flags: Option<usize>,
+    /// How long ago the API had confirmed them.
+    pub(crate) confirmed_ms: Option<u64>,
+    /// Something went wrong in it.
+    pub(crate) troubled: bool,
+}
+
+impl From<&PollerStatus> for Load {
+    fn from(status: &PollerStatus) -> Self {
+        Self {
+            loads: status.counters.loads,
+            role: status.role.as_str().to_owned(),
+            state: status.state.as_str().to_owned(),
+            source: status.source.map(|source| source.as_str().to_owned()),
+            version: status.version,
+            flags: status.flags,
+            confirmed_ms: status.confirmed_ago.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
+            troubled: status.last_error.is_some(),
+        }
+    }
 }

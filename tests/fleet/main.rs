@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers outside the test functions fail a test as these do")]
 
+#[cfg(feature = "redis")]
+mod redis;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -111,6 +114,8 @@ fn b8_58_to_62_and_66_the_story_holds_and_nothing_is_left_behind() {
     assert!(number(&shared["failover"]["seconds"]) <= 0.3 + 0.25, "{story}");
     assert_eq!(shared["failover"]["first_status"], 304, "{story}");
     assert_eq!(shared["replacement"]["requests"], 0, "{story}");
+    assert_eq!(shared["changes"]["count"], 100, "{story}");
+    assert!(number(&shared["handover"]["seconds"]) <= 0.2 + 0.25, "{story}");
     assert!(number(&shared["repair"]["seconds"]) <= 0.33 + 0.05 + 0.25, "{story}");
     assert_eq!(shared["repair"]["flags_lost"], 0, "{story}");
     assert!(number(&shared["shutdown"]["seconds"]) <= 5.0, "{story}");
@@ -120,14 +125,19 @@ fn b8_58_to_62_and_66_the_story_holds_and_nothing_is_left_behind() {
     assert_eq!(processes_of(temporary.path()), Vec::<String>::new());
 }
 
-/// Starts a story and waits until a shared copy is in use.
 #[cfg(unix)]
-fn in_the_middle_of_a_story(temporary: &Path) -> Child {
-    let mut story = command(temporary).args(["--json", "--poll-interval", "0.2", "--seconds", "0.5"]).spawn().unwrap();
+fn until_one_leads(story: &mut Child) {
     let mut lines = BufReader::new(story.stderr.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("leads")), "the story ended early");
     // Somebody has to go on reading.
     std::thread::spawn(move || lines.for_each(drop));
+}
+
+/// Starts a story and waits until a shared copy is in use.
+#[cfg(unix)]
+fn in_the_middle_of_a_story(temporary: &Path) -> Child {
+    let mut story = command(temporary).args(["--json", "--poll-interval", "0.2", "--seconds", "0.5"]).spawn().unwrap();
+    until_one_leads(&mut story);
     assert!(!is_empty(temporary), "the shared copy is somewhere else");
     story
 }
@@ -157,19 +167,34 @@ fn workers_end_when_the_process_that_started_them_is_killed() {
     wait_until_no_process_of(temporary.path());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_that_goes_away_ends_the_story_and_all_that_belongs_to_it() {
+    let temporary = TempDir::new().unwrap();
+    let mut story = command(temporary.path()).args(["--poll-interval", "0.2", "--seconds", "0.5"]).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(story.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("the API is"), "{first}");
+    assert_eq!(story.wait().unwrap().code(), Some(141));
+    assert_eq!(processes_of(temporary.path()), Vec::<String>::new());
+    assert!(is_empty(temporary.path()));
+}
+
 #[test]
 fn bad_options_are_told_in_one_sentence_and_start_nothing() {
     let temporary = TempDir::new().unwrap();
     let file = temporary.path().join("file");
     fs::write(&file, "").unwrap();
     let below_a_file = format!("file://{}/folder?service=shop", file.display());
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 18] = [
         (&["--frobnicate"], "there is no option --frobnicate"),
         (&["stray"], "there is no option stray"),
         (&["--workers"], "--workers needs a value"),
         (&["--json=no"], "--json takes no value"),
         (&["--workers", "1"], "a number from 2 to 64"),
         (&["--workers=many"], "a number from 2 to 64"),
+        (&["--changes", "-1"], "a number from 0 to 1000"),
+        (&["--plain=yes"], "--plain takes no value"),
         (&["--seconds", "NaN"], "--seconds takes a number of seconds"),
         (&["--poll-interval", "0"], "--poll-interval takes a number of seconds"),
         (&["--poll-interval", "3", "--seconds", "5"], "raise --seconds"),

@@ -1,0 +1,123 @@
+//! What the live view shows: the workers as they last reported, what they asked of the API, the story so far.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::protocol::{Event, Load, Report, UnixMicros};
+
+/// Written by the threads that read the workers' reports and by the one that tells the story, read by the view.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    state: Mutex<State>,
+}
+
+/// All that is on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// The fleet that runs, in a sentence.
+    pub(crate) title: String,
+    pub(crate) workers: Vec<Row>,
+    /// What each fleet of the story has asked of the API, the last one that of the fleet that runs.
+    pub(crate) tallies: Vec<Tally>,
+    pub(crate) story: Vec<String>,
+}
+
+/// A worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) life: Life,
+    /// Its last load.
+    pub(crate) load: Option<Load>,
+    /// When that ended.
+    pub(crate) loaded_at: UnixMicros,
+    /// What went wrong in it.
+    pub(crate) trouble: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Starting,
+    Running,
+    Ended,
+}
+
+/// Requests by kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    pub(crate) fleet: &'static str,
+    /// Answered 200.
+    pub(crate) full: u64,
+    /// Answered 304.
+    pub(crate) unchanged: u64,
+    pub(crate) failed: u64,
+}
+
+impl Tally {
+    pub(crate) fn units(&self) -> u64 {
+        10 * self.full + self.unchanged
+    }
+}
+
+impl Board {
+    /// Another fleet begins, without a worker yet. `name` is short. Gives its number.
+    pub(crate) fn begin(&self, name: &'static str, title: String) -> usize {
+        let mut state = self.state();
+        state.title = title;
+        state.workers.clear();
+        state.tallies.push(Tally { fleet: name, full: 0, unchanged: 0, failed: 0 });
+        state.tallies.len() - 1
+    }
+
+    pub(crate) fn started(&self, worker: &str) {
+        self.state().workers.push(Row {
+            name: worker.to_owned(),
+            life: Life::Starting,
+            load: None,
+            loaded_at: UnixMicros::now(),
+            trouble: None,
+        });
+    }
+
+    /// A worker of fleet number `fleet` told something.
+    pub(crate) fn reported(&self, fleet: usize, worker: &str, report: &Report) {
+        let mut state = self.state();
+        if let (Event::Fetched { status, .. }, Some(tally)) = (&report.event, state.tallies.get_mut(fleet)) {
+            match status {
+                Some(200) => tally.full += 1,
+                Some(304) => tally.unchanged += 1,
+                _ => tally.failed += 1,
+            }
+        }
+        // The workers of each fleet are called the same.
+        if fleet + 1 < state.tallies.len() {
+            return;
+        }
+        let Some(row) = state.workers.iter_mut().find(|row| row.name == worker) else { return };
+        match &report.event {
+            Event::Loaded(load) => {
+                row.life = Life::Running;
+                row.load = Some(load.clone());
+                row.loaded_at = report.at;
+                if !load.troubled {
+                    row.trouble = None;
+                }
+            }
+            Event::Troubled { error } => row.trouble = Some(error.clone()),
+            Event::Gone => row.life = Life::Ended,
+            _ => {}
+        }
+    }
+
+    pub(crate) fn said(&self, line: String) {
+        self.state().story.push(line);
+    }
+
+    /// A copy of all that is on it.
+    pub(crate) fn read(&self) -> State {
+        self.state().clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

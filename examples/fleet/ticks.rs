@@ -1,0 +1,135 @@
+//! What a follower's tick costs while nothing changes, by the own counters of the server that the store is on.
+
+use std::time::Duration;
+
+use flagcache_providers::testing::Definitions;
+
+use crate::api::Api;
+use crate::cache::CacheUrl;
+use crate::claims::Claims;
+use crate::figures::UnchangedTick;
+use crate::fleet::Fleet;
+use crate::narrator::{Narrator, count};
+use crate::place::Place;
+use crate::protocol::Order;
+use crate::server::Counters;
+
+const FOLLOWERS: u64 = 4;
+/// Loads of each follower that are counted, after some that are not.
+const COUNTED: u64 = 50;
+const NOT_COUNTED: u64 = 5;
+/// Nobody's tick falls into the time in which is counted: followers load when they are told to, the leader not at all.
+const NO_TICK: Duration = Duration::from_secs(600);
+/// What a tick may move.
+const MOST_BYTES: f64 = 700.0;
+/// The server tells the size of the copy: the digits of it differ.
+const DIGITS: f64 = 8.0;
+
+/// Measures with little and with much to share, if the store is on a server that tells what it counts.
+pub(crate) async fn measure(
+    place: &Place,
+    narrator: &Narrator,
+    claims: &mut Claims,
+    figures: &mut Vec<UnchangedTick>,
+) -> Result<(), String> {
+    let Some(server) = place.cache.server() else { return Ok(()) };
+    narrator.say("last, what a follower's tick costs while nothing changes, with little and with much to share");
+    if let Err(error) = server.counters().await {
+        narrator.say(format!("skipped: the server does not tell what it counts: {error}"));
+        return Ok(());
+    }
+    for (flags, cache) in &place.cache.for_ticks()? {
+        let tick = measure_one(*flags, cache, narrator).await?;
+        narrator.say(format!(
+            "{} of definitions: {:.0} bytes, {:.2} messages, {:.2} scripts, which run {:.2} commands",
+            size(tick.definitions_bytes),
+            tick.bytes,
+            tick.messages,
+            tick.scripts,
+            tick.commands - tick.scripts
+        ));
+        figures.push(tick);
+    }
+    if let Some(others @ 1..) = place.other_clients {
+        let others = count(others, "other client");
+        narrator.say(format!("nothing is claimed of it: {others} of the server may have been counted too"));
+        return Ok(());
+    }
+    let (most, least) =
+        figures.iter().fold((0.0_f64, f64::MAX), |(most, least), tick| (most.max(tick.bytes), least.min(tick.bytes)));
+    let measured = figures.iter().map(|tick| format!("{:.0} at {}", tick.bytes, size(tick.definitions_bytes)));
+    let measured = measured.collect::<Vec<_>>().join(", ");
+    let claim = format!("an unchanged tick moves at most {MOST_BYTES} bytes, the same for any size");
+    claims.check(narrator, claim, most <= MOST_BYTES && most - least <= DIGITS, measured);
+    let most = |of: fn(&UnchangedTick) -> f64| figures.iter().map(of).fold(0.0, f64::max);
+    let (messages, scripts) = (most(|tick| tick.messages), most(|tick| tick.scripts));
+    let measured = format!("{messages:.2} messages, {scripts:.2} scripts");
+    claims.check(narrator, "it is one message with one script", messages == 1.0 && scripts == 1.0, measured);
+    Ok(())
+}
+
+async fn measure_one(flags: usize, cache: &CacheUrl, narrator: &Narrator) -> Result<UnchangedTick, String> {
+    let server = cache.server().ok_or("the store is on no server")?;
+    // Ten thousand flags take a while.
+    let definitions = tokio::task::spawn_blocking(move || Definitions::realistic(flags, 1)).await;
+    let definitions = definitions.map_err(|error| error.to_string())?;
+    let definitions_bytes = definitions.to_json().len();
+    let api = Api::on_this_machine(definitions).await.map_err(|error| format!("cannot start an API: {error}"))?;
+    let title = format!("a leader and {FOLLOWERS} followers that share {flags} flags, of which none changes");
+    let mut fleet = Fleet::new(&api, NO_TICK, Some(cache.clone()), narrator.stage("nothing changes", title));
+    let cannot_start = |error| format!("cannot start a worker process: {error}");
+
+    let mark = fleet.record.mark();
+    let leader = fleet.start_worker().map_err(cannot_start)?;
+    fleet.all_changed(mark).await?;
+    fleet.all_loaded(mark).await?;
+    let mark = fleet.record.mark();
+    let mut followers = Vec::new();
+    for _ in 0..FOLLOWERS {
+        followers.push(fleet.start_worker().map_err(cannot_start)?);
+    }
+    fleet.all_changed_but(Some(&leader), mark).await?;
+    fleet.all_of_these_loaded(followers.clone(), mark).await?;
+
+    load(&mut fleet, &followers, NOT_COUNTED).await?;
+    // What asking costs is counted too: once for itself.
+    let first = server.counters().await?;
+    let before = server.counters().await?;
+    let mark = fleet.record.mark();
+    load(&mut fleet, &followers, COUNTED).await?;
+    let after = server.counters().await?;
+    if fleet.loads_of(&leader, mark) > 0 {
+        return Err(format!("{leader} has loaded while its followers were counted"));
+    }
+    fleet.shut_down().await?;
+
+    let (asking, all) = (before.since(first), after.since(before));
+    let loads = (FOLLOWERS * COUNTED) as f64;
+    let a_load = |of: fn(&Counters) -> u64| of(&all).saturating_sub(of(&asking)) as f64 / loads;
+    Ok(UnchangedTick {
+        definitions_bytes,
+        loads: FOLLOWERS * COUNTED,
+        bytes: a_load(|counters| counters.bytes),
+        messages: a_load(|counters| counters.messages),
+        scripts: a_load(|counters| counters.scripts),
+        commands: a_load(|counters| counters.commands),
+    })
+}
+
+/// Lets each of these load so many times.
+async fn load(fleet: &mut Fleet, workers: &[String], times: u64) -> Result<(), String> {
+    for _ in 0..times {
+        let mark = fleet.record.mark();
+        for worker in workers {
+            fleet.order(worker, Order::Load)?;
+        }
+        fleet.all_of_these_loaded(workers.to_vec(), mark).await?;
+    }
+    Ok(())
+}
+
+/// As people say it.
+pub(crate) fn size(bytes: usize) -> String {
+    let (number, unit) = if bytes < 1_000_000 { (bytes as f64 / 1e3, "KB") } else { (bytes as f64 / 1e6, "MB") };
+    format!("{number:.1} {unit}")
+}
