@@ -1,7 +1,7 @@
 //! One worker process, as the process that started it sees it.
 
 use std::env::current_exe;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -36,13 +36,14 @@ impl WorkerProcess {
         reports: UnboundedSender<Message>,
         stage: &Stage,
     ) -> io::Result<Self> {
+        let spoils_view = stage.is_live && io::stderr().is_terminal();
         let mut child = Command::new(current_exe()?)
             .args(args.to_args())
             .envs(credentials.to_env())
             .envs(cache.map(CacheUrl::to_env))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(if stage.is_live { Stdio::piped() } else { Stdio::inherit() })
+            .stderr(if spoils_view { Stdio::piped() } else { Stdio::inherit() })
             .spawn()?;
         let (output, complaints) = (child.stdout.take(), child.stderr.take());
         let worker = Self { name: args.name.clone(), child };

@@ -60,16 +60,17 @@ fn workers(state: &State, now: UnixMicros, room: usize) -> Vec<(String, Paint)> 
     }
     let mut left_out = 0;
     if rows.len() > room {
-        // The leader is wanted most.
+        // The leader is wanted most, and more than the number of those that are left out.
         rows.sort_by_key(|row| !leads(row));
-        left_out = rows.len() - (room - 1);
-        rows.truncate(room - 1);
+        let shown = (room - 1).max(1);
+        left_out = rows.len() - shown;
+        rows.truncate(shown);
     }
     let header =
         format!("{:<10}  {:<9}  {:<6}  {:>7}  {:>6}  {:>7}", "worker", "role", "source", "version", "flags", "age");
     let mut lines = vec![(header, Paint::Dim)];
     lines.extend(rows.into_iter().map(|row| worker(row, now)));
-    if left_out > 0 {
+    if left_out > 0 && room > 1 {
         lines.push((format!("and {left_out} more"), Paint::Dim));
     }
     lines

@@ -6,6 +6,8 @@
 
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(target_os = "linux")]
+mod terminal;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
