@@ -70,7 +70,7 @@ impl RedisInspector {
     ///
     /// As a store's calls.
     pub async fn has_keys(&self) -> Result<bool, ProviderError> {
-        let found: u64 = self.link.run("look for the service's keys", self.on_all_keys("EXISTS")).await?;
+        let found: u64 = self.link.run("look for the keys", self.on_all_keys("EXISTS")).await?;
         Ok(found > 0)
     }
 
@@ -80,7 +80,7 @@ impl RedisInspector {
     ///
     /// As a store's calls.
     pub async fn remove_keys(&self) -> Result<(), ProviderError> {
-        self.link.run::<u64>("remove the service's keys", self.on_all_keys("DEL")).await.map(drop)
+        self.link.run::<u64>("remove the keys", self.on_all_keys("DEL")).await.map(drop)
     }
 
     /// The stored copy, as it is.
