@@ -182,14 +182,17 @@ fn encoded(bytes: &[u8], kept: &[u8]) -> String {
     encoded
 }
 
-/// An error and its causes.
+/// An error and its causes. One that its effect tells already is not told again.
 pub(crate) fn in_one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        let _ = write!(line, ": {error}");
+        let told = error.to_string();
+        if !line.ends_with(&told) {
+            // Writing to a string cannot fail.
+            let _ = write!(line, ": {told}");
+        }
         cause = error.source();
     }
-    line
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -51,7 +51,7 @@ async fn tell_unshared(
     narrator.say(format!("first {title}"));
     let mut fleet = Fleet::new(api, args.poll_interval, None, narrator.stage("each for itself", title));
     let told = live_unshared(args, &mut fleet, api, narrator, figures).await;
-    if told.is_err() {
+    if told.is_err() || !api.can_change() {
         tell_troubles(&mut fleet, narrator);
     }
     told
@@ -91,7 +91,8 @@ async fn tell_shared(
     let mut fleet = Fleet::new(api, args.poll_interval, Some(place.cache.clone()), stage);
     let told = shared::live(args, &mut fleet, api, narrator, figures, claims).await;
     shared::check_losses(&mut fleet, api, narrator, figures, claims);
-    if told.is_err() || !claims.all_held() {
+    // An API of the user's may answer with what is of no use, while the flags in memory do well.
+    if told.is_err() || !claims.all_held() || !api.can_change() {
         tell_troubles(&mut fleet, narrator);
     }
     // Its workers would write again to what is cleared.

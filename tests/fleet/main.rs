@@ -16,7 +16,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::{ApiStub, Definitions};
+use flagcache_providers::testing::{ApiReply, ApiStub, Definitions};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -254,6 +254,32 @@ async fn the_users_own_api_and_folder_are_used_if_they_are_given() {
     let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["shop.json", "shop.lock"], "the user's folder keeps the copy for the next start");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_set_of_flags_is_told_and_takes_no_flag_away() {
+    let stub = ApiStub::start().await.unwrap();
+    let _alone = TIMED.lock().unwrap_or_else(PoisonError::into_inner);
+    let temporary = TempDir::new().unwrap();
+    stub.set_definitions(Definitions::realistic(20, 3));
+    let mut story = command(temporary.path())
+        .envs([("POSTHOG_HOST", stub.url().as_str()), ("POSTHOG_PROJECT_KEY", ApiStub::PROJECT_KEY)])
+        .env("POSTHOG_SECRET_KEY", ApiStub::SECRET_KEY)
+        .args(["--json", "--workers", "2", "--poll-interval", "0.3", "--seconds", "1"])
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(story.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("all have flags; ")), "the story ended early");
+    stub.always(ApiReply::body(r#"{"flags":null,"group_type_mapping":{},"cohorts":{}}"#));
+    let told: Vec<String> = lines.collect();
+    story.wait().unwrap();
+    assert!(
+        told.iter().any(|line| line.contains("a worker says: ") && line.contains("`flags` is not a list")),
+        "{told:?}"
+    );
+    assert!(told.iter().any(|line| line.contains("ok: no worker lost its flags (0 times in ")), "{told:?}");
+    assert!(!told.iter().any(|line| line.contains("panicked")), "{told:?}");
+    assert!(is_empty(temporary.path()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
