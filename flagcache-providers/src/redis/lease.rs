@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::clock::{Clock, millis};
+
 /// One worker's bids for the lead and the lease that a bid won.
 ///
 /// Every decision bids under a new number, and the lock then holds `flagcache:<worker>:<number>`. So each load has a
@@ -12,10 +14,14 @@ use tokio::sync::Notify;
 ///
 /// A lease is believed until the lock's life has passed on the local monotonic clock since *before* the call was sent
 /// that won or renewed it, so never longer than the server keeps the lock.
+///
+/// A bid is good for as long as its worker waits for the answer. One that lay in a server that hung could win for a worker
+/// that has ended meanwhile, and nobody would lead for as long as the lock lives.
 #[derive(Debug)]
 pub(super) struct Lead {
     worker: String,
     life: Duration,
+    response_limit: Duration,
     state: Mutex<State>,
     won: Notify,
 }
@@ -28,6 +34,24 @@ struct State {
     may_hold: bool,
     out_until: Option<Instant>,
     load_began: Instant,
+    clock: Option<Clock>,
+}
+
+/// A bid for the lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bid {
+    pub(super) number: u64,
+    /// When it was sent, or before.
+    sent: Instant,
+    /// The last moment at which it may win, in milliseconds of the server's clock, where that is known.
+    pub(super) until: Option<u64>,
+}
+
+impl Bid {
+    /// The same, good for ever.
+    pub(super) fn without_end(self) -> Self {
+        Self { until: None, ..self }
+    }
 }
 
 /// A lease under one number.
@@ -39,9 +63,12 @@ pub(super) struct Lease {
 }
 
 impl Lead {
-    pub(super) fn new(life: Duration) -> Self {
-        let state = State { number: 0, lease: None, may_hold: false, out_until: None, load_began: Instant::now() };
-        Self { worker: format!("{:016x}", fastrand::u64(..)), life, state: Mutex::new(state), won: Notify::new() }
+    /// `life` is that of the lock; an answer is waited for until `response_limit`.
+    pub(super) fn new(life: Duration, response_limit: Duration) -> Self {
+        let load_began = Instant::now();
+        let state = State { number: 0, lease: None, may_hold: false, out_until: None, load_began, clock: None };
+        let worker = format!("{:016x}", fastrand::u64(..));
+        Self { worker, life, response_limit, state: Mutex::new(state), won: Notify::new() }
     }
 
     /// The name of this worker, random and its own.
@@ -53,8 +80,8 @@ impl Lead {
         self.life
     }
 
-    /// A load begins: the number of its bid, `None` while the worker stays out.
-    pub(super) fn bid(&self, now: Instant) -> Option<u64> {
+    /// A load begins: its bid, `None` while the worker stays out.
+    pub(super) fn bid(&self, now: Instant) -> Option<Bid> {
         let mut state = self.lock();
         state.load_began = now;
         if state.out_until.is_some_and(|until| now < until) {
@@ -63,11 +90,18 @@ impl Lead {
         state.out_until = None;
         state.number += 1;
         state.may_hold = true;
-        Some(state.number)
+        let until = state.clock.map(|clock| clock.at(now).saturating_add(millis(self.response_limit)));
+        Some(Bid { number: state.number, sent: now, until })
     }
 
-    /// The bid sent at `sent` won. Gives its token, unless the answer took longer than the lock lives.
-    pub(super) fn win(&self, number: u64, sent: Instant) -> Option<String> {
+    /// The server's clock, as a load's answer shows it.
+    pub(super) fn see_clock(&self, clock: Clock) {
+        self.lock().clock = Some(clock);
+    }
+
+    /// The bid won. Gives its token, unless the answer took longer than the lock lives.
+    pub(super) fn win(&self, bid: Bid) -> Option<String> {
+        let Bid { number, sent, .. } = bid;
         let ends = sent + self.life;
         if Instant::now() >= ends {
             return None;
@@ -146,16 +180,17 @@ mod tests {
     use super::*;
 
     const LIFE: Duration = Duration::from_secs(10);
+    const LIMIT: Duration = Duration::from_secs(1);
 
     fn won(lead: &Lead, sent: Instant) -> Lease {
-        let number = lead.bid(sent).expect("a number");
-        lead.win(number, sent).expect("a lease");
+        let bid = lead.bid(sent).expect("a bid");
+        lead.win(bid).expect("a lease");
         lead.current().expect("a lease")
     }
 
     #[test]
     fn a_lease_is_counted_from_before_its_call_was_sent() {
-        let lead = Lead::new(LIFE);
+        let lead = Lead::new(LIFE, LIMIT);
         let sent = Instant::now().checked_sub(LIFE - Duration::from_millis(50)).unwrap();
         let lease = won(&lead, sent);
         assert_eq!(lease.ends, sent + LIFE);
@@ -166,24 +201,35 @@ mod tests {
 
     #[test]
     fn an_answer_that_took_longer_than_the_lock_lives_is_not_believed() {
-        let lead = Lead::new(LIFE);
+        let lead = Lead::new(LIFE, LIMIT);
         let sent = Instant::now().checked_sub(LIFE).unwrap();
-        let number = lead.bid(sent).unwrap();
-        assert_eq!(lead.win(number, sent), None);
+        let bid = lead.bid(sent).unwrap();
+        assert_eq!(lead.win(bid), None);
         assert!(lead.take_may_hold(), "the server may hold the lock all the same");
     }
 
     #[test]
     fn each_bid_has_a_greater_number_and_another_token() {
-        let lead = Lead::new(LIFE);
+        let lead = Lead::new(LIFE, LIMIT);
         let (one, two) = (won(&lead, Instant::now()), won(&lead, Instant::now()));
         assert!(one.number < two.number);
         assert!(!lead.believes(&one.token) && lead.believes(&two.token));
     }
 
     #[test]
+    fn a_bid_is_good_for_as_long_as_its_answer_is_waited_for() {
+        let lead = Lead::new(LIFE, LIMIT);
+        let now = Instant::now();
+        assert_eq!(lead.bid(now).unwrap().until, None, "the server's clock was not seen yet");
+        lead.see_clock(Clock::shown(5_000, now));
+        let bid = lead.bid(now + Duration::from_secs(30)).unwrap();
+        assert_eq!(bid.until, Some(36_000));
+        assert_eq!(bid.without_end(), Bid { until: None, ..bid });
+    }
+
+    #[test]
     fn a_renewal_lengthens_only_the_lease_that_it_was_sent_for() {
-        let lead = Lead::new(LIFE);
+        let lead = Lead::new(LIFE, LIMIT);
         let long_ago = Instant::now().checked_sub(LIFE / 2).unwrap();
         let old = won(&lead, long_ago);
         let new = won(&lead, long_ago);
@@ -199,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_loss_of_an_older_token_is_none() {
-        let lead = Lead::new(LIFE);
+        let lead = Lead::new(LIFE, LIMIT);
         let (old, new) = (won(&lead, Instant::now()), won(&lead, Instant::now()));
         assert!(!lead.lose_token(&old.token));
         assert!(lead.believes(&new.token));
@@ -208,8 +254,8 @@ mod tests {
     }
 
     #[test]
-    fn b8_61_who_stays_out_has_no_number_until_the_time_is_over() {
-        let lead = Lead::new(LIFE);
+    fn b8_61_who_stays_out_does_not_bid_until_the_time_is_over() {
+        let lead = Lead::new(LIFE, LIMIT);
         won(&lead, Instant::now());
         lead.stay_out(Duration::from_secs(5));
         assert_eq!(lead.current(), None);
@@ -220,7 +266,7 @@ mod tests {
 
     #[test]
     fn only_who_may_hold_the_lock_has_one_to_release() {
-        let lead = Lead::new(LIFE);
+        let lead = Lead::new(LIFE, LIMIT);
         assert!(!lead.take_may_hold());
         lead.bid(Instant::now());
         assert!(lead.take_may_hold(), "the bid may have won");

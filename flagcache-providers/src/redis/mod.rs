@@ -1,6 +1,7 @@
 #![doc = include_str!("docs.md")]
 
 mod call;
+mod clock;
 mod config;
 mod copy;
 mod endpoint;

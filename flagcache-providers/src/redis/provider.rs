@@ -10,8 +10,9 @@ use flagcache_core::{
 use flagcache_derive::flag_cache_provider;
 use tokio::task::AbortHandle;
 
+use super::clock::Clock;
 use super::copy::Fingerprint;
-use super::lease::Lead;
+use super::lease::{Bid, Lead};
 use super::scripts::{self, Kept, Mark, Published, Seen};
 use super::store::{Inner, RedisStore};
 use super::{renewal, watch};
@@ -55,9 +56,14 @@ impl RedisProvider {
         *self.load() = Load::default();
         let sent = Instant::now();
         let bid = self.lead.bid(sent);
-        let seen = self.look(bid).await?;
+        let mut seen = self.look(bid).await?;
+        self.lead.see_clock(Clock::shown(seen.clock, sent));
+        if let Some(bid) = bid.filter(|_| seen.too_late) {
+            // The answer is here in time, so it is the clock that is another: it was set, or is another server's.
+            seen = self.look(Some(bid.without_end())).await?;
+        }
         let token = match bid {
-            Some(number) if seen.leads => self.lead.win(number, sent),
+            Some(bid) if seen.leads => self.lead.win(bid),
             _ => {
                 self.lead.lose();
                 None
@@ -130,7 +136,7 @@ impl RedisProvider {
 
 impl RedisProvider {
     pub(super) fn new(store: RedisStore) -> Self {
-        let lead = Arc::new(Lead::new(store.inner.config.lock_life));
+        let lead = Arc::new(Lead::new(store.inner.config.lock_life, store.inner.config.response_limit));
         Self { store, lead, poller: OnceLock::new(), load: Mutex::default(), tasks: Mutex::default() }
     }
 
@@ -139,11 +145,10 @@ impl RedisProvider {
         &self.store
     }
 
-    /// Looks at the service, bids if there is a number to bid under, and reports what it saw to the poller.
-    async fn look(&self, bid: Option<u64>) -> Result<Seen, ProviderError> {
+    /// Looks at the service, makes the bid if there is one, and reports what it saw to the poller.
+    async fn look(&self, bid: Option<Bid>) -> Result<Seen, ProviderError> {
         let Inner { config, keys, link, .. } = self.inner();
-        let life = bid.map(|_| config.lock_life);
-        let call = scripts::tick(keys, self.lead.worker(), bid.unwrap_or_default(), life);
+        let call = scripts::tick(keys, self.lead.worker(), bid, config.lock_life);
         let seen: Seen = link.run("ask who leads", call).await?;
         if let Some(poller) = self.poller.get() {
             let report = StoreReport::new()

@@ -5,8 +5,10 @@ use std::time::Duration;
 use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 
 use super::call::{Call, Lua};
+use super::clock;
 use super::copy::Fingerprint;
 use super::keys::Keys;
+use super::lease::Bid;
 
 static TICK: Lua = Lua::new(include_str!("scripts/tick.lua"));
 static PUBLISH: Lua = Lua::new(include_str!("scripts/publish.lua"));
@@ -39,30 +41,40 @@ impl Mark {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) leads: bool,
+    /// Whether the bid would have won, but its time was over.
+    pub(super) too_late: bool,
     pub(super) lock_left: Option<Duration>,
     pub(super) confirmed_ago: Option<Duration>,
     pub(super) quota_limited: bool,
     pub(super) copy: Option<Fingerprint>,
+    /// The server's clock, in milliseconds.
+    pub(super) clock: u64,
 }
 
 impl FromRedisValue for Seen {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
-        let (leads, lock_left, confirmed_ago, quota, length, digest, own): (u8, i64, i64, u8, u64, String, u8) =
-            from_redis_value(value)?;
+        type Reply = (u8, i64, i64, u8, u64, String, u8, u64);
+        let (leads, lock_left, confirmed_ago, quota, length, digest, own, clock): Reply = from_redis_value(value)?;
         let known = |millis: i64| u64::try_from(millis).ok().map(Duration::from_millis);
         Ok(Self {
             leads: leads == 1,
+            too_late: leads == 2,
             lock_left: known(lock_left),
             confirmed_ago: known(confirmed_ago),
             quota_limited: quota == 1,
             copy: (length > 0).then_some(Fingerprint { length, digest, own: own == 1 }),
+            clock,
         })
     }
 }
 
-/// Looks, and bids for the lead if a life for the lock is given.
-pub(super) fn tick(keys: &Keys, worker: &str, number: u64, lock_life: Option<Duration>) -> Call {
-    Call::script(&TICK, &[&keys.data, &keys.lock, &keys.meta]).arg(worker).arg(number).arg(millis(lock_life))
+/// Looks, and bids for the lead, and so for a lock of that life, if there is a bid.
+pub(super) fn tick(keys: &Keys, worker: &str, bid: Option<Bid>, lock_life: Duration) -> Call {
+    let call = Call::script(&TICK, &[&keys.data, &keys.lock, &keys.meta]).arg(worker);
+    match bid {
+        Some(bid) => call.arg(bid.number).arg(clock::millis(lock_life)).arg(bid.until.unwrap_or_default()),
+        None => call.arg(0).arg(0).arg(0),
+    }
 }
 
 /// What became of a publish.
@@ -160,5 +172,5 @@ pub(super) fn release(keys: &Keys, worker: &str) -> Call {
 
 /// Whole milliseconds for the server, which takes 0 for `None`.
 fn millis(duration: Option<Duration>) -> u64 {
-    duration.map_or(0, |duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    duration.map_or(0, clock::millis)
 }

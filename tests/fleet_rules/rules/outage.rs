@@ -15,13 +15,13 @@ pub(crate) fn b8_64_a_server_that_is_down<P: Failing>() {
 }
 
 pub(crate) fn b8_64_a_server_that_hangs<P: Failing>() {
-    // The bid of the worker that shuts down may still lie in the server's queue, and win: that is a leader that was killed.
-    let recovery = P::LOCK_LIFE + Duration::from_millis(300);
-    outage(P::hang, P::go_on, recovery + P::GATHERS_IN);
+    // The bids of the workers that shut down lie in the server's queue. They must not win.
+    outage(P::hang, P::go_on, TICK + P::GATHERS_IN);
 }
 
 fn outage<P: Failing>(begin: fn(&mut P), end: fn(&mut P), recovery: Duration) {
     const WORKERS: usize = 6;
+    const ENDING: usize = 3;
     const LASTS: Duration = Duration::from_secs(4);
     let mut fleet = fleet::<P>(WORKERS);
     let from = fleet.api.count();
@@ -37,9 +37,11 @@ fn outage<P: Failing>(begin: fn(&mut P), end: fn(&mut P), recovery: Duration) {
     Fleet::<P>::promised("a newcomer is ready", ready - started, Duration::from_millis(1500), lost);
 
     let lost = LostTime::begin();
-    let terminated = fleet.workers[0].terminate();
-    fleet.workers[0].wait_for_end(AMPLE);
-    Fleet::<P>::promised("a worker has shut down", now() - terminated, Duration::from_secs(5), lost);
+    let terminated: Vec<_> = fleet.workers[..ENDING].iter_mut().map(|worker| worker.terminate()).collect();
+    for (worker, terminated) in fleet.workers.iter_mut().zip(terminated) {
+        worker.wait_for_end(AMPLE);
+        Fleet::<P>::promised("a worker has shut down", now() - terminated, Duration::from_secs(5), lost);
+    }
 
     sleep(LASTS.saturating_sub(began.elapsed()));
     let lasted = began.elapsed();

@@ -1,10 +1,14 @@
 -- One look at the service's state, and a bid for the lead.
 --
 -- KEYS  data, lock, meta
--- ARGV  worker, number of this decision, life of the lock in ms (0: look, do not bid)
--- gives {leads, ms left of the lock, ms since the last confirmation, quota used up, length, digest, own format}
+-- ARGV  worker, number of this decision, life of the lock in ms (0: look, do not bid),
+--       until when the bid may win, in ms of the server's clock (0: for ever)
+-- gives {leads (2: it would, but the bid came too late), ms left of the lock, ms since the last confirmation,
+--       quota used up, length, digest, own format, ms of the server's clock}
 --       -1 in place of a time means unknown; -2 that nobody holds the lock
-local life = tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local life, ends = tonumber(ARGV[3]), tonumber(ARGV[4])
 local leads = 0
 local held = redis.call('GET', KEYS[2])
 if life > 0 then
@@ -12,8 +16,11 @@ if life > 0 then
   local number = held and string.sub(held, 1, #prefix) == prefix and tonumber(string.sub(held, #prefix + 1))
   -- A lock with a later number of this worker means that this very call was delayed and given up: it must not bid.
   if not held or (number and number <= tonumber(ARGV[2])) then
-    redis.call('SET', KEYS[2], prefix .. ARGV[2], 'PX', life)
-    leads = 1
+    -- A bid that lay in a server that hung: its worker waits for no answer any more, and may have ended.
+    leads = ends > 0 and now > ends and 2 or 1
+    if leads == 1 then
+      redis.call('SET', KEYS[2], prefix .. ARGV[2], 'PX', life)
+    end
   end
 end
 
@@ -23,13 +30,12 @@ local foreign = held and string.sub(held, 1, 10) ~= 'flagcache:'
 local since = -1
 local confirmed = tonumber(meta[1] or '')
 if confirmed and not foreign then
-  local time = redis.call('TIME')
-  since = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - confirmed)
+  since = math.max(0, now - confirmed)
 end
 
 local head = redis.call('GETRANGE', KEYS[1], 0, 399)
 local own = string.sub(head, 1, 14) == '{"_flagcache":' and 1 or 0
 return {
   leads, redis.call('PTTL', KEYS[2]), since, meta[2] and not foreign and 1 or 0,
-  redis.call('STRLEN', KEYS[1]), redis.sha1hex(head), own
+  redis.call('STRLEN', KEYS[1]), redis.sha1hex(head), own, now
 }
