@@ -203,13 +203,19 @@ impl Observer {
 /// More causes than any error has that does not name itself as its cause.
 const MAX_CAUSES: usize = 32;
 
-/// An error and its causes on one line. The causes are a user's: they may panic, or never end.
+/// An error and its causes on one line, each once. The causes are a user's: they may panic, or never end.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut words = error.to_string();
     let causes = || {
         for error in successors(error.source(), |&error| error.source()).take(MAX_CAUSES) {
+            let mut cause = String::new();
             // What could be written before an error fails to say itself is kept.
-            let _ = write!(words, ": {error}");
+            let _ = write!(cause, "{error}");
+            // Many an error says its cause itself.
+            if cause.is_empty() || !words.ends_with(&cause) {
+                words.push_str(": ");
+                words.push_str(&cause);
+            }
         }
     };
     if catch_unwind(AssertUnwindSafe(causes)).is_err() {
@@ -249,12 +255,19 @@ mod tests {
 
     #[test]
     fn b4_40_an_error_that_cannot_be_shown_harms_nobody() {
-        for (cause, shown) in
-            [(Cause::NamesItself, "down: again: again"), (Cause::Panics, "down: "), (Cause::Fails, "down: ")]
+        for (cause, shown) in [(Cause::NamesItself, "down: again"), (Cause::Panics, "down: "), (Cause::Fails, "down: ")]
         {
             let error = ProviderError::new(ProviderErrorKind::Unavailable, "down").with_source(cause);
             let words = chain(&error);
             assert!(words.starts_with(shown) && words.len() < 1000, "{words}");
         }
+    }
+
+    #[test]
+    fn a_cause_that_its_effect_says_already_is_not_said_again() {
+        let (inner, outer) = ("no route", "cannot connect: no route");
+        let cause = ProviderError::new(ProviderErrorKind::Unavailable, outer).with_source(inner);
+        let error = ProviderError::new(ProviderErrorKind::Unavailable, "down").with_source(cause);
+        assert_eq!(chain(&error), "down: cannot connect: no route");
     }
 }
