@@ -165,7 +165,8 @@ pub(crate) struct Cycle {
     phase: Phase,
     generation: u64,
     stopping: bool,
-    notice_pending: bool,
+    /// When the store's notice that no load has answered yet may be answered.
+    noticed: Option<Instant>,
     next_tick: Option<Instant>,
     /// A load before the tick: the lease that was last seen ends.
     lease_end: Option<Instant>,
@@ -189,7 +190,7 @@ impl Cycle {
             phase: Phase::Idle,
             generation: 0,
             stopping: false,
-            notice_pending: false,
+            noticed: None,
             next_tick: (!policy.manual).then_some(now),
             lease_end: None,
             last_load_ended: None,
@@ -356,7 +357,8 @@ impl Cycle {
             }
             // During a load too: it may have read before the change.
             _ => {
-                self.notice_pending = true;
+                let spread = self.notice_spread();
+                self.noticed.get_or_insert(now + spread);
                 if matches!(self.phase, Phase::Idle) && self.notice_due().is_some_and(|due| now >= due) {
                     self.begin(now, Cause::Notice, steps);
                 }
@@ -365,15 +367,22 @@ impl Cycle {
     }
 
     fn notice_due(&self) -> Option<Instant> {
-        if !self.notice_pending || self.policy.manual {
+        if self.policy.manual {
             return None;
         }
+        let noticed = self.noticed?;
         // Before the first load there is nothing to keep a distance from, and its tick is due anyway.
-        self.last_load_ended.map(|ended| ended + NOTICE_GAP).or(self.next_tick)
+        self.last_load_ended.map(|ended| noticed.max(ended + NOTICE_GAP)).or(self.next_tick)
+    }
+
+    /// How long a notice waits, so that a large fleet does not read a change all at once. A worker without definitions has
+    /// no time for that.
+    fn notice_spread(&mut self) -> Duration {
+        if self.known.is_cold() { Duration::ZERO } else { self.policy.notice_spread.mul_f64(self.rng.f64()) }
     }
 
     fn begin(&mut self, now: Instant, cause: Cause, steps: &mut Vec<Step>) {
-        self.notice_pending = false;
+        self.noticed = None;
         self.lease_end = None;
         self.generation += 1;
         self.load = Load { cause, leads: None, hedge_at: None, get: Get::NotSent };

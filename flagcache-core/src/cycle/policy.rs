@@ -46,6 +46,7 @@ pub(crate) struct Policy {
     pub(crate) hedge_after: Option<Duration>,
     pub(crate) fail_open_interval: Duration,
     pub(crate) max_staleness: Duration,
+    pub(crate) notice_spread: Duration,
     pub(crate) read_failure: ReadFailure,
     pub(crate) on_unauthorized: OnUnauthorized,
     pub(crate) on_quota_limited: OnQuotaLimited,

@@ -1,6 +1,5 @@
 //! Reading what the leader stored, and what to do when it is not there.
 
-use std::mem;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -116,7 +115,7 @@ impl Cycle {
     pub(super) fn pause(&mut self, now: Instant, until: Instant) {
         self.load.hedge_at = None;
         // A notice that came while the store was asked may be younger than what the store answered.
-        let until = if mem::take(&mut self.notice_pending) { until.min(now + NOTICE_GAP) } else { until };
+        let until = if self.noticed.take().is_some() { until.min(now + NOTICE_GAP) } else { until };
         self.phase = Phase::Pausing { since: now, until };
     }
 

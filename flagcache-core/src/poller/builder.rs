@@ -40,6 +40,7 @@ pub struct FlagDefinitionPollerBuilder<Handle = FlagDefinitionPoller> {
     hedge_after: Option<Duration>,
     fail_open_interval: Option<Duration>,
     max_staleness: Option<Duration>,
+    notice_spread: Duration,
     read_failure: ReadFailure,
     on_unauthorized: OnUnauthorized,
     on_quota_limited: OnQuotaLimited,
@@ -70,6 +71,7 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
             hedge_after: Some(Duration::from_secs(1)),
             fail_open_interval: None,
             max_staleness: None,
+            notice_spread: Duration::ZERO,
             read_failure: ReadFailure::default(),
             on_unauthorized: OnUnauthorized::default(),
             on_quota_limited: OnQuotaLimited::default(),
@@ -158,6 +160,16 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
         self
     }
 
+    /// The time over which a fleet spreads its reads after a notice of the store: each worker waits for a random part of
+    /// it before it loads. Default zero: all load at once, and see a change at once.
+    ///
+    /// For thousands of workers on one store, which would else all ask it for the changed set in the same moment. A worker
+    /// without definitions never waits. The next leader, if the last one shut down, may come later by as much.
+    pub fn notice_spread(mut self, spread: Duration) -> Self {
+        self.notice_spread = bounded(spread);
+        self
+    }
+
     /// What a worker with definitions does when its store fails. Default [`ReadFailure::Fetch`].
     pub fn read_failure(mut self, policy: ReadFailure) -> Self {
         self.read_failure = policy;
@@ -205,6 +217,7 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
             max_staleness: self
                 .max_staleness
                 .unwrap_or_else(|| self.poll_interval.saturating_mul(10).max(Duration::from_secs(300))),
+            notice_spread: self.notice_spread,
             read_failure: self.read_failure,
             on_unauthorized: self.on_unauthorized,
             on_quota_limited: self.on_quota_limited,

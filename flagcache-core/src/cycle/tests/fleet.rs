@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::world::*;
-use crate::cycle::{Event, Role};
+use crate::cycle::{Event, Policy, Role};
 use crate::{FetchFailure, StoreReport};
 
 #[test]
@@ -131,6 +131,34 @@ fn notices_keep_a_distance_and_one_during_a_load_is_not_lost() {
     world.decided(false);
     world.read(Some(&a));
     assert!(world.wait_time() > Duration::from_secs(20), "one notice, one load");
+}
+
+#[test]
+fn a_spread_puts_notices_off_once_each_and_never_those_of_a_cold_worker() {
+    let spread = Duration::from_secs(2);
+    let policy = Policy { notice_spread: spread, ..policy() };
+    let a = set("a", "1");
+    let mut world = World::follower(policy.clone(), &a);
+    world.pass(MS * 100);
+    assert_eq!(world.notice(), []);
+    let until = world.wait_time();
+    assert!(until > MS * 20 && until < spread, "{until:?}");
+    world.pass(MS * 10);
+    assert_eq!(world.notice(), [], "it is on its way");
+    assert_eq!(world.wait_time(), until - MS * 10, "a second notice does not put off the first");
+    assert_eq!(world.wait(), [Word::Decide]);
+    world.decided(false);
+    world.read(Some(&a));
+    assert!(world.wait_time() > Duration::from_secs(20), "one load for both");
+
+    let mut cold = World::new(Policy { cold_start_wait: Duration::ZERO, ..policy });
+    assert_eq!(cold.wait(), [Word::Decide]);
+    cold.decided(false);
+    assert_eq!(cold.read(None), [GET]);
+    assert_eq!(cold.fetch_failed(FetchFailure::Connect), [Word::Read]);
+    assert_eq!(cold.read(None), [Word::LoadEnded]);
+    cold.pass(MS * 20);
+    assert_eq!(cold.notice(), [Word::Decide]);
 }
 
 #[test]

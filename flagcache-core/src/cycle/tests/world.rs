@@ -17,6 +17,7 @@ pub(super) fn policy() -> Policy {
         hedge_after: Some(Duration::from_secs(1)),
         fail_open_interval: INTERVAL * 4,
         max_staleness: INTERVAL * 10,
+        notice_spread: Duration::ZERO,
         read_failure: ReadFailure::Fetch,
         on_unauthorized: OnUnauthorized::Keep,
         on_quota_limited: OnQuotaLimited::Keep,
