@@ -45,8 +45,16 @@ const INLINE_LEN: usize = 256 * 1024;
 /// work through `#[serde(flatten)]`, tagged enums, YAML or binary formats: use `to_json` and `from_json` there.
 #[derive(Clone)]
 pub struct FlagDefinitionCacheData {
+    described: Arc<Described>,
+}
+
+/// What a handle points to. The alignment keeps its counter on cache lines of its own; see
+/// [`another_handle`](FlagDefinitionCacheData::another_handle).
+#[derive(Clone)]
+#[repr(align(128))]
+struct Described {
     set: Arc<Set>,
-    metadata: Arc<Metadata>,
+    metadata: Metadata,
     /// The set's buffer is the stored form with this metadata.
     is_stored_form: bool,
 }
@@ -117,23 +125,23 @@ impl FlagDefinitionCacheData {
 
     /// The stored form. A set that was read from it gives its own buffer; any other is written in one allocation.
     pub fn to_json(&self) -> Bytes {
-        if self.is_stored_form {
+        if self.described.is_stored_form {
             return self.buffer();
         }
-        let raw = self.set.raw();
-        let [head, tail] = envelope::around(&self.set, &self.metadata);
+        let raw = self.described.set.raw();
+        let [head, tail] = envelope::around(&self.described.set, &self.described.metadata);
         Bytes::from([head.as_str(), raw, tail.as_str()].concat())
     }
 
     /// The first [`HEAD_LEN`] bytes of the stored form, without the cost of the rest. Two stored copies are the same if
     /// their heads are equal, so a store need not read a body to see that it is the one at hand.
     pub fn head(&self) -> Bytes {
-        if self.is_stored_form {
-            let buffer = self.set.text().as_bytes();
+        if self.described.is_stored_form {
+            let buffer = self.described.set.text().as_bytes();
             return Bytes::copy_from_slice(&buffer[..buffer.len().min(HEAD_LEN)]);
         }
-        let raw = self.set.raw().as_bytes();
-        let [head, tail] = envelope::around(&self.set, &self.metadata);
+        let raw = self.described.set.raw().as_bytes();
+        let [head, tail] = envelope::around(&self.described.set, &self.described.metadata);
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(&raw[..raw.len().min(HEAD_LEN)]);
         bytes.extend_from_slice(tail.as_bytes());
@@ -143,18 +151,28 @@ impl FlagDefinitionCacheData {
 
     /// The set as the API sent it, without envelope and aliases. Allocates for a set that was read from the stored form.
     pub fn raw_json(&self) -> Bytes {
-        if self.set.is_plain() {
+        if self.described.set.is_plain() {
             return self.buffer();
         }
-        Bytes::from(["{", self.set.raw(), "}"].concat())
+        Bytes::from(["{", self.described.set.raw(), "}"].concat())
     }
 
     fn new(set: Set, metadata: Metadata, is_stored_form: bool) -> Self {
-        Self { set: Arc::new(set), metadata: Arc::new(metadata), is_stored_form }
+        Self::of(Described { set: Arc::new(set), metadata, is_stored_form })
+    }
+
+    fn of(described: Described) -> Self {
+        Self { described: Arc::new(described) }
+    }
+
+    /// The same with a counter of its own. A clone counts up, and its end counts down, on the counter of the handle that
+    /// was cloned; threads that do so all the time to one counter wait for each other.
+    pub(crate) fn another_handle(&self) -> Self {
+        Self::of(Described::clone(&self.described))
     }
 
     fn buffer(&self) -> Bytes {
-        Bytes::from_owner(Buffer(Arc::clone(&self.set)))
+        Bytes::from_owner(Buffer(Arc::clone(&self.described.set)))
     }
 }
 
@@ -162,49 +180,50 @@ impl FlagDefinitionCacheData {
 impl FlagDefinitionCacheData {
     /// The ETag that the API gave for exactly this content.
     pub fn etag(&self) -> Option<&str> {
-        self.metadata.etag.as_deref()
+        self.described.metadata.etag.as_deref()
     }
 
     /// When the API gave this content, to the millisecond.
     pub fn fetched_at(&self) -> Option<SystemTime> {
-        self.metadata.fetched_at()
+        self.described.metadata.fetched_at()
     }
 
     /// The project that the set belongs to.
     pub fn project(&self) -> Option<ProjectFingerprint> {
-        self.metadata.project
+        self.described.metadata.project
     }
 
     /// The same set with another ETag, for a 304 that carries one. Shares the buffer. An empty ETag is none.
     #[must_use]
     pub fn with_etag(&self, etag: Option<&str>) -> Self {
-        let metadata = Metadata::clone(&self.metadata).with_etag(etag);
-        if metadata == *self.metadata {
+        let metadata = self.described.metadata.clone().with_etag(etag);
+        if metadata == self.described.metadata {
             return self.clone();
         }
-        Self { set: Arc::clone(&self.set), metadata: Arc::new(metadata), is_stored_form: false }
+        Self::of(Described { set: Arc::clone(&self.described.set), metadata, is_stored_form: false })
     }
 
     /// The fingerprint of the content, without the metadata. Computed once, when the set was taken in.
     pub fn content_fingerprint(&self) -> ContentFingerprint {
-        self.set.fingerprint()
+        self.described.set.fingerprint()
     }
 
     /// The length of the definitions in bytes, without metadata.
     pub(crate) fn content_len(&self) -> usize {
-        self.set.raw().len()
+        self.described.set.raw().len()
     }
 
     /// Whether both hold the same members, byte for byte, by length and fingerprint.
     pub fn same_content(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.set, &other.set)
-            || (self.set.fingerprint() == other.set.fingerprint() && self.set.raw().len() == other.set.raw().len())
+        Arc::ptr_eq(&self.described.set, &other.described.set)
+            || (self.described.set.fingerprint() == other.described.set.fingerprint()
+                && self.described.set.raw().len() == other.described.set.raw().len())
     }
 
     /// Names this copy: the content and the metadata.
     pub fn copy_id(&self) -> CopyId {
-        let content = self.set.fingerprint();
-        CopyId::new(content, self.metadata.check(content))
+        let content = self.described.set.fingerprint();
+        CopyId::new(content, self.described.metadata.check(content))
     }
 }
 
@@ -212,53 +231,57 @@ impl FlagDefinitionCacheData {
 impl FlagDefinitionCacheData {
     /// How many flags the set lists.
     pub fn len(&self) -> usize {
-        self.set.flags().len()
+        self.described.set.flags().len()
     }
 
     /// Whether the set lists no flag. Such a set is valid, and not the same as a missing one.
     pub fn is_empty(&self) -> bool {
-        self.set.flags().is_empty()
+        self.described.set.flags().is_empty()
     }
 
     /// The flag with this key: one look-up of a hash table, no allocation. Of two flags with one key the last counts.
     pub fn flag(&self, key: &str) -> Option<Flag<'_>> {
-        self.set.flag(key).map(|entry| self.view(entry))
+        self.described.set.flag(key).map(|entry| self.view(entry))
     }
 
     /// The flags in the order of the list.
     pub fn flags(&self) -> impl ExactSizeIterator<Item = Flag<'_>> {
-        self.set.flags().iter().map(|entry| self.view(entry))
+        self.described.set.flags().iter().map(|entry| self.view(entry))
     }
 
     /// The group types, by index; `{}` if the set has none.
     pub fn group_type_mapping(&self) -> RawJson<'_> {
-        RawJson::new(self.set.group_type_mapping().unwrap_or("{}"))
+        RawJson::new(self.described.set.group_type_mapping().unwrap_or("{}"))
     }
 
     /// The cohorts, by id; `{}` if the set has none.
     pub fn cohorts(&self) -> RawJson<'_> {
-        RawJson::new(self.set.cohorts().unwrap_or("{}"))
+        RawJson::new(self.described.set.cohorts().unwrap_or("{}"))
     }
 
     /// Whether `$feature_flag_called` events may be sent without their flag's properties: true for JSON `true` only.
     pub fn minimal_flag_called_events(&self) -> bool {
-        self.set.minimal_flag_called_events()
+        self.described.set.minimal_flag_called_events()
     }
 
     /// Which rules of property matching the set was made for; `None` if it does not say.
     pub fn property_matching_version(&self) -> Option<u64> {
-        self.set.property_matching_version()
+        self.described.set.property_matching_version()
     }
 
     /// A top-level member by the name that stands in the API's object. Of two with one name the last counts.
     pub fn member(&self, name: &str) -> Option<RawJson<'_>> {
-        self.set.member(name).map(RawJson::new)
+        self.described.set.member(name).map(RawJson::new)
     }
 
     /// The API's top-level members in their order, `flags` among them, without what the stored form adds.
     pub fn members(&self) -> impl ExactSizeIterator<Item = (&str, RawJson<'_>)> {
-        let text = self.set.text();
-        self.set.members().iter().map(move |member| (member.name.of(text), RawJson::new(member.value.of(text))))
+        let text = self.described.set.text();
+        self.described
+            .set
+            .members()
+            .iter()
+            .map(move |member| (member.name.of(text), RawJson::new(member.value.of(text))))
     }
 
     /// Decodes the API's object into a struct or a map, without what the stored form adds. `T` may borrow from the set.
@@ -266,16 +289,16 @@ impl FlagDefinitionCacheData {
     /// # Errors
     /// If `T` does not fit; line and column count from the start of the member at fault.
     pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        let members = Members { text: self.set.text(), rest: self.set.members().iter(), value: "" };
+        let members = Members { text: self.described.set.text(), rest: self.described.set.members().iter(), value: "" };
         T::deserialize(MapAccessDeserializer::new(members))
     }
 
     pub(crate) fn has_hidden_flags(&self) -> bool {
-        self.set.has_hidden_flags()
+        self.described.set.has_hidden_flags()
     }
 
     fn view<'a>(&'a self, entry: &'a FlagEntry) -> Flag<'a> {
-        let text = self.set.text();
+        let text = self.described.set.text();
         Flag::new(entry.key.of(text), entry.json.of(text))
     }
 }
@@ -283,7 +306,7 @@ impl FlagDefinitionCacheData {
 /// Equal content with equal metadata.
 impl PartialEq for FlagDefinitionCacheData {
     fn eq(&self, other: &Self) -> bool {
-        self.same_content(other) && self.metadata == other.metadata
+        self.same_content(other) && self.described.metadata == other.described.metadata
     }
 }
 
@@ -294,7 +317,7 @@ impl fmt::Debug for FlagDefinitionCacheData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FlagDefinitionCacheData")
             .field("flags", &self.len())
-            .field("len", &self.set.raw().len())
+            .field("len", &self.described.set.raw().len())
             .field("fingerprint", &self.content_fingerprint())
             .field("etag", &self.etag())
             .field("fetched_at", &self.fetched_at())

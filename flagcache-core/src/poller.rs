@@ -2,6 +2,7 @@
 
 mod builder;
 mod driver;
+mod handles;
 #[cfg(feature = "posthog-rs")]
 mod installs;
 mod shared;

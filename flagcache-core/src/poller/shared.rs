@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
+use super::handles::Handles;
 use crate::status::PollerCounters;
 use crate::{
     DefinitionsChange, DefinitionsChanges, DefinitionsSource, FetchFailure, FlagDefinitionCacheData, PollerState,
@@ -47,7 +48,7 @@ pub(super) struct Report {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    current: ArcSwapOption<FlagDefinitionCacheData>,
+    current: ArcSwapOption<Handles>,
     /// Weak: the driver owns the channel, so that subscribers are told when it ends.
     changes: broadcast::WeakSender<DefinitionsChange>,
     readiness: watch::Sender<Readiness>,
@@ -79,12 +80,12 @@ impl Shared {
     }
 
     pub(super) fn definitions(&self) -> Option<FlagDefinitionCacheData> {
-        self.current.load().as_deref().cloned()
+        self.current.load().as_deref().map(|handles| handles.here().clone())
     }
 
     /// One swap of the whole set: a reader sees the old one or the new one.
     pub(super) fn install(&self, data: Option<FlagDefinitionCacheData>) {
-        self.current.store(data.map(Arc::new));
+        self.current.store(data.map(|data| Arc::new(Handles::new(data))));
         self.readiness.send_modify(|now| now.installs += 1);
     }
 
@@ -120,7 +121,7 @@ impl Shared {
 
     pub(super) fn status(&self) -> PollerStatus {
         let report = self.report().clone();
-        let flags = self.current.load().as_deref().map(FlagDefinitionCacheData::len);
+        let flags = self.current.load().as_deref().map(|handles| handles.here().len());
         let now = Instant::now();
         let ago = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
         let confirmed_ago = ago(report.confirmed_at);
