@@ -53,6 +53,13 @@ impl Call {
         Self { command, lua: None }
     }
 
+    /// Reads these bytes of a key's value, both ends included; as many as there are.
+    pub(super) fn range(key: &str, first: u64, last: u64) -> Self {
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(key).arg(first).arg(last);
+        Self { command, lua: None }
+    }
+
     /// Runs any other command.
     #[cfg(feature = "testing")]
     pub(super) fn plain(command: &str) -> Self {

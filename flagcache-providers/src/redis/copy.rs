@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use flagcache_core::{FlagDefinitionCacheData, HEAD_LEN, ProviderError};
 use sha1_smol::Sha1;
+
+use super::body::Body;
 
 /// The bytes at the start of a stored copy that tell it from any other; the scripts read as many.
 const HEAD: usize = 400;
@@ -48,11 +49,11 @@ pub(super) struct SharedCopy {
 }
 
 impl SharedCopy {
-    /// The copy that has been seen under this fingerprint: the one held, or what `read` brings.
+    /// The copy that has been seen under this fingerprint: the one held, or what is read.
     pub(super) async fn get(
         &self,
         seen: &Fingerprint,
-        read: impl Future<Output = Result<Option<Bytes>, ProviderError>>,
+        body: Body<'_>,
     ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         if let Some(data) = self.find(seen) {
             return Ok(Some(data));
@@ -62,7 +63,11 @@ impl SharedCopy {
         if let Some(data) = self.find(seen) {
             return Ok(Some(data));
         }
-        let Some(bytes) = read.await? else { return Ok(None) };
+        if let Some(data) = Self::get_in_pieces(seen, body).await? {
+            self.hold(seen.clone(), data.clone());
+            return Ok(Some(data));
+        }
+        let Some(bytes) = body.at_once().await? else { return Ok(None) };
         let fingerprint = Fingerprint::of(&bytes);
         // Another SDK's copy is read every time, but decoded only when it has changed.
         if let Some(held) = self.held().filter(|held| held.fingerprint == fingerprint && held.data.raw_json() == bytes)
@@ -72,6 +77,23 @@ impl SharedCopy {
         let data = FlagDefinitionCacheData::decode(bytes).await?;
         self.hold(fingerprint, data.clone());
         Ok(Some(data))
+    }
+
+    /// A large copy in our own format, if it is still the one that was seen and each piece of it belongs to that.
+    async fn get_in_pieces(
+        seen: &Fingerprint,
+        body: Body<'_>,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        if !seen.own || seen.length <= Body::PIECE {
+            return Ok(None);
+        }
+        let bytes = body.in_pieces(seen.length).await?;
+        if Fingerprint::of(&bytes) != *seen {
+            return Ok(None);
+        }
+        // The head names the content. One that is of other pieces too, or was edited, is no JSON or loses its head.
+        let decoded = FlagDefinitionCacheData::decode(bytes).await.ok();
+        Ok(decoded.filter(|data| Sha1::from(data.head()).hexdigest() == seen.digest))
     }
 
     /// The fingerprint of the held copy if that is worth keeping in place of `data`: our own format, the same content

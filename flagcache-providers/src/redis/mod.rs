@@ -1,5 +1,6 @@
 #![doc = include_str!("docs.md")]
 
+mod body;
 mod call;
 mod clock;
 mod config;

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use flagcache_core::{FlagDefinitionCacheData, ProviderError};
 
-use super::call::Call;
+use super::body::Body;
 use super::config::{Config, RedisStoreBuilder};
 use super::copy::{Fingerprint, SharedCopy};
 use super::keys::Keys;
@@ -91,10 +90,6 @@ impl RedisStore {
     /// The copy that was seen under this fingerprint; its body is moved only if this process does not hold it.
     pub(super) async fn read(&self, seen: &Fingerprint) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         let Inner { keys, link, copy, .. } = &*self.inner;
-        let read = async {
-            let value: Option<Vec<u8>> = link.run("read the definitions", Call::get(&keys.data)).await?;
-            Ok(value.map(Bytes::from))
-        };
-        copy.get(seen, read).await
+        copy.get(seen, Body { link, keys }).await
     }
 }

@@ -9,6 +9,7 @@ mod conformance;
 mod copy;
 mod faults;
 mod inspector;
+mod large;
 mod late_bids;
 mod lead;
 mod model;

@@ -1,0 +1,65 @@
+//! Copies that are larger than one piece.
+
+use std::cell::Cell;
+use std::time::{Duration, SystemTime};
+
+use flagcache_core::FlagDefinitionCacheData;
+use flagcache_providers::testing::RedisServer;
+
+use crate::worker::{DATA, Worker, sized, version};
+
+const MEGABYTE: usize = 1024 * 1024;
+
+#[tokio::test]
+async fn a_copy_larger_than_what_redis_sends_a_listener_at_once_arrives() {
+    let server = RedisServer::start();
+    server.run_args::<()>(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 3mb 3mb 60"]);
+    let (leader, follower) = (Worker::of(&server), Worker::of(&server));
+    let large = sized(1, 10 * MEGABYTE + 1);
+    leader.lead_with(&large).await;
+    assert_eq!(follower.follow().await, Some(large));
+}
+
+#[tokio::test]
+async fn b8_66_a_large_copy_that_changes_while_it_is_read_is_never_mixed() {
+    let server = RedisServer::start();
+    let (leader, follower) = (Worker::of(&server), Worker::of(&server));
+    // Of one length, and different in each piece.
+    let sets = [1, 2].map(|n| {
+        let body = format!(r#"{{"flags":[{{"key":"v{n}"}}],"x":"{}"}}"#, n.to_string().repeat(4 * MEGABYTE));
+        let fetched_at = SystemTime::UNIX_EPOCH + Duration::from_secs(n);
+        FlagDefinitionCacheData::from_api_response(body, Some("\"1\""), fetched_at, None).unwrap()
+    });
+    leader.lead_with(&sets[0]).await;
+    let ended = Cell::new(false);
+    let lead = async {
+        for set in sets.iter().cycle() {
+            if ended.get() {
+                break;
+            }
+            leader.lead_with(set).await;
+        }
+    };
+    let follow = async {
+        for _ in 0..30 {
+            let read = follower.follow().await.expect("a copy");
+            // With its metadata too, which a mixed one would lose.
+            assert_eq!(read, sets[version(&read) as usize - 1]);
+        }
+        ended.set(true);
+    };
+    tokio::join!(lead, follow);
+}
+
+#[tokio::test]
+async fn a_large_copy_of_which_a_part_was_replaced_keeps_its_definitions_and_loses_its_metadata() {
+    let server = RedisServer::start();
+    let (leader, follower) = (Worker::of(&server), Worker::of(&server));
+    let large = sized(1, 4 * MEGABYTE);
+    leader.lead_with(&large).await;
+    let middle = (2 * MEGABYTE).to_string();
+    server.run_args::<()>(&["SETRANGE", DATA, &middle, "another"]);
+    let read = follower.follow().await.expect("definitions");
+    assert_eq!((version(&read), read.etag()), (1, None));
+    assert!(!read.same_content(&large));
+}
