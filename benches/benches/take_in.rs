@@ -1,61 +1,118 @@
 //! What taking in a set costs, from the API's answer and from the stored form, beside what JSON costs anyway: serde_json's
-//! own scan, decoding to a `serde_json::Value`, and a copy of the bytes. Each includes freeing what it made.
+//! own scan, decoding it to values or to the peer's structs, and a copy of the bytes. Each includes freeing what it made.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::hint::black_box;
-use std::time::SystemTime;
 
-use flagcache_benches::{Figure, criterion, measure, ratio_in_turn};
+use criterion::Criterion;
+use flagcache_benches::{Chart, Figure, Section, Table, bodies, criterion, measure, ratio_in_turn};
 use flagcache_core::FlagDefinitionCacheData;
-use flagcache_providers::testing::Definitions;
+use posthog_rs::LocalEvaluationResponse;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 const SIZES: [usize; 3] = [50, 1_000, 10_000];
+const WAYS: usize = 6;
 /// The places of the two peers among the ways.
 const SCAN: usize = 2;
 const VALUE: usize = 3;
+/// Of the largest set.
+const MOST_OF_SCAN: f64 = 2.0;
+const LEAST_OF_VALUE: f64 = 3.0;
 
 fn main() {
     let mut criterion = criterion();
-    let mut tables = Vec::new();
-    for flags in SIZES {
-        let body = Definitions::realistic(flags, 1).to_json();
-        let at = SystemTime::now();
-        let take_in = || FlagDefinitionCacheData::from_api_response(body.clone(), Some("\"1\""), at, None).unwrap();
-        let stored = take_in().to_json();
-        let ways: [(&'static str, &dyn Fn()); 5] = [
-            ("from_json", &|| free(FlagDefinitionCacheData::from_json(stored.clone()).unwrap())),
-            ("from_api_response", &|| free(take_in())),
-            ("serde_json, IgnoredAny", &|| free(serde_json::from_slice::<IgnoredAny>(&body).unwrap())),
-            ("serde_json, Value", &|| free(serde_json::from_slice::<Value>(&body).unwrap())),
-            ("a copy of the bytes", &|| free(body.to_vec())),
-        ];
-        let figures = ways.map(|(way, run)| {
-            measure(&mut criterion, &format!("take in/{way}/{flags} flags"), |times| repeat(times, run))
-        });
-        let (Some(scan), Some(value)) = (figures[SCAN], figures[VALUE]) else { continue };
-        let rows = ways.iter().zip(figures).filter_map(|(&(way, run), figure)| {
-            let [of_scan, of_value] = [(scan, ways[SCAN].1), (value, ways[VALUE].1)]
-                .map(|(figure, peer)| ratio_in_turn(&figure, |times| repeat(times, peer), |times| repeat(times, run)));
-            Some(Row { way, figure: figure?, of_scan, of_value })
-        });
-        tables.push((flags, body.len() / 1_000, rows.collect::<Vec<_>>()));
+    let mut section = Section::new("Taking in a set");
+    section.say(
+        "`from_json` reads the stored form, as a follower does; `from_api_response` an answer of the API, as the leader \
+         does. Both check every byte, index the flags by key and fingerprint the content. `IgnoredAny` is the bound: \
+         serde_json reading the text and keeping nothing. Each row includes freeing what it made. Ratios are medians of \
+         many runs in turn.",
+    );
+    let mut chart = Chart::new("take_in", "Taking in a set", "flags", "microseconds");
+    chart.log = [true, true];
+    let sizes = SIZES.map(|flags| size(&mut criterion, &mut section, flags));
+    for (way, name) in NAMES.into_iter().enumerate() {
+        let points = sizes.iter().flatten().filter_map(|size| Some((size.flags as f64, size.figures[way]?.micros())));
+        chart.line(name, points);
+    }
+    section.charts.push(chart);
+    if let [.., Some(largest)] = &sizes {
+        let Size { from_json: [of_scan, of_value], .. } = largest;
+        let cheaper = 1.0 / of_value;
+        section.judge(
+            "taking in 10 000 flags by `from_json`, as a multiple of serde_json's own scan",
+            "≤ 2 ×",
+            format!("{of_scan:.2} ×"),
+            *of_scan <= MOST_OF_SCAN,
+        );
+        section.judge(
+            "the same, cheaper than decoding to `serde_json::Value`",
+            "≥ 3 ×",
+            format!("{cheaper:.1} ×"),
+            cheaper >= LEAST_OF_VALUE,
+        );
     }
     criterion.final_summary();
-    for (flags, size, rows) in tables {
-        println!("\n{flags} flags, {size} KB            min    median       max   in turn: of IgnoredAny   of Value");
-        for Row { way, figure, of_scan, of_value } in rows {
-            println!("{way:>22} {figure}   {of_scan:>22.2}   {of_value:>8.2}");
-        }
-    }
+    section.finish("take_in");
 }
 
-struct Row {
-    way: &'static str,
-    figure: Figure,
-    of_scan: f64,
-    of_value: f64,
+const NAMES: [&str; WAYS] = [
+    "from_json",
+    "from_api_response",
+    "serde_json, IgnoredAny",
+    "serde_json, Value",
+    "posthog_rs, LocalEvaluationResponse",
+    "a copy of the bytes",
+];
+
+struct Size {
+    flags: usize,
+    figures: [Option<Figure>; WAYS],
+    /// Of the scan's time, and of decoding's.
+    from_json: [f64; 2],
+}
+
+/// Measures one size; `None` if the command line leaves a peer out.
+fn size(criterion: &mut Criterion, section: &mut Section, flags: usize) -> Option<Size> {
+    let body = bodies::body(flags);
+    let take_in = || bodies::set(body.clone());
+    let stored = take_in().to_json();
+    let ways: [&dyn Fn(); WAYS] = [
+        &|| free(FlagDefinitionCacheData::from_json(stored.clone()).unwrap()),
+        &|| free(take_in()),
+        &|| free(serde_json::from_slice::<IgnoredAny>(&body).unwrap()),
+        &|| free(serde_json::from_slice::<Value>(&body).unwrap()),
+        &|| free(serde_json::from_slice::<LocalEvaluationResponse>(&body).unwrap()),
+        &|| free(body.to_vec()),
+    ];
+    let mut figures = [None; WAYS];
+    for ((figure, run), name) in figures.iter_mut().zip(ways).zip(NAMES) {
+        *figure = measure(criterion, &format!("take in/{name}/{flags} flags"), |times| repeat(times, run));
+    }
+    let (scan, value) = (figures[SCAN]?, figures[VALUE]?);
+    let ratios = |run: &dyn Fn()| {
+        [(scan, ways[SCAN]), (value, ways[VALUE])]
+            .map(|(figure, peer)| ratio_in_turn(&figure, |times| repeat(times, peer), |times| repeat(times, run)))
+    };
+    let mut table = Table::new(
+        &format!("{flags} flags, {} KB", body.len() / 1_000),
+        &["", "median", "spread", "MB/s", "of IgnoredAny", "of Value"],
+    );
+    let mut from_json = [f64::NAN; 2];
+    for (way, figure) in figures.iter().enumerate() {
+        let Some(figure) = figure else { continue };
+        let of = ratios(ways[way]);
+        if way == 0 {
+            from_json = of;
+        }
+        let [median, spread] = figure.cells();
+        let speed = format!("{:.0}", body.len() as f64 / figure.micros());
+        let [of_scan, of_value] = of.map(|ratio| format!("{ratio:.2} ×"));
+        table.row([NAMES[way].to_owned(), median, spread, speed, of_scan, of_value]);
+    }
+    section.tables.push(table);
+    Some(Size { flags, figures, from_json })
 }
 
 fn repeat(times: u64, run: &dyn Fn()) {

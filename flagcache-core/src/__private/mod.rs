@@ -1,4 +1,4 @@
-//! What the macro expansion calls. Not API: it changes with any release.
+//! What the macro expansion calls, and what only a bench does. Not API: it changes with any release.
 //!
 //! The expansion of a method is one expression, and everything that can be decided by type is decided here: whether the
 //! method's value is awaited ([`Resolve`]), what it says ([`IntoOutcome`]), in which form the argument is passed
@@ -7,6 +7,7 @@
 mod argument;
 mod blocking;
 mod call;
+mod guarded;
 mod outcome;
 mod resolve;
 mod shareable;
@@ -14,6 +15,7 @@ mod shareable;
 pub use argument::{Argument, Detach, Given, Lend};
 pub use blocking::{ClonedProvider, blocking};
 pub use call::{Boxed, Call, call};
+pub use guarded::Guarded;
 pub use outcome::{Decision, Definitions, Done, IntoOutcome};
 pub use resolve::Resolve;
 pub use shareable::Shareable;

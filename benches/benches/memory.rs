@@ -1,0 +1,237 @@
+//! What a set takes in memory: at the most while it is taken in or given out, and at rest. Counted by an allocator.
+//!
+//! Only this process is counted, so the API and a leader, where one is needed, are processes of their own.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+use std::any::Any;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use flagcache_benches::{Place, Section, Table, bodies};
+use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PostHogApi};
+use flagcache_providers::testing::ApiStub;
+use tokio::runtime::{Builder, Runtime};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+const FLAGS: usize = 10_000;
+const MOST_AT_PEAK: f64 = 3.0;
+const MOST_AT_REST: f64 = 1.5;
+/// Beyond what any call takes, on whatever machine.
+const AMPLE: Duration = Duration::from_secs(60);
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["api", gzip] => run().block_on(serve(gzip == "gzip")),
+        ["leader", place] => run().block_on(lead(&Place::parse(place))),
+        _ => measure(),
+    }
+}
+
+fn run() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn measure() {
+    let body = bodies::body(FLAGS);
+    let stored = bodies::set(body.clone()).to_json();
+    let mut rows = Rows::new(body.len());
+    rows.add("`from_json` of the stored form", || FlagDefinitionCacheData::from_json(stored.to_vec()).unwrap());
+    rows.add("`from_api_response` of an answer", || bodies::set(Bytes::from(body.to_vec())));
+    for (name, gzip) in [("a worker without a store: first request", "plain"), ("the same, compressed", "gzip")] {
+        let api = Process::start(&["api", gzip]);
+        rows.add(name, || loaded(asking(&api.said)));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    #[cfg(feature = "redis")]
+    let server = flagcache_providers::testing::RedisServer::start();
+    let places = [
+        ("file", Place::File(folder.path().to_owned())),
+        #[cfg(feature = "redis")]
+        ("redis", Place::Redis(server.url())),
+    ];
+    for (store, place) in &places {
+        let mut leader = Process::start(&["leader", &place.to_string()]);
+        let follower =
+            || FlagDefinitionPoller::builder().shared_flag_definition_cache_provider(place.provider("memory", AMPLE));
+        rows.add(&format!("a follower on {store}: first read"), || loaded(follower()));
+        rows.add(&format!("a follower on {store}: first read, then a changed set"), || {
+            let follower = loaded(follower());
+            let version = follower.1.status().version;
+            leader.tell();
+            follower.refresh();
+            assert_eq!(follower.1.status().version, version + 1, "the change was read");
+            follower
+        });
+        drop(leader);
+        let api = Process::start(&["api", "plain"]);
+        rows.give_out(&format!("a leader on {store}: first request and publish"), || {
+            let provider = place.provider("other", AMPLE);
+            loaded(asking(&api.said).shared_flag_definition_cache_provider(provider))
+        });
+    }
+    rows.finish();
+}
+
+/// A poller, and what it runs on.
+struct Worker(Runtime, FlagDefinitionPoller);
+
+impl Worker {
+    fn refresh(&self) {
+        self.0.block_on(self.1.refresh()).unwrap();
+    }
+}
+
+/// Starts it, and makes its first load.
+fn loaded(poller: FlagDefinitionPollerBuilder) -> Worker {
+    let runtime = run();
+    let poller = {
+        let _inside = runtime.enter();
+        poller.call_limit(AMPLE).manual().start().unwrap()
+    };
+    let worker = Worker(runtime, poller);
+    worker.refresh();
+    assert_eq!(worker.1.definitions().unwrap().len(), FLAGS);
+    worker
+}
+
+fn asking(api: &str) -> FlagDefinitionPollerBuilder {
+    let api = PostHogApi::builder().host(api).project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY);
+    FlagDefinitionPoller::builder().source(api.build().unwrap())
+}
+
+struct Rows {
+    payload: f64,
+    table: Table,
+    peak: f64,
+    rest: f64,
+}
+
+impl Rows {
+    fn new(payload: usize) -> Self {
+        Self {
+            payload: payload as f64,
+            table: Table::new("memory", &["", "at the peak", "at rest"]),
+            peak: 0.0,
+            rest: 0.0,
+        }
+    }
+
+    /// A way to take in a set. What `run` gives is what is at hand afterwards.
+    fn add<T: Any>(&mut self, name: &str, run: impl FnOnce() -> T) {
+        let [peak, rest] = self.give_out(name, run);
+        self.peak = self.peak.max(peak);
+        self.rest = self.rest.max(rest);
+    }
+
+    /// A row that is not judged.
+    fn give_out<T: Any>(&mut self, name: &str, run: impl FnOnce() -> T) -> [f64; 2] {
+        let profiler = dhat::Profiler::builder().testing().build();
+        let kept = run();
+        let stats = dhat::HeapStats::get();
+        drop(kept);
+        drop(profiler);
+        let [peak, rest] = [stats.max_bytes, stats.curr_bytes].map(|bytes| bytes as f64 / self.payload);
+        self.table.row([name.to_owned(), format!("{peak:.2} ×"), format!("{rest:.2} ×")]);
+        [peak, rest]
+    }
+
+    fn finish(self) {
+        let Self { payload, table, peak, rest } = self;
+        let mut section = Section::new("Memory");
+        section.say(format!(
+            "What the process has allocated, its runtime and its connections among it, for a set of {FLAGS} flags, \
+             {:.1} MB, as multiples of that: at the most, and when all is done and the set is at hand.",
+            payload / 1e6
+        ));
+        section.tables.push(table);
+        section.judge(
+            "memory while a set is taken in, as a multiple of its length",
+            "≤ 3 ×",
+            format!("{peak:.2} × at the most"),
+            peak <= MOST_AT_PEAK,
+        );
+        section.judge(
+            "memory at rest, as a multiple of the set's length",
+            "≤ 1.5 ×",
+            format!("{rest:.2} × at the most"),
+            rest <= MOST_AT_REST,
+        );
+        section.finish("memory");
+    }
+}
+
+/// This program in another part. Ends when dropped.
+struct Process {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    /// Its first line.
+    said: String,
+}
+
+impl Process {
+    fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut process = Self { child, stdin, stdout: BufReader::new(stdout), said: String::new() };
+        process.said = process.listen();
+        process
+    }
+
+    fn listen(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// Lets it do the next thing.
+    fn tell(&mut self) {
+        writeln!(self.stdin).unwrap();
+        self.listen();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The API, until the other end has gone.
+async fn serve(gzip: bool) {
+    let api = ApiStub::start().await.unwrap();
+    api.set_gzip(gzip);
+    api.set_definitions(bodies::body(FLAGS));
+    println!("{}", api.url());
+    tokio::task::spawn_blocking(wait_for_a_line).await.unwrap();
+}
+
+/// A leader, which publishes one set, and at each line another.
+async fn lead(place: &Place) {
+    let provider = place.provider("memory", AMPLE);
+    let bodies = [bodies::body(FLAGS), bodies::changed_body(FLAGS, 12.5)];
+    for body in bodies.iter().cycle() {
+        assert!(provider.should_fetch_flag_definitions().await.unwrap(), "nobody else leads");
+        provider.on_flag_definitions_received(&bodies::set(body.clone())).await.unwrap();
+        println!("published");
+        if !tokio::task::spawn_blocking(wait_for_a_line).await.unwrap() {
+            break;
+        }
+    }
+}
+
+/// `false` at the end of the input.
+fn wait_for_a_line() -> bool {
+    std::io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0)
+}

@@ -1,0 +1,138 @@
+//! What a fleet asks of the API: at a cold start, on a cache that is filled, and at each tick.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use flagcache_benches::{Section, Table, is_quick};
+
+use crate::crew::{AMPLE, Crew, Mark};
+use crate::stage::{NO_TICKS, STORES, Stage, Store};
+
+const PROCESSES: usize = 64;
+const FLAGS: usize = 100;
+const INTERVAL: Duration = Duration::from_secs(1);
+const LOCK_LIFE: Duration = Duration::from_secs(10);
+/// For a request that nobody should send.
+const A_WHILE: Duration = Duration::from_millis(500);
+
+/// Requests and units.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    requests: u64,
+    units: u64,
+}
+
+struct Start {
+    cost: Cost,
+    took: Duration,
+}
+
+/// What a fleet is billed while nothing changes.
+struct Steady {
+    ticks: f64,
+    cost: Cost,
+}
+
+pub(crate) fn run() -> Section {
+    let mut section = Section::new("A fleet's requests");
+    section.say(format!(
+        "{PROCESSES} worker processes with a poll interval of {} s and an API on this machine. PostHog bills 10 units for a \
+         200 and 1 for a 304. The peer is PostHog's own SDK for Rust, which has no shared cache.",
+        INTERVAL.as_secs()
+    ));
+    let columns = ["", "cold start", "until all have flags", "on a filled cache", "a tick of the fleet", "ticks seen"];
+    let mut table = Table::new("requests and billed units", &columns);
+    for store in STORES {
+        let stage = Stage::new(Store::open(store), FLAGS);
+        let cold = start(&stage);
+        let filled = start(&stage);
+        let steady = steady(&stage);
+        table.row([
+            format!("flagcache, one copy in {store}"),
+            cold.cost.to_string(),
+            seconds(cold.took),
+            filled.cost.to_string(),
+            steady.per_tick(),
+            format!("{:.1}", steady.ticks),
+        ]);
+        let (requests, units) = (cold.cost.requests, filled.cost.units);
+        let met = requests == 1;
+        section.judge(&format!("requests of a cold start of 64 processes: {store}"), "1", requests.to_string(), met);
+        section.judge(&format!("units of a start on a filled cache: {store}"), "≤ 1", units.to_string(), units <= 1);
+        let units = steady.cost.units as f64 / steady.ticks;
+        section.judge(
+            &format!("units of a tick of the whole fleet: {store}"),
+            "1",
+            format!("{units:.2}"),
+            // A window begins and ends between two ticks.
+            steady.cost.units as f64 <= steady.ticks + 1.0,
+        );
+    }
+    let stage = Stage::new(Store::None, FLAGS);
+    let cold = start(&stage);
+    let steady = steady(&stage);
+    table.row([
+        "posthog_rs, each for itself".to_owned(),
+        cold.cost.to_string(),
+        seconds(cold.took),
+        "no cache".to_owned(),
+        steady.per_tick(),
+        format!("{:.1}", steady.ticks),
+    ]);
+    section.tables.push(table);
+    section
+}
+
+/// All processes start at once, and end.
+fn start(stage: &Stage) -> Start {
+    let before = stage.asked();
+    let begun = Instant::now();
+    let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_LIFE), PROCESSES, PROCESSES);
+    crew.all_have(Mark::BEGINNING, None, AMPLE);
+    let took = begun.elapsed();
+    sleep(A_WHILE);
+    let after = stage.asked();
+    crew.stop();
+    Start { cost: Cost { requests: after.requests - before.requests, units: after.units - before.units }, took }
+}
+
+fn steady(stage: &Stage) -> Steady {
+    let mut crew = Crew::start(&stage.spec(INTERVAL, LOCK_LIFE), PROCESSES, PROCESSES);
+    crew.all_have(Mark::BEGINNING, None, AMPLE);
+    // The peer's first tick has no ETag yet.
+    sleep(INTERVAL * 2);
+    let (before, loads) = (stage.asked(), crew.counts().loads);
+    let begun = Instant::now();
+    sleep(INTERVAL * if is_quick() { 5 } else { 15 });
+    let (after, counts) = (stage.asked(), crew.counts());
+    let took = begun.elapsed();
+    crew.stop();
+    let ticks = match &stage.store {
+        // It does not count, but keeps to the clock.
+        Store::None => took.as_secs_f64() / INTERVAL.as_secs_f64(),
+        _ => (counts.loads - loads) as f64 / PROCESSES as f64,
+    };
+    Steady { ticks, cost: Cost { requests: after.requests - before.requests, units: after.units - before.units } }
+}
+
+impl Steady {
+    fn per_tick(&self) -> String {
+        let [requests, units] = [self.cost.requests, self.cost.units].map(|count| count as f64 / self.ticks);
+        format!("{requests:.2} requests, {units:.2} units")
+    }
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { requests, units } = self;
+        write!(f, "{requests} {}, {units} {}", word(*requests, "request"), word(*units, "unit"))
+    }
+}
+
+fn word(count: u64, one: &str) -> String {
+    if count == 1 { one.to_owned() } else { format!("{one}s") }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
+}

@@ -1,0 +1,185 @@
+//! Worker processes, and all that they have told.
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::host;
+use crate::protocol::{Counts, Moment, Order, Spec, Told};
+
+/// Beyond what anything takes, on a machine that is busy.
+pub(crate) const AMPLE: Duration = Duration::from_secs(120);
+
+/// A place in what was told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark(usize);
+
+impl Mark {
+    /// Before anything was told.
+    pub(crate) const BEGINNING: Self = Self(0);
+}
+
+/// Dropped, all its processes are killed.
+pub(crate) struct Crew {
+    members: Vec<Member>,
+    sender: Sender<Told>,
+    receiver: Receiver<Told>,
+    told: Vec<Told>,
+}
+
+struct Member {
+    spec: Spec,
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Crew {
+    /// Starts `pollers` pollers, spread evenly over so many processes.
+    pub(crate) fn start(spec: &Spec, pollers: usize, processes: usize) -> Self {
+        let (sender, receiver) = channel();
+        let mut crew = Self { members: Vec::new(), sender, receiver, told: Vec::new() };
+        let mut first = 0;
+        for process in 0..processes {
+            let share = pollers / processes + usize::from(process < pollers % processes);
+            crew.add(Spec { pollers: share, first, ..spec.clone() });
+            first += share;
+        }
+        crew
+    }
+
+    fn add(&mut self, spec: Spec) {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["worker", &serde_json::to_string(&spec).unwrap()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+        let sender = self.sender.clone();
+        thread::spawn(move || {
+            // A line cut short by a kill says nothing.
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            for told in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
+                let _ = sender.send(told);
+            }
+        });
+        self.members.push(Member { spec, child, stdin });
+    }
+
+    pub(crate) fn pollers(&self) -> usize {
+        self.members.iter().map(|member| member.spec.pollers).sum()
+    }
+
+    pub(crate) fn mark(&mut self) -> Mark {
+        self.told.extend(self.receiver.try_iter());
+        Mark(self.told.len())
+    }
+
+    /// Waits until something can be found in what was told since `mark`. Panics when `limit` is over.
+    pub(crate) fn find<T>(
+        &mut self,
+        mark: Mark,
+        what: &str,
+        limit: Duration,
+        find: impl Fn(&[Told]) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + limit;
+        loop {
+            self.mark();
+            if let Some(found) = find(&self.told[mark.0..]) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let told = self.receiver.recv_timeout(left);
+            self.told.push(told.unwrap_or_else(|_| panic!("{what}: not within {limit:?}")));
+        }
+    }
+
+    /// Waits until each poller has a set: any, or the one with this ETag. Gives the moments at which they got it.
+    pub(crate) fn all_have(&mut self, mark: Mark, etag: Option<&str>, limit: Duration) -> Vec<(usize, Moment)> {
+        let pollers = self.pollers();
+        let mut having = Vec::new();
+        let mut seen = HashSet::new();
+        let mut next = mark.0;
+        let deadline = Instant::now() + limit;
+        loop {
+            self.mark();
+            for told in &self.told[next..] {
+                if let Told::Has { poller, etag: theirs, at } = told
+                    && etag.is_none_or(|etag| theirs.as_deref() == Some(etag))
+                    && seen.insert(*poller)
+                {
+                    having.push((*poller, *at));
+                }
+            }
+            next = self.told.len();
+            if having.len() == pollers {
+                return having;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let told = self.receiver.recv_timeout(left);
+            let have = having.len();
+            self.told.push(told.unwrap_or_else(|_| panic!("{have} of {pollers} pollers have a set after {limit:?}")));
+        }
+    }
+
+    pub(crate) fn order(&mut self, order: Order) {
+        for stdin in self.members.iter_mut().filter_map(|member| member.stdin.as_mut()) {
+            writeln!(stdin, "{}", order.as_str()).unwrap();
+        }
+    }
+
+    pub(crate) fn counts(&mut self) -> Counts {
+        let (mark, members) = (self.mark(), self.members.len());
+        self.order(Order::Count);
+        self.find(mark, "counts", AMPLE, |told| {
+            let counts =
+                told.iter().filter_map(|told| if let Told::Counts(counts) = told { Some(*counts) } else { None });
+            let counts: Vec<_> = counts.collect();
+            (counts.len() == members).then(|| counts.into_iter().fold(Counts::default(), |a, b| a + b))
+        })
+    }
+
+    /// Processor time of all processes.
+    pub(crate) fn processor_time(&self) -> Duration {
+        self.members.iter().map(|member| host::processor_time(member.child.id())).sum()
+    }
+
+    /// Kills the process of a poller, which cannot do anything about it, and gives the moment before. Another one takes
+    /// its place later, with [`replace`](Self::replace).
+    pub(crate) fn kill(&mut self, poller: usize) -> (Moment, Spec) {
+        let runs = |spec: &Spec| (spec.first..spec.first + spec.pollers).contains(&poller);
+        let at = self.members.iter().position(|member| runs(&member.spec)).expect("the process of a poller");
+        let mut member = self.members.swap_remove(at);
+        let moment = Moment::now();
+        member.child.kill().unwrap();
+        (moment, member.spec.clone())
+    }
+
+    pub(crate) fn replace(&mut self, spec: Spec) {
+        self.add(spec);
+    }
+
+    /// Shuts all down, and waits until they have ended.
+    pub(crate) fn stop(mut self) {
+        self.order(Order::Stop);
+        let deadline = Instant::now() + AMPLE;
+        for member in &mut self.members {
+            while member.child.try_wait().unwrap().is_none() {
+                assert!(Instant::now() < deadline, "a worker does not end");
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // They fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,102 @@
+//! What a crew works with: an API, and a store.
+
+use std::time::Duration;
+
+use flagcache_benches::{Place, bodies};
+use flagcache_providers::testing::{ApiStats, ApiStub, RedisServer};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::crew::{AMPLE, Crew};
+use crate::protocol::{Kind, Order, Spec, Told};
+
+/// Beyond the end of any scenario: nobody polls.
+pub(crate) const NO_TICKS: Duration = Duration::from_secs(3_600);
+
+pub(crate) const STORES: [&str; 2] = ["file", "redis"];
+
+pub(crate) struct Stage {
+    _runtime: Runtime,
+    api: ApiStub,
+    pub(crate) store: Store,
+    changes: u32,
+}
+
+pub(crate) enum Store {
+    File(TempDir),
+    Redis(RedisServer),
+    /// Each for itself.
+    None,
+}
+
+impl Store {
+    pub(crate) fn open(name: &str) -> Self {
+        match name {
+            "file" => Self::File(tempfile::tempdir().unwrap()),
+            _ => Self::Redis(RedisServer::start()),
+        }
+    }
+}
+
+impl Stage {
+    pub(crate) fn new(store: Store, flags: usize) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let api = runtime.block_on(ApiStub::start()).unwrap();
+        api.set_definitions(bodies::body(flags));
+        Self { _runtime: runtime, api, store, changes: 0 }
+    }
+
+    /// What each process is told, but for its share of the pollers.
+    pub(crate) fn spec(&self, interval: Duration, lock_life: Duration) -> Spec {
+        let place = match &self.store {
+            Store::File(folder) => Some(Place::File(folder.path().to_owned())),
+            Store::Redis(server) => Some(Place::Redis(server.url())),
+            Store::None => None,
+        };
+        let kind = match place {
+            Some(place) => Kind::Sharing { place: place.to_string(), lock_life },
+            None => Kind::Peer,
+        };
+        Spec { kind, api: self.api.url(), pollers: 0, first: 0, interval, pause: Duration::ZERO }
+    }
+
+    /// What the API was asked so far.
+    pub(crate) fn asked(&self) -> ApiStats {
+        self.api.stats()
+    }
+
+    /// Changes one of the definitions' `flags` flags, never to what it was before.
+    pub(crate) fn change(&mut self, flags: usize) {
+        self.changes += 1;
+        self.api.set_definitions(bodies::changed_body(flags, f64::from(self.changes) / 100.0));
+    }
+
+    /// Changes a flag and lets the leader see it. Gives how long each of the others took to have it, from the moment when
+    /// the leader began to store it, the last one last.
+    pub(crate) fn spread(&mut self, crew: &mut Crew, flags: usize) -> Vec<Duration> {
+        let mark = crew.mark();
+        self.change(flags);
+        crew.order(Order::Refresh);
+        let (leader, etag, at) = crew.find(mark, "a publish", AMPLE, |told| {
+            told.iter().find_map(|told| match told {
+                Told::Publishes { poller, etag, at } => Some((*poller, etag.clone(), *at)),
+                _ => None,
+            })
+        });
+        let having = crew.all_have(mark, etag.as_deref(), AMPLE);
+        let followers = having.iter().filter(|(poller, _)| *poller != leader);
+        let mut took: Vec<_> = followers.map(|(_, had)| had.since(at)).collect();
+        took.sort();
+        took
+    }
+}
+
+/// The value below which so many per cent of sorted values are.
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
+}
+
+/// In milliseconds.
+pub(crate) fn millis(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1e3)
+}

@@ -1,0 +1,55 @@
+//! A decorator that tells when a poller leads and publishes. It changes nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use flagcache_benches::Provider;
+use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError};
+
+use crate::protocol::{Moment, Told};
+use crate::worker::tell;
+
+pub(crate) struct Watched {
+    pub(crate) provider: Provider,
+    pub(crate) poller: usize,
+    pub(crate) leads: Arc<AtomicBool>,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl FlagDefinitionCacheProvider for Watched {
+    async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
+        let leads = self.provider.should_fetch_flag_definitions().await?;
+        if !self.leads.swap(leads, Ordering::Relaxed) && leads {
+            tell(&Told::Leads { poller: self.poller, at: Moment::now() });
+        }
+        Ok(leads)
+    }
+
+    async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.provider.get_flag_definitions().await
+    }
+
+    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        let etag = data.etag().map(str::to_owned);
+        tell(&Told::Publishes { poller: self.poller, etag, at: Moment::now() });
+        self.provider.on_flag_definitions_received(data).await
+    }
+
+    async fn shutdown(&self) -> Result<(), ProviderError> {
+        self.provider.shutdown().await
+    }
+
+    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.provider.stored_flag_definitions().await
+    }
+
+    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+        self.provider.on_flag_definitions_not_received(outcome).await
+    }
+
+    fn on_poller_attached(&self, link: PollerLink) {
+        self.provider.on_poller_attached(link);
+    }
+}

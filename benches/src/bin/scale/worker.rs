@@ -1,0 +1,106 @@
+//! A worker process: many pollers on one thread, each as it would be in a process of its own.
+
+use std::io::{BufRead, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use flagcache_benches::Place;
+use flagcache_core::{FlagDefinitionPoller, FlagDefinitionSource, PostHogApi};
+use flagcache_providers::testing::ApiStub;
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::sleep;
+
+use crate::peer;
+use crate::protocol::{Counts, Kind, Moment, Order, Spec, Told};
+use crate::watched::Watched;
+
+/// The name under which all workers share.
+const SERVICE: &str = "checkout-prod";
+
+pub(crate) fn run(spec: &Spec) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let orders = orders();
+        match &spec.kind {
+            Kind::Sharing { place, lock_life } => share(spec, &Place::parse(place), *lock_life, orders).await,
+            Kind::Peer => peer::run(spec, orders).await,
+        }
+    });
+}
+
+/// The lines of the standard input, and one order to stop at its end, which comes when the process that started us ends.
+fn orders() -> UnboundedReceiver<Order> {
+    let (sender, receiver) = unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            let _ = sender.send(Order::parse(&line));
+        }
+        let _ = sender.send(Order::Stop);
+    });
+    receiver
+}
+
+/// One line at once. It fails when nobody listens any more; the input tells that too.
+pub(crate) fn tell(told: &Told) {
+    let mut line = serde_json::to_vec(told).unwrap();
+    line.push(b'\n');
+    let _ = std::io::stdout().lock().write_all(&line);
+}
+
+struct Sharer {
+    poller: FlagDefinitionPoller,
+    leads: Arc<AtomicBool>,
+}
+
+async fn share(spec: &Spec, place: &Place, lock_life: Duration, mut orders: UnboundedReceiver<Order>) {
+    let api = PostHogApi::builder().host(&spec.api).project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY);
+    let api: Arc<dyn FlagDefinitionSource> = Arc::new(api.build().unwrap());
+    let mut sharers = Vec::new();
+    for number in spec.first..spec.first + spec.pollers {
+        sharers.push(start(spec, number, place, lock_life, Arc::clone(&api)));
+        sleep(spec.pause).await;
+    }
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Refresh => {
+                for sharer in sharers.iter().filter(|sharer| sharer.leads.load(Ordering::Relaxed)) {
+                    let poller = sharer.poller.clone();
+                    // What goes wrong in it is counted.
+                    tokio::spawn(async move { drop(poller.refresh().await) });
+                }
+            }
+            Order::Count => {
+                let counts = sharers.iter().map(|sharer| sharer.poller.status().counters);
+                let counts = counts.map(|counts| Counts { loads: counts.loads, faults: counts.provider_faults });
+                tell(&Told::Counts(counts.reduce(|a, b| a + b).unwrap_or_default()));
+            }
+            Order::Stop => break,
+        }
+    }
+    let ends: Vec<_> =
+        sharers.into_iter().map(|sharer| tokio::spawn(async move { sharer.poller.shutdown().await })).collect();
+    for end in ends {
+        let _ = end.await;
+    }
+}
+
+fn start(spec: &Spec, number: usize, place: &Place, lock_life: Duration, api: Arc<dyn FlagDefinitionSource>) -> Sharer {
+    let leads = Arc::new(AtomicBool::new(false));
+    let provider = place.provider(SERVICE, lock_life);
+    let poller = FlagDefinitionPoller::builder()
+        .shared_source(api)
+        .flag_definition_cache_provider(Watched { provider, poller: number, leads: Arc::clone(&leads) })
+        .poll_interval(spec.interval)
+        .start()
+        .unwrap();
+    let mut changes = poller.subscribe();
+    tokio::spawn(async move {
+        while let Some(change) = changes.next().await {
+            let etag = change.new.as_ref().and_then(|set| set.etag().map(str::to_owned));
+            tell(&Told::Has { poller: number, etag, at: Moment::now() });
+        }
+    });
+    Sharer { poller, leads }
+}

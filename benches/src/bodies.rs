@@ -1,0 +1,54 @@
+//! The sets that are measured.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use flagcache_core::{FetchError, FetchResponse, FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionSource};
+use flagcache_providers::testing::Definitions;
+use posthog_rs::LocalEvaluationResponse;
+
+/// The body of an answer with so many flags, about 800 bytes each.
+pub fn body(flags: usize) -> Bytes {
+    Definitions::realistic(flags, 1).to_json()
+}
+
+/// The same with the rollout of one flag changed, in the middle of the set.
+pub fn changed_body(flags: usize, percent: f64) -> Bytes {
+    let set = Definitions::realistic(flags, 1);
+    let key = set.keys().nth(flags / 2).expect("a set with flags").to_owned();
+    set.with_rollout(&key, percent).to_json()
+}
+
+/// What a leader makes of a body.
+pub fn set(body: Bytes) -> FlagDefinitionCacheData {
+    FlagDefinitionCacheData::from_api_response(body, Some("\"1\""), SystemTime::now(), None).expect("a set")
+}
+
+/// What PostHog's own SDK for Rust makes of it.
+pub fn decoded_by_the_peer(body: &[u8]) -> LocalEvaluationResponse {
+    serde_json::from_slice(body).expect("a set that the peer can read")
+}
+
+/// A poller in manual mode whose source gives these bodies by turns, after its first load.
+pub async fn poller(bodies: impl IntoIterator<Item = Bytes>) -> FlagDefinitionPoller {
+    let source = Alternating { bodies: bodies.into_iter().collect(), asked: AtomicUsize::new(0) };
+    let poller = FlagDefinitionPoller::builder().source(source).manual().start().expect("a poller");
+    poller.refresh().await.expect("a set");
+    poller
+}
+
+struct Alternating {
+    bodies: Vec<Bytes>,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl FlagDefinitionSource for Alternating {
+    async fn fetch(&self, _etag: Option<&str>) -> Result<FetchResponse, FetchError> {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let body = self.bodies[asked % self.bodies.len()].clone();
+        Ok(FetchResponse::Definitions { body, etag: None })
+    }
+}

@@ -1,0 +1,148 @@
+//! The stores that are measured, with a leader and a follower on each.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule};
+use flagcache_providers::{FileStore, MemoryStore};
+use tempfile::TempDir;
+
+/// Beyond the end of a bench, so that the leader need not be kept awake.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A provider of whatever store.
+pub type Provider = Arc<dyn FlagDefinitionCacheProvider>;
+
+/// A store that several processes can share.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A folder.
+    File(PathBuf),
+    /// The URL of a server.
+    Redis(String),
+}
+
+impl Place {
+    /// What [`to_string`](ToString::to_string) gave, for another process.
+    pub fn parse(text: &str) -> Self {
+        if text.starts_with("redis:") { Self::Redis(text.to_owned()) } else { Self::File(text.into()) }
+    }
+
+    /// A provider as a process of its own has it. `lock_life` is for Redis; so is the limit of a call, which is ample.
+    pub fn provider(&self, service: &str, lock_life: Duration) -> Provider {
+        match self {
+            Self::File(folder) => {
+                Arc::new(FileStore::builder(folder, service).build().expect("a store of files").provider())
+            }
+            #[cfg(feature = "redis")]
+            Self::Redis(url) => {
+                let store = flagcache_providers::RedisStore::builder(url, service)
+                    .response_limit(Duration::from_secs(10).min(lock_life / 4))
+                    .lock_life(lock_life)
+                    .build()
+                    .expect("a store in Redis");
+                Arc::new(store.provider())
+            }
+            #[cfg(not(feature = "redis"))]
+            Self::Redis(_) => panic!("cannot open {service} for {lock_life:?}: built without feature `redis`"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(folder) => folder.display().fmt(f),
+            Self::Redis(url) => f.write_str(url),
+        }
+    }
+}
+
+/// Where the stores are. All of it goes when this is dropped.
+#[derive(Debug)]
+pub struct Stores {
+    folder: TempDir,
+    #[cfg(feature = "redis")]
+    redis: flagcache_providers::testing::RedisServer,
+    services: u32,
+}
+
+impl Stores {
+    /// The names of the stores.
+    #[cfg(feature = "redis")]
+    pub const NAMES: &[&str] = &["memory", "file", "redis"];
+    /// The names of the stores.
+    #[cfg(not(feature = "redis"))]
+    pub const NAMES: &[&str] = &["memory", "file"];
+
+    /// Makes a folder, and starts a server.
+    #[expect(clippy::new_without_default, reason = "it starts a server")]
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            #[cfg(feature = "redis")]
+            redis: flagcache_providers::testing::RedisServer::start(),
+            services: 0,
+        }
+    }
+
+    /// Providers of a new service on the store of this name: one that will lead, and one that will follow, each as in a
+    /// process of its own.
+    fn providers(&mut self, store: &str) -> [Provider; 2] {
+        self.services += 1;
+        let service = format!("service-{}", self.services);
+        match store {
+            "memory" => {
+                let store = MemoryStore::with_lease(HOUR);
+                [Arc::new(store.provider()), Arc::new(store.provider())]
+            }
+            "file" => [(); 2].map(|()| Place::File(self.folder.path().to_owned()).provider(&service, HOUR)),
+            #[cfg(feature = "redis")]
+            "redis" => [(); 2].map(|()| Place::Redis(self.redis.url()).provider(&service, HOUR)),
+            _ => panic!("there is no store {store}"),
+        }
+    }
+
+    /// A pair on the store of this name.
+    pub async fn pair(&mut self, store: &str, set: &FlagDefinitionCacheData) -> Pair {
+        let providers = self.providers(store);
+        Pair::new(providers, set).await
+    }
+}
+
+/// A leader that has published, and a follower that has read. The lines to their pollers are kept with them.
+#[expect(missing_debug_implementations, reason = "a provider need have none")]
+pub struct Pair {
+    leader: Provider,
+    follower: Provider,
+    _lines: [LinkOwner; 2],
+}
+
+impl Pair {
+    async fn new(providers: [Provider; 2], set: &FlagDefinitionCacheData) -> Self {
+        let lines = [0, 1].map(|at: usize| {
+            let line = LinkOwner::new(PollerSchedule::new(HOUR));
+            providers[at].on_poller_attached(line.link());
+            line
+        });
+        let [leader, follower] = providers;
+        let pair = Self { leader, follower, _lines: lines };
+        pair.publish(set).await;
+        assert!(pair.tick().await.same_content(set));
+        pair
+    }
+
+    /// A follower's load.
+    pub async fn tick(&self) -> FlagDefinitionCacheData {
+        assert!(!self.follower.should_fetch_flag_definitions().await.expect("a decision"), "the other one leads");
+        self.follower.get_flag_definitions().await.expect("a read").expect("a copy")
+    }
+
+    /// The part of a leader's load that the store sees.
+    pub async fn publish(&self, set: &FlagDefinitionCacheData) {
+        assert!(self.leader.should_fetch_flag_definitions().await.expect("a decision"), "the first one leads");
+        self.leader.on_flag_definitions_received(set).await.expect("a publish");
+    }
+}
