@@ -50,7 +50,10 @@ const SITUATIONS: [(&str, &[&str], Measure); 11] = [
     ("roll-back", &["A roll-back over a change of leader: workers not rolled back 5 polls later"], leader::roll_back),
     (
         "damage",
-        &["`{\"flags\":[]}`, `{\"flags\":[1,2]}` or `[1,2]` put into the key: workers of 8 that lose their flags"],
+        &[
+            "A set without flags, `{\"flags\":[]}`, `{\"flags\":[1,2]}` or `[1,2]` put into the key: workers of 8 that lose \
+           their flags",
+        ],
         copy::damaged,
     ),
     (

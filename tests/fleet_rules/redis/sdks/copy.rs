@@ -14,9 +14,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Nothing has changed since the workers began.
 pub(super) fn damaged(sdk: Option<Sdk>) -> Vec<Figure> {
-    let lost = [r#"{"flags":[]}"#, r#"{"flags":[1,2]}"#, "[1,2]"].map(|damage| who_lose_by(sdk, damage));
-    let [empty, no_flags, no_set] = lost;
-    vec![Figure::new(format!("{empty}, {no_flags}, {no_set}"), lost.into_iter().max().unwrap_or_default() as f64)]
+    let whole = r#"{"flags":[],"group_type_mapping":{},"cohorts":{}}"#;
+    let lost = [whole, r#"{"flags":[]}"#, r#"{"flags":[1,2]}"#, "[1,2]"].map(|damage| who_lose_by(sdk, damage));
+    let text = lost.map(|workers| workers.to_string()).join(", ");
+    vec![Figure::new(text, lost.into_iter().max().unwrap_or_default() as f64)]
 }
 
 fn who_lose_by(sdk: Option<Sdk>, damage: &str) -> usize {
