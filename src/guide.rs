@@ -19,6 +19,7 @@ pages! {
     intervals: "../docs/guide/intervals.md";
     what_if: "../docs/guide/what-if.md";
     costs: "../docs/guide/costs.md";
+    scale: "../docs/guide/scale.md";
     security: "../docs/guide/security.md";
     migrating: "../docs/guide/migrating.md";
     provider: "../docs/guide/provider.md";
