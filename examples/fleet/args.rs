@@ -29,6 +29,8 @@ once with definitions of 10 KB and once with 10 MB.
 With POSTHOG_HOST, POSTHOG_PROJECT_KEY and POSTHOG_SECRET_KEY set, the workers ask that host; otherwise an API
 on this machine. Exit code: 0 if the story held, 1 if it did not, 2 for bad options.";
 
+/// A worker with a longer one loads when it is told to.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 const WORKERS: usize = 4;
 /// Redis is for what outgrew one machine.
 const REDIS_WORKERS: usize = 16;
@@ -61,6 +63,11 @@ pub(crate) struct WorkerArgs {
 }
 
 impl WorkerArgs {
+    /// Whether the program itself made this worker for a measurement in which it loads when it is told to.
+    pub(crate) fn waits_for_orders(&self) -> bool {
+        self.poll_interval > LONGEST_INTERVAL
+    }
+
     /// The arguments that [`parse`] makes this of.
     pub(crate) fn to_args(&self) -> Vec<String> {
         let mut args = vec!["worker".to_owned(), "--name".to_owned(), self.name.clone()];
@@ -85,8 +92,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Str
         plain: false,
     };
     let mut name = String::new();
-    // The program itself makes workers that wait for orders.
-    let longest_interval = if is_worker { 3600.0 } else { 60.0 };
+    let longest_interval = if is_worker { 3600.0 } else { LONGEST_INTERVAL.as_secs_f64() };
     while let Some(arg) = args.next() {
         let (option, inline) = match arg.split_once('=') {
             Some((option, value)) => (option.to_owned(), Some(value.to_owned())),

@@ -18,6 +18,7 @@ use crate::witness::{WitnessedApi, WitnessedStore};
 
 /// Between two requests that this worker pretends to serve.
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(10);
+const AMPLE: Duration = Duration::from_secs(60);
 
 /// Runs until it is told to stop: by a signal, or because the process that started it has gone.
 pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
@@ -30,6 +31,10 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
     let mut poller = FlagDefinitionPoller::builder()
         .source(WitnessedApi::new(api, reporter.clone()))
         .poll_interval(args.poll_interval);
+    if args.waits_for_orders() {
+        // What it reads may be large, and a build that is not optimised slow.
+        poller = poller.call_limit(AMPLE);
+    }
     if let Some(cache) = CacheUrl::from_env()? {
         poller = poller.flag_definition_cache_provider(WitnessedStore::new(cache.provider()?, reporter.clone()));
     }
