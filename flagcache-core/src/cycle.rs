@@ -357,8 +357,10 @@ impl Cycle {
             }
             // During a load too: it may have read before the change.
             _ => {
-                let spread = self.notice_spread();
-                self.noticed.get_or_insert(now + spread);
+                // One that waits already is neither put off nor brought forward, as long as there is time.
+                if self.noticed.is_none() || self.known.is_cold() {
+                    self.noticed = Some(now + self.notice_spread());
+                }
                 if matches!(self.phase, Phase::Idle) && self.notice_due().is_some_and(|due| now >= due) {
                     self.begin(now, Cause::Notice, steps);
                 }
@@ -460,6 +462,8 @@ impl Cycle {
         let held_a_set = !self.known.is_cold();
         // Also of a worker that had nothing: it is not to take from the store what the policy forbids.
         self.known.clear(now);
+        // A worker without definitions waits for no spread.
+        self.noticed = self.noticed.map(|due| due.min(now));
         self.unpublished = false;
         if held_a_set {
             steps.push(Step::Clear);

@@ -128,3 +128,40 @@ fn panicked(method: Method, panic: &(dyn Any + Send)) -> ProviderError {
         .unwrap_or("a value that is no text");
     ProviderError::new(ProviderErrorKind::Panic, format!("`{}` panicked: {said}", method.name()))
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// Blocks the thread in each decision.
+    struct Blocks(Duration);
+
+    #[async_trait]
+    impl FlagDefinitionCacheProvider for Blocks {
+        async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
+            std::thread::sleep(self.0);
+            Ok(true)
+        }
+
+        async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+            Ok(None)
+        }
+
+        async fn on_flag_definitions_received(&self, _data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn b4_41_an_answer_of_a_body_that_blocked_the_thread_past_the_limit_is_ignored() {
+        let limit = Duration::from_millis(100);
+        for (blocks, kind) in [(limit * 2, Some(ProviderErrorKind::Timeout)), (Duration::ZERO, None)] {
+            let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(Blocks(blocks));
+            let attachment = Attachment::new(&provider).expect("a provider of its own");
+            let answer = Guard::new(provider, attachment, limit).should_fetch().await;
+            assert_eq!(answer.err().map(|error| error.kind()), kind);
+        }
+    }
+}

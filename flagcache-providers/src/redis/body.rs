@@ -1,7 +1,7 @@
 //! Reading the body of the stored copy.
 
 use bytes::Bytes;
-use flagcache_core::ProviderError;
+use flagcache_core::{ProviderError, ProviderErrorKind};
 
 use super::call::Call;
 use super::keys::Keys;
@@ -30,14 +30,29 @@ impl Body<'_> {
         Ok(value.map(Bytes::from))
     }
 
+    /// How long it is now; 0 if there is none.
+    pub(super) async fn length(self) -> Result<u64, ProviderError> {
+        self.link.run(DOING, Call::length(&self.keys.data)).await
+    }
+
     /// A body that was this long a moment ago. If it changes meanwhile, what comes out is neither the old one nor the new
     /// one; the caller has to see to that.
     pub(super) async fn in_pieces(self, length: u64) -> Result<Bytes, ProviderError> {
-        let mut body = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        let mut body = Vec::new();
+        // A server that is out of its mind is no reason to end the process.
+        let room = usize::try_from(length).ok().and_then(|length| body.try_reserve_exact(length).ok());
+        room.ok_or_else(|| {
+            let problem =
+                format!("the server says that the stored copy has {length} bytes, which is more than fits in memory");
+            ProviderError::new(ProviderErrorKind::InvalidData, problem)
+        })?;
         for from in (0..length).step_by(Self::PIECE as usize) {
             let last = (from + Self::PIECE).min(length) - 1;
             let piece: Vec<u8> = self.link.run(DOING, Call::range(&self.keys.data, from, last)).await?;
             body.extend_from_slice(&piece);
+            if (piece.len() as u64) < last + 1 - from {
+                break;
+            }
         }
         Ok(Bytes::from(body))
     }

@@ -53,6 +53,13 @@ impl Call {
         Self { command, lua: None }
     }
 
+    /// The length of a key's value; 0 of a key that is not there.
+    pub(super) fn length(key: &str) -> Self {
+        let mut command = redis::cmd("STRLEN");
+        command.arg(key);
+        Self { command, lua: None }
+    }
+
     /// Reads these bytes of a key's value, both ends included; as many as there are.
     pub(super) fn range(key: &str, first: u64, last: u64) -> Self {
         let mut command = redis::cmd("GETRANGE");

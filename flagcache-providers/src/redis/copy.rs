@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flagcache_core::{FlagDefinitionCacheData, HEAD_LEN, ProviderError};
+use flagcache_core::{DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, ProviderError};
 use sha1_smol::Sha1;
 
 use super::body::Body;
@@ -10,6 +10,9 @@ use super::body::Body;
 /// The bytes at the start of a stored copy that tell it from any other; the scripts read as many.
 const HEAD: usize = 400;
 const _: () = assert!(HEAD_LEN <= HEAD);
+
+/// How often a large copy is read in pieces that changes while it is read, before it is read at once.
+const TRIES: u32 = 2;
 
 /// The member that a copy in our own format begins with; the tick script looks for the same.
 const OWN: &[u8] = br#"{"_flagcache":"#;
@@ -63,8 +66,11 @@ impl SharedCopy {
         if let Some(data) = self.find(seen) {
             return Ok(Some(data));
         }
-        if let Some(data) = Self::get_in_pieces(seen, body).await? {
-            self.hold(seen.clone(), data.clone());
+        if seen.own
+            && seen.length > Body::PIECE
+            && let Some(Held { fingerprint, data }) = Self::read_in_pieces(seen, body).await?
+        {
+            self.hold(fingerprint, data.clone());
             return Ok(Some(data));
         }
         let Some(bytes) = body.at_once().await? else { return Ok(None) };
@@ -79,21 +85,26 @@ impl SharedCopy {
         Ok(Some(data))
     }
 
-    /// A large copy in our own format, if it is still the one that was seen and each piece of it belongs to that.
-    async fn get_in_pieces(
-        seen: &Fingerprint,
-        body: Body<'_>,
-    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        if !seen.own || seen.length <= Body::PIECE {
-            return Ok(None);
+    /// A large copy in our own format, with its fingerprint. `None` if it is none any more, was edited, or changed each time.
+    ///
+    /// The head names the content: pieces of two copies, as an edited one, are no JSON or lose what the head says.
+    async fn read_in_pieces(seen: &Fingerprint, body: Body<'_>) -> Result<Option<Held>, ProviderError> {
+        let mut length = seen.length;
+        for _ in 0..TRIES {
+            let bytes = body.in_pieces(length).await?;
+            let fingerprint = Fingerprint::of(&bytes);
+            if !fingerprint.own {
+                break;
+            }
+            match FlagDefinitionCacheData::decode(bytes).await {
+                Ok(data) if Sha1::from(data.head()).hexdigest() == fingerprint.digest => {
+                    return Ok(Some(Held { fingerprint, data }));
+                }
+                Err(error) if error.kind() == DataErrorKind::NewerSchema => return Err(error.into()),
+                _ => length = body.length().await?,
+            }
         }
-        let bytes = body.in_pieces(seen.length).await?;
-        if Fingerprint::of(&bytes) != *seen {
-            return Ok(None);
-        }
-        // The head names the content. One that is of other pieces too, or was edited, is no JSON or loses its head.
-        let decoded = FlagDefinitionCacheData::decode(bytes).await.ok();
-        Ok(decoded.filter(|data| Sha1::from(data.head()).hexdigest() == seen.digest))
+        Ok(None)
     }
 
     /// The fingerprint of the held copy if that is worth keeping in place of `data`: our own format, the same content

@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use flagcache_core::ProviderError;
 use redis::{ConnectionInfo, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::watch;
 
+use super::allowance::Allowance;
 use super::call::Call;
 use super::config::Config;
 use super::endpoint::{Endpoint, redirected};
@@ -14,6 +16,10 @@ use super::error::{Failure, Party, Place};
 use super::keys::Keys;
 use super::open::Live;
 use super::watch::Listeners;
+
+/// How often all pollers may be told that they may have missed a notice: so often at once, and once more after each pause.
+const TELLINGS: u32 = 5;
+const TELLINGS_PAUSE: Duration = Duration::from_secs(30);
 
 /// No connection has this epoch.
 const NO_EPOCH: u64 = 0;
@@ -43,6 +49,7 @@ pub(super) struct Inner {
     pub(super) epochs: AtomicU64,
     /// Whether notices may have been missed since the last time that all listeners were told.
     missed: AtomicBool,
+    tellings: Allowance,
     /// Whether the server was seen not to speak RESP3.
     pub(super) resp2: AtomicBool,
     /// Whether the missing permission for notices was told.
@@ -68,6 +75,7 @@ impl Link {
             pointed_to: Mutex::default(),
             epochs: AtomicU64::new(NO_EPOCH),
             missed: AtomicBool::new(false),
+            tellings: Allowance::new(TELLINGS, TELLINGS_PAUSE),
             resp2: AtomicBool::new(false),
             told: AtomicBool::new(false),
         };
@@ -142,8 +150,10 @@ impl Inner {
         if live.ended.load(Ordering::SeqCst) {
             self.lost(live.epoch);
         }
-        // A notice may have been missed while there was no connection; the pollers compare what they hold.
-        if self.missed.swap(false, Ordering::Relaxed) {
+        // A notice may have been missed while there was no connection; the pollers compare what they hold. Not each time
+        // if one connection after the other is lost: what is lost by such a load would bring about the next one.
+        if self.missed.load(Ordering::Relaxed) && self.tellings.take() {
+            self.missed.store(false, Ordering::Relaxed);
             self.listeners.notify_all();
         }
         Ok(live)

@@ -1,5 +1,6 @@
 #![doc = include_str!("docs.md")]
 
+mod allowance;
 mod body;
 mod call;
 mod clock;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use flagcache_core::FlagDefinitionCacheData;
 use flagcache_providers::testing::RedisServer;
 
-use crate::worker::{DATA, Worker, sized, version};
+use crate::worker::{DATA, LOCK, Worker, sized, version};
 
 const MEGABYTE: usize = 1024 * 1024;
 
@@ -62,4 +62,46 @@ async fn a_large_copy_of_which_a_part_was_replaced_keeps_its_definitions_and_los
     let read = follower.follow().await.expect("definitions");
     assert_eq!((version(&read), read.etag()), (1, None));
     assert!(!read.same_content(&large));
+}
+
+#[tokio::test]
+async fn a_large_copy_that_changes_after_the_decision_is_read_in_pieces_too() {
+    let server = RedisServer::start();
+    server.run_args::<()>(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 3mb 3mb 60"]);
+    let leader = Worker::of(&server);
+    leader.lead_with(&sized(1, 10 * MEGABYTE)).await;
+    for (n, size) in [(2, 10 * MEGABYTE), (3, 4 * MEGABYTE), (4, 12 * MEGABYTE), (5, 10)] {
+        // A new one has nothing that it could take for what it saw.
+        let follower = Worker::of(&server);
+        assert!(!follower.leads().await);
+        leader.lead_with(&sized(n, size)).await;
+        assert_eq!(follower.read().await.unwrap(), Some(sized(n, size)), "{size} bytes");
+    }
+    leader.lead_with(&sized(6, 10 * MEGABYTE)).await;
+    let follower = Worker::of(&server);
+    assert!(!follower.leads().await);
+    server.run::<()>(&format!("DEL {DATA}"));
+    assert_eq!(follower.read().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn reads_that_cost_the_connection_do_not_bring_about_each_other() {
+    let server = RedisServer::start();
+    server.run_args::<()>(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 3mb 3mb 60"]);
+    let follower = Worker::of(&server);
+    server.run::<()>(&format!("SET {LOCK} python PX 60000"));
+    // Another SDK's copy is read at once.
+    let copy = format!(r#"{{"flags":[],"x":"{}"}}"#, "x".repeat(10 * MEGABYTE));
+    server.run_args::<()>(&["SET", DATA, &copy]);
+    let mut loads = 0;
+    let load = async || {
+        assert!(!follower.leads().await);
+        follower.read().await.unwrap_err();
+    };
+    load().await;
+    while follower.noticed(Duration::from_secs(4)).await {
+        load().await;
+        loads += 1;
+        assert!(loads < 10, "each read brings about another one");
+    }
 }

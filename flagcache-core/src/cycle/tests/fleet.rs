@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::*;
 use crate::cycle::{Event, Policy, Role};
-use crate::{FetchFailure, StoreReport};
+use crate::{FetchFailure, OnUnauthorized, StoreReport};
 
 #[test]
 fn b8_60_a_follower_asks_again_when_the_lease_it_saw_ends() {
@@ -151,7 +151,7 @@ fn a_spread_puts_notices_off_once_each_and_never_those_of_a_cold_worker() {
     world.read(Some(&a));
     assert!(world.wait_time() > Duration::from_secs(20), "one load for both");
 
-    let mut cold = World::new(Policy { cold_start_wait: Duration::ZERO, ..policy });
+    let mut cold = World::new(Policy { cold_start_wait: Duration::ZERO, ..policy.clone() });
     assert_eq!(cold.wait(), [Word::Decide]);
     cold.decided(false);
     assert_eq!(cold.read(None), [GET]);
@@ -159,6 +159,15 @@ fn a_spread_puts_notices_off_once_each_and_never_those_of_a_cold_worker() {
     assert_eq!(cold.read(None), [Word::LoadEnded]);
     cold.pass(MS * 20);
     assert_eq!(cold.notice(), [Word::Decide]);
+
+    // Noticed while it was warm, in the load that took its definitions.
+    let mut cleared = World::leader(Policy { on_unauthorized: OnUnauthorized::Clear, ..policy }, &a);
+    assert_eq!(cleared.wait(), [Word::Decide]);
+    assert_eq!(cleared.decided(true), [get("1")]);
+    assert_eq!(cleared.notice(), []);
+    cleared.fetch_failed(FetchFailure::Unauthorized);
+    assert_eq!(cleared.tell(Event::Told), [Word::LoadEnded]);
+    assert_eq!(cleared.wait_time(), MS * 20);
 }
 
 #[test]
