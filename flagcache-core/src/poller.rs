@@ -21,7 +21,7 @@ pub(crate) use installs::{Installed, Installs};
 use shared::{Ending, Readiness, Shared};
 
 use crate::bounded::bounded;
-use crate::{DefinitionsChanges, FlagDefinitionCacheData, PollerStatus};
+use crate::{DefinitionsChanges, FlagDefinitionCacheData, PollerStatus, Role};
 
 /// Keeps this process's flag definitions current: asks the provider who fetches, fetches or reads, publishes, shuts down.
 ///
@@ -73,7 +73,13 @@ impl FlagDefinitionPoller {
     }
 
     pub(crate) fn not_ready_within(&self, limit: Duration) -> NotReady {
-        NotReady::Timeout { limit, last_error: self.status().last_error }
+        let status = self.status();
+        let reads_only = || {
+            let nothing_there =
+                "this worker only reads, having no source with a secret key, and the store has no definitions";
+            (status.role == Role::Reader).then(|| nothing_there.to_owned())
+        };
+        NotReady::Timeout { limit, last_error: status.last_error.clone().or_else(reads_only) }
     }
 
     /// Loads now: one decision, then one read or one request. Joins the load that is running, if one is; any number of

@@ -44,6 +44,17 @@ async fn b7_55_an_empty_set_is_ready_and_a_cleared_memory_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn b7_55_a_worker_without_a_key_is_told_why_an_empty_store_leaves_it_without_definitions() {
+    let rig = Rig::new();
+    rig.provider.decision().always(false);
+    rig.api.set_has_key(false);
+    let worker = rig.start();
+    let not_ready = worker.poller.wait_ready(secs(10)).await.unwrap_err().to_string();
+    assert!(not_ready.contains("no source with a secret key") && not_ready.contains("no definitions"), "{not_ready}");
+    worker.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn b7_55_waiting_ends_with_the_poller() {
     let rig = Rig::new();
     rig.api.always(Reply::hang());

@@ -73,7 +73,7 @@ pub enum RegistryError {
         expected: &'static str,
     },
     /// The store refused what the URL says.
-    #[error("the store of the {scheme} URL cannot be set up")]
+    #[error("the store of the {scheme} URL cannot be set up: {source}")]
     Refused {
         /// The URL's scheme.
         scheme: String,
