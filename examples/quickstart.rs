@@ -44,5 +44,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             _ = tokio::signal::ctrl_c() => break,
         }
     }
-    Ok(flags.shutdown().await?)
+    if let Err(error) = flags.shutdown().await {
+        eprintln!("{error}"); // Such as a store that is down: nothing is lost by that.
+    }
+    Ok(())
 }

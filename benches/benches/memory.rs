@@ -145,18 +145,19 @@ impl Rows {
         let mut section = Section::new("Memory");
         section.say(format!(
             "What the process has allocated, its runtime and its connections among it, for a set of {FLAGS} flags, \
-             {:.1} MB, as multiples of that: at the most, and when all is done and the set is at hand.",
+             {:.1} MB, as multiples of that: at the most, and when all is done and the set is at hand. \
+             A leader, which also gives a set out, is not judged.",
             payload / 1e6
         ));
         section.tables.push(table);
         section.judge(
-            "memory while a set is taken in, as a multiple of its length",
+            "memory of a worker that takes in a set, as a multiple of its length",
             "≤ 3 ×",
             format!("{peak:.2} × at the most"),
             peak <= MOST_AT_PEAK,
         );
         section.judge(
-            "memory at rest, as a multiple of the set's length",
+            "memory of such a worker at rest, as a multiple of the set's length",
             "≤ 1.5 ×",
             format!("{rest:.2} × at the most"),
             rest <= MOST_AT_REST,

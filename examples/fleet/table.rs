@@ -6,7 +6,8 @@ use crate::figures::{Failover, Outcome, Shared, UnchangedTick, Unshared};
 use crate::ticks::size;
 
 const LEGEND: &str = "
-A tick is one load of each worker, once in a poll interval. A unit is what
+A tick is one load of each worker, once in a poll interval, counted at one of them:
+the intervals vary by a tenth, and so does what the others send. A unit is what
 PostHog bills: 10 for a request answered with definitions (200), 1 for one
 answered that nothing has changed (304).
 ";

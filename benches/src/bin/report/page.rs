@@ -8,9 +8,9 @@ const INTRODUCTION: &str = "\
 # Benchmarks
 
 Written by `scripts/bench`, from one run of it on the machine below; edit nothing here. Each table names its peer, measured
-in the same run. Ratios say more than times: they are taken in turn, so that a busy machine slows both sides down. A spread
-is from the fastest to the slowest sample. What the fleets cost beyond this machine, and where they would break, is in
-[docs/guide/scale.md](docs/guide/scale.md).
+in the same run. Ratios say more than times; those with a target are taken in turn, so that a busy machine slows both sides
+down. A spread is from the fastest to the slowest sample. What the fleets cost beyond this machine, and where they would break,
+is in [docs/guide/scale.md](docs/guide/scale.md).
 ";
 
 /// The page as Markdown. `charts` is the folder of the charts, from where the page is.

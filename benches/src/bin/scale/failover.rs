@@ -17,7 +17,7 @@ const SLACK: Duration = Duration::from_millis(300);
 pub(crate) fn run() -> Section {
     let mut section = Section::new("A dead leader");
     section.say(format!(
-        "{PROCESSES} worker processes. The leader's is killed (SIGKILL) at a random moment of its lock's life; from there \
+        "{PROCESSES} worker processes. The leader's is killed (SIGKILL) at moments spread over the third of its lock's life between two renewals; from there \
          until another one leads. The file store's lock is the operating system's and has no life; the Redis lock's is \
          {} s here (the default is 10 s).",
         LOCK_LIFE.as_secs()
