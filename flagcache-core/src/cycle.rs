@@ -39,10 +39,17 @@ use known::Known;
 pub(crate) use policy::Policy;
 pub use policy::{OnQuotaLimited, OnUnauthorized, ReadFailure};
 
-use crate::{FetchFailure, FlagDefinitionCacheData};
+use crate::{FetchFailure, FlagDefinitionCacheData, FleetFailure, KeyFingerprint};
 
 /// Between two loads that notices ask for. A store that never stops shouting gets fifty loads a second, not a busy loop.
 const NOTICE_GAP: Duration = Duration::from_millis(20);
+
+/// How long a failure of the whole fleet counts beyond its window and one interval for workers that do not lead: a load of
+/// the leader may take that long.
+const LONGEST_LOAD: Duration = Duration::from_secs(20);
+
+/// How many ticks of its own a follower leaves to the leader to repair a damaged copy.
+const REPAIR_TICKS: u32 = 2;
 
 /// Whether this worker leads the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +115,8 @@ struct Load {
     leads: Option<bool>,
     hedge_at: Option<Instant>,
     get: Get,
+    /// A request of this load failed, in contrast to one that was not sent.
+    request_failed: bool,
 }
 
 /// What the machine waits for.
@@ -135,6 +144,8 @@ struct Fleet {
     confirmed_at: Option<Instant>,
     lease_ends_at: Option<Instant>,
     quota_limited: bool,
+    /// What the API answered a leader, and when that was.
+    failure: Option<(FleetFailure, Instant)>,
 }
 
 /// How far a cold start has waited for the leader's copy. Once in a worker's life.
@@ -159,6 +170,14 @@ pub(crate) struct Cycle {
     unpublished: bool,
     cold_wait: ColdWait,
     fleet: Fleet,
+    /// What this worker would have its store keep for the fleet, for a store that keeps nothing.
+    own_failure: Option<(FleetFailure, Instant)>,
+    /// The key that the next request carries.
+    key: Option<KeyFingerprint>,
+    /// The store is down, and this is when a worker with definitions first fetches for itself.
+    fetch_for_outage_at: Option<Instant>,
+    /// How many ticks in a row the copy in a store that answers was damaged.
+    damaged_ticks: u32,
     /// The API refused this worker (401, 403, 402), and it has neither fetched nor followed since.
     refusal: Option<FetchFailure>,
     load: Load,
@@ -185,8 +204,12 @@ impl Cycle {
             unpublished: false,
             cold_wait: ColdWait::NotBegun,
             fleet: Fleet::default(),
+            own_failure: None,
+            key: None,
+            fetch_for_outage_at: None,
+            damaged_ticks: 0,
             refusal: None,
-            load: Load { cause: Cause::Tick, leads: None, hedge_at: None, get: Get::NotSent },
+            load: Load { cause: Cause::Tick, leads: None, hedge_at: None, get: Get::NotSent, request_failed: false },
             phase: Phase::Idle,
             generation: 0,
             stopping: false,
@@ -239,15 +262,23 @@ impl Cycle {
         self.gate.backoff(now)
     }
 
-    /// The failure of the last request, until one succeeds.
+    /// The failure of the last request, of this worker or the fleet's leader, until one succeeds.
     pub(crate) fn last_failure(&self) -> Option<FetchFailure> {
-        self.gate.last_failure()
+        self.gate.last_failure().or(self.fleet.failure.map(|(failure, _)| failure.kind()))
     }
 
-    /// Whether the API refuses this worker's keys, or the project's quota is used up by its own request or the leader's
-    /// word.
+    /// Whether the API refuses this worker's keys, or the project's quota is used up: by its own request, or by what the
+    /// store reports of the leader's.
     pub(crate) fn refusal(&self) -> Option<FetchFailure> {
-        self.refusal.or(self.fleet.quota_limited.then_some(FetchFailure::QuotaLimited))
+        let fleet = self.fleet.failure.map(|(failure, _)| failure.kind());
+        self.refusal
+            .or(self.fleet.quota_limited.then_some(FetchFailure::QuotaLimited))
+            .or(fleet.filter(|kind| *kind == FetchFailure::Unauthorized))
+    }
+
+    /// The key that the next request carries.
+    pub(crate) fn set_key(&mut self, key: Option<KeyFingerprint>) {
+        self.key = key;
     }
 
     /// What is to be done now that this happened. The steps are to be carried out in their order.
@@ -278,6 +309,7 @@ impl Cycle {
             (Event::Decided(decision), Phase::Deciding) => self.decided(now, decision, steps),
             (Event::Stored(answer), Phase::ReadingStored) => self.stored(now, answer, steps),
             (Event::Read(answer), Phase::Reading(why)) => self.read(now, *why, answer, steps),
+            (Event::Damaged, Phase::Reading(why)) => self.damaged(now, *why, steps),
             (Event::Fetched { generation, fetched }, _) if generation == self.generation => {
                 self.fetched(now, fetched, steps);
             }
@@ -311,7 +343,7 @@ impl Cycle {
             }
             (Event::Decided(_), Phase::Deciding)
             | (Event::Stored(_), Phase::ReadingStored)
-            | (Event::Read(_), Phase::Reading(_))
+            | (Event::Read(_) | Event::Damaged, Phase::Reading(_))
             | (Event::Published(_), Phase::Publishing)
             | (Event::Told, Phase::Telling) => self.shut_down(steps),
             _ => {}
@@ -387,7 +419,7 @@ impl Cycle {
         self.noticed = None;
         self.lease_end = None;
         self.generation += 1;
-        self.load = Load { cause, leads: None, hedge_at: None, get: Get::NotSent };
+        self.load = Load { cause, leads: None, hedge_at: None, get: Get::NotSent, request_failed: false };
         match (self.policy.has_provider, self.policy.can_fetch) {
             (true, true) => self.ask(now, steps),
             (true, false) => {
@@ -443,8 +475,27 @@ impl Cycle {
             return tick.max(reopens);
         }
         // A leader keeps its ticks, but one that would come just before the gate opens waits for it.
-        let near = self.role == Role::Leader && reopens < now + self.policy.poll_interval.mul_f64(1.5);
+        let probes = self.role == Role::Leader || self.refusal == Some(FetchFailure::Unauthorized);
+        let near = probes && reopens < now + self.policy.poll_interval.mul_f64(1.5);
         if near { reopens } else { tick }
+    }
+
+    /// The failure of the whole fleet because of which this worker need not ask the API now. A leader tries again once the
+    /// window is over; the others leave that to it for as long as it may take.
+    fn fleet_failure(&self, now: Instant) -> Option<(FetchFailure, Instant)> {
+        let (failure, at) = self.fleet.failure?;
+        let tries_left = match failure.kind() {
+            FetchFailure::Unauthorized => !failure.refuses(self.key),
+            FetchFailure::Connect => failure.tried_by() < FleetFailure::TRIES,
+            _ => false,
+        };
+        let mut until = at + failure.window();
+        if self.load.leads != Some(true) {
+            until += self.policy.poll_interval + LONGEST_LOAD;
+        } else if tries_left {
+            return None;
+        }
+        (now < until).then_some((failure.kind(), until))
     }
 
     fn install(

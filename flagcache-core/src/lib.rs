@@ -34,6 +34,7 @@ mod error;
 #[cfg(feature = "posthog-rs")]
 mod evaluation;
 mod flag;
+mod fleet_failure;
 mod guard;
 mod identity;
 mod link;
@@ -64,6 +65,7 @@ pub use error::{ProviderError, ProviderErrorKind};
 #[cfg_attr(docsrs, doc(cfg(feature = "posthog-rs")))]
 pub use evaluation::{FlagSubject, LocalEvaluation, UndecodableDefinitions};
 pub use flag::{Flag, RawJson};
+pub use fleet_failure::{FleetFailure, FleetFailureError, KeyFingerprint};
 pub use identity::{ContentFingerprint, CopyId};
 pub use link::{LinkOwner, PollerLink, PollerSchedule, StoreReport};
 pub use outcome::{FetchFailure, FetchOutcome};

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::{FleetFailure, KeyFingerprint};
+
 /// The intervals and limits of a poller, for a store that times something by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -19,6 +21,8 @@ pub struct PollerSchedule {
     pub fetch_backoff: Duration,
     /// Whether loads happen only on demand (manual mode): no tick will come by itself.
     pub manual: bool,
+    /// The key with which this worker asks the API, as far as its source says.
+    pub key: Option<KeyFingerprint>,
 }
 
 impl PollerSchedule {
@@ -30,6 +34,7 @@ impl PollerSchedule {
             max_staleness: poll_interval.saturating_mul(10).max(Duration::from_secs(300)),
             fetch_backoff: Duration::ZERO,
             manual: false,
+            key: None,
         }
     }
 }
@@ -44,6 +49,9 @@ pub struct StoreReport {
     pub lease_ends_in: Option<Duration>,
     /// The leader was told 402 (quota used up). Every worker then applies its own policy for it.
     pub quota_limited: bool,
+    /// What the API last answered a leader that could not fetch, with its age; `None` once a leader could, and from a store
+    /// that does not keep it.
+    pub fleet_failure: Option<FleetFailure>,
 }
 
 impl StoreReport {
@@ -70,6 +78,13 @@ impl StoreReport {
     #[must_use]
     pub fn quota_limited(mut self, limited: bool) -> Self {
         self.quota_limited = limited;
+        self
+    }
+
+    /// Sets [`fleet_failure`](Self::fleet_failure).
+    #[must_use]
+    pub fn fleet_failure(mut self, failure: impl Into<Option<FleetFailure>>) -> Self {
+        self.fleet_failure = failure.into();
         self
     }
 }

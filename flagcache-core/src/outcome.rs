@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::FlagDefinitionCacheData;
+use crate::{FleetFailure, FlagDefinitionCacheData};
 
 /// Why a request for definitions brought none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +41,20 @@ impl FetchFailure {
             Self::Rejected => "rejected",
         }
     }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        let all = [
+            Self::Unauthorized,
+            Self::QuotaLimited,
+            Self::RateLimited,
+            Self::Server,
+            Self::Connect,
+            Self::Timeout,
+            Self::Unusable,
+            Self::Rejected,
+        ];
+        all.into_iter().find(|failure| failure.as_str() == name)
+    }
 }
 
 impl fmt::Display for FetchFailure {
@@ -56,17 +70,18 @@ pub struct FetchOutcome<'a> {
     failure: Option<FetchFailure>,
     data: Option<&'a FlagDefinitionCacheData>,
     give_up_lead_for: Option<Duration>,
+    fleet_failure: Option<FleetFailure>,
 }
 
 impl<'a> FetchOutcome<'a> {
     /// The API confirmed `data`: a 304.
     pub fn unchanged(data: &'a FlagDefinitionCacheData) -> Self {
-        Self { failure: None, data: Some(data), give_up_lead_for: None }
+        Self { failure: None, data: Some(data), give_up_lead_for: None, fleet_failure: None }
     }
 
     /// The request failed, or was not sent because an earlier one failed. `data` is what this worker still serves.
     pub fn failed(failure: FetchFailure, data: Option<&'a FlagDefinitionCacheData>) -> Self {
-        Self { failure: Some(failure), data, give_up_lead_for: None }
+        Self { failure: Some(failure), data, give_up_lead_for: None, fleet_failure: None }
     }
 
     /// Asks the store to release the lead and to stay out for this long.
@@ -76,9 +91,16 @@ impl<'a> FetchOutcome<'a> {
         self
     }
 
+    /// What the store keeps beside the lock for the whole fleet, in place of what it kept before.
+    #[must_use]
+    pub fn with_fleet_failure(mut self, failure: Option<FleetFailure>) -> Self {
+        self.fleet_failure = failure;
+        self
+    }
+
     /// The same outcome over another borrow of the definitions, for a call that goes to another thread.
     pub(crate) fn with_data<'b>(self, data: Option<&'b FlagDefinitionCacheData>) -> FetchOutcome<'b> {
-        FetchOutcome { failure: self.failure, data, give_up_lead_for: self.give_up_lead_for }
+        FetchOutcome { failure: self.failure, data, give_up_lead_for: self.give_up_lead_for, fleet_failure: self.fleet_failure }
     }
 
     /// Whether the API confirmed the current definitions.
@@ -99,5 +121,11 @@ impl<'a> FetchOutcome<'a> {
     /// Set when another worker may do better: release the lead now and answer no decision with `true` for this long.
     pub fn give_up_lead_for(&self) -> Option<Duration> {
         self.give_up_lead_for
+    }
+
+    /// Set when this load's request failed: keep it beside the lock, before the lead is released, and report it to every
+    /// worker with [`StoreReport::fleet_failure`](crate::StoreReport::fleet_failure). An unchanged answer or a publish by the leader ends it.
+    pub fn fleet_failure(&self) -> Option<FleetFailure> {
+        self.fleet_failure
     }
 }

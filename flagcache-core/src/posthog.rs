@@ -18,7 +18,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderValue, IF_NONE_MATCH};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{FetchError, FetchFailure, FetchResponse, FlagDefinitionSource, ProjectFingerprint};
+use crate::{FetchError, FetchFailure, FetchResponse, FlagDefinitionSource, KeyFingerprint, ProjectFingerprint};
 
 use endpoint::Endpoint;
 
@@ -58,6 +58,7 @@ pub struct PostHogApi {
     project_key: SecretString,
     /// Knows the secret key. A cache-only reader has none, and so cannot send a request.
     client: Option<reqwest::Client>,
+    key_fingerprint: Option<KeyFingerprint>,
     request_limit: Duration,
     body_limit: usize,
 }
@@ -129,6 +130,10 @@ impl FlagDefinitionSource for PostHogApi {
 
     fn project(&self) -> Option<ProjectFingerprint> {
         Some(ProjectFingerprint::of(self.project_key.expose_secret()))
+    }
+
+    fn key_fingerprint(&self) -> Option<KeyFingerprint> {
+        self.key_fingerprint
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{FetchFailure, ProjectFingerprint};
+use crate::{FetchFailure, KeyFingerprint, ProjectFingerprint};
 
 /// An answer with definitions, or the word that they are unchanged.
 #[derive(Clone, Debug)]
@@ -96,6 +96,12 @@ pub trait FlagDefinitionSource: Send + Sync + 'static {
 
     /// Which project the definitions belong to. A cached copy of another project is refused.
     fn project(&self) -> Option<ProjectFingerprint> {
+        None
+    }
+
+    /// Which secret key the next request carries, so that workers with a key that the API refused to another need not try
+    /// it too. Without an answer, at most three workers try.
+    fn key_fingerprint(&self) -> Option<KeyFingerprint> {
         None
     }
 }

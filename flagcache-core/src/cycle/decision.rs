@@ -21,15 +21,20 @@ impl Cycle {
             confirmed_at: report.confirmed_ago.and_then(|ago| now.checked_sub(ago)),
             lease_ends_at: report.lease_ends_in.map(|remaining| now + bounded(remaining)),
             quota_limited: report.quota_limited,
+            failure: report.fleet_failure.map(|failure| (failure, now.checked_sub(failure.age()).unwrap_or(now))),
         };
     }
 
     pub(super) fn decided(&mut self, now: Instant, decision: Result<bool, Failed>, steps: &mut Vec<Step>) {
         match decision {
             Ok(true) => {
+                self.fetch_for_outage_at = None;
                 let newly = !mem::replace(&mut self.led, true);
                 self.role = Role::Leader;
                 self.load.leads = Some(true);
+                if let Some((failure, until)) = self.fleet_failure(now) {
+                    self.gate.adopt(failure, until);
+                }
                 let prompted = matches!(self.load.cause, Cause::Notice | Cause::LeaseEnd);
                 let hedged = !matches!(self.load.get, Get::NotSent);
                 if prompted && !newly && !hedged && !self.known.is_cold() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{FetchFailure, FlagDefinitionCacheData, StoreReport};
+use crate::{FetchFailure, FleetFailure, FlagDefinitionCacheData, StoreReport};
 
 /// A provider call failed: error, panic, time limit or undecodable data. The machine treats all alike; the observer has
 /// logged which it was.
@@ -36,6 +36,8 @@ pub(crate) enum Event {
     Stored(Result<Option<FlagDefinitionCacheData>, Failed>),
     /// `get_flag_definitions` answered.
     Read(Result<Option<FlagDefinitionCacheData>, Failed>),
+    /// `get_flag_definitions` answered, and what the store holds is no usable copy.
+    Damaged,
     /// `on_flag_definitions_received` answered.
     Published(Result<(), Failed>),
     /// `on_flag_definitions_not_received` answered, well or not.
@@ -79,6 +81,8 @@ pub(crate) enum Call {
         failure: Option<FetchFailure>,
         data: Option<FlagDefinitionCacheData>,
         give_up_lead_for: Option<Duration>,
+        /// What the store keeps beside the lock.
+        fleet_failure: Option<FleetFailure>,
     },
     Shutdown,
 }

@@ -48,6 +48,10 @@ impl Cycle {
             return;
         }
         if self.load.leads != Some(true) {
+            if let Some((failure, _)) = self.fleet_failure(now) {
+                self.load.get = Get::Failed(failure);
+                return;
+            }
             self.gate.direct_sent(now, &mut self.rng);
         }
         let etag = self.known.etag().map(str::to_owned);
@@ -100,6 +104,8 @@ impl Cycle {
         self.gate.succeeded();
         self.refusal = None;
         self.fleet.quota_limited = false;
+        self.fleet.failure = None;
+        self.own_failure = None;
     }
 
     pub(super) fn get_failed(
@@ -110,6 +116,7 @@ impl Cycle {
         steps: &mut Vec<Step>,
     ) -> Get {
         self.gate.failed(now, failure, retry_after, &mut self.rng);
+        self.load.request_failed = true;
         if let FetchFailure::Unauthorized | FetchFailure::QuotaLimited = failure {
             self.refusal = Some(failure);
         }

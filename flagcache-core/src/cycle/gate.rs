@@ -86,21 +86,45 @@ impl Gate {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         let repeated = self.last_failure.replace(failure) == Some(failure);
         self.of_last_kind = if repeated { self.of_last_kind.saturating_add(1) } else { 1 };
-        // A passing fault is tried again at the next tick; what will not pass by itself, or costs units, is not.
-        let doublings = match failure {
-            FetchFailure::Unauthorized
-            | FetchFailure::QuotaLimited
-            | FetchFailure::RateLimited
-            | FetchFailure::Unusable => self.failures_in_a_row,
+        // What is billed, or limited by the server, is asked for ever more rarely. The rest costs nobody anything.
+        let backoff = match failure {
+            FetchFailure::QuotaLimited | FetchFailure::RateLimited | FetchFailure::Unusable => {
+                let cap = BACKOFF_CAP.max(self.interval * 8);
+                stretched(self.interval.saturating_mul(1 << self.failures_in_a_row.min(16)).min(cap), rng)
+            }
+            FetchFailure::Unauthorized => self.probe_pause(rng),
             FetchFailure::Server | FetchFailure::Connect | FetchFailure::Timeout | FetchFailure::Rejected => {
-                self.failures_in_a_row - 1
+                if self.failures_in_a_row == 1 { Duration::ZERO } else { self.probe_pause(rng) }
             }
         };
-        let cap = BACKOFF_CAP.max(self.interval * 8);
-        let backoff = self.interval.saturating_mul(1 << doublings.min(16)).min(cap);
-        let asked = bounded(retry_after.unwrap_or_default());
-        self.closed_until =
-            if doublings == 0 && asked.is_zero() { None } else { Some(now + stretched(backoff, rng).max(asked)) };
+        let pause = backoff.max(bounded(retry_after.unwrap_or_default()));
+        self.closed_until = (!pause.is_zero()).then(|| now + pause);
+    }
+
+    /// Until the next request after one that is not billed: little more than the poll interval, because one worker asks for
+    /// the whole fleet, and the end of the fault is to be seen soon.
+    fn probe_pause(&self, rng: &mut fastrand::Rng) -> Duration {
+        self.interval.mul_f64(1.05 + 0.4 * rng.f64())
+    }
+
+    /// For how long other workers need not try either: a little less than this worker waits, which writes that down only
+    /// after its own pause has begun.
+    pub(super) fn window(&self, now: Instant) -> Duration {
+        self.backoff(now).saturating_sub(self.interval.mul_f64(0.05))
+    }
+
+    /// This worker asks for the whole fleet from now on.
+    pub(super) fn probe(&mut self, now: Instant, rng: &mut fastrand::Rng) {
+        let until = now + self.probe_pause(rng);
+        self.closed_until.get_or_insert(until);
+    }
+
+    /// Another worker's request failed, and says how long to wait.
+    pub(super) fn adopt(&mut self, failure: FetchFailure, until: Instant) {
+        if self.closed_until.is_none_or(|ours| ours < until) {
+            self.closed_until = Some(until);
+            self.last_failure = Some(failure);
+        }
     }
 }
 

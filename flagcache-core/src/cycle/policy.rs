@@ -8,8 +8,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadFailure {
-    /// Fetch from the API: at once when an outage begins, then at most once per fail-open interval. The default, and the
-    /// rule of PostHog's contract.
+    /// Fetch from the API: at a random moment of one poll interval when an outage begins, so that a fleet does not fetch all
+    /// at once, then at most once per fail-open interval. A damaged copy in a store that answers is the leader's to repair,
+    /// and a reason to fetch only if it is still damaged after two ticks. The default, and the rule of PostHog's contract.
     #[default]
     Fetch,
     /// Keep what is in memory and send nothing.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Call, Cause, ColdWait, Cycle, DefinitionsSource, Failed, Get, NOTICE_GAP, OnQuotaLimited, Phase, ReadFailure, Step,
-    Why,
+    Call, Cause, ColdWait, Cycle, DefinitionsSource, Failed, Get, NOTICE_GAP, OnQuotaLimited, OnUnauthorized, Phase,
+    REPAIR_TICKS, ReadFailure, Step, Why,
 };
 use crate::FlagDefinitionCacheData;
 
@@ -38,12 +38,34 @@ impl Cycle {
         }
     }
 
+    /// What the store holds is no usable copy.
+    pub(super) fn damaged(&mut self, now: Instant, why: Why, steps: &mut Vec<Step>) {
+        let leads_another = self.load.leads == Some(false) && matches!(why, Why::Follow);
+        if self.known.is_cold() || !leads_another || !matches!(self.load.get, Get::NotSent) {
+            return self.read(now, why, Err(Failed), steps);
+        }
+        self.fetch_for_outage_at = None;
+        if self.load.cause != Cause::Tick && self.load.cause != Cause::Refresh {
+            return self.end_before_tick(now, steps);
+        }
+        self.damaged_ticks += 1;
+        if self.damaged_ticks > REPAIR_TICKS && self.wants_direct_fetch(now) {
+            self.send_get(now, steps);
+        } else {
+            self.end(now, steps);
+        }
+    }
+
     pub(super) fn followed(
         &mut self,
         now: Instant,
         answer: Result<Option<FlagDefinitionCacheData>, Failed>,
         steps: &mut Vec<Step>,
     ) {
+        if answer.is_ok() {
+            self.fetch_for_outage_at = None;
+            self.damaged_ticks = 0;
+        }
         match answer {
             // The hedge was quicker, and is at least as new.
             Ok(Some(_)) if matches!(self.load.get, Get::New) => self.end(now, steps),
@@ -61,7 +83,10 @@ impl Cycle {
 
     /// A follower's copy.
     pub(super) fn take(&mut self, now: Instant, copy: FlagDefinitionCacheData, steps: &mut Vec<Step>) {
-        if self.fleet.quota_limited && self.policy.on_quota_limited == OnQuotaLimited::Clear {
+        let refused = self.fleet.failure.is_some_and(|(failure, _)| failure.refuses(self.key));
+        let clears = self.fleet.quota_limited && self.policy.on_quota_limited == OnQuotaLimited::Clear
+            || refused && self.policy.on_unauthorized == OnUnauthorized::Clear;
+        if clears {
             self.clear(now, steps);
             return self.end(now, steps);
         }
@@ -71,6 +96,7 @@ impl Cycle {
                 self.install(copy, DefinitionsSource::Cache, false, steps);
             }
             self.refusal = None;
+            self.own_failure = None;
             // A store that does not know when its copy was confirmed is taken at its word.
             self.known.confirm(confirmed_at.unwrap_or(now));
         } else if self.known.is_cold() {
@@ -133,19 +159,35 @@ impl Cycle {
     pub(super) fn fail_open(&mut self, now: Instant, steps: &mut Vec<Step>) {
         match self.load.get {
             Get::NotSent if self.load.cause == Cause::Notice => self.end_before_tick(now, steps),
-            Get::NotSent => {
-                let wanted = self.policy.read_failure == ReadFailure::Fetch;
-                if wanted && self.may_fetch_directly(now) {
+            Get::NotSent if self.wants_direct_fetch(now) => {
+                let at = self.outage_fetch_at(now);
+                if now >= at {
                     self.send_get(now, steps);
                 } else {
                     self.end(now, steps);
+                    self.next_tick = self.next_tick.map(|tick| tick.min(at));
                 }
             }
+            Get::NotSent => self.end(now, steps),
             _ => self.go_on_with_get(now, steps),
         }
     }
 
+    /// When this worker first fetches for itself in this outage: at a random moment of one poll interval, so that a fleet
+    /// whose store goes down does not ask the API all at once. Whoever asked for a load waits for nothing.
+    fn outage_fetch_at(&mut self, now: Instant) -> Instant {
+        if self.policy.manual || self.load.cause == Cause::Refresh {
+            return now;
+        }
+        let spread = self.policy.poll_interval.mul_f64(self.rng.f64());
+        *self.fetch_for_outage_at.get_or_insert(now + spread)
+    }
+
+    fn wants_direct_fetch(&self, now: Instant) -> bool {
+        self.policy.read_failure == ReadFailure::Fetch && self.may_fetch_directly(now)
+    }
+
     pub(super) fn may_fetch_directly(&self, now: Instant) -> bool {
-        self.policy.can_fetch && self.gate.allows_direct(now)
+        self.policy.can_fetch && self.gate.allows_direct(now) && self.fleet_failure(now).is_none()
     }
 }

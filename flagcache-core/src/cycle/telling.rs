@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{Call, Cycle, Failed, Get, Phase, Role, Step};
-use crate::{FetchFailure, FlagDefinitionCacheData};
+use crate::{FetchFailure, FlagDefinitionCacheData, FleetFailure};
 
 impl Cycle {
     pub(super) fn publish(&mut self, set: FlagDefinitionCacheData, steps: &mut Vec<Step>) {
@@ -29,10 +29,14 @@ impl Cycle {
         if self.load.leads != Some(true) {
             return self.end(now, steps);
         }
-        // Another worker may have better keys or a better network; it would only repeat a 402, a 429 or a 5xx.
+        let fleet_failure = failure.filter(|_| self.load.request_failed).map(|failure| self.shared(now, failure));
+        // Another worker may have better keys or a better network; it would only repeat a 402, a 429 or a 5xx. Three that
+        // cannot connect are proof enough that no other can: the last keeps the lead and goes on trying for all.
         let gives_up = match failure {
             Some(FetchFailure::Unauthorized) => true,
-            Some(FetchFailure::Connect) => self.gate.times_of_last_failure() >= 2,
+            Some(FetchFailure::Connect) => {
+                fleet_failure.is_some_and(|failure| (1..FleetFailure::TRIES).contains(&failure.tried_by()))
+            }
             _ => false,
         };
         let give_up_lead_for = gives_up.then(|| self.gate.backoff(now).max(self.policy.poll_interval));
@@ -42,6 +46,30 @@ impl Cycle {
         }
         self.phase = Phase::Telling;
         let data = self.known.set().cloned();
-        steps.push(Step::Call(Call::NotReceived { failure, data, give_up_lead_for }));
+        steps.push(Step::Call(Call::NotReceived { failure, data, give_up_lead_for, fleet_failure }));
+    }
+
+    /// What the fleet is to know of this load's failed request.
+    fn shared(&mut self, now: Instant, failure: FetchFailure) -> FleetFailure {
+        let earlier = self.fleet.failure.or(self.own_failure).filter(|(earlier, _)| earlier.kind() == failure);
+        // Refused keys are tried again in the next window; one of them may be good by then.
+        let earlier = match failure {
+            FetchFailure::Unauthorized => earlier.filter(|(earlier, at)| now < *at + earlier.window()),
+            _ => earlier,
+        };
+        let tried_by = earlier.map_or(0, |(earlier, _)| earlier.tried_by());
+        // A connection may fail once by chance.
+        let by_chance = failure == FetchFailure::Connect && tried_by == 0 && self.gate.times_of_last_failure() < 2;
+        let tried_by = if by_chance { 0 } else { FleetFailure::TRIES.min(tried_by + 1) };
+        if tried_by == FleetFailure::TRIES {
+            self.gate.probe(now, &mut self.rng);
+        }
+        let window = self.gate.window(now);
+        let mut shared = FleetFailure::new(failure, tried_by, window);
+        if failure == FetchFailure::Unauthorized {
+            shared = shared.refusing(earlier.as_ref().map(|(earlier, _)| earlier), self.key);
+        }
+        self.own_failure = Some((shared, now));
+        shared
     }
 }

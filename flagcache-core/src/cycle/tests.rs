@@ -5,4 +5,5 @@ mod fleet;
 mod ordering;
 mod properties;
 mod responses;
+mod shared_failure;
 mod world;

@@ -229,6 +229,12 @@ impl Driver {
 
     /// Tells the cycle, and does what it says.
     async fn apply(&mut self, event: Event) {
+        let key = self.source.as_ref().and_then(|source| source.key_fingerprint());
+        self.cycle.set_key(key);
+        if self.schedule.key != key {
+            self.schedule.key = key;
+            self.link.set_schedule(self.schedule);
+        }
         if let Some(report) = self.link.take_report() {
             self.cycle.handle(Instant::now(), Event::Reported(report));
         }
@@ -263,14 +269,15 @@ impl Driver {
                 Call::Stored => Answer::Stored(guard.stored().await),
                 Call::Read => Answer::Read(guard.get().await),
                 Call::Publish(data) => Answer::Published(guard.received(&data).await),
-                Call::NotReceived { failure, data, give_up_lead_for } => {
+                Call::NotReceived { failure, data, give_up_lead_for, fleet_failure } => {
                     let outcome = match (failure, &data) {
                         (None, Some(data)) => FetchOutcome::unchanged(data),
                         (failure, data) => {
                             FetchOutcome::failed(failure.unwrap_or(FetchFailure::Rejected), data.as_ref())
                         }
                     };
-                    Answer::Told(guard.not_received(outcome.with_give_up_lead_for(give_up_lead_for)).await)
+                    let outcome = outcome.with_give_up_lead_for(give_up_lead_for).with_fleet_failure(fleet_failure);
+                    Answer::Told(guard.not_received(outcome).await)
                 }
                 Call::Shutdown => Answer::ShutDown(guard.shutdown().await),
             }
@@ -286,7 +293,9 @@ impl Driver {
             }
             Answer::Read(answer) => {
                 let answer = self.admitted(answer);
-                Event::Read(self.noted(Method::Get, answer))
+                let damaged = answer.as_ref().is_err_and(|error| error.kind() == ProviderErrorKind::InvalidData);
+                let answer = self.noted(Method::Get, answer);
+                if damaged { Event::Damaged } else { Event::Read(answer) }
             }
             Answer::Published(answer) => Event::Published(self.noted(Method::Received, answer)),
             Answer::Told(answer) => {

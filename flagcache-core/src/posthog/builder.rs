@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::endpoint::Endpoint;
 use super::error::PostHogApiError;
 use super::{PostHogApi, client};
+use crate::KeyFingerprint;
 
 const DEFAULT_HOST: &str = "https://us.i.posthog.com";
 const DEFAULT_REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -106,7 +107,11 @@ impl PostHogApiBuilder {
         }
         let user_agent = format!("flagcache/{} {}", env!("CARGO_PKG_VERSION"), self.user_agent_suffix);
         let user_agent = HeaderValue::try_from(user_agent.trim()).map_err(|_| PostHogApiError::InvalidUserAgent)?;
-        let client = match trimmed(self.secret_key) {
+        let secret_key = trimmed(self.secret_key);
+        let key_fingerprint = secret_key
+            .as_ref()
+            .map(|secret_key| KeyFingerprint::of(project_key.expose_secret(), secret_key.expose_secret()));
+        let client = match secret_key {
             Some(secret_key) => Some(client::build(&endpoint, user_agent, &secret_key)?),
             None => None,
         };
@@ -114,6 +119,7 @@ impl PostHogApiBuilder {
             endpoint: Arc::new(endpoint),
             project_key,
             client,
+            key_fingerprint,
             request_limit: self.request_limit,
             body_limit: self.body_limit,
         })

@@ -94,6 +94,7 @@ pub(super) struct Files {
     pub(super) folder: PathBuf,
     pub(super) data: PathBuf,
     pub(super) lock: PathBuf,
+    pub(super) failure: PathBuf,
     pub(super) staging_prefix: String,
 }
 
@@ -104,6 +105,7 @@ impl Files {
         Self {
             data: folder.join(format!("{service}.json")),
             lock: folder.join(format!("{service}.lock")),
+            failure: folder.join(format!("{service}.failure")),
             staging_prefix: format!(".{service}."),
             folder,
         }

@@ -76,6 +76,11 @@ impl Lock {
         }
     }
 
+    /// Where the lock lies.
+    pub(super) fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// Notes beside the lead what the API said. Only the holder does so.
     pub(super) fn note(&self, heard: Heard) -> Result<(), ProviderError> {
         let Some(handle) = self.handle.as_ref().filter(|handle| handle.held) else { return Ok(()) };

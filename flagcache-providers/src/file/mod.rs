@@ -2,6 +2,7 @@
 
 mod config;
 mod error;
+mod failure;
 mod identity;
 mod lock;
 mod open;

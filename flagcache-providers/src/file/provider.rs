@@ -89,6 +89,7 @@ impl FileProvider {
             failure: outcome.failure(),
             data: outcome.data().cloned(),
             give_up_lead_for: outcome.give_up_lead_for(),
+            fleet_failure: outcome.fleet_failure(),
         };
         self.blocking(move |store, seat| store.not_received(seat, &outcome)).await
     }

@@ -8,6 +8,7 @@ use flagcache_core::{PollerLink, ProviderError, ProviderErrorKind};
 
 use super::config::Files;
 use super::identity::Identity;
+use super::failure;
 use super::lock::{Heard, Lock};
 
 /// What a store keeps of each of its providers. Used by the provider's calls and by the store's thread.
@@ -163,7 +164,13 @@ impl Seat {
 
 impl Standing {
     fn may_lead(&self, now: Instant) -> bool {
-        !self.closed && self.stays_out_until.is_none_or(|until| until <= now)
+        !self.closed && self.stays_out_until.is_none_or(|until| until <= now) && !self.is_barred()
+    }
+
+    /// Whether the API refused this worker's key to another leader just now.
+    fn is_barred(&self) -> bool {
+        let Some(failure) = failure::read(&self.lock.files().failure) else { return false };
+        failure.bars(self.link.as_ref().and_then(PollerLink::schedule).and_then(|schedule| schedule.key))
     }
 
     /// Whether the poller is there and asks for decisions. One that never does only reads; one that has stopped, while its

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use flagcache_core::{FetchFailure, FlagDefinitionCacheData, PollerLink, ProviderError, StoreReport};
+use flagcache_core::{FetchFailure, FlagDefinitionCacheData, FleetFailure, PollerLink, ProviderError, StoreReport};
 
 use super::config::Files;
+use super::failure;
 use super::lock::{Heard, Note};
 use super::seat::Seat;
 use super::stored_copy::StoredCopy;
@@ -134,20 +135,30 @@ impl Shared {
         if !is_stored {
             self.replace(seat, data)?;
         }
-        seat.note(Heard::Confirmed)
+        self.confirm(seat)
     }
 
     pub(super) fn not_received(&self, seat: &Seat, outcome: &Unreceived) -> Result<(), ProviderError> {
         let put_back = outcome.data.as_ref().map_or(Ok(()), |data| self.restore(seat, data, outcome.failure));
         let noted = match outcome.failure {
-            None => seat.note(Heard::Confirmed),
+            None => self.confirm(seat),
             Some(FetchFailure::QuotaLimited) => seat.note(Heard::QuotaLimited),
             Some(_) => Ok(()),
+        };
+        let kept = match outcome.fleet_failure {
+            Some(failure) if seat.leads_load() => failure::write(&self.files, failure),
+            _ => Ok(()),
         };
         if let Some(duration) = outcome.give_up_lead_for {
             seat.stay_out(Instant::now() + duration.min(LONGEST_ABSENCE));
         }
-        put_back.and(noted)
+        put_back.and(noted).and(kept)
+    }
+
+    /// The API answers, and the copy is current.
+    fn confirm(&self, seat: &Seat) -> Result<(), ProviderError> {
+        let removed = if seat.leads_load() { failure::remove(&self.files) } else { Ok(()) };
+        seat.note(Heard::Confirmed).and(removed)
     }
 
     fn restore(
@@ -192,7 +203,11 @@ impl Shared {
         let note = Note::read(&self.files.lock);
         // A time ahead of the clock, after the clock was set back, is as good as now.
         let ago = note.confirmed_at.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
-        link.report(StoreReport::new().confirmed_ago(ago).quota_limited(note.quota_limited));
+        let report = StoreReport::new()
+            .confirmed_ago(ago)
+            .quota_limited(note.quota_limited)
+            .fleet_failure(failure::read(&self.files.failure));
+        link.report(report);
     }
 
     fn pollers(&self) -> MutexGuard<'_, Pollers> {
@@ -206,4 +221,5 @@ pub(super) struct Unreceived {
     pub(super) failure: Option<FetchFailure>,
     pub(super) data: Option<FlagDefinitionCacheData>,
     pub(super) give_up_lead_for: Option<Duration>,
+    pub(super) fleet_failure: Option<FleetFailure>,
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use flagcache_core::{FetchFailure, FetchOutcome, FlagDefinitionCacheData, PollerLink, StoreReport};
+use flagcache_core::{FetchFailure, FetchOutcome, FlagDefinitionCacheData, FleetFailure, PollerLink, StoreReport};
 use tokio::time::Instant;
 
 use crate::restore;
@@ -16,6 +16,8 @@ pub(super) struct Board {
     copy: Option<FlagDefinitionCacheData>,
     confirmed_at: Option<Instant>,
     quota_limited: bool,
+    /// What the API answered a leader that could not fetch, and when.
+    failure: Option<(FleetFailure, Instant)>,
     lead: Option<Lead>,
     members: HashMap<MemberId, Member>,
     next_id: MemberId,
@@ -40,6 +42,7 @@ impl Board {
             copy: None,
             confirmed_at: None,
             quota_limited: false,
+            failure: None,
             lead: None,
             members: HashMap::new(),
             next_id: 0,
@@ -68,8 +71,10 @@ impl Board {
     pub(super) fn decide(&mut self, id: MemberId, now: Instant) -> bool {
         let Some(member) = self.members.get(&id) else { return false };
         let taken = self.lead.as_ref().is_some_and(|lead| lead.leader != id && lead.ends_at > now);
-        let leads = !taken && member.stays_out_until.is_none_or(|until| until <= now);
         let link = member.link.clone();
+        let key = link.as_ref().and_then(PollerLink::schedule).and_then(|schedule| schedule.key);
+        let barred = self.failure(now).is_some_and(|failure| failure.bars(key));
+        let leads = !taken && !barred && member.stays_out_until.is_none_or(|until| until <= now);
         if leads {
             let ends_at = later(now, self.lease_of(link.as_ref()));
             self.lead = Some(Lead { leader: id, ends_at });
@@ -103,6 +108,9 @@ impl Board {
                 None => self.confirm(now),
                 Some(FetchFailure::QuotaLimited) => self.quota_limited = true,
                 Some(_) => {}
+            }
+            if let Some(failure) = outcome.fleet_failure() {
+                self.failure = Some((failure, now));
             }
         }
         if let Some(data) = outcome.data() {
@@ -145,13 +153,19 @@ impl Board {
         let report = StoreReport::new()
             .confirmed_ago(self.confirmed_at.map(|at| now.saturating_duration_since(at)))
             .lease_ends_in(lead.map(|lead| lead.ends_at.saturating_duration_since(now)))
-            .quota_limited(self.quota_limited);
+            .quota_limited(self.quota_limited)
+            .fleet_failure(self.failure(now));
         link.report(report);
     }
 
     fn confirm(&mut self, now: Instant) {
         self.confirmed_at = Some(now);
         self.quota_limited = false;
+        self.failure = None;
+    }
+
+    fn failure(&self, now: Instant) -> Option<FleetFailure> {
+        self.failure.map(|(failure, at)| failure.with_age(now.saturating_duration_since(at)))
     }
 
     fn put(&mut self, id: MemberId, data: &FlagDefinitionCacheData) {

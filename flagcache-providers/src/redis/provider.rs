@@ -148,13 +148,15 @@ impl RedisProvider {
     /// Looks at the service, makes the bid if there is one, and reports what it saw to the poller.
     async fn look(&self, bid: Option<Bid>) -> Result<Seen, ProviderError> {
         let Inner { config, keys, link, .. } = self.inner();
-        let call = scripts::tick(keys, self.lead.worker(), bid, config.lock_life);
+        let key = self.poller.get().and_then(PollerLink::schedule).and_then(|schedule| schedule.key);
+        let call = scripts::tick(keys, self.lead.worker(), bid, key, config.lock_life);
         let seen: Seen = link.run("ask who leads", call).await?;
         if let Some(poller) = self.poller.get() {
             let report = StoreReport::new()
                 .confirmed_ago(seen.confirmed_ago)
                 .lease_ends_in(seen.lock_left.filter(|_| !seen.leads))
-                .quota_limited(seen.quota_limited);
+                .quota_limited(seen.quota_limited)
+                .fleet_failure(seen.failure);
             poller.report(report);
         }
         Ok(seen)
@@ -164,8 +166,8 @@ impl RedisProvider {
         self.check(token)?;
         let mark = match outcome.failure() {
             None => Mark::Confirmed,
-            Some(FetchFailure::QuotaLimited) => Mark::Quota,
-            Some(_) => Mark::None,
+            Some(FetchFailure::QuotaLimited) => Mark::Quota(outcome.fleet_failure()),
+            Some(_) => Mark::Failed(outcome.fleet_failure()),
         };
         let Some(data) = outcome.data() else {
             return match self.keep(token, mark, None).await? {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flagcache_core::{FleetFailure, KeyFingerprint};
 use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 
 use super::call::{Call, Lua};
@@ -21,18 +22,25 @@ static RELEASE: Lua = Lua::new(include_str!("scripts/release.lua"));
 pub(super) enum Mark {
     /// The API answered that the definitions are current.
     Confirmed,
-    /// The API answered 402.
-    Quota,
-    /// Nothing.
-    None,
+    /// The API answered 402, and what that means for the fleet.
+    Quota(Option<FleetFailure>),
+    /// The API answered something else, or nothing was sent.
+    Failed(Option<FleetFailure>),
 }
 
 impl Mark {
     fn as_str(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
-            Self::Quota => "quota",
-            Self::None => "",
+            Self::Quota(_) => "quota",
+            Self::Failed(_) => "",
+        }
+    }
+
+    fn failure(self) -> String {
+        match self {
+            Self::Confirmed => String::new(),
+            Self::Quota(failure) | Self::Failed(failure) => failure.map(|it| it.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -49,12 +57,13 @@ pub(super) struct Seen {
     pub(super) copy: Option<Fingerprint>,
     /// The server's clock, in milliseconds.
     pub(super) clock: u64,
+    pub(super) failure: Option<FleetFailure>,
 }
 
 impl FromRedisValue for Seen {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
-        type Reply = (u8, i64, i64, u8, u64, String, u8, u64);
-        let (leads, lock_left, confirmed_ago, quota, length, digest, own, clock): Reply = from_redis_value(value)?;
+        type Reply = (u8, i64, i64, u8, u64, String, u8, u64, String, u64);
+        let (leads, lock_left, confirmed_ago, quota, length, digest, own, clock, failure, age): Reply = from_redis_value(value)?;
         let known = |millis: i64| u64::try_from(millis).ok().map(Duration::from_millis);
         Ok(Self {
             leads: leads == 1,
@@ -64,17 +73,20 @@ impl FromRedisValue for Seen {
             quota_limited: quota == 1,
             copy: (length > 0).then_some(Fingerprint { length, digest, own: own == 1 }),
             clock,
+            // One that is not ours is ignored: it saves requests, and no more.
+            failure: failure.parse().ok().map(|it: FleetFailure| it.with_age(Duration::from_millis(age))),
         })
     }
 }
 
 /// Looks, and bids for the lead, and so for a lock of that life, if there is a bid.
-pub(super) fn tick(keys: &Keys, worker: &str, bid: Option<Bid>, lock_life: Duration) -> Call {
+pub(super) fn tick(keys: &Keys, worker: &str, bid: Option<Bid>, key: Option<KeyFingerprint>, lock_life: Duration) -> Call {
     let call = Call::script(&TICK, &[&keys.data, &keys.lock, &keys.meta]).arg(worker);
-    match bid {
+    let call = match bid {
         Some(bid) => call.arg(bid.number).arg(clock::millis(lock_life)).arg(bid.until.unwrap_or_default()),
         None => call.arg(0).arg(0).arg(0),
-    }
+    };
+    call.arg(key.map(|key| key.to_string()).unwrap_or_default())
 }
 
 /// What became of a publish.
@@ -120,6 +132,7 @@ pub(super) fn publish(
         .arg(&keys.channel)
         .arg(worker)
         .arg(copy)
+        .arg(mark.failure())
 }
 
 /// What became of a copy that was to be kept.
@@ -154,10 +167,11 @@ pub(super) fn keep(
 ) -> Call {
     let call =
         Call::script(&KEEP, &[&keys.data, &keys.lock, &keys.meta]).arg(token).arg(millis(copy_life)).arg(mark.as_str());
-    match expected {
+    let call = match expected {
         Some(expected) => call.arg(expected.length).arg(&expected.digest),
         None => call.arg(-1).arg(""),
-    }
+    };
+    call.arg(mark.failure())
 }
 
 /// Renews the lock while it holds `token`; gives whether it did.

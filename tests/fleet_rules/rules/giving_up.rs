@@ -10,7 +10,8 @@ use crate::place::Place;
 use crate::worker::Settings;
 
 pub(crate) fn b8_61_a_refused_leader_gives_up<P: Place>() {
-    let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), 4);
+    // The others have another key: with the refused one none would try.
+    let mut fleet = Fleet::<P>::running_with(Settings::every(NO_TICKS), &[ApiStub::SECRET_KEY, "phs_b", "phs_b", "phs_b"]);
     gives_up_after(&mut fleet, &ApiReply::status(401), 1);
 }
 

@@ -258,8 +258,10 @@ fn b1_10_an_outage_fetches_once_and_then_at_the_fail_open_interval() {
             world.decided(false);
             world.read_failed()
         };
-        assert_eq!(fail(&mut world), [get("1")], "the first failure fetches, conditionally");
+        let began = world.now;
+        while fail(&mut world) == [Word::LoadEnded] {}
         let first = world.now;
+        assert!(first - began <= INTERVAL.mul_f64(1.1) + INTERVAL, "within one interval of the first failure");
         assert_eq!(world.not_modified(), [Word::LoadEnded]);
         let mut kept = 0;
         let second = loop {
@@ -273,6 +275,74 @@ fn b1_10_an_outage_fetches_once_and_then_at_the_fail_open_interval() {
         assert!(second - first >= INTERVAL * 4, "{:?}", second - first);
         assert!(kept >= 3);
     }
+}
+
+#[test]
+fn b1_10_the_first_requests_of_an_outage_are_spread_over_an_interval_but_not_for_one_who_asks() {
+    let a = set("a", "1");
+    let mut delays = Vec::new();
+    for seed in 0..50 {
+        let mut world = World::follower(policy(), &a);
+        world.cycle.rng = fastrand::Rng::with_seed(seed);
+        world.wait();
+        let began = world.now;
+        let mut answer = world.decision_failed();
+        while answer == [Word::LoadEnded] {
+            world.wait();
+            answer = world.decision_failed();
+        }
+        assert_eq!(answer, [get("1")]);
+        delays.push(world.now - began);
+    }
+    assert!(delays.iter().all(|delay| *delay <= INTERVAL), "{delays:?}");
+    for quarter in 0..4 {
+        let range = INTERVAL / 4 * quarter..INTERVAL / 4 * (quarter + 1);
+        let n = delays.iter().filter(|delay| range.contains(delay)).count();
+        assert!((4..=25).contains(&n), "{n} of 50 in {range:?}");
+    }
+    for policy in [policy(), crate::cycle::Policy { manual: true, ..policy() }] {
+        let mut world = World::new(policy);
+        world.refresh();
+        world.decided(false);
+        world.read(Some(&a));
+        assert_eq!(world.refresh(), [Word::Decide]);
+        assert_eq!(world.decision_failed(), [get("1")]);
+    }
+}
+
+#[test]
+fn b1_10_a_damaged_copy_is_left_to_the_leader_for_two_ticks() {
+    let a = set("a", "1");
+    let mut world = World::follower(policy(), &a);
+    let tick = |world: &mut World| {
+        world.wait();
+        world.decided(false);
+        world.damaged()
+    };
+    world.pass(MS * 100);
+    for _ in 0..5 {
+        world.pass(MS * 100);
+        world.notice();
+        world.decided(false);
+        assert_eq!(world.damaged(), [Word::LoadEnded], "a notification is no tick");
+    }
+    for _ in 0..2 {
+        assert_eq!(tick(&mut world), [Word::LoadEnded]);
+    }
+    assert_eq!(tick(&mut world), [get("1")]);
+    world.not_modified();
+    assert_eq!(tick(&mut world), [Word::LoadEnded], "and then under the fail-open limit");
+    // Repaired and damaged again: the leader has its two ticks again.
+    world.wait();
+    world.decided(false);
+    world.read(Some(&a));
+    world.pass(INTERVAL * 5);
+    assert_eq!(tick(&mut world), [Word::LoadEnded]);
+
+    let mut cold = World::new(policy());
+    cold.wait();
+    cold.decided(false);
+    assert_eq!(cold.damaged(), [GET], "a cold worker waits for nothing");
 }
 
 #[test]

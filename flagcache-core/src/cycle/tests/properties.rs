@@ -32,6 +32,7 @@ enum Happening {
 #[derive(Clone, Debug)]
 enum CallEnd {
     Fails,
+    Damaged,
     Yes,
     No,
     Set(u8),
@@ -49,6 +50,7 @@ enum GetEnd {
 fn happening() -> impl Strategy<Value = Happening> {
     let call = prop_oneof![
         2 => Just(CallEnd::Fails),
+        1 => Just(CallEnd::Damaged),
         4 => Just(CallEnd::Yes),
         4 => Just(CallEnd::No),
         4 => (0..4u8).prop_map(CallEnd::Set),
@@ -228,14 +230,12 @@ impl Model {
 
     fn failed(&mut self, now: Instant, failure: FetchFailure, retry_after: Option<Duration>) {
         self.failures += 1;
-        let at_once = matches!(
-            failure,
-            FetchFailure::Unauthorized
-                | FetchFailure::QuotaLimited
-                | FetchFailure::RateLimited
-                | FetchFailure::Unusable
-        );
-        let backoff = if at_once || self.failures > 1 { INTERVAL * 2 } else { Duration::ZERO };
+        let backoff = match failure {
+            FetchFailure::QuotaLimited | FetchFailure::RateLimited | FetchFailure::Unusable => INTERVAL * 2,
+            FetchFailure::Unauthorized => INTERVAL,
+            _ if self.failures > 1 => INTERVAL,
+            _ => Duration::ZERO,
+        };
         self.no_get_before = Some(now + backoff.max(retry_after.unwrap_or_default()));
         self.may_clear = match failure {
             FetchFailure::Unauthorized => self.policy.on_unauthorized == OnUnauthorized::Clear,
@@ -311,13 +311,13 @@ fn event(model: &mut Model, cycle: &Cycle, now: &mut Instant, happening: Happeni
                 CallEnd::Foreign => Ok(Some(foreign(r#"{"flags":[{"key":"foreign"}]}"#))),
                 CallEnd::ForeignEmpty => Ok(Some(foreign(r#"{"flags":[]}"#))),
                 CallEnd::Yes | CallEnd::No => Ok(None),
-                CallEnd::Fails => Err(Failed),
+                CallEnd::Fails | CallEnd::Damaged => Err(Failed),
             };
-            let done = if matches!(end, CallEnd::Fails) { Err(Failed) } else { Ok(()) };
+            let done = if matches!(end, CallEnd::Fails | CallEnd::Damaged) { Err(Failed) } else { Ok(()) };
             match model.call.take()? {
                 Call::Decide => {
                     let decision = match end {
-                        CallEnd::Fails => Err(Failed),
+                        CallEnd::Fails | CallEnd::Damaged => Err(Failed),
                         CallEnd::No => Ok(false),
                         _ => Ok(true),
                     };
@@ -328,7 +328,7 @@ fn event(model: &mut Model, cycle: &Cycle, now: &mut Instant, happening: Happeni
                 Call::Read => {
                     model.read_found_nothing = matches!(copy, Ok(None));
                     model.may_clear = *quota && model.policy.on_quota_limited == OnQuotaLimited::Clear;
-                    Event::Read(copy)
+                    if matches!(end, CallEnd::Damaged) { Event::Damaged } else { Event::Read(copy) }
                 }
                 Call::Publish(_) => Event::Published(done),
                 Call::NotReceived { .. } => Event::Told,

@@ -64,7 +64,7 @@ impl From<&Step> for Word {
             Step::Call(Call::Stored) => Self::Stored,
             Step::Call(Call::Read) => Self::Read,
             Step::Call(Call::Publish(data)) => Self::Publish(data.clone()),
-            Step::Call(Call::NotReceived { failure, data, give_up_lead_for }) => {
+            Step::Call(Call::NotReceived { failure, data, give_up_lead_for, .. }) => {
                 Self::Tell { failure: *failure, has_data: data.is_some(), gives_up: give_up_lead_for.is_some() }
             }
             Step::Call(Call::Shutdown) => Self::Shutdown,
@@ -166,6 +166,24 @@ impl World {
 
     pub(super) fn read(&mut self, copy: Option<&FlagDefinitionCacheData>) -> Vec<Word> {
         self.tell(Event::Read(Ok(copy.cloned())))
+    }
+
+    /// The decisions of its next loads fail, until it sends a request, which it does within one poll interval.
+    pub(super) fn fetch_in_outage(&mut self) -> Vec<Word> {
+        assert_eq!(self.wait(), [Word::Decide]);
+        let began = self.now;
+        loop {
+            let answer = self.decision_failed();
+            if answer != [Word::LoadEnded] {
+                return answer;
+            }
+            self.wait();
+            assert!(self.now - began <= INTERVAL, "{:?}", self.now - began);
+        }
+    }
+
+    pub(super) fn damaged(&mut self) -> Vec<Word> {
+        self.tell(Event::Damaged)
     }
 
     pub(super) fn read_failed(&mut self) -> Vec<Word> {

@@ -2,7 +2,7 @@
 --
 -- KEYS  data, lock, meta
 -- ARGV  token that the lock must hold, life of the copy in ms (0: for ever), mark ('confirmed', 'quota' or ''),
---       length and digest of the expected copy (length -1: any)
+--       length and digest of the expected copy (length -1: any), what the API answered the leader ('': keep what is there)
 -- gives 0 token not held; 1 kept; 2 the copy is gone or another one, nothing was done
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then
   return 0
@@ -16,9 +16,14 @@ end
 if ARGV[3] == 'confirmed' then
   local time = redis.call('TIME')
   redis.call('HSET', KEYS[3], 'confirmed', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
-  redis.call('HDEL', KEYS[3], 'quota')
+  redis.call('HDEL', KEYS[3], 'quota', 'failure', 'failed')
 elseif ARGV[3] == 'quota' then
   redis.call('HSET', KEYS[3], 'quota', '1')
+end
+if ARGV[6] ~= '' then
+  local time = redis.call('TIME')
+  local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  redis.call('HSET', KEYS[3], 'failure', ARGV[6], 'failed', now)
 end
 
 -- Extending a life is a write that is replicated and logged: once in half a life is enough.

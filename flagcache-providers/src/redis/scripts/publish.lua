@@ -2,7 +2,8 @@
 --
 -- KEYS  data, lock, meta
 -- ARGV  token that the lock must hold ('': store only where there is no copy), life of the copy in ms (0: for ever),
---       mark ('confirmed', 'quota' or ''), channel, worker, copy
+--       mark ('confirmed', 'quota' or ''), channel, worker, copy,
+--       what the API answered the leader ('': keep what is there)
 -- gives {0} token not held; {1, error of the notice or false} stored; {2} there is a copy already
 local life = tonumber(ARGV[2])
 if ARGV[1] ~= '' then
@@ -22,9 +23,14 @@ end
 if ARGV[3] == 'confirmed' then
   local time = redis.call('TIME')
   redis.call('HSET', KEYS[3], 'confirmed', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
-  redis.call('HDEL', KEYS[3], 'quota')
+  redis.call('HDEL', KEYS[3], 'quota', 'failure', 'failed')
 elseif ARGV[3] == 'quota' then
   redis.call('HSET', KEYS[3], 'quota', '1')
+end
+if ARGV[7] ~= '' then
+  local time = redis.call('TIME')
+  local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  redis.call('HSET', KEYS[3], 'failure', ARGV[7], 'failed', now)
 end
 if life > 0 then
   redis.call('PEXPIRE', KEYS[3], life)
