@@ -40,6 +40,11 @@ impl Api {
         self.stub.set_definitions(body);
     }
 
+    /// Takes these secret keys from now on, and no other.
+    pub(crate) fn takes(&self, secret_keys: &[&str]) {
+        self.stub.set_secret_keys(secret_keys.iter().copied());
+    }
+
     pub(crate) fn next(&self, reply: ApiReply) {
         self.stub.next(reply);
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::LostTime;
+use flagcache_providers::testing::{ApiStub, LostTime};
 
 use crate::api::{Api, Get};
 use crate::line::{Event, Order, Said, now};
@@ -48,24 +48,41 @@ impl<P: Place> Fleet<P> {
         fleet
     }
 
+    /// A fleet of workers with these secret keys, all of which have their flags. The first leads.
+    pub(crate) fn with_keys(settings: Settings, secret_keys: &[&str]) -> Self {
+        let mut fleet = Self::new(settings);
+        fleet.api.takes(secret_keys);
+        for key in secret_keys {
+            fleet.start_one(&fleet.api.url(), key);
+            fleet.wait_until_all_have(FLAGS);
+        }
+        fleet
+    }
+
     /// Starts that many more workers. Gives the index of the first.
     pub(crate) fn start(&mut self, workers: usize) -> usize {
         let first = self.workers.len();
         for _ in 0..workers {
-            let name = format!("worker-{}", self.workers.len());
-            let assignment = Assignment {
-                name: name.clone(),
-                api: self.api.url(),
-                store: self.place.store(self.settings.lock_life),
-                settings: self.settings.clone(),
-            };
-            let mut command = Command::new(env::current_exe().unwrap());
-            command
-                .args(["--exact", "a_worker", "--ignored", "--nocapture"])
-                .env(ASSIGNMENT, serde_json::to_string(&assignment).unwrap());
-            self.workers.push(WorkerProcess::start(&name, &mut command));
+            self.start_one(&self.api.url(), ApiStub::SECRET_KEY);
         }
         first
+    }
+
+    /// Starts a worker that finds the API here, and has this secret key.
+    pub(crate) fn start_one(&mut self, api: &str, secret_key: &str) {
+        let name = format!("worker-{}", self.workers.len());
+        let assignment = Assignment {
+            name: name.clone(),
+            api: api.to_owned(),
+            secret_key: secret_key.to_owned(),
+            store: self.place.store(self.settings.lock_life),
+            settings: self.settings.clone(),
+        };
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
+            .args(["--exact", "a_worker", "--ignored", "--nocapture"])
+            .env(ASSIGNMENT, serde_json::to_string(&assignment).unwrap());
+        self.workers.push(WorkerProcess::start(&name, &mut command));
     }
 
     pub(crate) fn wait_until_all_have(&mut self, flags: usize) {

@@ -32,6 +32,7 @@ pub(crate) struct Assignment {
     pub(crate) name: String,
     /// The host of the API.
     pub(crate) api: String,
+    pub(crate) secret_key: String,
     pub(crate) store: Store,
     pub(crate) settings: Settings,
 }
@@ -174,7 +175,7 @@ fn builder(assignment: Assignment) -> FlagDefinitionPollerBuilder {
     let api = PostHogApi::builder()
         .host(assignment.api)
         .project_key(ApiStub::PROJECT_KEY)
-        .secret_key(ApiStub::SECRET_KEY)
+        .secret_key(assignment.secret_key)
         .user_agent_suffix(assignment.name)
         .build()
         .unwrap();

@@ -84,6 +84,11 @@ impl ApiStub {
         self.state.set_definitions(body.into());
     }
 
+    /// The secret keys that it takes from now on, in place of [`SECRET_KEY`](Self::SECRET_KEY).
+    pub fn set_secret_keys<K: Into<String>>(&self, keys: impl IntoIterator<Item = K>) {
+        self.state.set_secret_keys(keys.into_iter().map(Into::into).collect());
+    }
+
     /// The form of the ETags from now on. Default [`EtagForm::Strong`].
     pub fn set_etag_form(&self, form: EtagForm) {
         self.state.set_etag_form(form);

@@ -1,8 +1,13 @@
 //! A leader that cannot fetch, while others may.
 
+use std::io::copy;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use flagcache_providers::testing::{ApiReply, LostTime};
+use flagcache_providers::testing::{ApiReply, ApiStub, LostTime};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
 use crate::line::now;
@@ -11,7 +16,7 @@ use crate::worker::Settings;
 
 pub(crate) fn b8_61_a_refused_leader_gives_up<P: Place>() {
     // The others have another key: with the refused one none would try.
-    let mut fleet = Fleet::<P>::running_with(Settings::every(NO_TICKS), &[ApiStub::SECRET_KEY, "phs_b", "phs_b", "phs_b"]);
+    let mut fleet = Fleet::<P>::with_keys(Settings::every(NO_TICKS), &[ApiStub::SECRET_KEY, "phs_b", "phs_b", "phs_b"]);
     gives_up_after(&mut fleet, &ApiReply::status(401), 1);
 }
 
@@ -41,8 +46,134 @@ fn gives_up_after<P: Place>(fleet: &mut Fleet<P>, failure: &ApiReply, times: usi
 
     fleet.refresh(leader);
     assert!(!fleet.workers[leader].leads(), "it stays out for its backoff");
-    fleet.wait(AMPLE, "what it reads is current", |fleet| fleet.workers[leader].state().as_deref() == Some("ready"));
+    // The new leader may not have written down yet that the API answers.
+    fleet.wait(AMPLE, "what it reads is current", |fleet| {
+        fleet.refresh(leader);
+        fleet.workers[leader].state().as_deref() == Some("ready")
+    });
     assert_eq!(fleet.api.count(), from + times + 1);
     assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
     Fleet::<P>::promised("the next one leads", took, Duration::from_millis(300), lost);
+}
+
+const TICK: Duration = Duration::from_secs(1);
+const WORKERS: usize = 8;
+const LASTS: Duration = Duration::from_secs(6);
+
+pub(crate) fn b8_61_a_key_that_is_refused_to_all_is_tried_by_one<P: Place>() {
+    // One request in each window of an interval at least, whoever sends it.
+    all_see::<P>(&ApiReply::status(401), 1, Some("unauthorized"));
+}
+
+pub(crate) fn b8_61_a_connection_that_fails_for_all_is_tried_by_three<P: Place>() {
+    // The leader tries twice, two others once, and the last of them goes on alone.
+    all_see::<P>(&ApiReply::reset(), 4, None);
+}
+
+/// Every worker meets the same failure. The requests do not grow with the workers, and its end is seen within two intervals.
+fn all_see<P: Place>(failure: &ApiReply, at_first: usize, state: Option<&str>) {
+    let mut fleet = Fleet::<P>::running(Settings::every(TICK), WORKERS);
+    let from = fleet.api.count();
+    fleet.api.always(failure.clone());
+    thread::sleep(LASTS);
+    let gets = fleet.api.gets_from(from);
+    println!("{}: {} requests of {WORKERS} workers in {LASTS:?} of {failure:?}", P::NAME, gets.len());
+    let most = at_first + LASTS.as_secs() as usize;
+    assert!(!gets.is_empty() && gets.len() <= most, "{} requests, {most} are allowed: {gets:?}", gets.len());
+    if let Some(state) = state {
+        fleet.wait(AMPLE, "all workers say so", |fleet| {
+            fleet.running_workers().all(|worker| worker.state().as_deref() == Some(state))
+        });
+    }
+    assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
+
+    let lost = LostTime::begin();
+    fleet.api.serve(FLAGS + 1);
+    fleet.api.recovers();
+    let took = fleet.wait(AMPLE, "the next change is everywhere", |fleet| {
+        fleet.running_workers().all(|worker| worker.flags() == FLAGS + 1)
+    });
+    Fleet::<P>::promised("the change after it is everywhere", took, TICK * 2, lost);
+    fleet.wait(AMPLE, "all are well", |fleet| {
+        fleet.running_workers().all(|worker| worker.state().as_deref() == Some("ready"))
+    });
+}
+
+pub(crate) fn b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once<P: Place>() {
+    let keys = ["phs_old", "phs_old", "phs_old", "phs_old", "phs_new", "phs_new", "phs_new", "phs_new"];
+    let mut fleet = Fleet::<P>::with_keys(Settings::every(TICK), &keys);
+    let leader = fleet.leader();
+    assert_eq!(keys[leader], "phs_old", "the first to start leads");
+    let from = fleet.api.count();
+    fleet.api.takes(&["phs_new"]);
+    fleet.api.serve(FLAGS + 1);
+    let (revoked, lost) = (now(), LostTime::begin());
+    let (next, _) = fleet.next_leader(leader, revoked);
+    assert_eq!(keys[next], "phs_new");
+    let took = fleet.wait(AMPLE, "a change is everywhere", |fleet| {
+        fleet.running_workers().all(|worker| worker.flags() == FLAGS + 1)
+    });
+    Fleet::<P>::promised("a change by the new key is everywhere", took, TICK.mul_f64(1.1) * 2, lost);
+    let refused = fleet.api.gets_from(from).iter().filter(|get| get.status == Some(401)).count();
+    assert_eq!(refused, 1, "with the refused key nobody else tries");
+}
+
+pub(crate) fn b8_61_a_leader_that_alone_is_cut_off_is_replaced<P: Place>() {
+    let mut fleet = Fleet::<P>::new(Settings::every(TICK));
+    let api = fleet.api.url();
+    let front = Front::before(api.trim_start_matches("http://").parse().unwrap());
+    fleet.start_one(&front.url(), ApiStub::SECRET_KEY);
+    fleet.wait_until_all_have(FLAGS);
+    assert_eq!(fleet.leader(), 0);
+    fleet.start(3);
+    fleet.wait_until_all_have(FLAGS);
+    let from = fleet.api.count();
+    front.is_down();
+    fleet.api.serve(FLAGS + 1);
+    let (down, lost) = (now(), LostTime::begin());
+    let (_, took) = fleet.next_leader(0, down);
+    Fleet::<P>::promised("another leads at its second failure", took, TICK.mul_f64(1.1) * 2, lost);
+    fleet.wait_until_all_have(FLAGS + 1);
+    let gets = fleet.api.gets_from(from);
+    assert!(gets.iter().all(|get| get.by != fleet.name(0) || get.status != Some(200)), "{gets:?}");
+}
+
+/// A way to the API for one worker alone, which can be closed.
+struct Front {
+    address: SocketAddr,
+    down: Arc<AtomicBool>,
+}
+
+impl Front {
+    fn before(api: SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let (address, down) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+        let is_down = Arc::clone(&down);
+        thread::spawn(move || {
+            let mut open: Vec<TcpStream> = Vec::new();
+            for client in listener.incoming().flatten() {
+                if is_down.load(Ordering::SeqCst) {
+                    open.drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(api) else { continue };
+                open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
+                {
+                    thread::spawn(move || copy(&mut from, &mut to));
+                }
+            }
+        });
+        Self { address, down }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on it closes every connection, those that are open too.
+    fn is_down(&self) {
+        self.down.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(self.address));
+    }
 }

@@ -23,6 +23,7 @@ struct Settings {
     etag_form: EtagForm,
     next: VecDeque<ApiReply>,
     always: Option<ApiReply>,
+    secret_keys: Vec<String>,
 }
 
 /// What one request meets.
@@ -69,6 +70,7 @@ impl State {
             etag_form: EtagForm::default(),
             next: VecDeque::new(),
             always: None,
+            secret_keys: vec![super::ApiStub::SECRET_KEY.to_owned()],
         };
         Self { settings: Mutex::new(settings), log: Log::new() }
     }
@@ -84,6 +86,15 @@ impl State {
 
     pub(super) fn set_etag_form(&self, form: EtagForm) {
         self.settings().etag_form = form;
+    }
+
+    pub(super) fn set_secret_keys(&self, keys: Vec<String>) {
+        self.settings().secret_keys = keys;
+    }
+
+    pub(super) fn takes_secret_key(&self, bearer: &[u8]) -> bool {
+        let key = bearer.strip_prefix(b"Bearer ");
+        key.is_some_and(|key| self.settings().secret_keys.iter().any(|taken| taken.as_bytes() == key))
     }
 
     pub(super) fn set_gzip(&self, on: bool) {
