@@ -172,7 +172,7 @@ async fn b2_22_a_200_that_is_no_set_changes_nothing_publishes_nothing_and_backs_
         assert_eq!(worker.provider.count(Received), 1, "{json}");
         let status = worker.poller.status();
         assert_eq!(status.api_failure, Some(FetchFailure::Unusable), "{json}");
-        assert!((secs(59)..=secs(66)).contains(&status.backoff), "{json}: {:?}", status.backoff);
+        assert!((secs(30)..=secs(60)).contains(&status.backoff), "{json}: {:?}", status.backoff);
         worker.api.requested(3).await;
         assert_eq!(worker.api.etags_sent()[2].as_deref(), Some("\"a\""), "{json}");
         worker.finish().await;
@@ -468,7 +468,7 @@ async fn b2_30_a_worker_that_only_reads_inherits_no_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_31_a_passing_fault_is_tried_at_the_next_tick_and_backs_off_from_the_second() {
+async fn b2_31_a_passing_fault_is_tried_at_the_next_tick_and_then_within_two_intervals() {
     for failure in [FetchFailure::Server, FetchFailure::Connect, FetchFailure::Timeout, FetchFailure::Rejected] {
         let (logs, _guard) = Logs::capture();
         let worker = leader().await;
@@ -477,7 +477,7 @@ async fn b2_31_a_passing_fault_is_tried_at_the_next_tick_and_backs_off_from_the_
         worker.api.requested(5).await;
         let gaps = worker.gaps();
         assert!(gaps[1] <= TICK + millis(5), "{failure}: {gaps:?}");
-        assert!(gaps[2] >= secs(60) && gaps[3] >= secs(120), "{failure}: {gaps:?}");
+        assert!(gaps[2..].iter().all(|gap| (secs(30)..=secs(60)).contains(gap)), "{failure}: {gaps:?}");
         worker.next_load().await;
         assert_eq!(worker.poller.definitions(), before, "{failure}");
         assert_eq!(logs.warnings().len(), 1, "{failure}: {:#?}", logs.warnings());
