@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn what_another_hand_wrote_is_refused_or_bounded() {
-        for text in ["", "x", "unauthorized", "unauthorized 1", "unauthorized 1 x -", "unauthorized 1 1 zz", "ok 1 1 -"] {
+        for text in ["", "x", "unauthorized", "unauthorized 1", "unauthorized 1 x -", "unauthorized 1 1 zz", "ok 1 1 -"]
+        {
             assert_eq!(text.parse::<FleetFailure>(), Err(FleetFailureError), "{text:?}");
         }
         let long: FleetFailure = "server 200 18446744073709551615 -".parse().unwrap();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{FleetFailure, FlagDefinitionCacheData};
+use crate::{FlagDefinitionCacheData, FleetFailure};
 
 /// Why a request for definitions brought none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,7 +100,12 @@ impl<'a> FetchOutcome<'a> {
 
     /// The same outcome over another borrow of the definitions, for a call that goes to another thread.
     pub(crate) fn with_data<'b>(self, data: Option<&'b FlagDefinitionCacheData>) -> FetchOutcome<'b> {
-        FetchOutcome { failure: self.failure, data, give_up_lead_for: self.give_up_lead_for, fleet_failure: self.fleet_failure }
+        FetchOutcome {
+            failure: self.failure,
+            data,
+            give_up_lead_for: self.give_up_lead_for,
+            fleet_failure: self.fleet_failure,
+        }
     }
 
     /// Whether the API confirmed the current definitions.

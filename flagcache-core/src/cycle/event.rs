@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{FetchFailure, FleetFailure, FlagDefinitionCacheData, StoreReport};
+use crate::{FetchFailure, FlagDefinitionCacheData, FleetFailure, StoreReport};
 
 /// A provider call failed: error, panic, time limit or undecodable data. The machine treats all alike; the observer has
 /// logged which it was.

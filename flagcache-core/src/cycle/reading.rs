@@ -41,7 +41,8 @@ impl Cycle {
     /// What the store holds is no usable copy.
     pub(super) fn damaged(&mut self, now: Instant, why: Why, steps: &mut Vec<Step>) {
         let leads_another = self.load.leads == Some(false) && matches!(why, Why::Follow);
-        if self.known.is_cold() || !leads_another || !matches!(self.load.get, Get::NotSent) {
+        // Without ticks there are none to wait for.
+        if self.known.is_cold() || self.policy.manual || !leads_another || !matches!(self.load.get, Get::NotSent) {
             return self.read(now, why, Err(Failed), steps);
         }
         self.fetch_for_outage_at = None;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use flagcache_core::{PollerLink, ProviderError, ProviderErrorKind};
 
 use super::config::Files;
-use super::identity::Identity;
 use super::failure;
+use super::identity::Identity;
 use super::lock::{Heard, Lock};
 
 /// What a store keeps of each of its providers. Used by the provider's calls and by the store's thread.

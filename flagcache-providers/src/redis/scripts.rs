@@ -63,7 +63,8 @@ pub(super) struct Seen {
 impl FromRedisValue for Seen {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         type Reply = (u8, i64, i64, u8, u64, String, u8, u64, String, u64);
-        let (leads, lock_left, confirmed_ago, quota, length, digest, own, clock, failure, age): Reply = from_redis_value(value)?;
+        let (leads, lock_left, confirmed_ago, quota, length, digest, own, clock, failure, age): Reply =
+            from_redis_value(value)?;
         let known = |millis: i64| u64::try_from(millis).ok().map(Duration::from_millis);
         Ok(Self {
             leads: leads == 1,
@@ -80,7 +81,13 @@ impl FromRedisValue for Seen {
 }
 
 /// Looks, and bids for the lead, and so for a lock of that life, if there is a bid.
-pub(super) fn tick(keys: &Keys, worker: &str, bid: Option<Bid>, key: Option<KeyFingerprint>, lock_life: Duration) -> Call {
+pub(super) fn tick(
+    keys: &Keys,
+    worker: &str,
+    bid: Option<Bid>,
+    key: Option<KeyFingerprint>,
+    lock_life: Duration,
+) -> Call {
     let call = Call::script(&TICK, &[&keys.data, &keys.lock, &keys.meta]).arg(worker);
     let call = match bid {
         Some(bid) => call.arg(bid.number).arg(clock::millis(lock_life)).arg(bid.until.unwrap_or_default()),
