@@ -42,12 +42,19 @@ async fn b9_71_certificate_faults_are_named_with_what_to_do() {
 async fn b9_71_self_signed_and_expired_certificates_are_named() {
     let stub = stub(1).await;
     let folder = TempDir::new().unwrap();
-    let script = "
+    let script = r"
         key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
         name='-subj /CN=localhost -addext subjectAltName=IP:127.0.0.1'
         openssl req -x509 $key $name -days 2 -keyout ca.key -out ca.crt
         openssl req -x509 $key $name -addext basicConstraints=critical,CA:FALSE -days 2 -keyout leaf.key -out leaf.crt
-        openssl req -x509 $key $name -addext basicConstraints=critical,CA:FALSE -days -1 -keyout old.key -out old.crt";
+        openssl req $key -subj /CN=localhost -keyout old.key -out old.csr
+        touch index
+        echo 01 > serial
+        printf '%s\n' '[ca]' default_ca=own '[own]' database=index serial=serial new_certs_dir=. default_md=sha256 \
+            policy=any '[any]' commonName=supplied > ca.conf
+        printf 'subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n' > old.ext
+        openssl ca -batch -selfsign -config ca.conf -keyfile old.key -in old.csr -extfile old.ext -notext -out old.crt \
+            -startdate 20200101000000Z -enddate 20200102000000Z";
     let made = Command::new("bash").args(["-ec", script]).current_dir(folder.path()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
