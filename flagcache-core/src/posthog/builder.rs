@@ -148,8 +148,7 @@ impl PostHogApiBuilder {
         let own_roots = root_certificates.is_some();
         let client = match trimmed(self.secret_key) {
             Some(secret_key) => {
-                let route =
-                    if self.no_proxy { Route::Direct } else { Route::of(&endpoint, |name| std::env::var(name))? };
+                let route = if self.no_proxy { Route::Direct } else { Route::of(&endpoint, std::env::var)? };
                 let connection = Connection { route: route.clone(), connect_timeout, own_roots };
                 let options = client::Options { user_agent, connect_timeout, root_certificates, route };
                 Some(Client {
