@@ -121,7 +121,9 @@ fn b9_73_what_the_api_or_a_former_release_wrote_so_is_put_right_too() {
     assert_eq!(api.etag(), Some("\"1\""));
     assert_eq!(api.group_type_mapping().as_str(), r#"{"0":"company"}"#);
     // Ours, decoded and encoded again by PHP: the envelope no longer fits, the definitions do.
-    let stored = crate::stored_text(&api).replace(r#"{"0":"company"}"#, r#"["company"]"#).replace("\"cohorts\":{}", "\"cohorts\":[]");
+    let stored = crate::stored_text(&api)
+        .replace(r#"{"0":"company"}"#, r#"["company"]"#)
+        .replace("\"cohorts\":{}", "\"cohorts\":[]");
     let copy = crate::set(&stored);
     assert_eq!((copy.etag(), copy.group_type_mapping().as_str()), (None, r#"{"0":"company"}"#));
 }
