@@ -15,7 +15,7 @@ use super::copy::Fingerprint;
 use super::lease::{Bid, Lead};
 use super::scripts::{self, Kept, Mark, Published, Seen};
 use super::store::{Inner, RedisStore};
-use super::{renewal, watch};
+use super::{error, renewal, watch};
 
 /// The provider of one poller; made by [`RedisStore::provider`].
 ///
@@ -248,12 +248,16 @@ impl RedisProvider {
         let published: Published = link.run("store the definitions", call).await?;
         if let Published::Stored { untold } = &published {
             copy.hold(fingerprint, data.clone());
-            if let Some(error) = untold {
+            if let Some(refusal) = untold {
+                let remedy = if error::is_about_permission(refusal) {
+                    format!("grant `&{}` and `+publish`", keys.channel)
+                } else {
+                    "the server, or a proxy before it, refuses PUBLISH".to_owned()
+                };
                 tracing::warn!(
                     channel = keys.channel,
-                    error,
-                    "the definitions are stored, but the fleet could not be told; grant `&{}` and `+publish`",
-                    keys.channel
+                    error = refusal,
+                    "the definitions are stored, but other workers could not be notified and see them at their ticks: {remedy}"
                 );
             }
         }
