@@ -100,7 +100,8 @@ impl Place {
         let (kind, why) = self.explain(&failure);
         let which = match &failure.party {
             Party::Primary => String::new(),
-            Party::Found(server) => format!(" ({server})"),
+            // Another server named it.
+            Party::Found(server) => format!(" ({})", server.escape_debug()),
             Party::Sentinel(server) => format!(" (Sentinel {server})"),
         };
         let message = format!("cannot {doing} for service `{}` at {}{which}: {why}", self.service, self.endpoint);
@@ -134,10 +135,12 @@ impl Place {
             _ if not_permitted => return (PermissionDenied, self.grant(detail, failure.command)),
             _ if unknown_command(detail).is_some() => {
                 let command = unknown_command(detail).flatten().or(failure.command).unwrap_or("a command");
-                let message = format!(
-                    "the server, or a proxy before it, does not know {command}, which is needed; it must not be \
-                     disabled or renamed"
-                );
+                let remedy = match command {
+                    "EVALSHA" | "SCRIPT" => "scripts (EVALSHA, SCRIPT LOAD) must not be disabled or renamed",
+                    _ => "it must not be disabled or renamed",
+                };
+                let message =
+                    format!("the server, or a proxy before it, does not know {command}, which is needed; {remedy}");
                 return (PermissionDenied, message);
             }
             (_, "WRONGTYPE") => return (InvalidData, self.other_type()),

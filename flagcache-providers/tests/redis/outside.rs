@@ -4,13 +4,15 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flagcache_core::{FlagDefinitionCacheProvider, LinkOwner, PollerSchedule, ProviderError, ProviderErrorKind};
+use flagcache_core::{
+    FetchOutcome, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule, ProviderError, ProviderErrorKind,
+};
 use flagcache_providers::redis::{RedisConfigError, RedisStore};
 use flagcache_providers::testing::{Certificates, RedisServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::worker::{SERVICE, Worker, eventually, set};
+use crate::worker::{META, SERVICE, Worker, eventually, set, sized};
 
 const PROTOCOLS: [&str; 2] = ["resp2", "resp3"];
 
@@ -263,4 +265,25 @@ fn b9_74_certificates_that_are_none_are_refused_at_build() {
             assert!(source.starts_with(&format!("the {what} hold no certificate in PEM, but {problem}")), "{source}");
         }
     }
+}
+
+#[tokio::test]
+async fn b9_72_a_leader_whose_copy_the_server_refuses_confirms_nothing() {
+    let server = RedisServer::start();
+    let leader = Worker::of(&server);
+    leader.lead_with(&set(1)).await;
+    let confirmed = || server.run::<u64>(&format!("HGET {META} confirmed"));
+    let before = confirmed();
+    server.run::<()>("CONFIG SET proto-max-bulk-len 1048576");
+    let large = sized(2, 2 * 1024 * 1024);
+    for _ in 0..2 {
+        assert!(leader.leads().await);
+        leader.publish(&large).await.unwrap_err();
+        assert!(leader.leads().await);
+        leader.not_received(FetchOutcome::unchanged(&large)).await.unwrap_err();
+    }
+    assert_eq!(confirmed(), before, "the old copy was confirmed");
+    assert!(leader.leads().await);
+    leader.unchanged(&set(1)).await;
+    assert!(confirmed() > before, "the copy that is there may be confirmed");
 }
