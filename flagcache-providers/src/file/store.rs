@@ -130,19 +130,18 @@ impl Shared {
         if !seat.leads_load() {
             return self.create(seat, data);
         }
-        let is_stored = self.stored().is_ok_and(|stored| stored.is_some_and(|copy| restore::is_same_copy(&copy, data)));
-        if !is_stored {
+        if !self.is_stored(data) {
             self.replace(seat, data)?;
         }
-        seat.note(Heard::Confirmed)
+        self.confirm(seat, data)
     }
 
     pub(super) fn not_received(&self, seat: &Seat, outcome: &Unreceived) -> Result<(), ProviderError> {
         let put_back = outcome.data.as_ref().map_or(Ok(()), |data| self.restore(seat, data, outcome.failure));
-        let noted = match outcome.failure {
-            None => seat.note(Heard::Confirmed),
-            Some(FetchFailure::QuotaLimited) => seat.note(Heard::QuotaLimited),
-            Some(_) => Ok(()),
+        let noted = match (outcome.failure, &outcome.data) {
+            (None, Some(data)) => self.confirm(seat, data),
+            (Some(FetchFailure::QuotaLimited), _) => seat.note(Heard::QuotaLimited),
+            _ => Ok(()),
         };
         if let Some(duration) = outcome.give_up_lead_for {
             seat.stay_out(Instant::now() + duration.min(LONGEST_ABSENCE));
@@ -163,6 +162,16 @@ impl Shared {
             .stored()
             .is_ok_and(|stored| stored.is_some_and(|copy| !restore::must_replace(&copy, data, failure.is_none())));
         if keep { Ok(()) } else { self.replace(seat, data) }
+    }
+
+    /// Notes that the API confirmed `data`, if that is what the stored copy holds: followers take the confirmation as one of
+    /// the copy. A leader that cannot write leaves them the last true one, which grows old.
+    fn confirm(&self, seat: &Seat, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        if self.is_stored(data) { seat.note(Heard::Confirmed) } else { Ok(()) }
+    }
+
+    fn is_stored(&self, data: &FlagDefinitionCacheData) -> bool {
+        self.stored().is_ok_and(|stored| stored.is_some_and(|copy| restore::is_same_copy(&copy, data)))
     }
 
     /// The copy as the leader finds it, read only if another hand has changed it.
