@@ -14,6 +14,7 @@ use flagcache_core::{
     ProjectFingerprint,
 };
 use flagcache_providers::testing::{ApiReply, ApiRequest, ApiStub, Definitions, EtagForm};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -210,7 +211,9 @@ async fn b2_32_no_key_is_logged_at_any_level() {
     for reply in
         [ApiReply::status(401), ApiReply::reset(), ApiReply::redirect("http://127.0.0.1:1/"), ApiReply::redirect("/")]
     {
-        stub.next(reply);
+        stub.clear();
+        // A reset is followed by a second request.
+        stub.always(reply);
         failure(&api).await;
     }
     let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
@@ -357,12 +360,86 @@ async fn b2_31_a_reset_connection() {
     let (stub, api) = stub_and_api().await;
     stub.next(ApiReply::reset());
     assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
-    // On a connection that had answered before, too, and without a second request in secret.
+    assert_eq!(stub.stats().requests, 1);
+    // On a connection that had answered before it is sent once more, and only once.
     definitions(&api, None).await;
     stub.next(ApiReply::reset());
-    assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
-    assert_eq!(stub.stats().requests, 3);
     definitions(&api, None).await;
+    assert_eq!(stub.stats().requests, 4);
+    stub.next_n(2, ApiReply::reset());
+    assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
+    assert_eq!(stub.stats().requests, 6);
+    definitions(&api, None).await;
+}
+
+/// A server that takes as many requests on each connection as told, and closes it unanswered at the next one.
+async fn closing_server(answered_per_connection: usize) -> (String, Arc<Mutex<Vec<usize>>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&received);
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let number = {
+                let mut log = log.lock().unwrap();
+                log.push(0);
+                log.len() - 1
+            };
+            let mut bytes = vec![0; 16 * 1024];
+            while let Ok(1..) = connection.read(&mut bytes).await {
+                log.lock().unwrap()[number] += 1;
+                if log.lock().unwrap()[number] > answered_per_connection {
+                    break;
+                }
+                connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+            }
+        }
+    });
+    (host, received)
+}
+
+#[tokio::test]
+async fn b9_70_a_get_that_a_closing_connection_left_unanswered_is_sent_once_more() {
+    let (host, received) = closing_server(1).await;
+    let api = api_at(host).build().unwrap();
+    for _ in 0..4 {
+        definitions(&api, None).await;
+    }
+    assert_eq!(*received.lock().unwrap(), [2, 2, 2, 1]);
+}
+
+#[tokio::test]
+async fn b9_70_a_get_that_a_new_connection_left_unanswered_is_not_repeated() {
+    let (host, received) = closing_server(0).await;
+    let api = api_at(host).build().unwrap();
+    let error = failure(&api).await;
+    assert!(error.to_string().contains("ended without an answer"), "{error}");
+    assert_eq!(*received.lock().unwrap(), [1]);
+}
+
+#[tokio::test]
+async fn a_304_to_an_unconditional_request_is_an_error_that_says_so() {
+    let (stub, api) = stub_and_api().await;
+    stub.always(ApiReply::status(304));
+    let error = api.fetch(None).await.unwrap_err();
+    assert_eq!(error.failure(), FetchFailure::Rejected);
+    assert!(error.to_string().contains("304") && error.to_string().contains("caching proxy"), "{error}");
+    assert!(matches!(api.fetch(Some("\"a\"")).await, Ok(FetchResponse::NotModified { .. })));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_http_1_is_called_that() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = api_at(format!("http://{}", listener.local_addr().unwrap())).build().unwrap();
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let _ = connection.read(&mut [0; 1024]).await;
+        // The first frame of HTTP/2.
+        connection.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let error = failure(&api).await;
+    assert!(error.to_string().contains("not HTTP/1.1"), "{error}");
 }
 
 #[tokio::test]
@@ -396,7 +473,9 @@ async fn b2_31_a_name_that_does_not_resolve() {
 async fn b2_31_https_to_a_port_that_speaks_plain_http() {
     let (stub, _) = stub_and_api().await;
     let api = api_at(stub.url().replace("http://", "https://")).build().unwrap();
-    assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
+    let error = failure(&api).await;
+    assert_eq!(error.failure(), FetchFailure::Connect);
+    assert!(error.to_string().contains("does not speak TLS"), "{error}");
     assert_eq!(stub.stats().requests, 0);
 }
 
@@ -576,6 +655,27 @@ async fn a_proxy_of_the_environment_is_used() {
 #[ignore = "run by `a_proxy_of_the_environment_is_used`, with a proxy in its environment"]
 async fn through_the_proxy() {
     definitions(&api_at("http://posthog.invalid").build().unwrap(), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn b9_71_a_407_is_the_proxys() {
+    let stub = ApiStub::start().await.unwrap();
+    stub.always(ApiReply::status(407));
+    let proxy = stub.url();
+    tokio::task::spawn_blocking(move || in_a_process_with(&[("HTTP_PROXY", &proxy)], "refused_by_the_proxy"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+#[ignore = "run by `b9_71_a_407_is_the_proxys`, with a proxy in its environment"]
+async fn refused_by_the_proxy() {
+    let api = api_at("http://posthog.invalid").build().unwrap();
+    let error = failure(&api).await.to_string();
+    assert!(error.starts_with("the proxy 127.0.0.1:") && error.contains("HTTP_PROXY"), "{error}");
+    let api = api_at("http://posthog.invalid").no_proxy().build().unwrap();
+    let error = failure(&api).await.to_string();
+    assert!(error.starts_with("cannot connect to posthog.invalid"), "{error}");
 }
 
 #[cfg(target_os = "linux")]

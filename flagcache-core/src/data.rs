@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, MapAccess};
 use crate::envelope::{self, Metadata, Opened};
 use crate::identity::{ContentFingerprint, CopyId};
 use crate::scan::{self, FlagEntry, MAX_LEN, Member};
-use crate::set::Set;
+use crate::set::{self, Set};
 use crate::{DataError, DataErrorKind, Flag, ProjectFingerprint, RawJson};
 
 /// How much of a stored copy identifies it: its first 400 bytes hold the fingerprints of its content and of its
@@ -65,7 +65,9 @@ impl FlagDefinitionCacheData {
     /// only handle.
     ///
     /// A copy that does not match its own fingerprints (edited by hand, or reordered by a document store) keeps its
-    /// definitions and loses its metadata.
+    /// definitions and loses its metadata. What other languages and document stores cannot write as the API does is put
+    /// right: a list in the place of `group_type_mapping` or `cohorts` becomes a mapping (PHP's `[]` the empty one), and
+    /// a `property_matching_version` of `2.0` becomes `2`.
     ///
     /// # Errors
     /// If the bytes hold no set, or one of a newer schema; see [`DataErrorKind`].
@@ -73,8 +75,11 @@ impl FlagDefinitionCacheData {
         let text = text(json.into())?;
         let scan = scan::scan(&text)?;
         match envelope::open(&text, scan)? {
-            Opened::Plain(scan) => Ok(Self::new(Set::new(text, scan)?, Metadata::default(), false)),
-            Opened::Stored(scan, metadata) => Ok(Self::new(Set::new(text, scan)?, metadata, true)),
+            Opened::Plain(scan) => Ok(Self::new(set_of(text, scan)?, Metadata::default(), false)),
+            Opened::Stored(scan, metadata) => match set::canonical(&text, &scan.members) {
+                Some(canonical) => Ok(Self::new(rescanned(canonical)?, metadata, false)),
+                None => Ok(Self::new(Set::new(text, scan)?, metadata, true)),
+            },
             Opened::Foreign(scan) => Ok(Self::new(stripped(&text, &scan)?, Metadata::default(), false)),
         }
     }
@@ -92,7 +97,7 @@ impl FlagDefinitionCacheData {
     ) -> Result<Self, DataError> {
         let text = text(body.into())?;
         let scan = scan::scan(&text)?;
-        let set = if envelope::has_envelope(&text, &scan) { stripped(&text, &scan)? } else { Set::new(text, scan)? };
+        let set = if envelope::has_envelope(&text, &scan) { stripped(&text, &scan)? } else { set_of(text, scan)? };
         Ok(Self::new(set, Metadata::new(etag, fetched_at, project), false))
     }
 
@@ -377,7 +382,20 @@ fn text(bytes: Bytes) -> Result<String, DataError> {
 fn stripped(text: &str, scan: &scan::Scan) -> Result<Set, DataError> {
     let plain = envelope::strip(text, scan);
     let scan = scan::scan(&plain)?;
-    Set::new(plain, scan)
+    set_of(plain, scan)
+}
+
+/// The set of a text without an envelope, in the form that the API writes.
+fn set_of(text: String, scan: scan::Scan) -> Result<Set, DataError> {
+    match set::canonical(&text, &scan.members) {
+        Some(canonical) => rescanned(canonical),
+        None => Set::new(text, scan),
+    }
+}
+
+fn rescanned(text: String) -> Result<Set, DataError> {
+    let scan = scan::scan(&text)?;
+    Set::new(text, scan)
 }
 
 async fn off_thread<F>(len: usize, read: F) -> Result<FlagDefinitionCacheData, DataError>

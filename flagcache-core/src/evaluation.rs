@@ -2,6 +2,7 @@
 
 mod called;
 mod decode;
+mod foreign_form;
 mod held;
 mod keeper;
 mod reported;

@@ -51,6 +51,7 @@ mod scan;
 mod set;
 mod source;
 mod status;
+mod text;
 
 #[doc(hidden)]
 pub mod __private;

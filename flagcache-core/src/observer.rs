@@ -1,6 +1,7 @@
 //! What a poller logs and counts. Warnings come once per change of state, not once per tick. The names of events and
 //! metrics are stable; they are listed in `docs/observability.md`.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt::Write;
@@ -10,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::guard::Method;
 use crate::meter;
 use crate::status::PollerCounters;
+use crate::text::escaped;
 use crate::{DefinitionsChange, DefinitionsSource, FetchError, FetchFailure, ProviderError, ProviderErrorKind, Role};
 
 /// What PostHog bills for a 200.
@@ -221,7 +223,10 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     if catch_unwind(AssertUnwindSafe(causes)).is_err() {
         words.push_str(": a cause that panics when it is shown");
     }
-    words
+    match escaped(&words) {
+        Cow::Borrowed(_) => words,
+        Cow::Owned(escaped) => escaped,
+    }
 }
 
 #[cfg(test)]
@@ -251,6 +256,13 @@ mod tests {
         fn source(&self) -> Option<&(dyn Error + 'static)> {
             matches!(self, Self::NamesItself).then_some(self)
         }
+    }
+
+    #[test]
+    fn an_error_forges_no_line_of_a_log() {
+        let error =
+            ProviderError::new(ProviderErrorKind::Other, "down\n all is well").with_source("\u{1b}[2K".to_owned());
+        assert_eq!(chain(&error), r"down\n all is well: \u{1b}[2K");
     }
 
     #[test]

@@ -6,21 +6,27 @@ mod builder;
 mod client;
 mod endpoint;
 mod error;
+mod fault;
+mod proxy;
 mod resolver;
 mod retry_after;
+mod roots;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::StatusCode;
-use reqwest::header::{HeaderValue, IF_NONE_MATCH};
+use reqwest::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
+use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 use crate::{FetchError, FetchFailure, FetchResponse, FlagDefinitionSource, KeyFingerprint, ProjectFingerprint};
 
 use endpoint::Endpoint;
+use fault::Connection;
 
 pub use builder::PostHogApiBuilder;
 pub use error::PostHogApiError;
@@ -36,12 +42,21 @@ pub use error::PostHogApiError;
 /// - **Time.** A request, its redirects and its body together end within the request limit (default 10 s).
 /// - **Memory.** A body is read up to the body limit (default 64 MiB), counted after decompression.
 /// - **Redirects** are followed up to three times, and only to the same scheme, host and port. The key goes nowhere else.
-/// - **Proxies.** `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` are honoured, in lower case too. A host on this
-///   machine (`localhost`, `127.0.0.1`, `::1`) is never asked through a proxy.
-/// - **TLS** by rustls with *ring*, private to this client: no process-wide default is installed or used. Certificates are
-///   checked with the system's roots, on Linux those of `SSL_CERT_FILE` and `SSL_CERT_DIR` if set. They are loaded for an
+/// - **HTTP/1.1** is all that is spoken, also with a server that offers HTTP/2 beside it. A request that a server leaves
+///   unanswered when it closes a kept connection is sent once more.
+/// - **Addresses.** All addresses of a host are tried within the
+///   [connect timeout](PostHogApiBuilder::connect_timeout), half the request limit, IPv6 and IPv4 side by side.
+/// - **Proxies.** `HTTPS_PROXY` (for an `http` host `HTTP_PROXY`), else `ALL_PROXY`, names an HTTP proxy:
+///   `http://user:password@host:port`. `NO_PROXY` excepts hosts. All are read in lower case too. One that is malformed, or
+///   of a kind that is not supported, such as `socks5://`, is an error when the source is built. A host on this machine
+///   (`localhost`, `127.0.0.1`, `::1`) is never asked through a proxy.
+/// - **TLS** 1.2 and 1.3 by rustls with *ring*, private to this client: no process-wide default is installed or used.
+///   Certificates are checked with the system's roots, on Linux those of `SSL_CERT_FILE` and `SSL_CERT_DIR` if set, and
+///   with [those that are given](PostHogApiBuilder::root_certificates). The system's are loaded for an
 ///   `https` host with a secret key only, so a container without certificates can run a cache-only reader, or reach
 ///   PostHog by `http` inside its cluster.
+/// - **The app's host** (`https://app.posthog.com`, `https://us.posthog.com`, `https://eu.posthog.com`) stands for that of
+///   its API (`https://us.i.posthog.com`, `https://eu.i.posthog.com`), as with `posthog-rs`.
 ///
 /// Cloning is cheap; clones share their connections.
 ///
@@ -57,10 +72,32 @@ pub struct PostHogApi {
     endpoint: Arc<Endpoint>,
     project_key: SecretString,
     /// Knows the secret key. A cache-only reader has none, and so cannot send a request.
-    client: Option<reqwest::Client>,
+    client: Option<Arc<Client>>,
     key_fingerprint: Option<KeyFingerprint>,
     request_limit: Duration,
     body_limit: usize,
+}
+
+struct Client {
+    http: reqwest::Client,
+    connection: Connection,
+    /// Whether the last request was answered, so that the next one may meet a connection that the server is giving up.
+    kept_alive: AtomicBool,
+}
+
+impl Client {
+    /// Sends a GET. One that the server left unanswered on a connection that it had kept is sent once more, on a new one:
+    /// servers give up idle connections at the moment at which a request is on its way.
+    async fn get(&self, url: Url, headers: HeaderMap) -> reqwest::Result<Response> {
+        let send = || self.http.get(url.clone()).headers(headers.clone()).send();
+        let kept_alive = self.kept_alive.swap(false, Ordering::Relaxed);
+        let mut result = send().await;
+        if kept_alive && result.as_ref().is_err_and(fault::is_unanswered) {
+            result = send().await;
+        }
+        self.kept_alive.store(result.is_ok(), Ordering::Relaxed);
+        result
+    }
 }
 
 impl PostHogApi {
@@ -84,20 +121,24 @@ impl PostHogApi {
         PostHogApiBuilder::from_variables(std::env::var)?.build()
     }
 
-    async fn request(&self, client: &reqwest::Client, etag: Option<&str>) -> Result<FetchResponse, FetchError> {
-        let mut request = client.get(self.endpoint.definitions_url(self.project_key.expose_secret()));
+    async fn request(&self, client: &Client, etag: Option<&str>) -> Result<FetchResponse, FetchError> {
+        let mut headers = HeaderMap::new();
         if let Some(etag) = etag.and_then(if_none_match) {
-            request = request.header(IF_NONE_MATCH, etag);
+            headers.insert(IF_NONE_MATCH, etag);
         }
-        let response = request.send().await.map_err(|error| answer::no_answer(&self.endpoint, error))?;
+        let is_conditional = !headers.is_empty();
+        let url = self.endpoint.definitions_url(self.project_key.expose_secret());
+        let response = client.get(url, headers).await;
+        let response = response.map_err(|error| fault::no_answer(&self.endpoint, &client.connection, error))?;
         match response.status() {
             StatusCode::OK => {
                 let etag = answer::etag(response.headers());
                 let body = body::read(response, self.body_limit, &self.endpoint).await?;
                 Ok(FetchResponse::Definitions { body, etag })
             }
+            StatusCode::NOT_MODIFIED if !is_conditional => Err(answer::unasked_not_modified(&self.endpoint)),
             StatusCode::NOT_MODIFIED => Ok(FetchResponse::NotModified { etag: answer::etag(response.headers()) }),
-            _ => Err(answer::refusal(&self.endpoint, &response)),
+            _ => Err(answer::refusal(&self.endpoint, &client.connection.route, &response)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use serde_json::value::RawValue;
 
 use crate::identity::ContentFingerprint;
 use crate::scan::{FlagEntry, Member, Scan, Span};
@@ -117,6 +118,78 @@ impl Set {
     pub(crate) fn fingerprint(&self) -> ContentFingerprint {
         self.fingerprint
     }
+}
+
+/// The members that are mappings: from the index of a group type to its name, from a cohort's id to the cohort.
+const GROUP_TYPES: [&str; 2] = ["group_type_mapping", "groupTypeMapping"];
+const COHORTS: &str = "cohorts";
+const VERSIONS: [&str; 2] = ["property_matching_version", "propertyMatchingVersion"];
+
+/// The members with those values put right that other languages and document stores cannot write as the API does; `None`
+/// if there are none. PHP writes an empty mapping as `[]` and one with the keys 0, 1, … as a list; document stores return
+/// whole numbers as doubles (`2.0`).
+pub(crate) fn canonical(text: &str, members: &[Member]) -> Option<String> {
+    let fixed: Vec<Option<String>> = members.iter().map(|member| canonical_value(text, member)).collect();
+    if fixed.iter().all(Option::is_none) {
+        return None;
+    }
+    let mut canonical = String::with_capacity(text.len());
+    for (member, fixed) in members.iter().zip(&fixed) {
+        canonical.push(if canonical.is_empty() { '{' } else { ',' });
+        match fixed {
+            Some(value) => {
+                canonical.push_str(&text[member.whole.start()..member.value.start()]);
+                canonical.push_str(value);
+            }
+            None => canonical.push_str(member.whole.of(text)),
+        }
+    }
+    canonical.push('}');
+    Some(canonical)
+}
+
+fn canonical_value(text: &str, member: &Member) -> Option<String> {
+    let (name, value) = (member.name.of(text), member.value.of(text));
+    if GROUP_TYPES.contains(&name) {
+        mapping_of_list(value, '"')
+    } else if name == COHORTS {
+        mapping_of_list(value, '{')
+    } else if VERSIONS.contains(&name) {
+        whole_number(value)
+    } else {
+        None
+    }
+}
+
+/// The list as a mapping, if each element begins as those of the mapping do. A `null` stands for a key without a value.
+fn mapping_of_list(value: &str, first: char) -> Option<String> {
+    if !value.starts_with('[') {
+        return None;
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(value).ok()?;
+    let mut mapping = String::from("{");
+    for (index, element) in elements.iter().enumerate().filter(|(_, element)| element.get() != "null") {
+        if !element.get().starts_with(first) {
+            return None;
+        }
+        if mapping.len() > 1 {
+            mapping.push(',');
+        }
+        mapping.extend(["\"", &index.to_string(), "\":", element.get()]);
+    }
+    mapping.push('}');
+    Some(mapping)
+}
+
+/// The number without its fraction, if it is written with one and has none.
+fn whole_number(value: &str) -> Option<String> {
+    /// Up to here a double counts in ones.
+    const LARGEST: f64 = 9_007_199_254_740_992.0;
+    if !value.contains(['.', 'e', 'E']) || value.starts_with('"') {
+        return None;
+    }
+    let number: f64 = value.parse().ok()?;
+    (number.fract() == 0.0 && (0.0..=LARGEST).contains(&number)).then(|| format!("{}", number as u64))
 }
 
 /// From the first member's name to the last one's value.

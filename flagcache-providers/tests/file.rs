@@ -633,6 +633,34 @@ async fn links_are_not_followed() {
     assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
 }
 
+/// A folder as Kubernetes mounts a ConfigMap: the files are links through `..data`, which is replaced at each change.
+#[tokio::test]
+async fn b9_75_a_kubernetes_volume_is_read_and_its_changes_are_seen() {
+    let folder = Folder::new();
+    let put = |version: &str, key: &str| {
+        let inner = folder.dir.path().join(version);
+        fs::create_dir(&inner).unwrap();
+        fs::write(inner.join("shop.json"), fetched(key, "\"1\"", 0).to_json()).unwrap();
+        symlink(version, folder.dir.path().join("..data_tmp")).unwrap();
+        fs::rename(folder.dir.path().join("..data_tmp"), folder.dir.path().join("..data")).unwrap();
+    };
+    put("..2026_01", "beta");
+    symlink("..data/shop.json", folder.data()).unwrap();
+    let reader = folder.worker();
+    assert!(reader.reads().await.unwrap().flag("beta").is_some());
+    put("..2026_02", "gamma");
+    reader.is_notified().await;
+    assert!(reader.reads().await.unwrap().flag("gamma").is_some());
+
+    // Such a link that leads out of the folder is one like any other.
+    let outside = TempDir::new().unwrap();
+    fs::write(outside.path().join("shop.json"), "precious").unwrap();
+    fs::remove_file(folder.dir.path().join("..data")).unwrap();
+    symlink(outside.path(), folder.dir.path().join("..data")).unwrap();
+    let error = reader.provider.get_flag_definitions().await.unwrap_err();
+    assert!(error.to_string().contains("it is a symbolic link"), "{error}");
+}
+
 #[tokio::test]
 async fn a_folder_or_a_file_in_the_wrong_place_is_named() {
     let folder = Folder::new();

@@ -14,6 +14,10 @@ fn main() -> std::process::ExitCode {
     small_disk::run(&[
         ("a_full_disk_is_named_and_leaves_the_old_copy", cases::full_disk),
         ("a_read_only_disk_is_named_and_still_read", cases::read_only_disk),
+        ("b9_72_a_leader_that_cannot_write_confirms_nothing", cases::b9_72_a_leader_that_cannot_write_confirms_nothing),
+        ("b9_75_the_modes_are_ensured_for_another_user", cases::b9_75_the_modes_are_ensured_for_another_user),
+        ("b9_75_a_file_of_another_user_is_named", cases::b9_75_a_file_of_another_user_is_named),
+        ("b9_75_a_file_that_is_a_mount_is_named", cases::b9_75_a_file_that_is_a_mount_is_named),
     ])
 }
 
@@ -23,10 +27,14 @@ fn main() {}
 #[cfg(target_os = "linux")]
 mod cases {
     use std::fs;
-    use std::path::Path;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::{Path, PathBuf};
     use std::time::{Duration, Instant, SystemTime};
 
-    use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind};
+    use flagcache_core::{
+        FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule, ProviderError,
+        ProviderErrorKind,
+    };
     use flagcache_providers::{FileProvider, FileStore};
 
     use super::sets::fetched;
@@ -84,5 +92,98 @@ mod cases {
         let elsewhere = provider(&folder.join("new"));
         let error = wait(elsewhere.should_fetch_flag_definitions()).unwrap_err().to_string();
         assert!(error.contains("new/shop.lock: the file system is read-only"), "{error}");
+    }
+
+    /// How old the confirmation is that a follower is told of.
+    fn confirmed_ago(folder: &Path) -> Duration {
+        let (follower, poller) = (provider(folder), LinkOwner::new(PollerSchedule::new(Duration::from_secs(600))));
+        follower.on_poller_attached(poller.link());
+        wait(follower.get_flag_definitions()).unwrap().unwrap();
+        poller.take_report().unwrap().confirmed_ago.unwrap()
+    }
+
+    pub(crate) fn b9_72_a_leader_that_cannot_write_confirms_nothing(folder: &Path) {
+        let leader = provider(folder);
+        assert!(wait(leader.should_fetch_flag_definitions()).unwrap());
+        wait(leader.on_flag_definitions_received(&fetched("beta", "\"1\"", 0))).unwrap();
+        let long = Duration::from_secs(1_000);
+        let lock = fs::File::options().write(true).open(folder.join("shop.lock")).unwrap();
+        lock.set_modified(SystemTime::now() - long).unwrap();
+        let fill = folder.join("fill");
+        assert!(fs::write(&fill, vec![0; 2 * small_disk::SIZE]).is_err(), "the disk is not full");
+
+        let new = fetched("gamma", "\"2\"", 0);
+        wait(leader.on_flag_definitions_received(&new)).unwrap_err();
+        for _ in 0..2 {
+            assert!(wait(leader.should_fetch_flag_definitions()).unwrap());
+            let error = wait(leader.on_flag_definitions_not_received(FetchOutcome::unchanged(&new))).unwrap_err();
+            assert!(error.to_string().contains("the disk is full"), "{error}");
+            assert!(confirmed_ago(folder) >= long, "the old copy was confirmed");
+        }
+        fs::remove_file(fill).unwrap();
+        wait(leader.on_flag_definitions_not_received(FetchOutcome::unchanged(&new))).unwrap();
+        assert!(confirmed_ago(folder) < long);
+    }
+
+    pub(crate) fn b9_75_the_modes_are_ensured_for_another_user(folder: &Path) {
+        small_disk::become_user(65_534);
+        for umask in [0o117, 0o777, 0o027, 0o000] {
+            let cache = folder.join(format!("{umask:o}/var/cache"));
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+            let leader = provider(&cache);
+            assert!(wait(leader.should_fetch_flag_definitions()).unwrap());
+            wait(leader.on_flag_definitions_received(&fetched("beta", "\"1\"", 0))).unwrap();
+            let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            let modes = [".", "..", "shop.json", "shop.lock"].map(|name| mode(cache.join(name)));
+            assert_eq!(modes, [0o700, 0o700, 0o600, 0o600], "umask {umask:o}");
+            assert!(wait(provider(&cache).get_flag_definitions()).unwrap().is_some());
+        }
+    }
+
+    pub(crate) fn b9_75_a_file_of_another_user_is_named(folder: &Path) {
+        let cache = folder.join("cache");
+        fs::create_dir(&cache).unwrap();
+        fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
+        let writer = provider(&cache);
+        assert!(wait(writer.should_fetch_flag_definitions()).unwrap());
+        wait(writer.on_flag_definitions_received(&fetched("beta", "\"1\"", 0))).unwrap();
+        let closed = folder.join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+
+        small_disk::become_user(65_534);
+        let whose = |what: &str, mode: &str| {
+            format!("{what} belongs to user 0 with mode {mode}, and this process is user 65534")
+        };
+        let error = wait(provider(&cache).get_flag_definitions()).unwrap_err();
+        assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
+        let expected =
+            format!("cannot read {}/shop.json: not permitted: {}", cache.display(), whose("the file", "0600"));
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        let error = wait(provider(&cache).should_fetch_flag_definitions()).unwrap_err().to_string();
+        assert!(error.contains("shop.lock: not permitted: the file belongs to user 0"), "{error}");
+
+        // It is the folder only where it is the folder.
+        for inner in [closed.clone(), closed.join("inner")] {
+            let error = wait(provider(&inner).should_fetch_flag_definitions()).unwrap_err().to_string();
+            let expected = whose(&format!("the folder {}", closed.display()), "0700");
+            assert!(error.contains(&expected), "{error}");
+        }
+    }
+
+    pub(crate) fn b9_75_a_file_that_is_a_mount_is_named(folder: &Path) {
+        let (path, source) = (folder.join("shop.json"), folder.join("source"));
+        fs::write(&source, fetched("beta", "\"1\"", 0).to_json()).unwrap();
+        fs::write(&path, "").unwrap();
+        small_disk::mount_over(&source, &path);
+        let worker = provider(folder);
+        assert!(wait(worker.get_flag_definitions()).unwrap().unwrap().flag("beta").is_some());
+        assert!(wait(worker.should_fetch_flag_definitions()).unwrap());
+        let error = wait(worker.on_flag_definitions_received(&fetched("gamma", "\"2\"", 0))).unwrap_err();
+        let expected = format!(
+            "cannot write {}: it is a mount of its own, which cannot be replaced; mount the folder, not the file",
+            path.display()
+        );
+        assert_eq!(error.to_string(), expected);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use posthog_rs::{Cohort, LocalEvaluationResponse};
 use serde::Deserialize;
 
+use super::foreign_form;
 use super::undecodable::UndecodableDefinitions;
 use crate::{FlagDefinitionCacheData, RawJson};
 
@@ -13,7 +14,8 @@ use crate::{FlagDefinitionCacheData, RawJson};
 pub(super) fn decode(set: &FlagDefinitionCacheData) -> Result<LocalEvaluationResponse, UndecodableDefinitions> {
     let mut flags = Vec::with_capacity(set.len());
     for flag in set.flags() {
-        flags.push(flag.deserialize().map_err(|error| UndecodableDefinitions::of_flag(flag.key(), &error))?);
+        let decoded = flag.deserialize().or_else(|error| foreign_form::decode(flag.json()).ok_or(error));
+        flags.push(decoded.map_err(|error| UndecodableDefinitions::of_flag(flag.key(), &error))?);
     }
     let version = set.property_matching_version().and_then(|version| i64::try_from(version).ok());
     Ok(LocalEvaluationResponse {
@@ -60,6 +62,15 @@ mod tests {
         let theirs: LocalEvaluationResponse = serde_json::from_str(r#"{"flags":[]}"#).unwrap();
         assert_eq!(plain.property_matching_version, theirs.property_matching_version);
         assert!(!plain.minimal_flag_called_events);
+    }
+
+    #[test]
+    fn b9_73_a_copy_of_php_is_evaluated() {
+        let set = decoded(
+            r#"{"flags":[{"key":"a","active":true,"filters":{"groups":[],"payloads":[]}}],"group_type_mapping":["company","project"],"cohorts":[],"property_matching_version":2.0}"#,
+        );
+        assert_eq!((set.flags.len(), set.cohorts.len(), set.property_matching_version), (1, 0, 2));
+        assert_eq!((&*set.group_type_mapping["0"], &*set.group_type_mapping["1"]), ("company", "project"));
     }
 
     #[test]

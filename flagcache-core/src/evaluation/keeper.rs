@@ -10,6 +10,7 @@ use super::held::Held;
 use crate::FlagDefinitionCacheData;
 use crate::observer::TARGET;
 use crate::poller::{Installed, Installs};
+use crate::text::escaped;
 
 /// Up to this size a set is decoded on the spot: it takes about a millisecond.
 const INLINE_LEN: usize = 64 * 1024;
@@ -87,7 +88,7 @@ impl Keeper {
             Some(error) if is_news(error) => tracing::warn!(
                 name: "flagcache.evaluation_failed",
                 target: TARGET,
-                flag = error.flag_key(),
+                flag = error.flag_key().map(escaped).as_deref(),
                 error = %error,
                 "flag definitions cannot be evaluated; those before them still are"
             ),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::text::escaped;
+
 /// Why posthog-rs cannot evaluate the set that its poller has in memory. The set before it goes on being evaluated.
 ///
 /// Says which flag is at fault, what is wrong and where in its definition; never shows what stands there.
@@ -24,7 +26,7 @@ enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flag(key) => write!(f, "flag `{key}`"),
+            Self::Flag(key) => write!(f, "flag `{}`", escaped(key)),
             Self::Member(name) => write!(f, "`{name}`"),
             Self::Set => f.write_str("the set"),
         }
@@ -111,6 +113,16 @@ mod tests {
             let expected = format!("posthog-rs cannot decode flag `new-checkout`: {fault} {}", at(json));
             assert_eq!(flag(json), expected);
         }
+    }
+
+    #[test]
+    fn a_key_forges_no_line_of_a_log() {
+        let error = serde_json::from_str::<FeatureFlag>("{}").unwrap_err();
+        let error = UndecodableDefinitions::of_flag("a\n\u{1b}[2K all is well", &error);
+        let shown = error.to_string();
+        assert!(shown.starts_with(r"posthog-rs cannot decode flag `a\n\u{1b}[2K all is well`: "), "{shown}");
+        assert!(!shown.contains(char::is_control));
+        assert_eq!(error.flag_key(), Some("a\n\u{1b}[2K all is well"), "the key itself is as it is");
     }
 
     #[test]

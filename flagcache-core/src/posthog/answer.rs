@@ -5,6 +5,8 @@ use reqwest::{Response, StatusCode};
 use url::Url;
 
 use super::endpoint::Endpoint;
+use super::fault;
+use super::proxy::Route;
 use super::retry_after::retry_after;
 use crate::{FetchError, FetchFailure};
 
@@ -14,21 +16,13 @@ pub(super) fn etag(headers: &HeaderMap) -> Option<String> {
     (!etag.trim().is_empty()).then(|| etag.to_owned())
 }
 
-/// The request brought no answer at all.
-pub(super) fn no_answer(endpoint: &Endpoint, error: reqwest::Error) -> FetchError {
-    let name = endpoint.name();
-    let message = if error.is_connect() {
-        format!("cannot connect to {name}; check the host and the network")
-    } else {
-        format!("the connection to {name} ended without an answer")
-    };
-    // The error shows the URL, and with it the project key.
-    FetchError::new(FetchFailure::Connect, message).with_source(error.without_url())
-}
-
 /// An answer that is neither a 200 nor a 304. Its body is not read: nothing hangs on it, and it may repeat a key.
-pub(super) fn refusal(endpoint: &Endpoint, response: &Response) -> FetchError {
+pub(super) fn refusal(endpoint: &Endpoint, route: &Route, response: &Response) -> FetchError {
     let status = response.status();
+    // Only a proxy sends it, here to a request by plain HTTP.
+    if let (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy)) = (status, route.variable()) {
+        return FetchError::new(FetchFailure::Connect, fault::needs_credentials(&proxy.name, proxy.variable));
+    }
     let advice = match status {
         status if status.is_redirection() => redirect_advice(response),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -43,6 +37,16 @@ pub(super) fn refusal(endpoint: &Endpoint, response: &Response) -> FetchError {
     };
     FetchError::new(failure(status), format!("{} answered {status}{advice}", endpoint.name()))
         .with_retry_after(retry_after(response.headers()))
+}
+
+/// A 304 to a request without `If-None-Match`. It brings nothing that could be used.
+pub(super) fn unasked_not_modified(endpoint: &Endpoint) -> FetchError {
+    let message = format!(
+        "{} answered 304 Not Modified to a request that was not conditional, probably by a caching proxy in between; have \
+         that pass /flags/definitions uncached",
+        endpoint.name()
+    );
+    FetchError::new(FetchFailure::Rejected, message)
 }
 
 fn failure(status: StatusCode) -> FetchFailure {

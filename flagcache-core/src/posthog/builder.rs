@@ -10,7 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::endpoint::Endpoint;
 use super::error::PostHogApiError;
-use super::{PostHogApi, client};
+use super::fault::Connection;
+use super::proxy::Route;
+use super::{Client, PostHogApi, client, roots};
 use crate::KeyFingerprint;
 
 const DEFAULT_HOST: &str = "https://us.i.posthog.com";
@@ -23,7 +25,10 @@ pub struct PostHogApiBuilder {
     project_key: Option<SecretString>,
     secret_key: Option<SecretString>,
     request_limit: Duration,
+    connect_timeout: Option<Duration>,
     body_limit: usize,
+    root_certificates: Option<Vec<u8>>,
+    no_proxy: bool,
     user_agent_suffix: String,
 }
 
@@ -34,7 +39,10 @@ impl Default for PostHogApiBuilder {
             project_key: None,
             secret_key: None,
             request_limit: DEFAULT_REQUEST_LIMIT,
+            connect_timeout: None,
             body_limit: DEFAULT_BODY_LIMIT,
+            root_certificates: None,
+            no_proxy: false,
             user_agent_suffix: String::new(),
         }
     }
@@ -71,6 +79,31 @@ impl PostHogApiBuilder {
         self
     }
 
+    /// The time that connecting may take: the lookup, the addresses of the host one after the other, TLS. Each address gets
+    /// an equal part, so that a silent one does not keep the next from its turn. Default half the request limit. Set it where
+    /// connecting takes seconds, for example over a slow proxy.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// Root certificates that are trusted beside the system's, in PEM, one or several. For a PostHog of one's own with a
+    /// private CA, and for proxies that open TLS connections. Not on Android.
+    #[must_use]
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificates = Some(pem.into());
+        self
+    }
+
+    /// Ignores the proxies that the environment and the system name. For a host inside your own network, when you cannot add
+    /// it to `NO_PROXY`.
+    #[must_use]
+    pub fn no_proxy(mut self) -> Self {
+        self.no_proxy = true;
+        self
+    }
+
     /// The largest body that is taken, in bytes, counted after decompression. Default 64 MiB.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
@@ -91,8 +124,9 @@ impl PostHogApiBuilder {
     /// # Errors
     ///
     /// If the project key is missing or is a secret key; if the host is no plain `http` or `https` URL; if a key or the
-    /// suffix cannot stand in a header; if a limit is zero; if there is a secret key and an `https` host, but the system
-    /// has no root certificates.
+    /// suffix cannot stand in a header; if a limit is zero; if `root_certificates` holds no certificate. With a secret key
+    /// also if the proxy that the environment names cannot be used, and if the host is an `https` one, but there are no root
+    /// certificates.
     pub fn build(self) -> Result<PostHogApi, PostHogApiError> {
         let endpoint = Endpoint::parse(&self.host)?;
         let project_key = trimmed(self.project_key).ok_or(PostHogApiError::MissingProjectKey)?;
@@ -101,6 +135,10 @@ impl PostHogApiBuilder {
         }
         if self.request_limit.is_zero() {
             return Err(PostHogApiError::ZeroLimit("request_limit"));
+        }
+        let connect_timeout = self.connect_timeout.unwrap_or(self.request_limit / 2);
+        if connect_timeout.is_zero() {
+            return Err(PostHogApiError::ZeroLimit("connect_timeout"));
         }
         if self.body_limit == 0 {
             return Err(PostHogApiError::ZeroLimit("body_limit"));
@@ -111,14 +149,25 @@ impl PostHogApiBuilder {
         let key_fingerprint = secret_key
             .as_ref()
             .map(|secret_key| KeyFingerprint::of(project_key.expose_secret(), secret_key.expose_secret()));
+        let root_certificates = self.root_certificates.as_deref().map(roots::parse).transpose()?;
+        let own_roots = root_certificates.is_some();
         let client = match secret_key {
-            Some(secret_key) => Some(client::build(&endpoint, user_agent, &secret_key)?),
+            Some(secret_key) => {
+                let route = if self.no_proxy { Route::Direct } else { Route::of(&endpoint, std::env::var)? };
+                let connection = Connection { route: route.clone(), connect_timeout, own_roots };
+                let options = client::Options { user_agent, connect_timeout, root_certificates, route };
+                Some(Client {
+                    http: client::build(&endpoint, options, &secret_key)?,
+                    connection,
+                    kept_alive: false.into(),
+                })
+            }
             None => None,
         };
         Ok(PostHogApi {
             endpoint: Arc::new(endpoint),
             project_key,
-            client,
+            client: client.map(Arc::new),
             key_fingerprint,
             request_limit: self.request_limit,
             body_limit: self.body_limit,
@@ -151,7 +200,10 @@ impl fmt::Debug for PostHogApiBuilder {
             .field("project_key", &self.project_key.as_ref().map(|_| format_args!("[…]")))
             .field("secret_key", &self.secret_key.as_ref().map(|_| format_args!("[…]")))
             .field("request_limit", &self.request_limit)
+            .field("connect_timeout", &self.connect_timeout)
             .field("body_limit", &self.body_limit)
+            .field("root_certificates", &self.root_certificates.is_some())
+            .field("no_proxy", &self.no_proxy)
             .field("user_agent_suffix", &self.user_agent_suffix)
             .finish()
     }
@@ -212,7 +264,27 @@ mod tests {
         assert!(matches!(build(|api| api.secret_key("phs_a\nb")), Err(PostHogApiError::InvalidSecretKey)));
         assert!(matches!(build(|api| api.user_agent_suffix("a\r\nb")), Err(PostHogApiError::InvalidUserAgent)));
         assert!(matches!(build(|api| api.request_limit(Duration::ZERO)), Err(PostHogApiError::ZeroLimit(_))));
+        assert!(matches!(build(|api| api.connect_timeout(Duration::ZERO)), Err(PostHogApiError::ZeroLimit(_))));
         assert!(matches!(build(|api| api.body_limit(0)), Err(PostHogApiError::ZeroLimit(_))));
+    }
+
+    #[test]
+    fn b9_71_root_certificates_that_are_none_are_refused_and_named() {
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let cases: [(&[u8], &str); 6] = [
+            (b"", "given empty"),
+            (b" \n", "given empty"),
+            (b"/etc/ssl/ca.pem", "text without a certificate"),
+            (key.as_bytes(), "a private key"),
+            (&[0x30, 0x82, 1, 2, 3], "DER"),
+            (damaged.as_bytes(), "a certificate that cannot be read"),
+        ];
+        for (given, named) in cases {
+            let error = build(|api| api.root_certificates(given)).unwrap_err();
+            assert!(matches!(error, PostHogApiError::RootCertificates(_)), "{error:?}");
+            assert!(error.to_string().contains(named), "{error}");
+        }
     }
 
     #[test]
@@ -253,7 +325,7 @@ mod tests {
         let shown = format!("{builder:?}");
         assert!(!shown.contains("hidden") && !shown.contains("phs_a"), "{shown}");
         let api = build(|api| api.project_key("phc_hidden").secret_key("phs_hidden")).unwrap();
-        let shown = format!("{api:?} {:?}", api.client);
+        let shown = format!("{api:?} {:?}", api.client.as_ref().map(|client| (&client.http, &client.connection)));
         assert!(!shown.contains("hidden"), "{shown}");
     }
 }

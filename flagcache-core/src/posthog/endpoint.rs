@@ -30,6 +30,15 @@ impl Endpoint {
         if url.query().is_some() || url.fragment().is_some() {
             return invalid("it has a query or a fragment; end it after the host or the path");
         }
+        if let Some(api) = api_host(&url) {
+            tracing::info!(
+                host = authority(&url),
+                api_host = api,
+                "flag definitions: the host is that of the PostHog app; requests go to its API"
+            );
+            // Cannot fail: both are plain host names.
+            let _ = url.set_host(Some(api));
+        }
         let path = format!("{}/flags/definitions", url.path().trim_end_matches('/'));
         url.set_path(&path);
         let name = authority(&url);
@@ -48,6 +57,12 @@ impl Endpoint {
         &self.name
     }
 
+    /// Scheme, host and port, as what decides about proxies takes them.
+    pub(super) fn origin(&self) -> Result<hyper::Uri, PostHogApiError> {
+        let origin = self.url.origin().ascii_serialization();
+        origin.parse().map_err(|_| PostHogApiError::InvalidHost("its name cannot stand in a request"))
+    }
+
     pub(super) fn is_https(&self) -> bool {
         self.url.scheme() == "https"
     }
@@ -62,6 +77,18 @@ impl Endpoint {
             Some(Host::Ipv6(address)) => Ipv6Addr::is_loopback(&address),
             None => false,
         }
+    }
+}
+
+/// The API of the PostHog app whose address is often given instead, as the official SDK has it.
+fn api_host(url: &Url) -> Option<&'static str> {
+    if url.scheme() != "https" || url.port().is_some() || !url.path().trim_end_matches('/').is_empty() {
+        return None;
+    }
+    match url.host_str()? {
+        "app.posthog.com" | "us.posthog.com" => Some("us.i.posthog.com"),
+        "eu.posthog.com" => Some("eu.i.posthog.com"),
+        _ => None,
     }
 }
 
@@ -90,6 +117,26 @@ mod tests {
         assert_eq!(url(" https://US.i.posthog.com:443// \n"), expected);
         assert_eq!(url("http://a:8000/ph/"), "http://a:8000/ph/flags/definitions?token=phc_a&send_cohorts");
         assert_eq!(url("http://[::1]:8000/ph"), "http://[::1]:8000/ph/flags/definitions?token=phc_a&send_cohorts");
+    }
+
+    #[test]
+    fn the_host_of_the_app_stands_for_that_of_its_api() {
+        for (host, api) in [
+            ("https://app.posthog.com", "us.i.posthog.com"),
+            ("https://us.posthog.com/", "us.i.posthog.com"),
+            (" https://EU.posthog.com// ", "eu.i.posthog.com"),
+            ("https://eu.i.posthog.com", "eu.i.posthog.com"),
+            ("http://eu.posthog.com", "eu.posthog.com"),
+            ("https://eu.posthog.com:8443", "eu.posthog.com:8443"),
+            ("https://eu.posthog.com/ph", "eu.posthog.com"),
+            ("https://posthog.com", "posthog.com"),
+        ] {
+            assert_eq!(Endpoint::parse(host).unwrap().name(), api, "{host}");
+        }
+        assert_eq!(
+            url("https://eu.posthog.com"),
+            "https://eu.i.posthog.com/flags/definitions?token=phc_a&send_cohorts"
+        );
     }
 
     #[test]

@@ -27,6 +27,17 @@ pub enum PostHogApiError {
     /// A limit is zero, so that no request could succeed.
     #[error("{0} is zero; no request could succeed")]
     ZeroLimit(&'static str),
+    /// The root certificates are none; the text says what was given instead.
+    #[error("`root_certificates` takes certificates in PEM, but was given {0}")]
+    RootCertificates(&'static str),
+    /// A proxy that the environment names cannot be used.
+    #[error("the proxy in the environment variable {variable} cannot be used: {reason}")]
+    Proxy {
+        /// The variable that names it.
+        variable: &'static str,
+        /// What is wrong, and what to do. Never repeats the variable's text.
+        reason: &'static str,
+    },
     /// An environment variable is not Unicode.
     #[error("the environment variable {0} is not valid Unicode")]
     NotUnicode(&'static str),

@@ -41,7 +41,8 @@ fn b2_22_a_wrong_shape_is_refused() {
         (r#"{"flags":[{"key":null}]}"#, BadFlag),
         (r#"{"flags":[{"key":7}]}"#, BadFlag),
         (r#"{"flags":[{"key":"a"},{"Key":"b"}]}"#, BadFlag),
-        (r#"{"flags":[],"group_type_mapping":[]}"#, BadMember),
+        (r#"{"flags":[],"group_type_mapping":[7]}"#, BadMember),
+        (r#"{"flags":[],"cohorts":["x"]}"#, BadMember),
         (r#"{"flags":[],"groupTypeMapping":"x"}"#, BadMember),
         (r#"{"flags":[],"cohorts":7}"#, BadMember),
     ];

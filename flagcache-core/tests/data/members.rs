@@ -93,6 +93,42 @@ fn b6_52_the_matching_version_is_read_and_never_made_up() {
 }
 
 #[test]
+fn b9_73_a_list_stands_for_a_mapping_and_a_double_for_a_whole_number() {
+    let php = set(
+        r#"{"cohorts": [], "flags":[{"key":"a"}], "groupTypeMapping" : ["company", null, "proj\/ect"], "property_matching_version":2.0, "x": [1.0]}"#,
+    );
+    assert_eq!(php.group_type_mapping().as_str(), r#"{"0":"company","2":"proj\/ect"}"#);
+    assert_eq!(php.cohorts().as_str(), "{}");
+    assert_eq!(php.property_matching_version(), Some(2));
+    assert_eq!(php.member("x").unwrap().as_str(), "[1.0]", "all else stays as it is");
+    assert_eq!(crate::set(&crate::stored_text(&php)), php);
+
+    for version in ["2.0", "2.00", "2e0", "0.2E1"] {
+        let set = set(&format!(r#"{{"flags":[],"property_matching_version":{version}}}"#));
+        assert_eq!(set.property_matching_version(), Some(2), "{version}");
+    }
+    for version in ["2.5", "-2.0", "1e300", "\"2.0\""] {
+        let set = set(&format!(r#"{{"flags":[],"property_matching_version":{version}}}"#));
+        assert_eq!(set.property_matching_version(), None, "{version}");
+    }
+    let cohorts = set(r#"{"flags":[],"cohorts":[{"type":"AND","values":[]}]}"#);
+    assert_eq!(cohorts.cohorts().as_str(), r#"{"0":{"type":"AND","values":[]}}"#);
+}
+
+#[test]
+fn b9_73_what_the_api_or_a_former_release_wrote_so_is_put_right_too() {
+    let api = crate::api(r#"{"flags":[],"group_type_mapping":["company"],"cohorts":[]}"#, Some("\"1\""));
+    assert_eq!(api.etag(), Some("\"1\""));
+    assert_eq!(api.group_type_mapping().as_str(), r#"{"0":"company"}"#);
+    // Ours, decoded and encoded again by PHP: the envelope no longer fits, the definitions do.
+    let stored = crate::stored_text(&api)
+        .replace(r#"{"0":"company"}"#, r#"["company"]"#)
+        .replace("\"cohorts\":{}", "\"cohorts\":[]");
+    let copy = crate::set(&stored);
+    assert_eq!((copy.etag(), copy.group_type_mapping().as_str()), (None, r#"{"0":"company"}"#));
+}
+
+#[test]
 fn b6_53_the_minimal_events_gate_opens_for_true_alone() {
     let gate = |json: &str| set(&format!(r#"{{"flags":[],"minimal_flag_called_events":{json}}}"#));
     for json in ["false", "1", "\"true\"", "null", "{}", "[true]"] {

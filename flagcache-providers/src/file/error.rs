@@ -1,5 +1,7 @@
 //! What a failed system call means to the user.
 
+#[cfg(unix)]
+use std::fs::symlink_metadata;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -9,17 +11,25 @@ use flagcache_core::{ProviderError, ProviderErrorKind};
 pub(super) fn io_error(action: &str, path: &Path, error: io::Error) -> ProviderError {
     use ProviderErrorKind::{Other, PermissionDenied, Unavailable};
     let (kind, remedy) = match error.kind() {
-        _ if is_link(&error) => (PermissionDenied, ": it is a symbolic link, which is never followed; remove the link"),
+        _ if is_link(&error) => (
+            PermissionDenied,
+            ": it is a symbolic link, and only those of a Kubernetes volume, into `..data` beside them, are followed; remove \
+             the link",
+        ),
         _ if lacks_locks(&error) => {
             (Other, ": its file system has no working file locks; put the cache folder on a local disk")
         }
-        ErrorKind::PermissionDenied => (
-            PermissionDenied,
-            ": not permitted; give the user of this process read and write access to the cache folder",
-        ),
-        ErrorKind::ReadOnlyFilesystem => {
-            (PermissionDenied, ": the file system is read-only; put the cache folder where it can be written")
+        ErrorKind::PermissionDenied => {
+            let why = file_in_the_way(path, action != "read")
+                .or_else(|| folder_in_the_way(path.parent()?))
+                .unwrap_or_else(|| NOT_PERMITTED.to_owned());
+            return ProviderError::new(PermissionDenied, format!("cannot {action} {}: {why}", path.display()))
+                .with_source(error);
         }
+        ErrorKind::ReadOnlyFilesystem => (
+            PermissionDenied,
+            ": the file system is read-only; put the cache folder where it can be written, or only read it (`ReadOnly`)",
+        ),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             (Unavailable, ": the disk is full; free some space or move the cache folder")
         }
@@ -28,6 +38,103 @@ pub(super) fn io_error(action: &str, path: &Path, error: io::Error) -> ProviderE
         _ => (Unavailable, ""),
     };
     ProviderError::new(kind, format!("cannot {action} {}{remedy}", path.display())).with_source(error)
+}
+
+const NOT_PERMITTED: &str =
+    "not permitted; give the user of this process read and write access to the cache folder and its files";
+
+/// The error of putting a new file in the place of `path` in `folder`, for which its own mode does not matter.
+pub(super) fn write_error(path: &Path, folder: &Path, error: io::Error) -> ProviderError {
+    let (kind, why) = match error.kind() {
+        // What rename says of a mount point; nothing else makes a regular file busy.
+        ErrorKind::ResourceBusy => (
+            ProviderErrorKind::Other,
+            "it is a mount of its own, which cannot be replaced; mount the folder, not the file".to_owned(),
+        ),
+        ErrorKind::PermissionDenied => {
+            let why = folder_in_the_way(folder).or_else(|| sticky_in_the_way(path, folder));
+            (ProviderErrorKind::PermissionDenied, why.unwrap_or_else(|| NOT_PERMITTED.to_owned()))
+        }
+        _ => return io_error("write", path, error),
+    };
+    ProviderError::new(kind, format!("cannot write {}: {why}", path.display())).with_source(error)
+}
+
+/// Why the file at `path` cannot be opened, if it is to blame and not a folder above it.
+#[cfg(unix)]
+fn file_in_the_way(path: &Path, writes: bool) -> Option<String> {
+    use rustix::fs::Access;
+    use std::os::unix::fs::MetadataExt;
+    let metadata = symlink_metadata(path).ok()?;
+    let needed = if writes { Access::READ_OK | Access::WRITE_OK } else { Access::READ_OK };
+    if may(path, needed) {
+        return None;
+    }
+    let (owner, me) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    let remedy = if owner == me {
+        "give it mode 0600".to_owned()
+    } else {
+        format!("run all workers of a service as one user, or have user {owner} delete it and give each user a folder")
+    };
+    Some(format!("not permitted: the file {}; {remedy}", of_whom(&metadata, me)))
+}
+
+/// The first folder on the way that cannot be entered, or `folder` itself if no file can be made in it.
+#[cfg(unix)]
+fn folder_in_the_way(folder: &Path) -> Option<String> {
+    use rustix::fs::Access;
+    let mut way: Vec<&Path> = folder.ancestors().collect();
+    way.reverse();
+    let closed = way.into_iter().find(|part| part.exists() && !may(part, Access::EXEC_OK));
+    let culprit = closed.or_else(|| (!may(folder, Access::WRITE_OK)).then_some(folder))?;
+    let metadata = symlink_metadata(culprit).ok()?;
+    let whom = of_whom(&metadata, rustix::process::geteuid().as_raw());
+    let remedy = "give the user of this process read, write and search access to it";
+    Some(format!("not permitted: the folder {} {whom}; {remedy}", culprit.display()))
+}
+
+/// In a folder such as `/tmp`, only its owner may replace a file.
+#[cfg(unix)]
+fn sticky_in_the_way(path: &Path, folder: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    const STICKY: u32 = 0o1000;
+    let (file, folder) = (symlink_metadata(path).ok()?, symlink_metadata(folder).ok()?);
+    let me = rustix::process::geteuid().as_raw();
+    (folder.mode() & STICKY != 0 && file.uid() != me).then(|| {
+        let whom = of_whom(&file, me);
+        format!("not permitted: the file {whom}, and in its folder only the owner may replace it; use a folder without the sticky bit")
+    })
+}
+
+#[cfg(unix)]
+fn of_whom(metadata: &std::fs::Metadata, me: u32) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let mode = metadata.mode() & 0o7777;
+    if metadata.uid() == me {
+        format!("has mode {mode:04o}")
+    } else {
+        format!("belongs to user {} with mode {mode:04o}, and this process is user {me}", metadata.uid())
+    }
+}
+
+#[cfg(unix)]
+fn may(path: &Path, access: rustix::fs::Access) -> bool {
+    rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS).is_ok()
+}
+
+#[cfg(not(unix))]
+fn file_in_the_way(_: &Path, _: bool) -> Option<String> {
+    None
+}
+
+#[cfg(not(unix))]
+fn folder_in_the_way(_: &Path) -> Option<String> {
+    None
+}
+
+#[cfg(not(unix))]
+fn sticky_in_the_way(_: &Path, _: &Path) -> Option<String> {
+    None
 }
 
 /// The error of something in the place of one of our files that is neither a file nor a link.

@@ -131,19 +131,18 @@ impl Shared {
         if !seat.leads_load() {
             return self.create(seat, data);
         }
-        let is_stored = self.stored().is_ok_and(|stored| stored.is_some_and(|copy| restore::is_same_copy(&copy, data)));
-        if !is_stored {
+        if !self.is_stored(data) {
             self.replace(seat, data)?;
         }
-        self.confirm(seat)
+        self.confirm(seat, data)
     }
 
     pub(super) fn not_received(&self, seat: &Seat, outcome: &Unreceived) -> Result<(), ProviderError> {
         let put_back = outcome.data.as_ref().map_or(Ok(()), |data| self.restore(seat, data, outcome.failure));
-        let noted = match outcome.failure {
-            None => self.confirm(seat),
-            Some(FetchFailure::QuotaLimited) => seat.note(Heard::QuotaLimited),
-            Some(_) => Ok(()),
+        let noted = match (outcome.failure, &outcome.data) {
+            (None, Some(data)) => self.confirm(seat, data),
+            (Some(FetchFailure::QuotaLimited), _) => seat.note(Heard::QuotaLimited),
+            _ => Ok(()),
         };
         let kept = match outcome.fleet_failure {
             Some(failure) if seat.leads_load() => failure::write(&self.files, failure),
@@ -153,12 +152,6 @@ impl Shared {
             seat.stay_out(Instant::now() + duration.min(LONGEST_ABSENCE));
         }
         put_back.and(noted).and(kept)
-    }
-
-    /// The API answers, and the copy is current.
-    fn confirm(&self, seat: &Seat) -> Result<(), ProviderError> {
-        let removed = if seat.leads_load() { failure::remove(&self.files) } else { Ok(()) };
-        seat.note(Heard::Confirmed).and(removed)
     }
 
     fn restore(
@@ -174,6 +167,18 @@ impl Shared {
             .stored()
             .is_ok_and(|stored| stored.is_some_and(|copy| !restore::must_replace(&copy, data, failure.is_none())));
         if keep { Ok(()) } else { self.replace(seat, data) }
+    }
+
+    /// Notes that the API confirmed `data`, if that is what the stored copy holds: followers take the confirmation as one of
+    /// the copy. A leader that cannot write leaves them the last true one, which grows old.
+    fn confirm(&self, seat: &Seat, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        let removed = if seat.leads_load() { failure::remove(&self.files) } else { Ok(()) };
+        let noted = if self.is_stored(data) { seat.note(Heard::Confirmed) } else { Ok(()) };
+        noted.and(removed)
+    }
+
+    fn is_stored(&self, data: &FlagDefinitionCacheData) -> bool {
+        self.stored().is_ok_and(|stored| stored.is_some_and(|copy| restore::is_same_copy(&copy, data)))
     }
 
     /// The copy as the leader finds it, read only if another hand has changed it.

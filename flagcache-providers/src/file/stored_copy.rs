@@ -10,7 +10,7 @@ use flagcache_core::{DataError, FlagDefinitionCacheData, ProviderError};
 use tempfile::NamedTempFile;
 
 use super::config::Files;
-use super::error::io_error;
+use super::error::{io_error, write_error};
 use super::identity::Identity;
 use super::open;
 
@@ -37,7 +37,7 @@ impl StoredCopy {
 
     /// The present state of the file, `None` if there is none.
     pub(super) fn identity(&self) -> Result<Option<Identity>, ProviderError> {
-        match symlink_metadata(&self.files.data) {
+        match symlink_metadata(open::place_of(&self.files.data, &self.files.folder)) {
             Ok(metadata) => Ok(Some(Identity::of(&metadata))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io_error("inspect", &self.files.data, error)),
@@ -104,7 +104,7 @@ impl StoredCopy {
 
     /// Reads the file; `now` is a time before that.
     fn load(&self, now: SystemTime) -> Result<Option<Content>, ProviderError> {
-        let path = &self.files.data;
+        let path = &open::place_of(&self.files.data, &self.files.folder);
         let Some(mut file) = open::existing(path, "read")? else { return Ok(None) };
         let read = |file: &mut File| -> io::Result<(Identity, Vec<u8>)> {
             let identity = Identity::of(&file.metadata()?);
@@ -141,6 +141,7 @@ impl StoredCopy {
         };
         let write = || {
             let mut staged = open::in_folder(&self.files.folder, create)?;
+            open::ensure_private(staged.as_file())?;
             // Tells the sweep of a new leader that the writer lives.
             staged.as_file().lock()?;
             staged.write_all(&data.to_json())?;
@@ -187,7 +188,7 @@ impl StoredCopy {
     }
 
     fn write_error(&self, error: io::Error) -> ProviderError {
-        io_error("write", &self.files.data, error)
+        write_error(&self.files.data, &self.files.folder, error)
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Content>> {

@@ -10,6 +10,7 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::config::Files;
+use super::open::VOLUME_LINK;
 
 /// The watcher of this process, while anybody needs it.
 static HUB: Mutex<Weak<Hub>> = Mutex::new(Weak::new());
@@ -118,7 +119,7 @@ impl Listener {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => is_about(&self.data) || is_about(&self.lock),
             EventKind::Access(_) => false,
             EventKind::Remove(_) => is_about(&self.data) || is_about(&self.lock),
-            _ => is_about(&self.data),
+            _ => is_about(&self.data) || is_about(OsStr::new(VOLUME_LINK)),
         }
     }
 }

@@ -103,16 +103,6 @@ impl Board {
 
     pub(super) fn not_received(&mut self, id: MemberId, outcome: FetchOutcome<'_>, now: Instant) {
         let leads = self.leads(id);
-        if leads {
-            match outcome.failure() {
-                None => self.confirm(now),
-                Some(FetchFailure::QuotaLimited) => self.quota_limited = true,
-                Some(_) => {}
-            }
-            if let Some(failure) = outcome.fleet_failure() {
-                self.failure = Some((failure, now));
-            }
-        }
         if let Some(data) = outcome.data() {
             let put_back = match &self.copy {
                 None => true,
@@ -120,6 +110,17 @@ impl Board {
             };
             if put_back {
                 self.put(id, data);
+            }
+        }
+        if leads {
+            match (outcome.failure(), outcome.data()) {
+                // A confirmation is one of the copy: without data there is nothing that it could vouch for.
+                (None, Some(_)) => self.confirm(now),
+                (Some(FetchFailure::QuotaLimited), _) => self.quota_limited = true,
+                _ => {}
+            }
+            if let Some(failure) = outcome.fleet_failure() {
+                self.failure = Some((failure, now));
             }
         }
         if let Some(duration) = outcome.give_up_lead_for() {

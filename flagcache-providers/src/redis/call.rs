@@ -36,6 +36,8 @@ impl Lua {
 pub(super) struct Call {
     command: Cmd,
     lua: Option<&'static Lua>,
+    /// Whether it does no more when it runs twice than when it runs once.
+    repeatable: bool,
 }
 
 impl Call {
@@ -43,39 +45,44 @@ impl Call {
     pub(super) fn script(lua: &'static Lua, keys: &[&str]) -> Self {
         let mut command = redis::cmd("EVALSHA");
         command.arg(lua.hash()).arg(keys.len()).arg(keys);
-        Self { command, lua: Some(lua) }
+        // Each of our scripts is made so: bids and writes carry a token, and run again change nothing more.
+        Self { command, lua: Some(lua), repeatable: true }
     }
 
     /// Reads a key.
     pub(super) fn get(key: &str) -> Self {
         let mut command = redis::cmd("GET");
         command.arg(key);
-        Self { command, lua: None }
+        Self { command, lua: None, repeatable: true }
     }
 
     /// The length of a key's value; 0 of a key that is not there.
     pub(super) fn length(key: &str) -> Self {
         let mut command = redis::cmd("STRLEN");
         command.arg(key);
-        Self { command, lua: None }
+        Self { command, lua: None, repeatable: true }
     }
 
     /// Reads these bytes of a key's value, both ends included; as many as there are.
     pub(super) fn range(key: &str, first: u64, last: u64) -> Self {
         let mut command = redis::cmd("GETRANGE");
         command.arg(key).arg(first).arg(last);
-        Self { command, lua: None }
+        Self { command, lua: None, repeatable: true }
     }
 
     /// Runs any other command.
     #[cfg(feature = "testing")]
     pub(super) fn plain(command: &str) -> Self {
-        Self { command: redis::cmd(command), lua: None }
+        Self { command: redis::cmd(command), lua: None, repeatable: false }
     }
 
     pub(super) fn arg(mut self, argument: impl ToRedisArgs) -> Self {
         self.command.arg(argument);
         self
+    }
+
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.repeatable
     }
 
     /// Sends it, after loading the script where the server does not know it. `asking` a node of a cluster that is taking

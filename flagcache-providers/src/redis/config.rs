@@ -248,7 +248,7 @@ impl RedisStoreBuilder {
         if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
             return Err(RedisConfigError::NoTls);
         }
-        self.tls.apply(info).map_err(|error| RedisConfigError::Certificates(error.into()))
+        self.tls.apply(info).map_err(RedisConfigError::Certificates)
     }
 }
 

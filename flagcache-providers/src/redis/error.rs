@@ -35,6 +35,11 @@ pub(super) enum Party {
     Sentinel(String),
 }
 
+/// Whether a script's error is about a permission that its user lacks.
+pub(super) fn is_about_permission(words: &str) -> bool {
+    words.contains("NOPERM") || NOT_PERMITTED.iter().any(|sign| words.contains(sign))
+}
+
 /// A failed exchange.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -95,11 +100,12 @@ impl Place {
         let (kind, why) = self.explain(&failure);
         let which = match &failure.party {
             Party::Primary => String::new(),
-            Party::Found(server) => format!(" ({server})"),
+            // Another server named it.
+            Party::Found(server) => format!(" ({})", server.escape_debug()),
             Party::Sentinel(server) => format!(" (Sentinel {server})"),
         };
         let message = format!("cannot {doing} for service `{}` at {}{which}: {why}", self.service, self.endpoint);
-        ProviderError::new(kind, message).with_source(failure.error)
+        ProviderError::new(kind, message).with_source(without_arguments(failure.error))
     }
 
     fn explain(&self, failure: &Failure) -> (ProviderErrorKind, String) {
@@ -127,11 +133,16 @@ impl Place {
             }
             (_, "NOAUTH") => (PermissionDenied, "the server demands a password; give one in the URL or to the builder"),
             _ if not_permitted => return (PermissionDenied, self.grant(detail, failure.command)),
-            _ if detail.starts_with("unknown command") => (
-                PermissionDenied,
-                "the server does not know a command that is needed; scripts (EVALSHA, SCRIPT LOAD) must not be \
-                 disabled or renamed",
-            ),
+            _ if unknown_command(detail).is_some() => {
+                let command = unknown_command(detail).flatten().or(failure.command).unwrap_or("a command");
+                let remedy = match command {
+                    "EVALSHA" | "SCRIPT" => "scripts (EVALSHA, SCRIPT LOAD) must not be disabled or renamed",
+                    _ => "it must not be disabled or renamed",
+                };
+                let message =
+                    format!("the server, or a proxy before it, does not know {command}, which is needed; {remedy}");
+                return (PermissionDenied, message);
+            }
             (_, "WRONGTYPE") => return (InvalidData, self.other_type()),
             (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => match failure.party {
                 Party::Primary => (Unavailable, "it is a read-only replica; connect to the primary"),
@@ -192,6 +203,24 @@ impl Place {
         let Keys { data, lock, meta, channel } = Keys::of(&as_pattern(&self.service));
         let more = self.commands;
         format!("the user lacks {missing}; grant `~{data} ~{lock} ~{meta} &{channel} {COMMANDS}{more}`")
+    }
+}
+
+/// The command that the server does not know, if `detail` says so; `None` inside if it does not say which.
+fn unknown_command(detail: &str) -> Option<Option<&str>> {
+    if detail.starts_with("Unknown Redis command called from script") {
+        return Some(None);
+    }
+    let named = detail.strip_prefix("unknown command ")?.trim_start_matches(['\'', '`']);
+    let name = named.split(['\'', '`', ',', ' ']).next().filter(|name| !name.is_empty());
+    Some(name)
+}
+
+/// A server that does not know a command quotes its arguments, which may be a password.
+fn without_arguments(error: RedisError) -> RedisError {
+    match error.detail().and_then(|detail| detail.split_once(", with args")) {
+        Some((what, _)) => RedisError::from((error.kind(), "An error was signalled by the server", what.to_owned())),
+        None => error,
     }
 }
 

@@ -26,8 +26,9 @@ const NO_EPOCH: u64 = 0;
 
 /// The shared connection of a store. Cheap to clone.
 ///
-/// Nothing is retried here: a call that fails says so, and the poller decides. A call finds the connection open, or
-/// opens it; while a poller is attached, its watch opens it again in the background.
+/// A call that fails says so, and the poller decides. Only where an open connection turns out to be closed, as servers and
+/// proxies close idle ones, does a call go out once more, on a new connection. A call finds the connection open, or opens
+/// it; while a poller is attached, its watch opens it again in the background.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     inner: Arc<Inner>,
@@ -161,14 +162,24 @@ impl Inner {
 
     /// Sends `call`, and says over the connection of which epoch.
     async fn exchange<T: FromRedisValue>(self: &Arc<Self>, call: &Call, used: &AtomicU64) -> Result<T, Failure> {
-        let mut followed = false;
+        let (mut followed, mut repeated) = (false, false);
         loop {
+            let open_before = self.live.borrow().as_ref().map(|live| live.epoch);
             let mut live = self.live().await?;
             used.store(live.epoch, Ordering::Relaxed);
             match self.send(&mut live, call).await {
                 Ok(value) => return Ok(value),
                 // Nothing was done: the node only said where the keys are now.
                 Err(error) if !followed && self.follow(&live, &error) => followed = true,
+                Err(error)
+                    if !repeated
+                        && call.is_repeatable()
+                        && open_before == Some(live.epoch)
+                        && error.is_connection_dropped() =>
+                {
+                    repeated = true;
+                    self.lost(live.epoch);
+                }
                 Err(error) => return Err(Failure::of_call(call, self.party(&live.server), error)),
             }
         }

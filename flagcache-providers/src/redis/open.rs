@@ -123,9 +123,13 @@ impl Inner {
         let wanted = server.redis_settings().protocol();
         if wanted != ProtocolVersion::RESP2 && !self.resp2.load(Ordering::Relaxed) {
             match self.open_resp3(server).await {
-                Err(error) if speaks_no_resp3(&error) => {
-                    self.resp2.store(true, Ordering::Relaxed);
+                Err(error) if refuses_resp3(&error) => {
+                    let opened = self.open_resp2(server).await;
+                    self.resp2.store(opened.is_ok(), Ordering::Relaxed);
+                    return opened.map_err(|error| Failure::of(self.party(server), error));
                 }
+                // Chance, or a proxy that closes the connection at a command that it does not know.
+                Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {}
                 result => return result.map_err(|error| Failure::of(self.party(server), error)),
             }
         }
@@ -151,7 +155,11 @@ impl Inner {
         let config = unlimited().set_push_sender(heard);
         let client = Client::open(server.clone())?;
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        self.subscribed(connection.subscribe(&self.channel).await)?;
+        match connection.subscribe(&self.channel).await {
+            // It was the only one.
+            Err(error) if error.is_connection_dropped() => return Err(error),
+            subscribed => self.subscribed(subscribed)?,
+        };
         Ok(Live { epoch, server: Arc::new(server.clone()), connection, ended, _reader: None })
     }
 
@@ -160,8 +168,17 @@ impl Inner {
         let settings = server.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
         let client = Client::open(server.clone().set_redis_settings(settings))?;
         let (mut sink, mut notices) = client.get_async_pubsub().await?.split();
-        self.subscribed(sink.subscribe(&self.channel).await)?;
+        let mut subscribed = sink.subscribe(&self.channel).await;
+        if subscribed.as_ref().is_err_and(RedisError::is_connection_dropped) {
+            // Chance, or a proxy that answers so to what it does not know: then it does so again.
+            (sink, notices) = client.get_async_pubsub().await?.split();
+            subscribed = sink.subscribe(&self.channel).await;
+        }
+        let subscribed = self.subscribed(subscribed)?;
         let connection = client.get_multiplexed_async_connection_with_config(&unlimited()).await?;
+        if !subscribed {
+            return Ok(Live { epoch, server: Arc::new(server.clone()), connection, ended, _reader: None });
+        }
         let end = End { epoch, inner: Arc::downgrade(self), ended: Arc::clone(&ended) };
         let reader = tokio::spawn(async move {
             // The connection closes when its subscribing end goes.
@@ -188,23 +205,30 @@ impl Inner {
         (self.epochs.fetch_add(1, Ordering::Relaxed) + 1, Arc::default())
     }
 
-    /// A user who may not subscribe is served all the same, at its ticks.
-    fn subscribed(&self, result: Result<(), RedisError>) -> RedisResult<()> {
-        match result {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
-                if !self.told.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        service = self.place.service,
-                        channel = self.channel,
-                        "the Redis user may not subscribe to the channel of changes; this worker sees changes only at \
-                         its ticks; grant `&{}` and `+subscribe`",
-                        self.channel
-                    );
-                }
-                Ok(())
+    /// Whether there are notices. A worker whose user may not subscribe, or whose server or proxy has no SUBSCRIBE, is served
+    /// all the same, at its ticks.
+    fn subscribed(&self, result: RedisResult<()>) -> RedisResult<bool> {
+        let Err(error) = result else { return Ok(true) };
+        let why = match error.kind() {
+            ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                format!("the Redis user may not subscribe to it; grant `&{}` and `+subscribe`", self.channel)
             }
-            result => result,
+            ErrorKind::Server(ServerErrorKind::ResponseError) => {
+                "the server, or a proxy before it, refuses SUBSCRIBE".to_owned()
+            }
+            _ if error.is_connection_dropped() => {
+                "the server, or a proxy before it, closes the connection at SUBSCRIBE".to_owned()
+            }
+            _ => return Err(error),
+        };
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                service = self.place.service,
+                channel = self.channel,
+                "no notifications of changes arrive, and this worker sees changes only at its ticks: {why}"
+            );
         }
+        Ok(false)
     }
 }
 
@@ -213,10 +237,8 @@ pub(super) fn unlimited() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None::<Duration>).set_response_timeout(None::<Duration>)
 }
 
-/// The redis crate knows the answer of servers before 6, not that of a proxy or of a later server without HELLO.
-fn speaks_no_resp3(error: &RedisError) -> bool {
-    let detail = error.detail().unwrap_or_default();
-    error.kind() == ErrorKind::RESP3NotSupported
+/// Whether the server or a proxy answers, but with no yes to HELLO. In which words it says so differs.
+fn refuses_resp3(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::RESP3NotSupported | ErrorKind::Server(ServerErrorKind::ResponseError))
         || error.code() == Some("NOPROTO")
-        || (detail.starts_with("unknown command") && detail.contains("HELLO"))
 }

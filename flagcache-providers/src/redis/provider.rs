@@ -15,7 +15,7 @@ use super::copy::Fingerprint;
 use super::lease::{Bid, Lead};
 use super::scripts::{self, Kept, Mark, Published, Seen};
 use super::store::{Inner, RedisStore};
-use super::{renewal, watch};
+use super::{error, renewal, watch};
 
 /// The provider of one poller; made by [`RedisStore::provider`].
 ///
@@ -170,6 +170,8 @@ impl RedisProvider {
             Some(_) => Mark::Failed(outcome.fleet_failure()),
         };
         let Some(data) = outcome.data() else {
+            // A confirmation is one of the copy: without data there is nothing that it could vouch for.
+            let mark = if mark == Mark::Confirmed { Mark::Failed(None) } else { mark };
             return match self.keep(token, mark, None).await? {
                 Kept::Refused => Err(self.lost(token)),
                 Kept::Alive | Kept::Other => Ok(()),
@@ -180,32 +182,34 @@ impl RedisProvider {
             Kept::Alive => Ok(()),
             Kept::Refused => Err(self.lost(token)),
             Kept::Other => {
-                if !self.may_stay(mark, data).await? {
+                let Some(staying) = self.may_stay(mark, data).await? else {
                     return self.publish(token, mark, data).await;
-                }
-                match self.keep(token, mark, None).await? {
+                };
+                match self.keep(token, mark, Some(&staying)).await? {
                     Kept::Refused => Err(self.lost(token)),
+                    // Another hand was here meanwhile; the next load puts it right.
                     Kept::Alive | Kept::Other => Ok(()),
                 }
             }
         }
     }
 
-    /// Whether the stored copy, which is not the one last seen, may stay though the leader serves `data`: because it
-    /// holds the same, or because the leader's request failed and the copy was fetched later. A worker may come to lead
+    /// The stored copy, which is not the one last seen, if it may stay though the leader serves `data`: because it holds
+    /// the same, or because the leader's request failed and the copy was fetched later. A worker may come to lead
     /// before it has read what the last leader stored, and must not put its older set in the place of that.
     ///
     /// A copy without a fetch time is another hand's, and an undecodable one is nobody's: neither counts as later.
-    async fn may_stay(&self, mark: Mark, data: &FlagDefinitionCacheData) -> Result<bool, ProviderError> {
-        let Some(copy) = self.look(None).await?.copy else { return Ok(false) };
+    async fn may_stay(&self, mark: Mark, data: &FlagDefinitionCacheData) -> Result<Option<Fingerprint>, ProviderError> {
+        let Some(copy) = self.look(None).await?.copy else { return Ok(None) };
         let stored = match self.store.read(&copy).await {
             Ok(Some(stored)) => stored,
-            Ok(None) => return Ok(false),
-            Err(error) if error.kind() == ProviderErrorKind::InvalidData => return Ok(false),
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind() == ProviderErrorKind::InvalidData => return Ok(None),
             Err(error) => return Err(error),
         };
-        let is_same = self.inner().copy.stands_for(data).is_some();
-        Ok(is_same || (mark != Mark::Confirmed && stored.fetched_at() > data.fetched_at()))
+        let same = self.inner().copy.stands_for(data);
+        let is_later = mark != Mark::Confirmed && stored.fetched_at() > data.fetched_at();
+        Ok(same.or_else(|| is_later.then_some(copy)))
     }
 
     async fn keep(&self, token: &str, mark: Mark, expected: Option<&Fingerprint>) -> Result<Kept, ProviderError> {
@@ -246,12 +250,16 @@ impl RedisProvider {
         let published: Published = link.run("store the definitions", call).await?;
         if let Published::Stored { untold } = &published {
             copy.hold(fingerprint, data.clone());
-            if let Some(error) = untold {
+            if let Some(refusal) = untold {
+                let remedy = if error::is_about_permission(refusal) {
+                    format!("grant `&{}` and `+publish`", keys.channel)
+                } else {
+                    "the server, or a proxy before it, refuses PUBLISH".to_owned()
+                };
                 tracing::warn!(
                     channel = keys.channel,
-                    error,
-                    "the definitions are stored, but the fleet could not be told; grant `&{}` and `+publish`",
-                    keys.channel
+                    error = refusal,
+                    "the definitions are stored, but other workers could not be notified and see them at their ticks: {remedy}"
                 );
             }
         }

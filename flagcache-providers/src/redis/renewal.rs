@@ -35,7 +35,7 @@ pub(super) async fn renew(lead: Arc<Lead>, link: Link, keys: Arc<Keys>, poller: 
                 }
                 // A load has bid since under a new number, or the server did not answer: the next turn tells.
                 Ok(false) => {}
-                Err(error) => tracing::debug!(lock = keys.lock, %error, "the lead was not renewed"),
+                Err(error) => tracing::debug!(lock = keys.lock, error = error.to_string(), "the lead was not renewed"),
             }
         }
     }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, RedisError, RedisResult, TlsCertificates};
+use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, RedisError, TlsCertificates};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretSlice};
 
 /// Certificates in place of, or beside, what the system provides. All in PEM.
@@ -17,6 +19,28 @@ pub(super) struct Tls {
 pub(super) struct ClientCertificate {
     pub(super) chain: Vec<u8>,
     pub(super) key: SecretSlice<u8>,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whether there is a certificate at all: the redis crate takes what holds none for no certificates.
+fn has_certificates(what: &str, pem: &[u8]) -> Result<(), BoxError> {
+    /// How every certificate in DER begins: a sequence whose length takes one or two bytes.
+    const DER: [[u8; 2]; 2] = [[0x30, 0x81], [0x30, 0x82]];
+    if CertificateDer::pem_slice_iter(pem).next().is_some() {
+        return Ok(());
+    }
+    let has = |words: &str| pem.windows(words.len()).any(|window| window == words.as_bytes());
+    let problem = if pem.trim_ascii().is_empty() {
+        "nothing, or white space"
+    } else if DER.iter().any(|der| pem.starts_with(der)) {
+        "DER; `openssl x509 -inform der` converts it to PEM"
+    } else if has("PRIVATE KEY-----") {
+        "a private key"
+    } else {
+        "text without `-----BEGIN CERTIFICATE-----`"
+    };
+    Err(format!("the {what} hold no certificate in PEM, but {problem}").into())
 }
 
 impl fmt::Debug for Tls {
@@ -34,7 +58,13 @@ impl Tls {
     }
 
     /// `server` with these certificates. Refuses those that cannot be read.
-    pub(super) fn apply(&self, server: ConnectionInfo) -> RedisResult<ConnectionInfo> {
+    pub(super) fn apply(&self, server: ConnectionInfo) -> Result<ConnectionInfo, BoxError> {
+        if let Some(roots) = &self.roots {
+            has_certificates("root certificates", roots)?;
+        }
+        if let Some(client) = &self.client {
+            has_certificates("client certificate", &client.chain)?;
+        }
         let client_tls = self.client.as_ref().map(|client| ClientTlsConfig {
             client_cert: client.chain.clone(),
             client_key: client.key.expose_secret().to_vec(),
@@ -56,6 +86,22 @@ pub(super) fn install_crypto(address: &ConnectionAddr) {
 pub(super) fn explain(error: &RedisError) -> Option<&'static str> {
     let text = error.to_string();
     [
+        (
+            "UnknownIssuer",
+            "its TLS certificate is signed by none of the trusted root certificates; give the builder the one that signed it \
+             (`root_certificates`), which then stands in place of the system's",
+        ),
+        ("certificate expired", "its TLS certificate has expired, or the clock of this machine is wrong"),
+        ("certificate not valid yet", "its TLS certificate is not valid yet, or the clock of this machine is wrong"),
+        (
+            "certificate not valid for name",
+            "its TLS certificate is for another name; check the host's name in the URL",
+        ),
+        (
+            "CaUsedAsEndEntity",
+            "its TLS certificate is that of a certificate authority, which no server may use; make one for the server, \
+             signed by it",
+        ),
         (
             "invalid peer certificate",
             "its TLS certificate is not accepted; check the host's name in the URL, and give the builder the root \

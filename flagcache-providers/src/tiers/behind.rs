@@ -106,8 +106,9 @@ impl Behind {
         let was_failing = std::mem::replace(&mut lock(&self.seen).failing, answer.is_err());
         match &answer {
             Err(error) if !was_failing => {
-                let cause = std::error::Error::source(error);
-                tracing::warn!(tier = self.place, %error, cause, "a tier behind the first fails");
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                // As strings, which are written with escapes: what a store says is another's word.
+                tracing::warn!(tier = self.place, error = error.to_string(), cause, "a tier behind the first fails");
             }
             Ok(_) if was_failing => tracing::info!(tier = self.place, "a tier behind the first works again"),
             _ => {}

@@ -14,6 +14,7 @@ mod late_bids;
 mod lead;
 mod model;
 mod notices;
+mod outside;
 mod partition;
 mod permissions;
 mod tls;

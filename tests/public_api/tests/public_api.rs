@@ -50,7 +50,7 @@ fn public_api(docs: &Path, name: &str) -> String {
 fn document(root: &Path) -> PathBuf {
     // As the pages for people are made, so that what was built for those is not built again.
     let output = Command::new(env!("CARGO"))
-        .args(["doc", "--quiet", "--workspace", "--no-deps", "--all-features"])
+        .args(["doc", "--locked", "--quiet", "--workspace", "--no-deps", "--all-features"])
         .env("RUSTDOC", root.join("tests/public_api/rustdoc-json"))
         // Cargo does not look at which rustdoc made what is there; at its flags it does.
         .env("RUSTDOCFLAGS", "--cfg flagcache_public_api")
