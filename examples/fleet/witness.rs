@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI8, Ordering};
 use async_trait::async_trait;
 use flagcache::{
     FetchError, FetchOutcome, FetchResponse, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
-    FlagDefinitionSource, PollerLink, PostHogApi, ProjectFingerprint, ProviderError,
+    FlagDefinitionSource, KeyFingerprint, PollerLink, PostHogApi, ProjectFingerprint, ProviderError,
 };
 
 use crate::protocol::Event;
@@ -44,6 +44,10 @@ impl FlagDefinitionSource for WitnessedApi {
 
     fn project(&self) -> Option<ProjectFingerprint> {
         self.api.project()
+    }
+
+    fn key_fingerprint(&self) -> Option<KeyFingerprint> {
+        self.api.key_fingerprint()
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use flagcache_core::{FetchError, FetchFailure, FetchResponse, FlagDefinitionSource, ProjectFingerprint};
+use flagcache_core::{
+    FetchError, FetchFailure, FetchResponse, FlagDefinitionSource, KeyFingerprint, ProjectFingerprint,
+};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -321,6 +323,11 @@ impl FlagDefinitionSource for ScriptedSource {
 
     fn project(&self) -> Option<ProjectFingerprint> {
         self.lock().project
+    }
+
+    /// It has no key to tell from another.
+    fn key_fingerprint(&self) -> Option<KeyFingerprint> {
+        None
     }
 }
 
