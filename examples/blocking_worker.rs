@@ -27,7 +27,10 @@ struct Definition {
 /// Keeps flags current from here on; the same builder as for the asynchronous handle.
 pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinitionPoller> {
     let store = ProviderRegistry::bundled().open(url)?;
-    Ok(FlagDefinitionPoller::builder().source(api).flag_definition_cache_provider(store).start()?)
+    Ok(FlagDefinitionPoller::builder()
+        .source(api)
+        .flag_definition_cache_provider(store)
+        .start()?)
 }
 
 /// One job: whether the flag of this key is switched on.
@@ -41,7 +44,10 @@ pub(crate) fn handle(flags: &FlagDefinitionPoller, key: &str) -> anyhow::Result<
 }
 
 /// Works off the jobs on several threads, and tells of changes meanwhile.
-pub(crate) fn work(flags: &FlagDefinitionPoller, jobs: impl Iterator<Item = String> + Send) -> anyhow::Result<()> {
+pub(crate) fn work(
+    flags: &FlagDefinitionPoller,
+    jobs: impl Iterator<Item = String> + Send,
+) -> anyhow::Result<()> {
     let (mut changes, jobs) = (flags.subscribe(), Mutex::new(jobs));
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {
@@ -69,11 +75,15 @@ pub(crate) fn work(flags: &FlagDefinitionPoller, jobs: impl Iterator<Item = Stri
 }
 
 fn main() -> anyhow::Result<()> {
-    let url = std::env::var("FLAGCACHE_URL").context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+    let url = std::env::var("FLAGCACHE_URL")
+        .context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
     let flags = start(PostHogApi::from_env()?, &url)?;
     if let Err(error) = flags.wait_ready(Duration::from_secs(10)) {
         // A worker goes on all the same: it has its flags as soon as the API or the store is there.
         eprintln!("{error}");
     }
-    work(&flags, BufReader::new(io::stdin()).lines().map_while(Result::ok))
+    work(
+        &flags,
+        BufReader::new(io::stdin()).lines().map_while(Result::ok),
+    )
 }

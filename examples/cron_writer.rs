@@ -20,8 +20,12 @@ pub(crate) async fn run(api: PostHogApi, url: &str) -> anyhow::Result<RefreshedO
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::var("FLAGCACHE_URL").context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+    let url = std::env::var("FLAGCACHE_URL")
+        .context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
     let refreshed = run(PostHogApi::from_env()?, &url).await?;
-    println!("{:?} for {} units", refreshed.outcome, refreshed.units_spent);
+    println!(
+        "{:?} for {} units",
+        refreshed.outcome, refreshed.units_spent
+    );
     Ok(())
 }

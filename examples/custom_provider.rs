@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use flagcache::{
-    FetchError, FetchResponse, FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionSource, flag_cache_provider,
+    FetchError, FetchResponse, FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionSource,
+    flag_cache_provider,
 };
 
 /// The definitions of one service, in a folder.
@@ -30,7 +31,10 @@ pub(crate) struct FolderStore {
 impl FolderStore {
     pub(crate) fn new(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned(), lead: Arc::default() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            lead: Arc::default(),
+        })
     }
 }
 
@@ -42,7 +46,11 @@ impl FolderStore {
         if lead.is_some() {
             return Ok(true);
         }
-        let lock = File::options().create(true).write(true).truncate(false).open(self.folder.join("leader.lock"))?;
+        let lock = File::options()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(self.folder.join("leader.lock"))?;
         match lock.try_lock() {
             Ok(()) => {
                 *lead = Some(lock);
@@ -55,7 +63,9 @@ impl FolderStore {
 
     /// Reading may take a while, so it gets a thread of its own.
     #[flag_cache(blocking)]
-    pub(crate) fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, Box<dyn Error + Send + Sync>> {
+    pub(crate) fn get_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, Box<dyn Error + Send + Sync>> {
         match std::fs::read(self.folder.join("flags.json")) {
             Ok(json) => Ok(Some(FlagDefinitionCacheData::from_json(json)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -72,7 +82,10 @@ impl FolderStore {
 
     /// Gives up the lead at once, so that another worker takes over without delay.
     fn shutdown(&self) {
-        self.lead.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lead
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 }
 
@@ -84,16 +97,25 @@ struct Sample;
 #[async_trait]
 impl FlagDefinitionSource for Sample {
     async fn fetch(&self, _etag: Option<&str>) -> Result<FetchResponse, FetchError> {
-        Ok(FetchResponse::Definitions { body: DEFINITIONS.into(), etag: None })
+        Ok(FetchResponse::Definitions {
+            body: DEFINITIONS.into(),
+            etag: None,
+        })
     }
 }
 
 /// Starts a worker and waits for its flags.
 async fn worker(name: &str, folder: &Path) -> Result<FlagDefinitionPoller, Box<dyn Error>> {
     let store = FolderStore::new(folder)?;
-    let flags = FlagDefinitionPoller::builder().source(Sample).flag_definition_cache_provider(store).start()?;
+    let flags = FlagDefinitionPoller::builder()
+        .source(Sample)
+        .flag_definition_cache_provider(store)
+        .start()?;
     flags.wait_ready(Duration::from_secs(5)).await?;
-    println!("{name} is ready after {} requests", flags.status().counters.requests);
+    println!(
+        "{name} is ready after {} requests",
+        flags.status().counters.requests
+    );
     Ok(flags)
 }
 
@@ -101,11 +123,17 @@ async fn worker(name: &str, folder: &Path) -> Result<FlagDefinitionPoller, Box<d
 pub(crate) async fn run(folder: &Path) -> Result<[u64; 2], Box<dyn Error>> {
     let first = worker("the first worker", folder).await?;
     let second = worker("the second worker", folder).await?;
-    let requests = [first.status().counters.requests, second.status().counters.requests];
+    let requests = [
+        first.status().counters.requests,
+        second.status().counters.requests,
+    ];
 
     first.shutdown().await?;
     second.refresh().await?;
-    println!("the first one is gone; the second one has sent {} request", second.status().counters.requests);
+    println!(
+        "the first one is gone; the second one has sent {} request",
+        second.status().counters.requests
+    );
     second.shutdown().await?;
     Ok(requests)
 }

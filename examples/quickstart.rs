@@ -11,14 +11,22 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flagcache::{FileStore, FlagDefinitionCacheProvider, FlagDefinitionPoller, PostHogApi, ProviderRegistry};
+use flagcache::{
+    FileStore, FlagDefinitionCacheProvider, FlagDefinitionPoller, PostHogApi, ProviderRegistry,
+};
 
 /// The store of this URL, or a folder of this machine.
-pub(crate) fn store(url: Option<&str>) -> Result<Arc<dyn FlagDefinitionCacheProvider>, Box<dyn Error>> {
+pub(crate) fn store(
+    url: Option<&str>,
+) -> Result<Arc<dyn FlagDefinitionCacheProvider>, Box<dyn Error>> {
     match url {
         Some(url) => Ok(ProviderRegistry::bundled().open(url)?),
         // In production a folder that only your service can write to.
-        None => Ok(Arc::new(FileStore::builder("target/flagcache", "quickstart").build()?.provider())),
+        None => Ok(Arc::new(
+            FileStore::builder("target/flagcache", "quickstart")
+                .build()?
+                .provider(),
+        )),
     }
 }
 
@@ -31,7 +39,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         std::process::exit(2);
     });
     let store = store(std::env::var("FLAGCACHE_URL").ok().as_deref())?;
-    let flags = FlagDefinitionPoller::builder().source(api).flag_definition_cache_provider(store).start()?;
+    let flags = FlagDefinitionPoller::builder()
+        .source(api)
+        .flag_definition_cache_provider(store)
+        .start()?;
 
     flags.wait_ready(Duration::from_secs(10)).await?;
     let mut changes = flags.subscribe();

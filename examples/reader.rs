@@ -23,7 +23,8 @@ pub(crate) fn start(url: &str) -> anyhow::Result<FlagDefinitionPoller> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::var("FLAGCACHE_URL").context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+    let url = std::env::var("FLAGCACHE_URL")
+        .context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
     let flags = start(&url)?;
     let mut changes = flags.subscribe();
     loop {

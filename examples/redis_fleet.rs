@@ -1,5 +1,5 @@
 //! A fleet over Redis: use it where the workers are on several machines, in containers or pods. One of them fetches, the
-//! others read; a change reaches all of them by notice, and a leader that goes is replaced at once.
+//! others read; a change reaches all of them by notification, and a leader that goes is replaced at once.
 //!
 //! ```text
 //! POSTHOG_PROJECT_KEY=phc_… POSTHOG_SECRET_KEY=phs_… REDIS_URL=redis://127.0.0.1:6379 \
@@ -17,12 +17,14 @@ use flagcache::{FlagDefinitionPoller, PostHogApi, RedisStore, Role};
 use futures_util::future::try_join_all;
 
 /// How long the lock of a leader that was killed keeps the others waiting. One that shuts down frees it.
-const LOCK_LIFE: Duration = Duration::from_secs(10);
+const LOCK_TTL: Duration = Duration::from_secs(10);
 
 /// What each process of the fleet does. It connects in the background: a worker boots while Redis is down.
 pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinitionPoller> {
     // The service names the keys: those who say the same share one copy.
-    let store = RedisStore::builder(url, "checkout").lock_life(LOCK_LIFE).build()?;
+    let store = RedisStore::builder(url, "checkout")
+        .lock_ttl(LOCK_TTL)
+        .build()?;
     let flags = FlagDefinitionPoller::builder()
         .source(api)
         .flag_definition_cache_provider(store.provider())
@@ -37,7 +39,7 @@ pub(crate) async fn end_one(fleet: &mut Vec<FlagDefinitionPoller>) -> anyhow::Re
     let leaving = fleet.iter().position(leads).unwrap_or(0);
     fleet.remove(leaving).shutdown().await?;
     let begun = Instant::now();
-    while !fleet.iter().any(leads) && !fleet.is_empty() && begun.elapsed() < LOCK_LIFE {
+    while !fleet.iter().any(leads) && !fleet.is_empty() && begun.elapsed() < LOCK_TTL {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
@@ -47,7 +49,8 @@ pub(crate) async fn end_one(fleet: &mut Vec<FlagDefinitionPoller>) -> anyhow::Re
 async fn told_to_end() -> io::Result<()> {
     #[cfg(unix)]
     {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => interrupted,
             _ = terminate.recv() => Ok(()),
@@ -60,21 +63,35 @@ async fn told_to_end() -> io::Result<()> {
 fn tell(fleet: &[FlagDefinitionPoller]) {
     for (number, flags) in fleet.iter().enumerate() {
         let status = flags.status();
-        let (flags, units) = (status.flags.unwrap_or_default(), status.counters.units_spent);
-        println!("worker {number}: {:?}, flags: {flags}, units spent: {units}", status.role);
+        let (flags, units) = (
+            status.flags.unwrap_or_default(),
+            status.counters.units_spent,
+        );
+        println!(
+            "worker {number}: {:?}, flags: {flags}, units spent: {units}",
+            status.role
+        );
     }
     println!();
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::var("REDIS_URL").context("set REDIS_URL: redis://127.0.0.1:6379, for one")?;
-    let workers = std::env::args().nth(1).map_or(Ok(3), |count| count.parse::<u32>())?;
+    let url =
+        std::env::var("REDIS_URL").context("set REDIS_URL: redis://127.0.0.1:6379, for one")?;
+    let workers = std::env::args()
+        .nth(1)
+        .map_or(Ok(3), |count| count.parse::<u32>())?;
     let mut fleet = Vec::new();
     for _ in 0..workers {
         fleet.push(start(PostHogApi::from_env()?, &url)?);
     }
-    try_join_all(fleet.iter().map(|flags| flags.wait_ready(Duration::from_secs(10)))).await?;
+    try_join_all(
+        fleet
+            .iter()
+            .map(|flags| flags.wait_ready(Duration::from_secs(10))),
+    )
+    .await?;
     tell(&fleet);
     told_to_end().await?;
     while !fleet.is_empty() {

@@ -16,7 +16,11 @@ use flagcache::{FlagDefinitionPoller, PostHogApi, ProviderRegistry};
 /// Done once for each instance, outside of the handler.
 pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinitionPoller> {
     let store = ProviderRegistry::bundled().open(url)?;
-    Ok(FlagDefinitionPoller::builder().source(api).flag_definition_cache_provider(store).manual().start()?)
+    Ok(FlagDefinitionPoller::builder()
+        .source(api)
+        .flag_definition_cache_provider(store)
+        .manual()
+        .start()?)
 }
 
 /// One call of the function. Gives the number of flags.
@@ -31,10 +35,15 @@ pub(crate) async fn handle(flags: &FlagDefinitionPoller) -> anyhow::Result<usize
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::var("FLAGCACHE_URL").context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+    let url = std::env::var("FLAGCACHE_URL")
+        .context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
     let flags = start(PostHogApi::from_env()?, &url)?;
     for call in 1..=3 {
-        println!("call {call}: {} flags, {} loads so far", handle(&flags).await?, flags.status().counters.loads);
+        println!(
+            "call {call}: {} flags, {} loads so far",
+            handle(&flags).await?,
+            flags.status().counters.loads
+        );
     }
     // When the platform ends the instance: frees the lead at once.
     Ok(flags.shutdown().await?)

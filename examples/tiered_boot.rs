@@ -16,22 +16,36 @@ use anyhow::Context;
 use flagcache::{FileStore, FlagDefinitionPoller, PostHogApi, ProviderRegistry, Tiered};
 
 /// Shares the store of this URL, with a copy in this folder to fall back on.
-pub(crate) fn start(api: PostHogApi, url: &str, folder: &Path) -> anyhow::Result<FlagDefinitionPoller> {
+pub(crate) fn start(
+    api: PostHogApi,
+    url: &str,
+    folder: &Path,
+) -> anyhow::Result<FlagDefinitionPoller> {
     let fleet = ProviderRegistry::bundled().open(url)?;
     let machine = FileStore::builder(folder, "checkout").build()?;
-    let provider = Tiered::new(fleet).then(machine.provider());
-    Ok(FlagDefinitionPoller::builder().source(api).flag_definition_cache_provider(provider).start()?)
+    let provider = Tiered::new(fleet).fallback(machine.provider());
+    Ok(FlagDefinitionPoller::builder()
+        .source(api)
+        .flag_definition_cache_provider(provider)
+        .start()?)
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::var("FLAGCACHE_URL").context("set FLAGCACHE_URL: redis://host?service=name, for one")?;
-    let folder = std::env::args_os().nth(1).unwrap_or("target/flagcache".into());
+    let url = std::env::var("FLAGCACHE_URL")
+        .context("set FLAGCACHE_URL: redis://host?service=name, for one")?;
+    let folder = std::env::args_os()
+        .nth(1)
+        .unwrap_or("target/flagcache".into());
     let flags = start(PostHogApi::from_env()?, &url, Path::new(&folder))?;
 
     flags.wait_ready(Duration::from_secs(10)).await?;
     let status = flags.status();
-    println!("{} with {} flags", status.state, status.flags.unwrap_or_default());
+    println!(
+        "{} with {} flags",
+        status.state,
+        status.flags.unwrap_or_default()
+    );
     tokio::signal::ctrl_c().await?;
     Ok(flags.shutdown().await?)
 }

@@ -23,4 +23,4 @@ pub use flagcache_providers::{RedisConfigError, RedisProvider, RedisStore, Redis
 
 // The macro's expansion names this crate; what it calls has the same path here as in the core.
 #[doc(hidden)]
-pub use flagcache_core::__private;
+pub use flagcache_core::macro_support;

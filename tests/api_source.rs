@@ -1,6 +1,10 @@
 //! The PostHog API source against a server that does all that a server can do.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers outside the test functions fail a test as these do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers outside the test functions fail a test as these do"
+)]
 
 use std::env;
 use std::error::Error;
@@ -10,8 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use flagcache_core::{
-    FetchError, FetchFailure, FetchResponse, FlagDefinitionSource, PostHogApi, PostHogApiBuilder, PostHogApiError,
-    ProjectFingerprint,
+    FetchError, FetchErrorKind, FetchResponse, FlagDefinitionSource, PostHogApi, PostHogApiBuilder,
+    PostHogApiError, ProjectFingerprint,
 };
 use flagcache_providers::testing::{ApiReply, ApiRequest, ApiStub, Definitions, EtagForm};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,7 +32,7 @@ fn api_at(host: impl Into<String>) -> PostHogApiBuilder {
         .host(host)
         .project_key(ApiStub::PROJECT_KEY)
         .secret_key(ApiStub::SECRET_KEY)
-        .request_limit(AMPLE)
+        .request_timeout(AMPLE)
 }
 
 async fn stub_and_api() -> (ApiStub, PostHogApi) {
@@ -59,7 +63,12 @@ fn assert_shows_no_key(error: &FetchError) {
         shown += &format!("\n{error} {error:?}");
         cause = error.source();
     }
-    for hidden in [ApiStub::PROJECT_KEY, ApiStub::SECRET_KEY, "token=", "Bearer"] {
+    for hidden in [
+        ApiStub::PROJECT_KEY,
+        ApiStub::SECRET_KEY,
+        "token=",
+        "Bearer",
+    ] {
         assert!(!shown.contains(hidden), "{hidden:?} is shown:\n{shown}");
     }
 }
@@ -72,10 +81,15 @@ fn only(requests: Vec<ApiRequest>) -> ApiRequest {
 #[tokio::test]
 async fn b1_12_without_a_secret_key_nothing_is_sent() {
     let stub = ApiStub::start().await.unwrap();
-    let api = PostHogApi::builder().host(stub.url()).project_key(ApiStub::PROJECT_KEY).secret_key(" ").build().unwrap();
+    let api = PostHogApi::builder()
+        .host(stub.url())
+        .project_key(ApiStub::PROJECT_KEY)
+        .secret_key(" ")
+        .build()
+        .unwrap();
     assert!(!api.can_fetch());
     let error = failure(&api).await;
-    assert_eq!(error.failure(), FetchFailure::Unauthorized);
+    assert_eq!(error.kind(), FetchErrorKind::Unauthorized);
     assert!(error.to_string().contains("no secret key"), "{error}");
     assert_eq!(stub.stats().requests, 0);
 }
@@ -86,9 +100,21 @@ async fn b2_33_the_request() {
     definitions(&api, None).await;
     let request = only(stub.requests());
     assert_eq!(request.method, "GET");
-    assert_eq!(request.target, format!("/flags/definitions?token={}&send_cohorts", ApiStub::PROJECT_KEY));
-    assert_eq!(request.header("authorization"), Some(format!("Bearer {}", ApiStub::SECRET_KEY).as_str()));
-    assert_eq!(request.user_agent(), Some(concat!("flagcache/", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(
+        request.target,
+        format!(
+            "/flags/definitions?token={}&send_cohorts",
+            ApiStub::PROJECT_KEY
+        )
+    );
+    assert_eq!(
+        request.header("authorization"),
+        Some(format!("Bearer {}", ApiStub::SECRET_KEY).as_str())
+    );
+    assert_eq!(
+        request.user_agent(),
+        Some(concat!("flagcache/", env!("CARGO_PKG_VERSION")))
+    );
     assert_eq!(request.header("accept-encoding"), Some("gzip"));
     assert!(!request.is_conditional());
 }
@@ -96,17 +122,33 @@ async fn b2_33_the_request() {
 #[tokio::test]
 async fn b2_33_a_path_in_the_host_is_kept_and_the_user_agent_tells_the_service() {
     let stub = ApiStub::start().await.unwrap();
-    let api = api_at(format!("{}/ph/", stub.url())).user_agent_suffix("checkout").build().unwrap();
+    let api = api_at(format!("{}/ph/", stub.url()))
+        .user_agent_suffix("checkout")
+        .build()
+        .unwrap();
     definitions(&api, None).await;
     let request = only(stub.requests());
-    assert!(request.target.starts_with("/ph/flags/definitions?"), "{}", request.target);
-    assert_eq!(request.user_agent(), Some(concat!("flagcache/", env!("CARGO_PKG_VERSION"), " checkout")));
+    assert!(
+        request.target.starts_with("/ph/flags/definitions?"),
+        "{}",
+        request.target
+    );
+    assert_eq!(
+        request.user_agent(),
+        Some(concat!(
+            "flagcache/",
+            env!("CARGO_PKG_VERSION"),
+            " checkout"
+        ))
+    );
 }
 
 #[tokio::test]
 async fn names_are_resolved() {
     let (stub, _) = stub_and_api().await;
-    let api = api_at(stub.url().replace("127.0.0.1", "localhost")).build().unwrap();
+    let api = api_at(stub.url().replace("127.0.0.1", "localhost"))
+        .build()
+        .unwrap();
     definitions(&api, None).await;
     assert_eq!(stub.stats().ok, 1);
 }
@@ -115,14 +157,20 @@ async fn names_are_resolved() {
 async fn b2_19_etags_are_kept_and_sent_back_byte_for_byte() {
     let (stub, api) = stub_and_api().await;
     stub.set_definitions(Definitions::realistic(10, 1));
-    for (form, start) in [(EtagForm::Strong, "\""), (EtagForm::Weak, "W/\""), (EtagForm::Garbage, "größer ")] {
+    for (form, start) in [
+        (EtagForm::Strong, "\""),
+        (EtagForm::Weak, "W/\""),
+        (EtagForm::Garbage, "größer "),
+    ] {
         stub.set_etag_form(form);
         let (body, etag) = definitions(&api, None).await;
         assert_eq!(body, Definitions::realistic(10, 1).to_json());
         let etag = etag.unwrap();
         assert!(etag.starts_with(start), "{etag}");
         match api.fetch(Some(&etag)).await.unwrap() {
-            FetchResponse::NotModified { etag: confirmed } => assert_eq!(confirmed, Some(etag.clone())),
+            FetchResponse::NotModified { etag: confirmed } => {
+                assert_eq!(confirmed, Some(etag.clone()))
+            }
             other => panic!("{form:?}: {other:?}"),
         }
         let sent = stub.requests().pop().unwrap();
@@ -154,33 +202,37 @@ async fn b2_33_an_etag_that_cannot_be_sent_is_left_out() {
 async fn b2_28_to_b2_31_statuses() {
     let (stub, api) = stub_and_api().await;
     let statuses = [
-        (401, FetchFailure::Unauthorized),
-        (403, FetchFailure::Unauthorized),
-        (402, FetchFailure::QuotaLimited),
-        (429, FetchFailure::RateLimited),
-        (500, FetchFailure::Server),
-        (502, FetchFailure::Server),
-        (503, FetchFailure::Server),
-        (504, FetchFailure::Server),
-        (599, FetchFailure::Server),
-        (201, FetchFailure::Rejected),
-        (204, FetchFailure::Rejected),
-        (206, FetchFailure::Rejected),
-        (300, FetchFailure::Rejected),
-        (400, FetchFailure::Rejected),
-        (404, FetchFailure::Rejected),
-        (405, FetchFailure::Rejected),
-        (418, FetchFailure::Rejected),
-        (799, FetchFailure::Rejected),
+        (401, FetchErrorKind::Unauthorized),
+        (403, FetchErrorKind::Unauthorized),
+        (402, FetchErrorKind::QuotaLimited),
+        (429, FetchErrorKind::RateLimited),
+        (500, FetchErrorKind::Server),
+        (502, FetchErrorKind::Server),
+        (503, FetchErrorKind::Server),
+        (504, FetchErrorKind::Server),
+        (599, FetchErrorKind::Server),
+        (201, FetchErrorKind::Rejected),
+        (204, FetchErrorKind::Rejected),
+        (206, FetchErrorKind::Rejected),
+        (300, FetchErrorKind::Rejected),
+        (400, FetchErrorKind::Rejected),
+        (404, FetchErrorKind::Rejected),
+        (405, FetchErrorKind::Rejected),
+        (418, FetchErrorKind::Rejected),
+        (799, FetchErrorKind::Rejected),
     ];
     for (status, expected) in statuses {
         stub.next(ApiReply::status(status).header("etag", "\"of-an-error\""));
         let error = failure(&api).await;
-        assert_eq!(error.failure(), expected, "{status}");
+        assert_eq!(error.kind(), expected, "{status}");
         assert_eq!(error.retry_after(), None, "{status}");
         assert!(error.to_string().contains(&status.to_string()), "{error}");
     }
-    assert_eq!(stub.stats().requests, statuses.len() as u64, "one request each, none repeated");
+    assert_eq!(
+        stub.stats().requests,
+        statuses.len() as u64,
+        "one request each, none repeated"
+    );
 }
 
 #[tokio::test]
@@ -188,7 +240,7 @@ async fn b2_28_wrong_keys_are_told_without_showing_them() {
     let (stub, _) = stub_and_api().await;
     let api = api_at(stub.url()).secret_key("phs_other").build().unwrap();
     let error = failure(&api).await;
-    assert_eq!(error.failure(), FetchFailure::Unauthorized);
+    assert_eq!(error.kind(), FetchErrorKind::Unauthorized);
     assert!(!format!("{error} {error:?}").contains("phs_other"));
 }
 
@@ -204,13 +256,18 @@ async fn b2_32_the_body_of_a_refusal_is_not_repeated() {
 async fn b2_32_no_key_is_logged_at_any_level() {
     let log = Arc::new(Mutex::new(Vec::new()));
     let writer = LogWriter(Arc::clone(&log));
-    let _guard =
-        tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(move || writer.clone()).set_default();
+    let _guard = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .set_default();
     let (stub, api) = stub_and_api().await;
     definitions(&api, None).await;
-    for reply in
-        [ApiReply::status(401), ApiReply::reset(), ApiReply::redirect("http://127.0.0.1:1/"), ApiReply::redirect("/")]
-    {
+    for reply in [
+        ApiReply::status(401),
+        ApiReply::reset(),
+        ApiReply::redirect("http://127.0.0.1:1/"),
+        ApiReply::redirect("/"),
+    ] {
         stub.clear();
         // A reset is followed by a second request.
         stub.always(reply);
@@ -242,15 +299,27 @@ async fn b2_30_retry_after_in_seconds_and_as_a_date() {
     let (stub, api) = stub_and_api().await;
     for status in [429, 503] {
         stub.next(ApiReply::status(status).header("retry-after", "17"));
-        assert_eq!(failure(&api).await.retry_after(), Some(Duration::from_secs(17)), "{status}");
+        assert_eq!(
+            failure(&api).await.retry_after(),
+            Some(Duration::from_secs(17)),
+            "{status}"
+        );
         stub.next(
             ApiReply::status(status)
                 .header("date", "Sun, 06 Nov 1994 08:49:00 GMT")
                 .header("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"),
         );
-        assert_eq!(failure(&api).await.retry_after(), Some(Duration::from_secs(37)), "{status}");
+        assert_eq!(
+            failure(&api).await.retry_after(),
+            Some(Duration::from_secs(37)),
+            "{status}"
+        );
         stub.next(ApiReply::status(status).header("retry-after", "86400000"));
-        assert_eq!(failure(&api).await.retry_after(), Some(Duration::from_secs(3600)), "{status}");
+        assert_eq!(
+            failure(&api).await.retry_after(),
+            Some(Duration::from_secs(3600)),
+            "{status}"
+        );
         stub.next(ApiReply::status(status).header("retry-after", "later"));
         assert_eq!(failure(&api).await.retry_after(), None, "{status}");
     }
@@ -261,11 +330,18 @@ async fn b2_32_a_redirect_to_another_host_gets_neither_key_nor_request() {
     let (stub, api) = stub_and_api().await;
     let other = ApiStub::start().await.unwrap();
     for status in [301, 302, 303, 307, 308] {
-        let target = format!("{}/flags/definitions?token={}", other.url(), ApiStub::PROJECT_KEY);
+        let target = format!(
+            "{}/flags/definitions?token={}",
+            other.url(),
+            ApiStub::PROJECT_KEY
+        );
         stub.next(ApiReply::status(status).header("location", target));
         let error = failure(&api).await;
-        assert_eq!(error.failure(), FetchFailure::Rejected, "{status}");
-        assert!(error.to_string().contains(&other.url()), "the target is named: {error}");
+        assert_eq!(error.kind(), FetchErrorKind::Rejected, "{status}");
+        assert!(
+            error.to_string().contains(&other.url()),
+            "the target is named: {error}"
+        );
     }
     assert_eq!(other.stats().requests, 0);
 }
@@ -286,14 +362,24 @@ async fn b2_32_a_redirect_to_another_scheme_or_nowhere_is_not_followed() {
         stub.clear();
         stub.always(ApiReply::redirect(&target));
         let error = failure(&api).await;
-        assert_eq!(error.failure(), FetchFailure::Rejected, "{target:?}: {error}");
+        assert_eq!(
+            error.kind(),
+            FetchErrorKind::Rejected,
+            "{target:?}: {error}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_redirect_to_the_same_origin_is_followed_with_the_key() {
     let (stub, api) = stub_and_api().await;
-    stub.next_n(3, ApiReply::redirect(format!("/eu/flags/definitions?token={}&send_cohorts", ApiStub::PROJECT_KEY)));
+    stub.next_n(
+        3,
+        ApiReply::redirect(format!(
+            "/eu/flags/definitions?token={}&send_cohorts",
+            ApiStub::PROJECT_KEY
+        )),
+    );
     definitions(&api, None).await;
     let last = stub.requests().pop().unwrap();
     assert!(last.target.starts_with("/eu/"), "{}", last.target);
@@ -306,7 +392,7 @@ async fn a_redirect_in_a_circle_ends() {
     let (stub, api) = stub_and_api().await;
     stub.always(ApiReply::redirect("/flags/definitions"));
     let error = failure(&api).await;
-    assert_eq!(error.failure(), FetchFailure::Rejected);
+    assert_eq!(error.kind(), FetchErrorKind::Rejected);
     assert_eq!(stub.stats().requests, 4);
 }
 
@@ -319,17 +405,21 @@ async fn b2_21_a_truncated_body_is_a_failure_of_the_connection() {
         for bytes in [0, 1, 1000, 10_000] {
             stub.next(ApiReply::usual().truncate_after(bytes));
             let error = failure(&api).await;
-            assert_eq!(error.failure(), FetchFailure::Connect, "gzip {gzip}, {bytes} bytes: {error:?}");
+            assert_eq!(
+                error.kind(),
+                FetchErrorKind::Connect,
+                "gzip {gzip}, {bytes} bytes: {error:?}"
+            );
             assert!(error.to_string().contains("incomplete body"), "{error}");
         }
     }
 }
 
 #[tokio::test]
-async fn b2_21_the_request_limit_covers_headers_and_body() {
+async fn b2_21_the_request_timeout_covers_headers_and_body() {
     let stub = ApiStub::start().await.unwrap();
     stub.set_definitions(Definitions::realistic(200, 1));
-    let api = api_at(stub.url()).request_limit(SHORT).build().unwrap();
+    let api = api_at(stub.url()).request_timeout(SHORT).build().unwrap();
     for reply in [
         ApiReply::usual().delay(AMPLE),
         ApiReply::usual().stall_after(0),
@@ -340,7 +430,7 @@ async fn b2_21_the_request_limit_covers_headers_and_body() {
         let start = Instant::now();
         let error = failure(&api).await;
         let took = start.elapsed();
-        assert_eq!(error.failure(), FetchFailure::Timeout);
+        assert_eq!(error.kind(), FetchErrorKind::Timeout);
         assert!(error.to_string().contains("300ms"), "{error}");
         assert!(took >= SHORT && took < AMPLE / 2, "{took:?}");
     }
@@ -359,7 +449,7 @@ async fn b2_31_slow_but_complete_answers_are_taken() {
 async fn b2_31_a_reset_connection() {
     let (stub, api) = stub_and_api().await;
     stub.next(ApiReply::reset());
-    assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
+    assert_eq!(failure(&api).await.kind(), FetchErrorKind::Connect);
     assert_eq!(stub.stats().requests, 1);
     // On a connection that had answered before it is sent once more, and only once.
     definitions(&api, None).await;
@@ -367,7 +457,7 @@ async fn b2_31_a_reset_connection() {
     definitions(&api, None).await;
     assert_eq!(stub.stats().requests, 4);
     stub.next_n(2, ApiReply::reset());
-    assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
+    assert_eq!(failure(&api).await.kind(), FetchErrorKind::Connect);
     assert_eq!(stub.stats().requests, 6);
     definitions(&api, None).await;
 }
@@ -391,7 +481,10 @@ async fn closing_server(answered_per_connection: usize) -> (String, Arc<Mutex<Ve
                 if log.lock().unwrap()[number] > answered_per_connection {
                     break;
                 }
-                connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+                connection
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                    .await
+                    .unwrap();
             }
         }
     });
@@ -413,7 +506,10 @@ async fn b9_70_a_get_that_a_new_connection_left_unanswered_is_not_repeated() {
     let (host, received) = closing_server(0).await;
     let api = api_at(host).build().unwrap();
     let error = failure(&api).await;
-    assert!(error.to_string().contains("ended without an answer"), "{error}");
+    assert!(
+        error.to_string().contains("ended without an answer"),
+        "{error}"
+    );
     assert_eq!(*received.lock().unwrap(), [1]);
 }
 
@@ -422,15 +518,23 @@ async fn a_304_to_an_unconditional_request_is_an_error_that_says_so() {
     let (stub, api) = stub_and_api().await;
     stub.always(ApiReply::status(304));
     let error = api.fetch(None).await.unwrap_err();
-    assert_eq!(error.failure(), FetchFailure::Rejected);
-    assert!(error.to_string().contains("304") && error.to_string().contains("caching proxy"), "{error}");
-    assert!(matches!(api.fetch(Some("\"a\"")).await, Ok(FetchResponse::NotModified { .. })));
+    assert_eq!(error.kind(), FetchErrorKind::Rejected);
+    assert!(
+        error.to_string().contains("304") && error.to_string().contains("caching proxy"),
+        "{error}"
+    );
+    assert!(matches!(
+        api.fetch(Some("\"a\"")).await,
+        Ok(FetchResponse::NotModified { .. })
+    ));
 }
 
 #[tokio::test]
 async fn an_answer_that_is_not_http_1_is_called_that() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let api = api_at(format!("http://{}", listener.local_addr().unwrap())).build().unwrap();
+    let api = api_at(format!("http://{}", listener.local_addr().unwrap()))
+        .build()
+        .unwrap();
     tokio::spawn(async move {
         let (mut connection, _) = listener.accept().await.unwrap();
         let _ = connection.read(&mut [0; 1024]).await;
@@ -454,7 +558,7 @@ async fn b2_31_nobody_listens() {
             Ok(_) => assert!(Instant::now() < deadline, "the port stays open"),
             Err(error) if error.to_string().contains("cannot connect") => {
                 assert_shows_no_key(&error);
-                assert_eq!(error.failure(), FetchFailure::Connect);
+                assert_eq!(error.kind(), FetchErrorKind::Connect);
                 break;
             }
             Err(_) => assert!(Instant::now() < deadline, "never refused"),
@@ -465,16 +569,20 @@ async fn b2_31_nobody_listens() {
 #[tokio::test]
 async fn b2_31_a_name_that_does_not_resolve() {
     // A label beyond 63 letters fails in the resolver itself, without asking the network.
-    let api = api_at(format!("http://{}.invalid", "a".repeat(64))).build().unwrap();
-    assert_eq!(failure(&api).await.failure(), FetchFailure::Connect);
+    let api = api_at(format!("http://{}.invalid", "a".repeat(64)))
+        .build()
+        .unwrap();
+    assert_eq!(failure(&api).await.kind(), FetchErrorKind::Connect);
 }
 
 #[tokio::test]
 async fn b2_31_https_to_a_port_that_speaks_plain_http() {
     let (stub, _) = stub_and_api().await;
-    let api = api_at(stub.url().replace("http://", "https://")).build().unwrap();
+    let api = api_at(stub.url().replace("http://", "https://"))
+        .build()
+        .unwrap();
     let error = failure(&api).await;
-    assert_eq!(error.failure(), FetchFailure::Connect);
+    assert_eq!(error.kind(), FetchErrorKind::Connect);
     assert!(error.to_string().contains("does not speak TLS"), "{error}");
     assert_eq!(stub.stats().requests, 0);
 }
@@ -487,17 +595,23 @@ async fn b2_33_gzip_bodies_are_decompressed() {
     stub.set_gzip(true);
     let (body, etag) = definitions(&api, None).await;
     assert_eq!(body, set.to_json());
-    assert!(stub.stats().body_bytes < body.len() as u64 / 2, "it was compressed on the way");
-    assert!(matches!(api.fetch(etag.as_deref()).await.unwrap(), FetchResponse::NotModified { .. }));
+    assert!(
+        stub.stats().body_bytes < body.len() as u64 / 2,
+        "it was compressed on the way"
+    );
+    assert!(matches!(
+        api.fetch(etag.as_deref()).await.unwrap(),
+        FetchResponse::NotModified { .. }
+    ));
 }
 
 #[tokio::test]
 async fn b2_33_a_gzip_bomb_is_cut_at_the_body_limit() {
     let stub = ApiStub::start().await.unwrap();
-    let api = api_at(stub.url()).body_limit(1 << 20).build().unwrap();
+    let api = api_at(stub.url()).max_body_bytes(1 << 20).build().unwrap();
     stub.next(ApiReply::gzip_bomb(16 << 20));
     let error = failure(&api).await;
-    assert_eq!(error.failure(), FetchFailure::Unusable);
+    assert_eq!(error.kind(), FetchErrorKind::Unusable);
     assert!(error.to_string().contains("1048576 bytes"), "{error}");
     assert!(stub.stats().body_bytes < 1 << 20, "small on the way");
 }
@@ -505,19 +619,24 @@ async fn b2_33_a_gzip_bomb_is_cut_at_the_body_limit() {
 #[tokio::test]
 async fn b2_22_a_body_that_does_not_decompress_is_unusable() {
     let (stub, api) = stub_and_api().await;
-    stub.next(ApiReply::body("no gzip at all, however long it may be").header("content-encoding", "gzip"));
-    assert_eq!(failure(&api).await.failure(), FetchFailure::Unusable);
+    stub.next(
+        ApiReply::body("no gzip at all, however long it may be").header("content-encoding", "gzip"),
+    );
+    assert_eq!(failure(&api).await.kind(), FetchErrorKind::Unusable);
 }
 
 #[tokio::test]
 async fn b2_33_of_a_large_body_the_rest_is_not_read() {
     const LARGE: u64 = 100 << 20;
     let stub = ApiStub::start().await.unwrap();
-    let api = api_at(stub.url()).body_limit(64 << 10).build().unwrap();
-    for reply in [ApiReply::oversize(LARGE), ApiReply::oversize(LARGE).header("content-length", LARGE.to_string())] {
+    let api = api_at(stub.url()).max_body_bytes(64 << 10).build().unwrap();
+    for reply in [
+        ApiReply::oversize(LARGE),
+        ApiReply::oversize(LARGE).header("content-length", LARGE.to_string()),
+    ] {
         let before = stub.stats().body_bytes;
         stub.next(reply);
-        assert_eq!(failure(&api).await.failure(), FetchFailure::Unusable);
+        assert_eq!(failure(&api).await.kind(), FetchErrorKind::Unusable);
         // What is on its way in the buffers of the two sockets may be some megabytes.
         let sent = stub.stats().body_bytes - before;
         assert!(sent < LARGE / 2, "{sent} bytes were sent");
@@ -527,21 +646,33 @@ async fn b2_33_of_a_large_body_the_rest_is_not_read() {
 #[tokio::test]
 async fn b2_33_a_body_whose_told_length_is_too_large_is_not_read_at_all() {
     let (stub, api) = stub_and_api().await;
-    stub.next(ApiReply::oversize(1 << 40).header("content-length", (1u64 << 40).to_string()).stall_after(0));
-    assert_eq!(failure(&api).await.failure(), FetchFailure::Unusable);
+    stub.next(
+        ApiReply::oversize(1 << 40)
+            .header("content-length", (1u64 << 40).to_string())
+            .stall_after(0),
+    );
+    assert_eq!(failure(&api).await.kind(), FetchErrorKind::Unusable);
 }
 
 #[tokio::test]
 async fn b2_33_the_body_limit_is_exact() {
     let (stub, _) = stub_and_api().await;
     for length in [1, 1000, 300_000] {
-        let api = |limit| api_at(stub.url()).body_limit(limit).build().unwrap();
+        let api = |limit| api_at(stub.url()).max_body_bytes(limit).build().unwrap();
         for told in [true, false] {
-            let reply = if told { ApiReply::body(" ".repeat(length)) } else { ApiReply::oversize(length as u64) };
+            let reply = if told {
+                ApiReply::body(" ".repeat(length))
+            } else {
+                ApiReply::oversize(length as u64)
+            };
             stub.next_n(2, reply);
             assert_eq!(definitions(&api(length), None).await.0.len(), length);
             if length > 1 {
-                assert_eq!(failure(&api(length - 1)).await.failure(), FetchFailure::Unusable, "{length}, told {told}");
+                assert_eq!(
+                    failure(&api(length - 1)).await.kind(),
+                    FetchErrorKind::Unusable,
+                    "{length}, told {told}"
+                );
             } else {
                 stub.clear();
             }
@@ -592,7 +723,9 @@ async fn clones_and_requests_at_once_work_and_a_dropped_request_harms_none() {
         let api = api.clone();
         async move { api.fetch(None).await.map(drop) }
     });
-    stub.wait_until(AMPLE, |stats| stats.requests == 1).await.unwrap();
+    stub.wait_until(AMPLE, |stats| stats.requests == 1)
+        .await
+        .unwrap();
     dropped.abort();
     assert!(dropped.await.unwrap_err().is_cancelled());
     let (first, second) = (api.clone(), api.clone());
@@ -603,10 +736,16 @@ async fn clones_and_requests_at_once_work_and_a_dropped_request_harms_none() {
 #[test]
 fn the_project_is_that_of_the_key_and_debug_shows_none() {
     let api = api_at("http://127.0.0.1:1").build().unwrap();
-    assert_eq!(api.project(), Some(ProjectFingerprint::of(ApiStub::PROJECT_KEY)));
+    assert_eq!(
+        api.project(),
+        Some(ProjectFingerprint::of(ApiStub::PROJECT_KEY))
+    );
     assert!(api.can_fetch());
     let shown = format!("{api:?} {api:#?}");
-    assert!(shown.contains("127.0.0.1:1") && shown.contains("[…]"), "{shown}");
+    assert!(
+        shown.contains("127.0.0.1:1") && shown.contains("[…]"),
+        "{shown}"
+    );
     assert!(!shown.contains("stub"), "{shown}");
 }
 
@@ -619,7 +758,14 @@ fn https_needs_no_process_wide_crypto_provider() {
 /// Runs one test of this file, ignored or not, in a process of its own with these variables, and no other that matters.
 fn in_a_process_with(variables: &[(&str, &str)], test: &str) {
     let mut command = Command::new(env::current_exe().unwrap());
-    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"] {
+    for name in [
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "no_proxy",
+        "ssl_cert_file",
+        "ssl_cert_dir",
+    ] {
         command.env_remove(name).env_remove(name.to_uppercase());
     }
     let output = command
@@ -644,11 +790,16 @@ fn a_host_of_this_machine_is_not_asked_through_a_proxy() {
 async fn a_proxy_of_the_environment_is_used() {
     let stub = ApiStub::start().await.unwrap();
     let proxy = stub.url();
-    tokio::task::spawn_blocking(move || in_a_process_with(&[("HTTP_PROXY", &proxy)], "through_the_proxy"))
-        .await
-        .unwrap();
+    tokio::task::spawn_blocking(move || {
+        in_a_process_with(&[("HTTP_PROXY", &proxy)], "through_the_proxy")
+    })
+    .await
+    .unwrap();
     let target = only(stub.requests()).target;
-    assert!(target.starts_with("http://posthog.invalid/flags/definitions?"), "{target}");
+    assert!(
+        target.starts_with("http://posthog.invalid/flags/definitions?"),
+        "{target}"
+    );
 }
 
 #[tokio::test]
@@ -662,9 +813,11 @@ async fn b9_71_a_407_is_the_proxys() {
     let stub = ApiStub::start().await.unwrap();
     stub.always(ApiReply::status(407));
     let proxy = stub.url();
-    tokio::task::spawn_blocking(move || in_a_process_with(&[("HTTP_PROXY", &proxy)], "refused_by_the_proxy"))
-        .await
-        .unwrap();
+    tokio::task::spawn_blocking(move || {
+        in_a_process_with(&[("HTTP_PROXY", &proxy)], "refused_by_the_proxy")
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
@@ -672,14 +825,23 @@ async fn b9_71_a_407_is_the_proxys() {
 async fn refused_by_the_proxy() {
     let api = api_at("http://posthog.invalid").build().unwrap();
     let error = failure(&api).await.to_string();
-    assert!(error.starts_with("the proxy 127.0.0.1:") && error.contains("HTTP_PROXY"), "{error}");
+    assert!(
+        error.starts_with("the proxy 127.0.0.1:") && error.contains("HTTP_PROXY"),
+        "{error}"
+    );
     let api = api_at("http://posthog.invalid").no_proxy().build().unwrap();
     let error = failure(&api).await.to_string();
-    assert!(error.starts_with("cannot connect to posthog.invalid"), "{error}");
+    assert!(
+        error.starts_with("cannot connect to posthog.invalid"),
+        "{error}"
+    );
 }
 
 #[cfg(target_os = "linux")]
-const NO_CERTIFICATES: [(&str, &str); 2] = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/dev/null")];
+const NO_CERTIFICATES: [(&str, &str); 2] = [
+    ("SSL_CERT_FILE", "/dev/null"),
+    ("SSL_CERT_DIR", "/dev/null"),
+];
 
 #[cfg(target_os = "linux")]
 #[test]
@@ -695,5 +857,8 @@ fn without_certificates() {
     let error = api_at("https://us.i.posthog.com").build().unwrap_err();
     assert!(matches!(error, PostHogApiError::Client(_)), "{error:?}");
     assert!(error.to_string().contains("ca-certificates"), "{error}");
-    PostHogApi::builder().project_key(ApiStub::PROJECT_KEY).build().unwrap();
+    PostHogApi::builder()
+        .project_key(ApiStub::PROJECT_KEY)
+        .build()
+        .unwrap();
 }

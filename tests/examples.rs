@@ -1,5 +1,9 @@
 //! The examples do what they say.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 #[allow(dead_code, reason = "`main` is for the command line")]
 #[path = "../examples/blocking_worker.rs"]
@@ -43,7 +47,10 @@ async fn stub() -> ApiStub {
 }
 
 fn api(stub: &ApiStub) -> PostHogApi {
-    let api = PostHogApi::builder().host(stub.url()).project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY);
+    let api = PostHogApi::builder()
+        .host(stub.url())
+        .project_key(ApiStub::PROJECT_KEY)
+        .secret_key(ApiStub::SECRET_KEY);
     api.build().unwrap()
 }
 
@@ -57,18 +64,30 @@ async fn a_cron_job_writes_and_a_worker_without_a_key_reads() {
     let (stub, folder) = (stub().await, tempfile::tempdir().unwrap());
     let url = url(folder.path());
     let first = cron_writer::run(api(&stub), &url).await.unwrap();
-    assert_eq!((first.outcome, first.units_spent), (RefreshOutcome::Published, 10));
+    assert_eq!(
+        (first.outcome, first.units_spent),
+        (RefreshOutcome::Published, 10)
+    );
 
     let reader = reader::start(&url).unwrap();
     reader.wait_ready(LIMIT).await.unwrap();
-    assert_eq!((reader.status().role, reader.status().flags), (Role::Reader, Some(FLAGS)));
+    assert_eq!(
+        (reader.status().role, reader.status().flags),
+        (Role::Reader, Some(FLAGS))
+    );
     let mut changes = reader.subscribe();
 
     let second = cron_writer::run(api(&stub), &url).await.unwrap();
-    assert_eq!((second.outcome, second.units_spent), (RefreshOutcome::Unchanged, 1));
+    assert_eq!(
+        (second.outcome, second.units_spent),
+        (RefreshOutcome::Unchanged, 1)
+    );
     stub.set_definitions(Definitions::realistic(FLAGS + 1, 1));
     cron_writer::run(api(&stub), &url).await.unwrap();
-    let change = tokio::time::timeout(LIMIT, changes.next()).await.unwrap().unwrap();
+    let change = tokio::time::timeout(LIMIT, changes.next())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(change.new.map(|set| set.len()), Some(FLAGS + 1));
     reader.shutdown().await.unwrap();
     assert_eq!(stub.stats().requests, 3, "the reader sends none");
@@ -81,7 +100,10 @@ async fn a_serverless_function_loads_once_for_many_calls() {
     for _ in 0..3 {
         assert_eq!(serverless::handle(&flags).await.unwrap(), FLAGS);
     }
-    assert_eq!((flags.status().counters.loads, stub.stats().requests), (1, 1));
+    assert_eq!(
+        (flags.status().counters.loads, stub.stats().requests),
+        (1, 1)
+    );
     flags.shutdown().await.unwrap();
 }
 
@@ -101,7 +123,10 @@ async fn a_worker_boots_from_its_file_while_all_else_is_down() {
     std::fs::write(&fleet, "no folder").unwrap();
     let after = start();
     after.wait_ready(LIMIT).await.unwrap();
-    assert_eq!((after.status().state, after.status().flags), (PollerState::Stale, Some(FLAGS)));
+    assert_eq!(
+        (after.status().state, after.status().flags),
+        (PollerState::Stale, Some(FLAGS))
+    );
     after.shutdown().await.unwrap();
 }
 
@@ -112,15 +137,20 @@ async fn has_a_copy(folder: &Path) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(LIMIT, appears).await.expect("a copy in the tier behind");
+    tokio::time::timeout(LIMIT, appears)
+        .await
+        .expect("a copy in the tier behind");
 }
 
 #[tokio::test]
 async fn quickstart_takes_the_store_that_the_environment_names() {
     let (stub, folder) = (stub().await, tempfile::tempdir().unwrap());
     let store = quickstart::store(Some(&url(folder.path()))).unwrap();
-    let flags =
-        FlagDefinitionPoller::builder().source(api(&stub)).flag_definition_cache_provider(store).start().unwrap();
+    let flags = FlagDefinitionPoller::builder()
+        .source(api(&stub))
+        .flag_definition_cache_provider(store)
+        .start()
+        .unwrap();
     flags.wait_ready(LIMIT).await.unwrap();
     has_a_copy(folder.path()).await;
     flags.shutdown().await.unwrap();
@@ -130,7 +160,11 @@ async fn quickstart_takes_the_store_that_the_environment_names() {
 async fn custom_provider_shares_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let requests = custom_provider::run(folder.path()).await.unwrap();
-    assert_eq!(requests, [1, 0], "the second worker reads what the first one stored");
+    assert_eq!(
+        requests,
+        [1, 0],
+        "the second worker reads what the first one stored"
+    );
 
     // Both workers are gone and the copy is still there, for the next one to lead with.
     let next = custom_provider::FolderStore::new(folder.path()).unwrap();
@@ -148,7 +182,8 @@ async fn a_worker_without_tokio_works_off_its_jobs() {
     let work = move || {
         let flags = blocking_worker::start(api, &url).unwrap();
         flags.wait_ready(LIMIT).unwrap();
-        let answers = ["on", "off", "none"].map(|key| blocking_worker::handle(&flags, key).unwrap());
+        let answers =
+            ["on", "off", "none"].map(|key| blocking_worker::handle(&flags, key).unwrap());
         assert_eq!(answers, [true, false, false]);
         let mut jobs = 0;
         let taken = std::iter::from_fn(|| {
@@ -157,17 +192,27 @@ async fn a_worker_without_tokio_works_off_its_jobs() {
         });
         blocking_worker::work(&flags, taken).unwrap();
         // Each of the four threads has seen the end of them.
-        assert_eq!((jobs, flags.status().state), (100 + 4, PollerState::Stopped));
+        assert_eq!(
+            (jobs, flags.status().state),
+            (100 + 4, PollerState::Stopped)
+        );
     };
-    tokio::task::spawn_blocking(move || std::thread::spawn(work).join().unwrap()).await.unwrap();
+    tokio::task::spawn_blocking(move || std::thread::spawn(work).join().unwrap())
+        .await
+        .unwrap();
     assert_eq!(stub.stats().requests, 1);
 }
 
 #[cfg(feature = "redis")]
 #[tokio::test]
 async fn a_fleet_shares_a_redis_and_replaces_its_leader() {
-    let (stub, server) = (stub().await, flagcache_providers::testing::RedisServer::start());
-    let mut fleet: Vec<_> = (0..3).map(|_| redis_fleet::start(api(&stub), &server.url()).unwrap()).collect();
+    let (stub, server) = (
+        stub().await,
+        flagcache_providers::testing::RedisServer::start(),
+    );
+    let mut fleet: Vec<_> = (0..3)
+        .map(|_| redis_fleet::start(api(&stub), &server.url()).unwrap())
+        .collect();
     for flags in &fleet {
         flags.wait_ready(LIMIT).await.unwrap();
         assert_eq!(flags.status().flags, Some(FLAGS));
@@ -176,7 +221,11 @@ async fn a_fleet_shares_a_redis_and_replaces_its_leader() {
     for left in [2, 1] {
         redis_fleet::end_one(&mut fleet).await.unwrap();
         assert_eq!(fleet.len(), left);
-        assert!(fleet.iter().any(|flags| flags.status().role == Role::Leader));
+        assert!(
+            fleet
+                .iter()
+                .any(|flags| flags.status().role == Role::Leader)
+        );
     }
     // The next leader takes its flags over with the ETag, so all that it asks is whether they are current.
     stub.set_definitions(Definitions::realistic(FLAGS + 1, 1));

@@ -1,13 +1,17 @@
 //! The metrics of a poller, by the names that `docs/observability.md` gives them.
 #![cfg(feature = "metrics")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy exempts the test functions, not their helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy exempts the test functions, not their helpers"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flagcache::{FetchFailure, FlagDefinitionPoller, ProviderErrorKind};
+use flagcache::{FetchErrorKind, FlagDefinitionPoller, ProviderErrorKind};
 use flagcache_providers::testing::{Fault, Reply, ScriptedProvider, ScriptedSource};
 use metrics::atomics::AtomicU64;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -20,8 +24,15 @@ struct Kept {
 }
 
 fn written(key: &Key) -> String {
-    let labels: Vec<String> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-    if labels.is_empty() { key.name().to_owned() } else { format!("{}{{{}}}", key.name(), labels.join(",")) }
+    let labels: Vec<String> = key
+        .labels()
+        .map(|label| format!("{}={}", label.key(), label.value()))
+        .collect();
+    if labels.is_empty() {
+        key.name().to_owned()
+    } else {
+        format!("{}{{{}}}", key.name(), labels.join(","))
+    }
 }
 
 impl Recorder for Kept {
@@ -30,11 +41,19 @@ impl Recorder for Kept {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(Arc::clone(self.counters.lock().unwrap().entry(written(key)).or_default()))
+        Counter::from_arc(Arc::clone(
+            self.counters
+                .lock()
+                .unwrap()
+                .entry(written(key))
+                .or_default(),
+        ))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(Arc::clone(self.gauges.lock().unwrap().entry(written(key)).or_default()))
+        Gauge::from_arc(Arc::clone(
+            self.gauges.lock().unwrap().entry(written(key)).or_default(),
+        ))
     }
 
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
@@ -46,36 +65,55 @@ impl Recorder for Kept {
 fn the_metrics_have_the_names_and_labels_of_the_documentation() {
     let kept = Kept::default();
     metrics::with_local_recorder(&kept, || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let (provider, api) = (ScriptedProvider::new(), ScriptedSource::new());
             api.serve(r#"{"flags":[{"key":"a"},{"key":"b"}]}"#, Some("\"1\""));
             let builder = FlagDefinitionPoller::builder().source(api.clone()).manual();
-            let poller = builder.flag_definition_cache_provider(provider.clone()).start().unwrap();
+            let poller = builder
+                .flag_definition_cache_provider(provider.clone())
+                .start()
+                .unwrap();
             poller.refresh().await.unwrap();
             poller.refresh().await.unwrap();
-            api.then(Reply::failure(FetchFailure::Server));
+            api.then(Reply::failure(FetchErrorKind::Server));
             poller.refresh().await.unwrap_err();
             provider.decision().always(false);
-            provider.read().then_fault(Fault::Error(ProviderErrorKind::Unavailable));
+            provider
+                .read()
+                .then_fault(Fault::Error(ProviderErrorKind::Unavailable));
             poller.refresh().await.unwrap_err();
             let copy = r#"{"flags":[{"key":"c"}]}"#;
-            provider.read().always(Some(flagcache::FlagDefinitionCacheData::from_json(copy).unwrap()));
+            provider.read().always(Some(
+                flagcache::FlagDefinitionCacheData::from_json(copy).unwrap(),
+            ));
             poller.refresh().await.unwrap();
             poller.shutdown().await.unwrap();
             let counters = poller.status().counters;
-            assert_eq!((counters.units_spent, counters.units_saved, counters.loads), (12, 10, 5));
+            assert_eq!(
+                (counters.units_spent, counters.units_saved, counters.loads),
+                (12, 10, 5)
+            );
             tokio::time::sleep(Duration::from_millis(1)).await;
         });
     });
     let counters = kept.counters.into_inner().unwrap();
-    let counters: Vec<_> =
-        counters.iter().map(|(name, value)| (name.as_str(), value.load(Ordering::Relaxed))).collect();
+    let counters: Vec<_> = counters
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.load(Ordering::Relaxed)))
+        .collect();
     assert_eq!(
         counters,
         [
             ("flagcache_loads_total", 5),
-            ("flagcache_provider_faults_total{method=get_flag_definitions,kind=unavailable}", 1),
+            (
+                "flagcache_provider_faults_total{method=get_flag_definitions,kind=unavailable}",
+                1
+            ),
             ("flagcache_requests_total{status=not_modified}", 2),
             ("flagcache_requests_total{status=ok}", 1),
             ("flagcache_requests_total{status=server}", 1),
@@ -84,8 +122,10 @@ fn the_metrics_have_the_names_and_labels_of_the_documentation() {
         ]
     );
     let gauges = kept.gauges.into_inner().unwrap();
-    let gauges: Vec<_> =
-        gauges.iter().map(|(name, value)| (name.as_str(), f64::from_bits(value.load(Ordering::Relaxed)))).collect();
+    let gauges: Vec<_> = gauges
+        .iter()
+        .map(|(name, value)| (name.as_str(), f64::from_bits(value.load(Ordering::Relaxed))))
+        .collect();
     assert_eq!(
         gauges,
         [

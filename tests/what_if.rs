@@ -1,10 +1,14 @@
 //! What a user sees when something is down, where no other test shows it whole: a real poller, a real store, a real request.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use flagcache::{FileStore, FlagDefinitionPoller, NotReady, PollerState, PostHogApi, Role};
+use flagcache::{FileStore, FlagDefinitionPoller, NotReadyError, PollerState, PostHogApi, Role};
 use flagcache_providers::testing::{ApiReply, ApiStub, Definitions};
 use tempfile::TempDir;
 
@@ -20,10 +24,17 @@ async fn stub() -> ApiStub {
 }
 
 fn start(stub: &ApiStub, folder: &Path) -> FlagDefinitionPoller {
-    let api = PostHogApi::builder().host(stub.url()).project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY);
+    let api = PostHogApi::builder()
+        .host(stub.url())
+        .project_key(ApiStub::PROJECT_KEY)
+        .secret_key(ApiStub::SECRET_KEY);
     let store = FileStore::builder(folder, "checkout").build().unwrap();
     let poller = FlagDefinitionPoller::builder().source(api.build().unwrap());
-    poller.flag_definition_cache_provider(store.provider()).poll_interval(NO_TICKS).start().unwrap()
+    poller
+        .flag_definition_cache_provider(store.provider())
+        .poll_interval(NO_TICKS)
+        .start()
+        .unwrap()
 }
 
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -48,10 +59,19 @@ async fn workers_whose_folder_cannot_be_used_fetch_for_themselves() {
         assert_eq!(flags.definitions().unwrap().len(), FLAGS);
         until("the load is over", || flags.status().counters.loads > 0).await;
         let status = flags.status();
-        assert_eq!((status.state, status.role), (PollerState::Ready, Role::Undecided));
-        assert_eq!((status.counters.requests, stub.stats().requests), (1, worker));
+        assert_eq!(
+            (status.state, status.role),
+            (PollerState::Ready, Role::Undecided)
+        );
+        assert_eq!(
+            (status.counters.requests, stub.stats().requests),
+            (1, worker)
+        );
         let error = status.last_error.unwrap();
-        assert!(error.contains("checkout.lock: a part of the path is a file; name a folder"), "{error}");
+        assert!(
+            error.contains("checkout.lock: a part of the path is a file; name a folder"),
+            "{error}"
+        );
         flags.shutdown().await.unwrap();
     }
 }
@@ -64,8 +84,17 @@ async fn a_worker_without_an_api_and_without_a_copy_has_no_flags_and_says_why() 
     let flags = start(&stub, place.path());
     until("the load is over", || flags.status().counters.loads > 0).await;
 
-    let not_ready = flags.wait_ready(Duration::from_millis(1)).await.unwrap_err();
-    let NotReady::Timeout { last_error: Some(error), .. } = not_ready else { unreachable!("{not_ready}") };
+    let not_ready = flags
+        .wait_ready(Duration::from_millis(1))
+        .await
+        .unwrap_err();
+    let NotReadyError::Timeout {
+        last_error: Some(error),
+        ..
+    } = not_ready
+    else {
+        unreachable!("{not_ready}")
+    };
     assert!(error.contains("answered 503"), "{error}");
     assert!(flags.definitions().is_none());
     assert_eq!(flags.status().state, PollerState::Starting);

@@ -1,5 +1,9 @@
 //! What comparing two sets costs, from nothing changed to everything written differently.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a bench fails by panicking"
+)]
 
 use std::hint::black_box;
 
@@ -16,7 +20,16 @@ fn main() {
         "`diff` names the flags that differ between two sets. Flags with the same text are the same; only others are looked \
          into, first for spacing, then by decoding both. The peer decodes both sets and compares the values.",
     );
-    let mut table = Table::new("a comparison", &["two sets of", "that differ in", "median", "spread", "of the peer"]);
+    let mut table = Table::new(
+        "a comparison",
+        &[
+            "two sets of",
+            "that differ in",
+            "median",
+            "spread",
+            "of the peer",
+        ],
+    );
     for flags in SIZES {
         let body = bodies::body(flags);
         let pretty = |body: &[u8]| {
@@ -27,23 +40,41 @@ fn main() {
         let others = [
             ("nothing", old.clone()),
             ("one flag", bodies::set(bodies::changed_body(flags, 12.5))),
-            ("the spacing of every flag", bodies::set(pretty(&body).into())),
+            (
+                "the spacing of every flag",
+                bodies::set(pretty(&body).into()),
+            ),
             ("every flag", bodies::set(every_flag_changed(&body).into())),
         ];
-        let peer = measure(&mut criterion, &format!("diff/the peer/{flags} flags"), |times| {
-            for _ in 0..times {
-                let [new, old] = [&body, &body].map(|body| serde_json::from_slice::<Value>(body).unwrap());
-                black_box(new == old);
-            }
-        });
+        let peer = measure(
+            &mut criterion,
+            &format!("diff/the peer/{flags} flags"),
+            |times| {
+                for _ in 0..times {
+                    let [new, old] =
+                        [&body, &body].map(|body| serde_json::from_slice::<Value>(body).unwrap());
+                    black_box(new == old);
+                }
+            },
+        );
         for (what, new) in others {
             let name = format!("diff/{what}/{flags} flags");
-            let Some(figure) = measure(&mut criterion, &name, |times| (0..times).for_each(|_| run(&new, &old))) else {
+            let Some(figure) = measure(&mut criterion, &name, |times| {
+                (0..times).for_each(|_| run(&new, &old))
+            }) else {
                 continue;
             };
             let [median, spread] = figure.cells();
-            let of_peer = peer.map_or_else(String::new, |peer| format!("{:.3} ×", figure.micros() / peer.micros()));
-            table.row([format!("{flags} flags"), what.to_owned(), median, spread, of_peer]);
+            let of_peer = peer.map_or_else(String::new, |peer| {
+                format!("{:.3} ×", figure.micros() / peer.micros())
+            });
+            table.row([
+                format!("{flags} flags"),
+                what.to_owned(),
+                median,
+                spread,
+                of_peer,
+            ]);
         }
         if let Some(peer) = peer {
             let [median, spread] = peer.cells();

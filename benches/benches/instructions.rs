@@ -1,7 +1,12 @@
 //! How many instructions the hot paths take, counted by valgrind's callgrind: unlike times, the same on a busy machine.
 //!
 //! Runs itself under valgrind once for each case; only what happens inside `measured` is counted.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a bench fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a bench fails by panicking"
+)]
 
 use std::hint::black_box;
 use std::process::Command;
@@ -37,32 +42,63 @@ fn count_all() {
          are the same on any machine of this architecture, busy or not. Sets of {FLAGS} flags; a look-up is the mean of \
          {LOOK_UPS} keys."
     ));
-    let mut table = Table::new("taking in a set", &["", "instructions", "a byte", "of IgnoredAny"]);
+    let mut table = Table::new(
+        "taking in a set",
+        &["", "instructions", "a byte", "of IgnoredAny"],
+    );
     let length = bodies::body(FLAGS).len() as f64;
     let scan = count("take in/IgnoredAny");
-    for case in
-        ["take in/from_json", "take in/from_api_response", "take in/IgnoredAny", "take in/Value", "take in/posthog_rs"]
-    {
+    for case in [
+        "take in/from_json",
+        "take in/from_api_response",
+        "take in/IgnoredAny",
+        "take in/Value",
+        "take in/posthog_rs",
+    ] {
         let counted = count(case);
-        let (name, of_scan) = (case.trim_start_matches("take in/"), format!("{:.2} ×", counted / scan));
-        table.row([name.to_owned(), grouped(counted), format!("{:.2}", counted / length), of_scan]);
+        let (name, of_scan) = (
+            case.trim_start_matches("take in/"),
+            format!("{:.2} ×", counted / scan),
+        );
+        table.row([
+            name.to_owned(),
+            grouped(counted),
+            format!("{:.2}", counted / length),
+            of_scan,
+        ]);
     }
     section.tables.push(table);
 
     let mut table = Table::new("a look-up", &["", "instructions", "of the peer"]);
     let peer = count("look-up/posthog_rs, get_flag");
-    for case in ["look-up/definitions() and flag(key)", "look-up/flag(key)", "look-up/posthog_rs, get_flag"] {
+    for case in [
+        "look-up/definitions() and flag(key)",
+        "look-up/flag(key)",
+        "look-up/posthog_rs, get_flag",
+    ] {
         let counted = count(case);
         let name = case.trim_start_matches("look-up/");
         let look_ups = LOOK_UPS as f64;
-        table.row([name.to_owned(), grouped(counted / look_ups), format!("{:.4} ×", counted / peer)]);
+        table.row([
+            name.to_owned(),
+            grouped(counted / look_ups),
+            format!("{:.4} ×", counted / peer),
+        ]);
     }
     section.tables.push(table);
 
-    let mut table = Table::new("a follower's unchanged tick", &["store", "at 10 KB", "at 10 MB", "ratio"]);
+    let mut table = Table::new(
+        "a follower's unchanged tick",
+        &["store", "at 10 KB", "at 10 MB", "ratio"],
+    );
     for store in Stores::NAMES {
         let [small, large] = [13, 12_500].map(|flags| count(&format!("tick/{store}/{flags}")));
-        table.row([(*store).to_owned(), grouped(small), grouped(large), format!("{:.3} ×", large / small)]);
+        table.row([
+            (*store).to_owned(),
+            grouped(small),
+            grouped(large),
+            format!("{:.3} ×", large / small),
+        ]);
     }
     section.tables.push(table);
     section.finish("instructions");
@@ -72,21 +108,34 @@ fn count_all() {
 fn count(case: &str) -> f64 {
     let program = std::env::current_exe().unwrap();
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*instructions::measured*"])
+        .args([
+            "--tool=callgrind",
+            "--callgrind-out-file=/dev/null",
+            "--toggle-collect=*instructions::measured*",
+        ])
         .arg(program)
         .args(["case", case])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    let collected = said.lines().find_map(|line| line.split_once("Collected : "));
-    let collected = collected.unwrap_or_else(|| panic!("{case}: valgrind says {said}")).1.trim();
+    let collected = said
+        .lines()
+        .find_map(|line| line.split_once("Collected : "));
+    let collected = collected
+        .unwrap_or_else(|| panic!("{case}: valgrind says {said}"))
+        .1
+        .trim();
     collected.parse::<f64>().unwrap() / TIMES as f64
 }
 
 fn grouped(count: f64) -> String {
     let digits = format!("{count:.0}");
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap())
+        .collect();
     groups.join(" ")
 }
 
@@ -117,7 +166,11 @@ fn take_in(which: &str) {
     let body = bodies::body(FLAGS);
     let stored = bodies::set(body.clone()).to_json();
     match which {
-        "from_json" => counted(|| drop(black_box(FlagDefinitionCacheData::from_json(stored.clone()).unwrap()))),
+        "from_json" => counted(|| {
+            drop(black_box(
+                FlagDefinitionCacheData::from_json(stored.clone()).unwrap(),
+            ))
+        }),
         "from_api_response" => counted(|| drop(black_box(bodies::set(body.clone())))),
         "IgnoredAny" => counted(|| {
             black_box(serde_json::from_slice::<IgnoredAny>(&body).unwrap());
@@ -143,14 +196,25 @@ fn look_up(which: &str) {
             let poller = runtime.block_on(bodies::poller([body]));
             counted(|| {
                 for key in &keys {
-                    black_box(poller.definitions().unwrap().flag(key).unwrap().json().len());
+                    black_box(
+                        poller
+                            .definitions()
+                            .unwrap()
+                            .flag(key)
+                            .unwrap()
+                            .json()
+                            .len(),
+                    );
                 }
             });
         }
         "posthog_rs, get_flag" => {
             let cache = FlagCache::new();
             cache.update(bodies::decoded_by_the_peer(&body));
-            counted(|| keys.iter().for_each(|key| drop(black_box(cache.get_flag(key).unwrap()))));
+            counted(|| {
+                keys.iter()
+                    .for_each(|key| drop(black_box(cache.get_flag(key).unwrap())))
+            });
         }
         _ => panic!("there is no way {which}"),
     }
@@ -160,6 +224,7 @@ fn tick(which: &str) {
     let (store, flags) = which.split_once('/').unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let mut stores = Stores::new();
-    let pair = runtime.block_on(stores.pair(store, &bodies::set(bodies::body(flags.parse().unwrap()))));
+    let pair =
+        runtime.block_on(stores.pair(store, &bodies::set(bodies::body(flags.parse().unwrap()))));
     counted(|| drop(black_box(runtime.block_on(pair.tick()))));
 }

@@ -1,5 +1,9 @@
 //! What reading a flag costs under 1 to N threads, while a writer swaps the set all the time; beside PostHog's own SDK.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a bench fails by panicking"
+)]
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -44,23 +48,55 @@ fn main() {
     let peer = Peer::new();
     let held = ours.poller.definitions().unwrap();
     let both = |key: &str| {
-        black_box(ours.poller.definitions().unwrap().flag(key).unwrap().json().len());
+        black_box(
+            ours.poller
+                .definitions()
+                .unwrap()
+                .flag(key)
+                .unwrap()
+                .json()
+                .len(),
+        );
     };
     let on_a_set = |key: &str| {
         black_box(held.flag(key).unwrap().json().len());
     };
     let decoded = |key: &str| {
-        black_box(ours.poller.definitions().unwrap().flag(key).unwrap().deserialize::<FeatureFlag>().unwrap());
+        black_box(
+            ours.poller
+                .definitions()
+                .unwrap()
+                .flag(key)
+                .unwrap()
+                .deserialize::<FeatureFlag>()
+                .unwrap(),
+        );
     };
     let by_peer = |key: &str| {
         black_box(peer.cache.get_flag(key).unwrap());
     };
     let (swap, swap_peer) = (|| ours.swap(), || peer.swap());
     let ways = [
-        Way { name: "definitions() and flag(key)", read: &both, swap: &swap },
-        Way { name: "flag(key) on a set at hand", read: &on_a_set, swap: &swap },
-        Way { name: "definitions(), flag(key), and decoding the flag", read: &decoded, swap: &swap },
-        Way { name: "posthog_rs, FlagCache::get_flag", read: &by_peer, swap: &swap_peer },
+        Way {
+            name: "definitions() and flag(key)",
+            read: &both,
+            swap: &swap,
+        },
+        Way {
+            name: "flag(key) on a set at hand",
+            read: &on_a_set,
+            swap: &swap,
+        },
+        Way {
+            name: "definitions(), flag(key), and decoding the flag",
+            read: &decoded,
+            swap: &swap,
+        },
+        Way {
+            name: "posthog_rs, FlagCache::get_flag",
+            read: &by_peer,
+            swap: &swap_peer,
+        },
     ];
     let keys: Vec<String> = held.flags().map(|flag| flag.key().to_owned()).collect();
 
@@ -86,16 +122,34 @@ fn report(names: &[&str], runs: &mut [Vec<Vec<Run>>]) -> Section {
          charged for it. \"Of one thread\" says how much more a look-up costs beside others.",
         SWAPS.as_millis()
     ));
-    let columns = ["", "threads", "median", "spread", "all threads", "of the peer", "of one thread"];
+    let columns = [
+        "",
+        "threads",
+        "median",
+        "spread",
+        "all threads",
+        "of the peer",
+        "of one thread",
+    ];
     let mut table = Table::new("a look-up", &columns);
-    let mut chart = Chart::new("lookup", "A look-up under many threads", "threads", "nanoseconds of processor time");
+    let mut chart = Chart::new(
+        "lookup",
+        "A look-up under many threads",
+        "threads",
+        "nanoseconds of processor time",
+    );
     chart.log = [true, true];
-    let medians: Vec<Vec<f64>> =
-        runs.iter_mut().map(|way| way.iter_mut().map(|runs| median(runs).nanos).collect()).collect();
-    let Some(peer) = medians.last() else { return section };
+    let medians: Vec<Vec<f64>> = runs
+        .iter_mut()
+        .map(|way| way.iter_mut().map(|runs| median(runs).nanos).collect())
+        .collect();
+    let Some(peer) = medians.last() else {
+        return section;
+    };
     for ((name, way), runs) in names.iter().zip(&medians).zip(runs.iter()) {
         for (at, runs) in runs.iter().enumerate() {
-            let [least, most] = [runs.first(), runs.last()].map(|run| run.map_or(f64::NAN, |run| run.nanos));
+            let [least, most] =
+                [runs.first(), runs.last()].map(|run| run.map_or(f64::NAN, |run| run.nanos));
             let rate = runs.iter().map(|run| run.rate).sum::<f64>() / runs.len() as f64;
             let cells = [
                 format!("{:.1} ns", way[at]),
@@ -104,19 +158,36 @@ fn report(names: &[&str], runs: &mut [Vec<Vec<Run>>]) -> Section {
                 format!("{:.3} ×", way[at] / peer[at]),
                 format!("{:.2} ×", way[at] / way[0]),
             ];
-            table.row([(*name).to_owned(), THREADS[at].to_string()].into_iter().chain(cells));
+            table.row(
+                [(*name).to_owned(), THREADS[at].to_string()]
+                    .into_iter()
+                    .chain(cells),
+            );
         }
-        chart.line(name, THREADS.iter().zip(way).map(|(threads, nanos)| (*threads as f64, *nanos)));
+        chart.line(
+            name,
+            THREADS
+                .iter()
+                .zip(way)
+                .map(|(threads, nanos)| (*threads as f64, *nanos)),
+        );
     }
     section.tables.push(table);
     section.charts.push(chart);
 
     let ours = &medians[0];
-    let least = ours.iter().zip(peer).map(|(ours, peer)| peer / ours).fold(f64::INFINITY, f64::min);
+    let least = ours
+        .iter()
+        .zip(peer)
+        .map(|(ours, peer)| peer / ours)
+        .fold(f64::INFINITY, f64::min);
     section.judge(
         "`definitions()` and `flag(key)`, faster than `posthog_rs::FlagCache::get_flag`",
         "≥ 10 ×",
-        format!("{least:.1} × at the least, under 1 to {} threads", THREADS[THREADS.len() - 1]),
+        format!(
+            "{least:.1} × at the least, under 1 to {} threads",
+            THREADS[THREADS.len() - 1]
+        ),
         least >= LEAST_OF_PEER,
     );
     let most = ours.iter().map(|nanos| nanos / ours[0]).fold(0.0, f64::max);
@@ -144,16 +215,24 @@ impl Way<'_> {
                 let (start, stop, read, nanos) = (&start, &stop, &read, &nanos);
                 scope.spawn(move || {
                     // Each thread begins elsewhere, and none asks in the order of the list.
-                    let order: Vec<&str> =
-                        (0..keys.len()).map(|at| &*keys[(at * 389 + thread * 97) % keys.len()]).collect();
+                    let order: Vec<&str> = (0..keys.len())
+                        .map(|at| &*keys[(at * 389 + thread * 97) % keys.len()])
+                        .collect();
                     let mut batches = 0;
                     start.wait();
                     let begun = processor_time();
                     while !stop.load(Ordering::Relaxed) {
-                        order.iter().cycle().take(BATCH).for_each(|key| (self.read)(key));
+                        order
+                            .iter()
+                            .cycle()
+                            .take(BATCH)
+                            .for_each(|key| (self.read)(key));
                         batches += 1;
                     }
-                    nanos.fetch_add((processor_time() - begun).as_nanos() as u64, Ordering::Relaxed);
+                    nanos.fetch_add(
+                        (processor_time() - begun).as_nanos() as u64,
+                        Ordering::Relaxed,
+                    );
                     read.fetch_add(batches * BATCH as u64, Ordering::Relaxed);
                 });
             }
@@ -167,7 +246,10 @@ impl Way<'_> {
             begun.elapsed()
         });
         let read = read.into_inner() as f64;
-        Run { nanos: nanos.into_inner() as f64 / read, rate: read / took.as_secs_f64() }
+        Run {
+            nanos: nanos.into_inner() as f64 / read,
+            rate: read / took.as_secs_f64(),
+        }
     }
 }
 
@@ -204,8 +286,13 @@ struct Peer {
 
 impl Peer {
     fn new() -> Self {
-        let sets = [25.0, 75.0].map(|percent| bodies::decoded_by_the_peer(&bodies::changed_body(FLAGS, percent)));
-        let peer = Self { cache: FlagCache::new(), sets, swaps: AtomicU64::new(0) };
+        let sets = [25.0, 75.0]
+            .map(|percent| bodies::decoded_by_the_peer(&bodies::changed_body(FLAGS, percent)));
+        let peer = Self {
+            cache: FlagCache::new(),
+            sets,
+            swaps: AtomicU64::new(0),
+        };
         peer.swap();
         peer
     }

@@ -1,7 +1,11 @@
 //! What a set takes in memory: at the most while it is taken in or given out, and at rest. Counted by an allocator.
 //!
 //! Only this process is counted, so the API and a leader, where one is needed, are processes of their own.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a bench fails by panicking"
+)]
 
 use std::any::Any;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +14,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flagcache_benches::{Place, Section, Table, bodies};
-use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PostHogApi};
+use flagcache_core::{
+    FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PostHogApi,
+};
 use flagcache_providers::testing::ApiStub;
 use tokio::runtime::{Builder, Runtime};
 
@@ -40,9 +46,16 @@ fn measure() {
     let body = bodies::body(FLAGS);
     let stored = bodies::set(body.clone()).to_json();
     let mut rows = Rows::new(body.len());
-    rows.add("`from_json` of the stored form", || FlagDefinitionCacheData::from_json(stored.to_vec()).unwrap());
-    rows.add("`from_api_response` of an answer", || bodies::set(Bytes::from(body.to_vec())));
-    for (name, gzip) in [("a worker without a store: first request", "plain"), ("the same, compressed", "gzip")] {
+    rows.add("`from_json` of the stored form", || {
+        FlagDefinitionCacheData::from_json(stored.to_vec()).unwrap()
+    });
+    rows.add("`from_api_response` of an answer", || {
+        bodies::set(Bytes::from(body.to_vec()))
+    });
+    for (name, gzip) in [
+        ("a worker without a store: first request", "plain"),
+        ("the same, compressed", "gzip"),
+    ] {
         let api = Process::start(&["api", gzip]);
         rows.add(name, || loaded(asking(&api.said)));
     }
@@ -56,23 +69,37 @@ fn measure() {
     ];
     for (store, place) in &places {
         let mut leader = Process::start(&["leader", &place.to_string()]);
-        let follower =
-            || FlagDefinitionPoller::builder().shared_flag_definition_cache_provider(place.provider("memory", AMPLE));
-        rows.add(&format!("a follower on {store}: first read"), || loaded(follower()));
-        rows.add(&format!("a follower on {store}: first read, then a changed set"), || {
-            let follower = loaded(follower());
-            let version = follower.1.status().version;
-            leader.tell();
-            follower.refresh();
-            assert_eq!(follower.1.status().version, version + 1, "the change was read");
-            follower
+        let follower = || {
+            FlagDefinitionPoller::builder()
+                .shared_flag_definition_cache_provider(place.provider("memory", AMPLE))
+        };
+        rows.add(&format!("a follower on {store}: first read"), || {
+            loaded(follower())
         });
+        rows.add(
+            &format!("a follower on {store}: first read, then a changed set"),
+            || {
+                let follower = loaded(follower());
+                let version = follower.1.status().version;
+                leader.tell();
+                follower.refresh();
+                assert_eq!(
+                    follower.1.status().version,
+                    version + 1,
+                    "the change was read"
+                );
+                follower
+            },
+        );
         drop(leader);
         let api = Process::start(&["api", "plain"]);
-        rows.give_out(&format!("a leader on {store}: first request and publish"), || {
-            let provider = place.provider("other", AMPLE);
-            loaded(asking(&api.said).shared_flag_definition_cache_provider(provider))
-        });
+        rows.give_out(
+            &format!("a leader on {store}: first request and publish"),
+            || {
+                let provider = place.provider("other", AMPLE);
+                loaded(asking(&api.said).shared_flag_definition_cache_provider(provider))
+            },
+        );
     }
     rows.finish();
 }
@@ -91,7 +118,7 @@ fn loaded(poller: FlagDefinitionPollerBuilder) -> Worker {
     let runtime = run();
     let poller = {
         let _inside = runtime.enter();
-        poller.call_limit(AMPLE).manual().start().unwrap()
+        poller.provider_timeout(AMPLE).manual().start().unwrap()
     };
     let worker = Worker(runtime, poller);
     worker.refresh();
@@ -100,7 +127,10 @@ fn loaded(poller: FlagDefinitionPollerBuilder) -> Worker {
 }
 
 fn asking(api: &str) -> FlagDefinitionPollerBuilder {
-    let api = PostHogApi::builder().host(api).project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY);
+    let api = PostHogApi::builder()
+        .host(api)
+        .project_key(ApiStub::PROJECT_KEY)
+        .secret_key(ApiStub::SECRET_KEY);
     FlagDefinitionPoller::builder().source(api.build().unwrap())
 }
 
@@ -135,13 +165,23 @@ impl Rows {
         let stats = dhat::HeapStats::get();
         drop(kept);
         drop(profiler);
-        let [peak, rest] = [stats.max_bytes, stats.curr_bytes].map(|bytes| bytes as f64 / self.payload);
-        self.table.row([name.to_owned(), format!("{peak:.2} ×"), format!("{rest:.2} ×")]);
+        let [peak, rest] =
+            [stats.max_bytes, stats.curr_bytes].map(|bytes| bytes as f64 / self.payload);
+        self.table.row([
+            name.to_owned(),
+            format!("{peak:.2} ×"),
+            format!("{rest:.2} ×"),
+        ]);
         [peak, rest]
     }
 
     fn finish(self) {
-        let Self { payload, table, peak, rest } = self;
+        let Self {
+            payload,
+            table,
+            peak,
+            rest,
+        } = self;
         let mut section = Section::new("Memory");
         section.say(format!(
             "What the process has allocated, its runtime and its connections among it, for a set of {FLAGS} flags, \
@@ -184,7 +224,12 @@ impl Process {
             .spawn()
             .unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut process = Self { child, stdin, stdout: BufReader::new(stdout), said: String::new() };
+        let mut process = Self {
+            child,
+            stdin,
+            stdout: BufReader::new(stdout),
+            said: String::new(),
+        };
         process.said = process.listen();
         process
     }
@@ -223,8 +268,14 @@ async fn lead(place: &Place) {
     let provider = place.provider("memory", AMPLE);
     let bodies = [bodies::body(FLAGS), bodies::changed_body(FLAGS, 12.5)];
     for body in bodies.iter().cycle() {
-        assert!(provider.should_fetch_flag_definitions().await.unwrap(), "nobody else leads");
-        provider.on_flag_definitions_received(&bodies::set(body.clone())).await.unwrap();
+        assert!(
+            provider.should_fetch_flag_definitions().await.unwrap(),
+            "nobody else leads"
+        );
+        provider
+            .on_flag_definitions_received(&bodies::set(body.clone()))
+            .await
+            .unwrap();
         println!("published");
         if !tokio::task::spawn_blocking(wait_for_a_line).await.unwrap() {
             break;
@@ -234,5 +285,7 @@ async fn lead(place: &Place) {
 
 /// `false` at the end of the input.
 fn wait_for_a_line() -> bool {
-    std::io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0)
+    std::io::stdin()
+        .read_line(&mut String::new())
+        .is_ok_and(|read| read > 0)
 }

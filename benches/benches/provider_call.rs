@@ -1,5 +1,9 @@
 //! What stands between a poller and a provider's method: the trait's boxed future, the macro's expansion, the guard.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a bench fails by panicking"
+)]
 
 use std::future::Future;
 use std::hint::black_box;
@@ -9,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use flagcache_benches::{Figure, Section, Table, criterion, measure, ratio_in_turn};
-use flagcache_core::__private::Guarded;
+use flagcache_core::macro_support::Guarded;
 use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderError};
 use flagcache_derive::flag_cache_provider;
 use tokio::runtime::{Builder, Runtime};
@@ -29,7 +33,10 @@ impl FlagDefinitionCacheProvider for ByHand {
         Ok(None)
     }
 
-    async fn on_flag_definitions_received(&self, _data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        _data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         Ok(())
     }
 }
@@ -100,12 +107,22 @@ fn main() {
     ];
     let guarded = Guarded::new(dynamic(Arc::new(ByMacro)), LIMIT).unwrap();
     let ways: [(&str, &dyn Fn(u64)); 6] = [
-        ("a bare boxed future", &|times| repeat(&runtime, times, bare)),
-        ("by hand, with async_trait", &|times| repeat(&runtime, times, || by_hand.should_fetch_flag_definitions())),
-        ("by the macro, async fn", &|times| repeat(&runtime, times, || by_macro.should_fetch_flag_definitions())),
-        ("by the macro, plain fn", &|times| repeat(&runtime, times, || by_sync.should_fetch_flag_definitions())),
+        ("a bare boxed future", &|times| {
+            repeat(&runtime, times, bare)
+        }),
+        ("by hand, with async_trait", &|times| {
+            repeat(&runtime, times, || by_hand.should_fetch_flag_definitions())
+        }),
+        ("by the macro, async fn", &|times| {
+            repeat(&runtime, times, || by_macro.should_fetch_flag_definitions())
+        }),
+        ("by the macro, plain fn", &|times| {
+            repeat(&runtime, times, || by_sync.should_fetch_flag_definitions())
+        }),
         ("by the macro, blocking fn on its own thread", &|times| {
-            repeat(&runtime, times, || by_blocking.should_fetch_flag_definitions());
+            repeat(&runtime, times, || {
+                by_blocking.should_fetch_flag_definitions()
+            });
         }),
         ("by the macro, async fn, through the guard", &|times| {
             repeat(&runtime, times, || guarded.should_fetch_flag_definitions());
@@ -117,10 +134,15 @@ fn main() {
         "A method that does nothing, called through a trait object. The guard, through which the poller makes each call, adds \
          the time limit and the panic boundary.",
     );
-    let mut table = Table::new("a call", &["", "median", "spread", "of a bare boxed future"]);
+    let mut table = Table::new(
+        "a call",
+        &["", "median", "spread", "of a bare boxed future"],
+    );
     let mut peer: Option<Figure> = None;
     for (way, run) in ways {
-        let Some(figure) = measure(&mut criterion, &format!("provider call/{way}"), run) else { continue };
+        let Some(figure) = measure(&mut criterion, &format!("provider call/{way}"), run) else {
+            continue;
+        };
         let peer = *peer.get_or_insert(figure);
         let ratio = ratio_in_turn(&peer, ways[0].1, run);
         let [median, spread] = figure.cells();
@@ -131,7 +153,11 @@ fn main() {
     section.finish("provider_call");
 }
 
-fn repeat<F: Future<Output = Result<bool, ProviderError>>>(runtime: &Runtime, times: u64, call: impl Fn() -> F) {
+fn repeat<F: Future<Output = Result<bool, ProviderError>>>(
+    runtime: &Runtime,
+    times: u64,
+    call: impl Fn() -> F,
+) {
     runtime.block_on(async {
         for _ in 0..times {
             black_box(call().await.unwrap());

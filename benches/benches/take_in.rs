@@ -1,6 +1,10 @@
 //! What taking in a set costs, from the API's answer and from the stored form, beside what JSON costs anyway: serde_json's
 //! own scan, decoding it to values or to the peer's structs, and a copy of the bytes. Each includes freeing what it made.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a bench fails by panicking"
+)]
 
 use std::hint::black_box;
 
@@ -33,12 +37,18 @@ fn main() {
     chart.log = [true, true];
     let sizes = SIZES.map(|flags| size(&mut criterion, &mut section, flags));
     for (way, name) in NAMES.into_iter().enumerate() {
-        let points = sizes.iter().flatten().filter_map(|size| Some((size.flags as f64, size.figures[way]?.micros())));
+        let points = sizes
+            .iter()
+            .flatten()
+            .filter_map(|size| Some((size.flags as f64, size.figures[way]?.micros())));
         chart.line(name, points);
     }
     section.charts.push(chart);
     if let [.., Some(largest)] = &sizes {
-        let Size { from_json: [of_scan, of_value], .. } = largest;
+        let Size {
+            from_json: [of_scan, of_value],
+            ..
+        } = largest;
         let cheaper = 1.0 / of_value;
         section.judge(
             "taking in 10 000 flags by `from_json`, as a multiple of serde_json's own scan",
@@ -88,12 +98,21 @@ fn size(criterion: &mut Criterion, section: &mut Section, flags: usize) -> Optio
     ];
     let mut figures = [None; WAYS];
     for ((figure, run), name) in figures.iter_mut().zip(ways).zip(NAMES) {
-        *figure = measure(criterion, &format!("take in/{name}/{flags} flags"), |times| repeat(times, run));
+        *figure = measure(
+            criterion,
+            &format!("take in/{name}/{flags} flags"),
+            |times| repeat(times, run),
+        );
     }
     let (scan, value) = (figures[SCAN]?, figures[VALUE]?);
     let ratios = |run: &dyn Fn()| {
-        [(scan, ways[SCAN]), (value, ways[VALUE])]
-            .map(|(figure, peer)| ratio_in_turn(&figure, |times| repeat(times, peer), |times| repeat(times, run)))
+        [(scan, ways[SCAN]), (value, ways[VALUE])].map(|(figure, peer)| {
+            ratio_in_turn(
+                &figure,
+                |times| repeat(times, peer),
+                |times| repeat(times, run),
+            )
+        })
     };
     let mut table = Table::new(
         &format!("{flags} flags, {} KB", body.len() / 1_000),
@@ -109,10 +128,21 @@ fn size(criterion: &mut Criterion, section: &mut Section, flags: usize) -> Optio
         let [median, spread] = figure.cells();
         let speed = format!("{:.0}", body.len() as f64 / figure.micros());
         let [of_scan, of_value] = of.map(|ratio| format!("{ratio:.2} ×"));
-        table.row([NAMES[way].to_owned(), median, spread, speed, of_scan, of_value]);
+        table.row([
+            NAMES[way].to_owned(),
+            median,
+            spread,
+            speed,
+            of_scan,
+            of_value,
+        ]);
     }
     section.tables.push(table);
-    Some(Size { flags, figures, from_json })
+    Some(Size {
+        flags,
+        figures,
+        from_json,
+    })
 }
 
 fn repeat(times: u64, run: &dyn Fn()) {

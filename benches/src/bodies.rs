@@ -5,7 +5,9 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use flagcache_core::{FetchError, FetchResponse, FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionSource};
+use flagcache_core::{
+    FetchError, FetchResponse, FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionSource,
+};
 use flagcache_providers::testing::Definitions;
 use posthog_rs::LocalEvaluationResponse;
 
@@ -17,13 +19,18 @@ pub fn body(flags: usize) -> Bytes {
 /// The same with the rollout of one flag changed, in the middle of the set.
 pub fn changed_body(flags: usize, percent: f64) -> Bytes {
     let set = Definitions::realistic(flags, 1);
-    let key = set.keys().nth(flags / 2).expect("a set with flags").to_owned();
+    let key = set
+        .keys()
+        .nth(flags / 2)
+        .expect("a set with flags")
+        .to_owned();
     set.with_rollout(&key, percent).to_json()
 }
 
 /// What a leader makes of a body.
 pub fn set(body: Bytes) -> FlagDefinitionCacheData {
-    FlagDefinitionCacheData::from_api_response(body, Some("\"1\""), SystemTime::now(), None).expect("a set")
+    FlagDefinitionCacheData::from_api_response(body, Some("\"1\""), SystemTime::now(), None)
+        .expect("a set")
 }
 
 /// What PostHog's own SDK for Rust makes of it.
@@ -33,8 +40,15 @@ pub fn decoded_by_the_peer(body: &[u8]) -> LocalEvaluationResponse {
 
 /// A poller in manual mode whose source gives these bodies by turns, after its first load.
 pub async fn poller(bodies: impl IntoIterator<Item = Bytes>) -> FlagDefinitionPoller {
-    let source = Alternating { bodies: bodies.into_iter().collect(), asked: AtomicUsize::new(0) };
-    let poller = FlagDefinitionPoller::builder().source(source).manual().start().expect("a poller");
+    let source = Alternating {
+        bodies: bodies.into_iter().collect(),
+        asked: AtomicUsize::new(0),
+    };
+    let poller = FlagDefinitionPoller::builder()
+        .source(source)
+        .manual()
+        .start()
+        .expect("a poller");
     poller.refresh().await.expect("a set");
     poller
 }

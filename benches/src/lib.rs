@@ -12,7 +12,12 @@
 //! | `bodies` | the sets that all of them measure, and the same ones for the peers |
 //! | `stores` | the stores, with a leader and a follower on each |
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a bench fails by panicking"
+)]
 
 pub mod bodies;
 mod measure;

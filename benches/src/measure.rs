@@ -38,12 +38,19 @@ impl Figure {
     pub fn of(mut samples: Vec<Duration>) -> Option<Self> {
         samples.sort();
         let (min, max) = (*samples.first()?, *samples.last()?);
-        Some(Self { min, median: samples[samples.len() / 2], max })
+        Some(Self {
+            min,
+            median: samples[samples.len() / 2],
+            max,
+        })
     }
 
     /// The two cells of a table: the median, and from the fastest to the slowest.
     pub fn cells(&self) -> [String; 2] {
-        [time(self.median), format!("{}–{}", time(self.min), time(self.max))]
+        [
+            time(self.median),
+            format!("{}–{}", time(self.min), time(self.max)),
+        ]
     }
 
     /// The median in microseconds.
@@ -68,13 +75,22 @@ fn time(duration: Duration) -> String {
         ..1e9 => (nanos / 1e6, "ms"),
         _ => (nanos / 1e9, "s"),
     };
-    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    let digits = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
     format!("{value:.digits$} {unit}")
 }
 
 /// Criterion with the arguments of the command line, and few samples: what is measured takes up to a tenth of a second.
 pub fn criterion() -> Criterion {
-    let [warm_up, measurement] = if is_quick() { [200, 500] } else { [1_000, 3_000] }.map(Duration::from_millis);
+    let [warm_up, measurement] = if is_quick() {
+        [200, 500]
+    } else {
+        [1_000, 3_000]
+    }
+    .map(Duration::from_millis);
     Criterion::default()
         .sample_size(samples())
         .warm_up_time(warm_up)

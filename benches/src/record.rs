@@ -73,7 +73,10 @@ pub struct Verdict {
 impl Section {
     /// An empty one.
     pub fn new(title: &str) -> Self {
-        Self { title: title.to_owned(), ..Self::default() }
+        Self {
+            title: title.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// Adds a paragraph.
@@ -84,7 +87,12 @@ impl Section {
     /// Adds a verdict.
     pub fn judge(&mut self, figure: &str, target: &str, measured: impl Into<String>, met: bool) {
         let (figure, target) = (figure.to_owned(), target.to_owned());
-        self.verdicts.push(Verdict { figure, target, measured: measured.into(), met });
+        self.verdicts.push(Verdict {
+            figure,
+            target,
+            measured: measured.into(),
+            met,
+        });
     }
 
     /// Prints it, and keeps it as `<name>.json`.
@@ -92,7 +100,8 @@ impl Section {
         println!("\n{}", self.to_text());
         if let Some(folder) = std::env::var_os("FLAGCACHE_BENCH_RECORDS") {
             let json = serde_json::to_string_pretty(self).expect("a section is JSON");
-            std::fs::write(Path::new(&folder).join(name).with_extension("json"), json).expect("the folder of records");
+            std::fs::write(Path::new(&folder).join(name).with_extension("json"), json)
+                .expect("the folder of records");
         }
     }
 
@@ -101,8 +110,18 @@ impl Section {
         for table in &self.tables {
             let _ = write!(text, "\n{}\n{}", table.title, table.to_text());
         }
-        for Verdict { figure, target, measured, met } in &self.verdicts {
-            let _ = writeln!(text, "{} {figure}: {measured} (target: {target})", if *met { "met:" } else { "MISSED:" });
+        for Verdict {
+            figure,
+            target,
+            measured,
+            met,
+        } in &self.verdicts
+        {
+            let _ = writeln!(
+                text,
+                "{} {figure}: {measured} (target: {target})",
+                if *met { "met:" } else { "MISSED:" }
+            );
         }
         text
     }
@@ -112,7 +131,11 @@ impl Table {
     /// A table without rows.
     pub fn new(title: &str, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
-        Self { title: title.to_owned(), columns, rows: Vec::new() }
+        Self {
+            title: title.to_owned(),
+            columns,
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row.
@@ -122,13 +145,24 @@ impl Table {
 
     fn to_text(&self) -> String {
         let all = || std::iter::once(&self.columns).chain(&self.rows);
-        let width = |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-        let widths: Vec<_> = (0..self.columns.len()).map(|column| width(column).unwrap_or(0)).collect();
+        let width = |column: usize| {
+            all()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+        };
+        let widths: Vec<_> = (0..self.columns.len())
+            .map(|column| width(column).unwrap_or(0))
+            .collect();
         let mut text = String::new();
         for row in all() {
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 let width = *width;
-                let _ = if column == 0 { write!(text, "{cell:<width$}") } else { write!(text, "  {cell:>width$}") };
+                let _ = if column == 0 {
+                    write!(text, "{cell:<width$}")
+                } else {
+                    write!(text, "  {cell:>width$}")
+                };
             }
             text.push('\n');
         }
@@ -140,11 +174,21 @@ impl Chart {
     /// A chart without lines.
     pub fn new(name: &str, title: &str, x: &str, y: &str) -> Self {
         let [name, title, x, y] = [name, title, x, y].map(str::to_owned);
-        Self { name, title, x, y, log: [false; 2], series: Vec::new() }
+        Self {
+            name,
+            title,
+            x,
+            y,
+            log: [false; 2],
+            series: Vec::new(),
+        }
     }
 
     /// Adds a line.
     pub fn line(&mut self, name: &str, points: impl IntoIterator<Item = (f64, f64)>) {
-        self.series.push(Series { name: name.to_owned(), points: points.into_iter().collect() });
+        self.series.push(Series {
+            name: name.to_owned(),
+            points: points.into_iter().collect(),
+        });
     }
 }

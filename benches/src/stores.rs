@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule};
+use flagcache_core::{
+    FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContextOwner, PollerSchedule,
+};
 use flagcache_providers::{FileStore, MemoryStore};
 use tempfile::TempDir;
 
@@ -27,26 +29,35 @@ pub enum Place {
 impl Place {
     /// What [`to_string`](ToString::to_string) gave, for another process.
     pub fn parse(text: &str) -> Self {
-        if text.starts_with("redis:") { Self::Redis(text.to_owned()) } else { Self::File(text.into()) }
+        if text.starts_with("redis:") {
+            Self::Redis(text.to_owned())
+        } else {
+            Self::File(text.into())
+        }
     }
 
-    /// A provider as a process of its own has it. `lock_life` is for Redis; so is the limit of a call, which is ample.
-    pub fn provider(&self, service: &str, lock_life: Duration) -> Provider {
+    /// A provider as a process of its own has it. `lock_ttl` is for Redis; so is the limit of a call, which is ample.
+    pub fn provider(&self, service: &str, lock_ttl: Duration) -> Provider {
         match self {
-            Self::File(folder) => {
-                Arc::new(FileStore::builder(folder, service).build().expect("a store of files").provider())
-            }
+            Self::File(folder) => Arc::new(
+                FileStore::builder(folder, service)
+                    .build()
+                    .expect("a store of files")
+                    .provider(),
+            ),
             #[cfg(feature = "redis")]
             Self::Redis(url) => {
                 let store = flagcache_providers::RedisStore::builder(url, service)
-                    .response_limit(Duration::from_secs(10).min(lock_life / 4))
-                    .lock_life(lock_life)
+                    .response_timeout(Duration::from_secs(10).min(lock_ttl / 4))
+                    .lock_ttl(lock_ttl)
                     .build()
                     .expect("a store in Redis");
                 Arc::new(store.provider())
             }
             #[cfg(not(feature = "redis"))]
-            Self::Redis(_) => panic!("cannot open {service} for {lock_life:?}: built without feature `redis`"),
+            Self::Redis(_) => {
+                panic!("cannot open {service} for {lock_ttl:?}: built without feature `redis`")
+            }
         }
     }
 }
@@ -98,7 +109,8 @@ impl Stores {
                 let store = MemoryStore::with_lease(HOUR);
                 [Arc::new(store.provider()), Arc::new(store.provider())]
             }
-            "file" => [(); 2].map(|()| Place::File(self.folder.path().to_owned()).provider(&service, HOUR)),
+            "file" => [(); 2]
+                .map(|()| Place::File(self.folder.path().to_owned()).provider(&service, HOUR)),
             #[cfg(feature = "redis")]
             "redis" => [(); 2].map(|()| Place::Redis(self.redis.url()).provider(&service, HOUR)),
             _ => panic!("there is no store {store}"),
@@ -117,18 +129,22 @@ impl Stores {
 pub struct Pair {
     leader: Provider,
     follower: Provider,
-    _lines: [LinkOwner; 2],
+    _lines: [PollerContextOwner; 2],
 }
 
 impl Pair {
     async fn new(providers: [Provider; 2], set: &FlagDefinitionCacheData) -> Self {
         let lines = [0, 1].map(|at: usize| {
-            let line = LinkOwner::new(PollerSchedule::new(HOUR));
+            let line = PollerContextOwner::new(PollerSchedule::new(HOUR));
             providers[at].on_poller_attached(line.link());
             line
         });
         let [leader, follower] = providers;
-        let pair = Self { leader, follower, _lines: lines };
+        let pair = Self {
+            leader,
+            follower,
+            _lines: lines,
+        };
         pair.publish(set).await;
         assert!(pair.tick().await.same_content(set));
         pair
@@ -136,13 +152,33 @@ impl Pair {
 
     /// A follower's load.
     pub async fn tick(&self) -> FlagDefinitionCacheData {
-        assert!(!self.follower.should_fetch_flag_definitions().await.expect("a decision"), "the other one leads");
-        self.follower.get_flag_definitions().await.expect("a read").expect("a copy")
+        assert!(
+            !self
+                .follower
+                .should_fetch_flag_definitions()
+                .await
+                .expect("a decision"),
+            "the other one leads"
+        );
+        self.follower
+            .get_flag_definitions()
+            .await
+            .expect("a read")
+            .expect("a copy")
     }
 
     /// The part of a leader's load that the store sees.
     pub async fn publish(&self, set: &FlagDefinitionCacheData) {
-        assert!(self.leader.should_fetch_flag_definitions().await.expect("a decision"), "the first one leads");
-        self.leader.on_flag_definitions_received(set).await.expect("a publish");
+        assert!(
+            self.leader
+                .should_fetch_flag_definitions()
+                .await
+                .expect("a decision"),
+            "the first one leads"
+        );
+        self.leader
+            .on_flag_definitions_received(set)
+            .await
+            .expect("a publish");
     }
 }

@@ -26,9 +26,16 @@ impl Credentials {
     pub(crate) fn from_env() -> Result<Option<Self>, String> {
         let [host, project_key, secret_key] = Self::VARIABLES.map(variable);
         match (host?, project_key?, secret_key?) {
-            (Some(host), Some(project_key), Some(secret_key)) => Ok(Some(Self { host, project_key, secret_key })),
+            (Some(host), Some(project_key), Some(secret_key)) => Ok(Some(Self {
+                host,
+                project_key,
+                secret_key,
+            })),
             (None, None, None) => Ok(None),
-            _ => Err(format!("{} go together: set all three, or none of them", Self::VARIABLES.join(", "))),
+            _ => Err(format!(
+                "{} go together: set all three, or none of them",
+                Self::VARIABLES.join(", ")
+            )),
         }
     }
 
@@ -36,7 +43,10 @@ impl Credentials {
     pub(crate) fn checked_from_env() -> Result<Option<Self>, String> {
         let credentials = Self::from_env()?;
         if let Some(credentials) = &credentials {
-            credentials.source().build().map_err(|error| in_one_line(&error))?;
+            credentials
+                .source()
+                .build()
+                .map_err(|error| in_one_line(&error))?;
         }
         Ok(credentials)
     }
@@ -52,7 +62,11 @@ impl Credentials {
     /// As environment variables, for a worker.
     pub(crate) fn to_env(&self) -> [(&'static str, &str); 3] {
         let [host, project_key, secret_key] = Self::VARIABLES;
-        [(host, &self.host), (project_key, &self.project_key), (secret_key, &self.secret_key)]
+        [
+            (host, &self.host),
+            (project_key, &self.project_key),
+            (secret_key, &self.secret_key),
+        ]
     }
 }
 
@@ -60,7 +74,9 @@ fn variable(name: &str) -> Result<Option<String>, String> {
     match env::var(name) {
         Ok(value) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
         Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(format!("the environment variable {name} is not valid Unicode")),
+        Err(VarError::NotUnicode(_)) => Err(format!(
+            "the environment variable {name} is not valid Unicode"
+        )),
     }
 }
 
@@ -80,7 +96,10 @@ impl Api {
     /// The API of these credentials; without them, one on this machine.
     pub(crate) async fn open(credentials: Option<Credentials>) -> io::Result<Self> {
         match credentials {
-            Some(credentials) => Ok(Self { credentials, local: None }),
+            Some(credentials) => Ok(Self {
+                credentials,
+                local: None,
+            }),
             None => Self::on_this_machine(Definitions::realistic(FLAGS, 1)).await,
         }
     }
@@ -94,13 +113,23 @@ impl Api {
             project_key: ApiStub::PROJECT_KEY.to_owned(),
             secret_key: ApiStub::SECRET_KEY.to_owned(),
         };
-        Ok(Self { credentials, local: Some(Local { stub, definitions, changes: 0 }) })
+        Ok(Self {
+            credentials,
+            local: Some(Local {
+                stub,
+                definitions,
+                changes: 0,
+            }),
+        })
     }
 
     /// One sentence for the story.
     pub(crate) fn describe(&self) -> String {
         match &self.local {
-            Some(local) => format!("the API is {}, on this machine, with {FLAGS} flags", local.stub.url()),
+            Some(local) => format!(
+                "the API is {}, on this machine, with {FLAGS} flags",
+                local.stub.url()
+            ),
             None => format!("the API is {}", self.credentials.host),
         }
     }

@@ -23,7 +23,7 @@ Usage: fleet [options]
   --help               this text
 
 With a file it takes half a minute. With Redis it takes longer by the life of a killed leader's lock (10 s, or
-lock_life=3s in the URL), and by what an unchanged tick costs, which is measured too: by the server's own counters,
+lock_ttl=3s in the URL), and by what an unchanged tick costs, which is measured too: by the server's own counters,
 once with definitions of 10 KB and once with 10 MB.
 
 With POSTHOG_HOST, POSTHOG_PROJECT_KEY and POSTHOG_SECRET_KEY set, the workers ask that host; otherwise an API
@@ -71,7 +71,10 @@ impl WorkerArgs {
     /// The arguments that [`parse`] makes this of.
     pub(crate) fn to_args(&self) -> Vec<String> {
         let mut args = vec!["worker".to_owned(), "--name".to_owned(), self.name.clone()];
-        args.extend(["--poll-interval".to_owned(), self.poll_interval.as_secs_f64().to_string()]);
+        args.extend([
+            "--poll-interval".to_owned(),
+            self.poll_interval.as_secs_f64().to_string(),
+        ]);
         args
     }
 }
@@ -79,7 +82,10 @@ impl WorkerArgs {
 /// Reads the arguments after the program's name. An error is a sentence for the user.
 pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
     let args: Result<Vec<_>, _> = args.map(OsString::into_string).collect();
-    let mut args = args.map_err(|arg| format!("{arg:?} is not valid Unicode"))?.into_iter().peekable();
+    let mut args = args
+        .map_err(|arg| format!("{arg:?} is not valid Unicode"))?
+        .into_iter()
+        .peekable();
     let is_worker = args.next_if(|first| first == "worker").is_some();
     let mut given_workers = None;
     let mut story = StoryArgs {
@@ -92,13 +98,22 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Str
         plain: false,
     };
     let mut name = String::new();
-    let longest_interval = if is_worker { 3600.0 } else { LONGEST_INTERVAL.as_secs_f64() };
+    let longest_interval = if is_worker {
+        3600.0
+    } else {
+        LONGEST_INTERVAL.as_secs_f64()
+    };
     while let Some(arg) = args.next() {
         let (option, inline) = match arg.split_once('=') {
             Some((option, value)) => (option.to_owned(), Some(value.to_owned())),
             None => (arg, None),
         };
-        let mut value = || inline.clone().or_else(|| args.next()).ok_or_else(|| format!("{option} needs a value"));
+        let mut value = || {
+            inline
+                .clone()
+                .or_else(|| args.next())
+                .ok_or_else(|| format!("{option} needs a value"))
+        };
         match option.as_str() {
             "--help" | "-h" | "--json" | "--plain" if inline.is_some() => {
                 return Err(format!("{option} takes no value"));
@@ -109,14 +124,23 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Str
             "--workers" => given_workers = Some(whole("--workers", &value()?, 2, 64)? as usize),
             "--changes" => story.changes = whole("--changes", &value()?, 0, 1000)?,
             "--seconds" => story.watch = seconds("--seconds", &value()?, 0.4, 600.0)?,
-            "--poll-interval" => story.poll_interval = seconds("--poll-interval", &value()?, 0.2, longest_interval)?,
+            "--poll-interval" => {
+                story.poll_interval = seconds("--poll-interval", &value()?, 0.2, longest_interval)?
+            }
             "--cache" => story.cache = Some(CacheUrl::parse(&value()?)?),
             "--name" if is_worker => name = value()?,
-            _ => return Err(format!("there is no option {option}; --help shows those that there are")),
+            _ => {
+                return Err(format!(
+                    "there is no option {option}; --help shows those that there are"
+                ));
+            }
         }
     }
     if is_worker {
-        return Ok(Command::Worker(WorkerArgs { name, poll_interval: story.poll_interval }));
+        return Ok(Command::Worker(WorkerArgs {
+            name,
+            poll_interval: story.poll_interval,
+        }));
     }
     let is_redis = story.cache.as_ref().is_some_and(CacheUrl::is_redis);
     story.workers = given_workers.unwrap_or(if is_redis { REDIS_WORKERS } else { WORKERS });
@@ -133,13 +157,17 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Str
 fn whole(option: &str, value: &str, least: u32, most: u32) -> Result<u32, String> {
     match value.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("{option} takes a number from {least} to {most}, not {value:?}")),
+        _ => Err(format!(
+            "{option} takes a number from {least} to {most}, not {value:?}"
+        )),
     }
 }
 
 fn seconds(option: &str, value: &str, least: f64, most: f64) -> Result<Duration, String> {
     match value.parse() {
         Ok(seconds) if (least..=most).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(format!("{option} takes a number of seconds from {least} to {most}, not {value:?}")),
+        _ => Err(format!(
+            "{option} takes a number of seconds from {least} to {most}, not {value:?}"
+        )),
     }
 }

@@ -64,7 +64,12 @@ impl Board {
         let mut state = self.state();
         state.title = title;
         state.workers.clear();
-        state.tallies.push(Tally { fleet: name, full: 0, unchanged: 0, failed: 0 });
+        state.tallies.push(Tally {
+            fleet: name,
+            full: 0,
+            unchanged: 0,
+            failed: 0,
+        });
         state.tallies.len() - 1
     }
 
@@ -81,7 +86,9 @@ impl Board {
     /// A worker of fleet number `fleet` told something.
     pub(crate) fn reported(&self, fleet: usize, worker: &str, report: &Report) {
         let mut state = self.state();
-        if let (Event::Fetched { status, .. }, Some(tally)) = (&report.event, state.tallies.get_mut(fleet)) {
+        if let (Event::Fetched { status, .. }, Some(tally)) =
+            (&report.event, state.tallies.get_mut(fleet))
+        {
             match status {
                 Some(200) => tally.full += 1,
                 Some(304) => tally.unchanged += 1,
@@ -92,7 +99,9 @@ impl Board {
         if fleet + 1 < state.tallies.len() {
             return;
         }
-        let Some(row) = state.workers.iter_mut().find(|row| row.name == worker) else { return };
+        let Some(row) = state.workers.iter_mut().find(|row| row.name == worker) else {
+            return;
+        };
         match &report.event {
             Event::Loaded(load) => {
                 row.life = Life::Running;

@@ -7,14 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flagcache::{FileStore, FlagDefinitionCacheProvider, ProviderError, ProviderRegistry, StoreUrl};
+use flagcache::{
+    FileStore, FlagDefinitionCacheProvider, ProviderError, ProviderRegistry, StoreUrl,
+};
 
 use crate::protocol::UnixMicros;
 use crate::server::Server;
 use crate::shelf::Shelf;
 
 /// How long the copy of a killed fleet, which could not remove it, stays on a server.
-const COPY_LIFE: &str = "10m";
+const DATA_TTL: &str = "10m";
 /// Definitions of about 10 KB and 10 MB: what they are called in the name of a service, and how many flags they have.
 const SIZES: [(&str, usize); 2] = [("10-kb", 12), ("10-mb", 13_000)];
 
@@ -26,7 +28,7 @@ pub(crate) struct CacheUrl {
     scheme: String,
     service: String,
     shelf: Option<Shelf>,
-    lock_life: Duration,
+    lock_ttl: Duration,
 }
 
 impl CacheUrl {
@@ -34,7 +36,10 @@ impl CacheUrl {
     const VARIABLE: &str = "FLEET_CACHE";
 
     pub(crate) fn in_folder(folder: &Path) -> Result<Self, String> {
-        Self::parse(&format!("file://{}?service=fleet", encoded(folder.as_os_str().as_encoded_bytes(), b"/")))
+        Self::parse(&format!(
+            "file://{}?service=fleet",
+            encoded(folder.as_os_str().as_encoded_bytes(), b"/")
+        ))
     }
 
     /// An error is a sentence for the user, without the URL.
@@ -56,25 +61,42 @@ impl CacheUrl {
             // A name of its own: nothing of anybody else's is touched.
             let name = format!("fleet-{}-{}", std::process::id(), UnixMicros::now());
             // A cluster keeps the keys together by the braces.
-            let name = if parsed.scheme().ends_with("cluster") { format!("{{{name}}}") } else { name };
+            let name = if parsed.scheme().ends_with("cluster") {
+                format!("{{{name}}}")
+            } else {
+                name
+            };
             url = with_option(&url, "service", &name);
-            if parsed.option("copy_life").is_none() {
-                url = with_option(&url, "copy_life", COPY_LIFE);
+            if parsed.option("data_ttl").is_none() {
+                url = with_option(&url, "data_ttl", DATA_TTL);
             }
             parsed = StoreUrl::parse(&url)?;
         }
         ProviderRegistry::bundled().open(&url)?;
         let service = parsed.required("service")?.to_owned();
         let shelf = match parsed.file_path().filter(|_| parsed.scheme() == "file") {
-            Some(folder) => Some(Shelf::File(FileStore::builder(folder, &service).build()?.path().to_owned())),
+            Some(folder) => Some(Shelf::File(
+                FileStore::builder(folder, &service)
+                    .build()?
+                    .path()
+                    .to_owned(),
+            )),
             None => Server::of(&parsed)?.map(Shelf::Server),
         };
         // The system frees a file's lock at once; others live until they run out.
-        let lock_life = match &shelf {
+        let lock_ttl = match &shelf {
             Some(Shelf::File(_)) => Duration::ZERO,
-            _ => parsed.duration("lock_life")?.unwrap_or(Duration::from_secs(10)),
+            _ => parsed
+                .duration("lock_ttl")?
+                .unwrap_or(Duration::from_secs(10)),
         };
-        Ok(Self { scheme: parsed.scheme().to_owned(), url, service, shelf, lock_life })
+        Ok(Self {
+            scheme: parsed.scheme().to_owned(),
+            url,
+            service,
+            shelf,
+            lock_ttl,
+        })
     }
 
     /// Caches beside this one for measuring followers that have nothing to do, each with a number of flags; none if the
@@ -86,15 +108,25 @@ impl CacheUrl {
         let beside = |(name, flags): (&str, usize)| {
             let url = with_option(&self.url, "service", &format!("{}-{name}", self.service));
             // A large set takes its time in a debug build.
-            let url = with_option(&with_option(&url, "response_limit", "10s"), "lock_life", "10m");
-            Ok((flags, Self::parse(&with_option(&url, "copy_life", COPY_LIFE))?))
+            let url = with_option(
+                &with_option(&url, "response_timeout", "10s"),
+                "lock_ttl",
+                "10m",
+            );
+            Ok((
+                flags,
+                Self::parse(&with_option(&url, "data_ttl", DATA_TTL))?,
+            ))
         };
         SIZES.into_iter().map(beside).collect()
     }
 
     /// What a worker was given.
     pub(crate) fn from_env() -> Result<Option<Self>, String> {
-        env::var(Self::VARIABLE).ok().map(|url| Self::parse(&url)).transpose()
+        env::var(Self::VARIABLE)
+            .ok()
+            .map(|url| Self::parse(&url))
+            .transpose()
     }
 
     /// As an environment variable, for a worker.
@@ -104,7 +136,9 @@ impl CacheUrl {
 
     /// A provider for one poller.
     pub(crate) fn provider(&self) -> Result<Arc<dyn FlagDefinitionCacheProvider>, String> {
-        ProviderRegistry::bundled().open(&self.url).map_err(|error| in_one_line(&error))
+        ProviderRegistry::bundled()
+            .open(&self.url)
+            .map_err(|error| in_one_line(&error))
     }
 
     /// Asks the store for a decision, as a worker's first call does, so that one that cannot work is told at once.
@@ -112,7 +146,10 @@ impl CacheUrl {
         let provider = self.provider()?;
         let decision: Result<bool, ProviderError> = provider.should_fetch_flag_definitions().await;
         let ending = provider.shutdown().await;
-        decision.map(drop).and(ending).map_err(|error| format!("--cache: {}", in_one_line(&error)))
+        decision
+            .map(drop)
+            .and(ending)
+            .map_err(|error| format!("--cache: {}", in_one_line(&error)))
     }
 
     /// Whether it is a Redis, and so for larger fleets.
@@ -138,8 +175,8 @@ impl CacheUrl {
     }
 
     /// How long a killed leader's lock lives on, at the longest.
-    pub(crate) fn lock_life(&self) -> Duration {
-        self.lock_life
+    pub(crate) fn lock_ttl(&self) -> Duration {
+        self.lock_ttl
     }
 }
 
@@ -163,7 +200,11 @@ impl fmt::Debug for CacheUrl {
 fn with_option(url: &str, name: &str, value: &str) -> String {
     let (before, options) = url.split_once('?').unwrap_or((url, ""));
     let is_other = |option: &&str| !option.is_empty() && option.split('=').next() != Some(name);
-    let mut options: Vec<_> = options.split('&').filter(is_other).map(str::to_owned).collect();
+    let mut options: Vec<_> = options
+        .split('&')
+        .filter(is_other)
+        .map(str::to_owned)
+        .collect();
     options.push(format!("{name}={}", encoded(value.as_bytes(), b"")));
     format!("{before}?{}", options.join("&"))
 }

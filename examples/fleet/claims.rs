@@ -33,7 +33,10 @@ impl Claims {
     /// Claims of a fleet of this size.
     pub(crate) fn new(workers: usize) -> Self {
         let workers = u32::try_from(workers).unwrap_or(u32::MAX);
-        Self { checked: Vec::new(), slack: SLACK.max(SLACK_PER_WORKER.saturating_mul(workers)) }
+        Self {
+            checked: Vec::new(),
+            slack: SLACK.max(SLACK_PER_WORKER.saturating_mul(workers)),
+        }
     }
 
     /// Tells whether `claim` held.
@@ -44,7 +47,15 @@ impl Claims {
         held: bool,
         measured: impl Into<String>,
     ) {
-        self.add(narrator, Claim { claim: claim.into(), held, measured: measured.into(), limit_seconds: None });
+        self.add(
+            narrator,
+            Claim {
+                claim: claim.into(),
+                held,
+                measured: measured.into(),
+                limit_seconds: None,
+            },
+        );
     }
 
     /// Tells whether something took no longer than `limit`, on a machine that may be busy.
@@ -56,10 +67,22 @@ impl Claims {
         took: Duration,
     ) {
         let held = took <= limit + self.slack;
-        let excuse = if held && took > limit { " on a busy machine" } else { "" };
+        let excuse = if held && took > limit {
+            " on a busy machine"
+        } else {
+            ""
+        };
         let measured = format!("{:.3} s{excuse}", took.as_secs_f64());
         let limit_seconds = Some(limit.as_secs_f64());
-        self.add(narrator, Claim { claim: claim.into(), held, measured, limit_seconds });
+        self.add(
+            narrator,
+            Claim {
+                claim: claim.into(),
+                held,
+                measured,
+                limit_seconds,
+            },
+        );
     }
 
     fn add(&mut self, narrator: &Narrator, claim: Claim) {

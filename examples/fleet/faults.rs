@@ -11,13 +11,25 @@ use crate::protocol::{Event, UnixMicros};
 use crate::record::{Entry, Mark};
 use crate::shelf::Shelf;
 
-/// Kills the leader, waits until another leads and has asked the API. Its lock may live on for `lock_life`.
-pub(crate) async fn failover(fleet: &mut Fleet, lock_life: Duration, narrator: &Narrator) -> Result<Failover, String> {
+/// Kills the leader, waits until another leads and has asked the API. Its lock may live on for `lock_ttl`.
+pub(crate) async fn failover(
+    fleet: &mut Fleet,
+    lock_ttl: Duration,
+    narrator: &Narrator,
+) -> Result<Failover, String> {
     let leader = leader_that_has_just_ticked(fleet).await?;
     let mark = fleet.record.mark();
     let killed_at = fleet.kill(&leader)?;
     narrator.say(format!("{leader}, which leads, is killed with SIGKILL"));
-    succession(fleet, &leader, killed_at, mark, lock_life + PATIENCE, narrator).await
+    succession(
+        fleet,
+        &leader,
+        killed_at,
+        mark,
+        lock_ttl + PATIENCE,
+        narrator,
+    )
+    .await
 }
 
 /// Asks the leader to end, waits until another leads and has asked the API.
@@ -25,12 +37,17 @@ pub(crate) async fn handover(fleet: &mut Fleet, narrator: &Narrator) -> Result<F
     let leader = leader_that_has_just_ticked(fleet).await?;
     let mark = fleet.record.mark();
     let (asked_at, mut process) = fleet.dismiss(&leader)?;
-    narrator.say(format!("{leader}, which leads, is asked to end, with SIGTERM"));
+    narrator.say(format!(
+        "{leader}, which leads, is asked to end, with SIGTERM"
+    ));
     let handover = succession(fleet, &leader, asked_at, mark, PATIENCE, narrator).await?;
     match process.ended(PATIENCE).await {
         Ok(Some(status)) if status.success() => Ok(handover),
         Ok(Some(status)) => Err(format!("{leader} ended with {status}")),
-        Ok(None) => Err(format!("{leader} had not ended {} s after SIGTERM", PATIENCE.as_secs())),
+        Ok(None) => Err(format!(
+            "{leader} had not ended {} s after SIGTERM",
+            PATIENCE.as_secs()
+        )),
         Err(error) => Err(format!("{leader}: {error}")),
     }
 }
@@ -41,7 +58,11 @@ async fn leader_that_has_just_ticked(fleet: &mut Fleet) -> Result<String, String
     let (mark, patience) = (fleet.record.mark(), fleet.patience());
     let ticked = |entry: &Entry| entry.worker == leader && matches!(entry.event, Event::Loaded(_));
     let wait = |entries: &[Entry]| entries.iter().any(ticked).then_some(());
-    fleet.record.find(mark, patience, wait).await.ok_or("the leader has stopped polling")?;
+    fleet
+        .record
+        .find(mark, patience, wait)
+        .await
+        .ok_or("the leader has stopped polling")?;
     Ok(leader)
 }
 
@@ -54,48 +75,87 @@ async fn succession(
     patience: Duration,
     narrator: &Narrator,
 ) -> Result<Failover, String> {
-    let elected = |entry: &&Entry| entry.worker != leader && entry.event == Event::Decided { leads: true };
+    let elected =
+        |entry: &&Entry| entry.worker != leader && entry.event == Event::Decided { leads: true };
     let successor = fleet
         .record
-        .find(mark, patience, |entries| entries.iter().find(elected).cloned())
+        .find(mark, patience, |entries| {
+            entries.iter().find(elected).cloned()
+        })
         .await
         .ok_or_else(|| format!("nobody took the lead within {patience:?}"))?;
     let answered = |entry: &Entry| match entry.event {
         Event::Fetched { status, .. } if entry.worker == successor.worker => Some(status),
         _ => None,
     };
-    let first_answer = fleet.record.find(mark, PATIENCE, |entries| entries.iter().find_map(answered)).await;
+    let first_answer = fleet
+        .record
+        .find(mark, PATIENCE, |entries| entries.iter().find_map(answered))
+        .await;
     let first_status = first_answer.ok_or("the new leader sends no request")?;
     let took = successor.at.since(ended_at);
-    narrator.say(format!("{} leads after {:.3} s", successor.worker, took.as_secs_f64()));
+    narrator.say(format!(
+        "{} leads after {:.3} s",
+        successor.worker,
+        took.as_secs_f64()
+    ));
 
-    Ok(Failover { seconds: seconds(took), first_status })
+    Ok(Failover {
+        seconds: seconds(took),
+        first_status,
+    })
 }
 
 /// Starts a process in the place of one that has gone.
 pub(crate) async fn replace(fleet: &mut Fleet, narrator: &Narrator) -> Result<Replacement, String> {
     let (mark, begun) = (fleet.record.mark(), UnixMicros::now());
-    let name = fleet.start_worker().map_err(|error| format!("cannot start a worker process: {error}"))?;
+    let name = fleet
+        .start_worker()
+        .map_err(|error| format!("cannot start a worker process: {error}"))?;
     narrator.say(format!("{name} is started in its place"));
-    let is_ready = |entry: &&Entry| entry.worker == name && matches!(entry.event, Event::Changed { .. });
-    let ready = fleet.record.find(mark, PATIENCE, |entries| entries.iter().find(is_ready).map(|entry| entry.at)).await;
-    let ready_at = ready.ok_or_else(|| format!("{name} had no flags within {} s", PATIENCE.as_secs()))?;
-    let asked = |entry: &&Entry| entry.worker == name && matches!(entry.event, Event::Fetched { .. });
+    let is_ready =
+        |entry: &&Entry| entry.worker == name && matches!(entry.event, Event::Changed { .. });
+    let ready = fleet
+        .record
+        .find(mark, PATIENCE, |entries| {
+            entries.iter().find(is_ready).map(|entry| entry.at)
+        })
+        .await;
+    let ready_at =
+        ready.ok_or_else(|| format!("{name} had no flags within {} s", PATIENCE.as_secs()))?;
+    let asked =
+        |entry: &&Entry| entry.worker == name && matches!(entry.event, Event::Fetched { .. });
     let requests = fleet.record.since(mark).iter().filter(asked).count() as u64;
-    Ok(Replacement { requests, seconds: seconds(ready_at.since(begun)) })
+    Ok(Replacement {
+        requests,
+        seconds: seconds(ready_at.since(begun)),
+    })
 }
 
 /// Overwrites the shared copy and waits, for `patience`, until it is what it was. How long that took.
-pub(crate) async fn damage(shelf: &Shelf, with: &[u8], patience: Duration) -> Result<Duration, String> {
+pub(crate) async fn damage(
+    shelf: &Shelf,
+    with: &[u8],
+    patience: Duration,
+) -> Result<Duration, String> {
     const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
-    let right = shelf.read().await.ok_or("there is no shared copy to damage")?;
+    let right = shelf
+        .read()
+        .await
+        .ok_or("there is no shared copy to damage")?;
     let begun = Instant::now();
     shelf.overwrite(with).await?;
     while begun.elapsed() < patience {
         sleep(BETWEEN_LOOKS).await;
-        if shelf.read().await.is_some_and(|copy| copy.same_content(&right) && copy.etag() == right.etag()) {
+        if shelf
+            .read()
+            .await
+            .is_some_and(|copy| copy.same_content(&right) && copy.etag() == right.etag())
+        {
             return Ok(begun.elapsed());
         }
     }
-    Err(format!("the shared copy was not repaired within {patience:?}"))
+    Err(format!(
+        "the shared copy was not repaired within {patience:?}"
+    ))
 }

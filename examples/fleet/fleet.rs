@@ -27,7 +27,10 @@ pub(crate) struct Cost {
 
 impl Cost {
     pub(crate) fn since(self, earlier: Self) -> Self {
-        Self { requests: self.requests - earlier.requests, units: self.units - earlier.units }
+        Self {
+            requests: self.requests - earlier.requests,
+            units: self.units - earlier.units,
+        }
     }
 }
 
@@ -45,7 +48,12 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn new(api: &Api, poll_interval: Duration, cache: Option<CacheUrl>, stage: Stage) -> Self {
+    pub(crate) fn new(
+        api: &Api,
+        poll_interval: Duration,
+        cache: Option<CacheUrl>,
+        stage: Stage,
+    ) -> Self {
         let (reports, messages) = unbounded_channel();
         let credentials = api.credentials.clone();
         Self {
@@ -82,9 +90,18 @@ impl Fleet {
     pub(crate) fn start_worker(&mut self) -> io::Result<String> {
         self.started += 1;
         let name = format!("worker-{}", self.started);
-        let args = WorkerArgs { name: name.clone(), poll_interval: self.poll_interval };
+        let args = WorkerArgs {
+            name: name.clone(),
+            poll_interval: self.poll_interval,
+        };
         let (cache, reports) = (self.cache.as_ref(), self.reports.clone());
-        self.workers.push(WorkerProcess::start(&args, &self.credentials, cache, reports, &self.stage)?);
+        self.workers.push(WorkerProcess::start(
+            &args,
+            &self.credentials,
+            cache,
+            reports,
+            &self.stage,
+        )?);
         Ok(name)
     }
 
@@ -92,7 +109,9 @@ impl Fleet {
     pub(crate) fn kill(&mut self, name: &str) -> Result<UnixMicros, String> {
         let mut worker = self.take(name)?;
         let moment = UnixMicros::now();
-        worker.kill().map_err(|error| format!("cannot kill {name}: {error}"))?;
+        worker
+            .kill()
+            .map_err(|error| format!("cannot kill {name}: {error}"))?;
         Ok(moment)
     }
 
@@ -100,20 +119,26 @@ impl Fleet {
     pub(crate) fn dismiss(&mut self, name: &str) -> Result<(UnixMicros, WorkerProcess), String> {
         let mut worker = self.take(name)?;
         let moment = UnixMicros::now();
-        worker.terminate().map_err(|error| format!("cannot signal {name}: {error}"))?;
+        worker
+            .terminate()
+            .map_err(|error| format!("cannot signal {name}: {error}"))?;
         Ok((moment, worker))
     }
 
     fn take(&mut self, name: &str) -> Result<WorkerProcess, String> {
         let at = self.workers.iter().position(|worker| worker.name == name);
-        Ok(self.workers.remove(at.ok_or_else(|| format!("there is no {name}"))?))
+        Ok(self
+            .workers
+            .remove(at.ok_or_else(|| format!("there is no {name}"))?))
     }
 
     /// Tells a worker what to do.
     pub(crate) fn order(&mut self, name: &str, order: Order) -> Result<(), String> {
         let worker = self.workers.iter_mut().find(|worker| worker.name == name);
         let worker = worker.ok_or_else(|| format!("there is no {name}"))?;
-        worker.order(order).map_err(|error| format!("cannot tell {name} what to do: {error}"))
+        worker
+            .order(order)
+            .map_err(|error| format!("cannot tell {name} what to do: {error}"))
     }
 
     /// Who leads, by the last decisions of those that live.
@@ -124,7 +149,11 @@ impl Fleet {
                 leads.insert(entry.worker.clone(), decision);
             }
         }
-        self.workers.iter().map(|worker| &worker.name).find(|name| leads.get(*name) == Some(&true)).cloned()
+        self.workers
+            .iter()
+            .map(|worker| &worker.name)
+            .find(|name| leads.get(*name) == Some(&true))
+            .cloned()
     }
 
     /// When the last of all workers had new definitions since `mark`.
@@ -133,9 +162,20 @@ impl Fleet {
     }
 
     /// The same, without one of them.
-    pub(crate) async fn all_changed_but(&mut self, one: Option<&str>, mark: Mark) -> Result<UnixMicros, String> {
-        let names: Vec<_> = self.names().filter(|name| Some(*name) != one).map(str::to_owned).collect();
-        self.all(names, mark, "had new definitions", |event| matches!(event, Event::Changed { .. })).await
+    pub(crate) async fn all_changed_but(
+        &mut self,
+        one: Option<&str>,
+        mark: Mark,
+    ) -> Result<UnixMicros, String> {
+        let names: Vec<_> = self
+            .names()
+            .filter(|name| Some(*name) != one)
+            .map(str::to_owned)
+            .collect();
+        self.all(names, mark, "had new definitions", |event| {
+            matches!(event, Event::Changed { .. })
+        })
+        .await
     }
 
     /// When the last of all workers had ended a load since `mark`.
@@ -145,8 +185,15 @@ impl Fleet {
     }
 
     /// When the last of these workers had ended a load since `mark`.
-    pub(crate) async fn all_of_these_loaded(&mut self, names: Vec<String>, mark: Mark) -> Result<UnixMicros, String> {
-        self.all(names, mark, "ended a load", |event| matches!(event, Event::Loaded(_))).await
+    pub(crate) async fn all_of_these_loaded(
+        &mut self,
+        names: Vec<String>,
+        mark: Mark,
+    ) -> Result<UnixMicros, String> {
+        self.all(names, mark, "ended a load", |event| {
+            matches!(event, Event::Loaded(_))
+        })
+        .await
     }
 
     /// When the last of these workers reported what is `wanted`, each the first since `mark`.
@@ -160,28 +207,50 @@ impl Fleet {
         let first = |entries: &[Entry], name: &str| {
             // A worker that is gone will report no more.
             let settles = |event: &Event| wanted(event) || *event == Event::Gone;
-            entries.iter().find(|entry| entry.worker == name && settles(&entry.event)).cloned()
+            entries
+                .iter()
+                .find(|entry| entry.worker == name && settles(&entry.event))
+                .cloned()
         };
-        let all = |entries: &[Entry]| names.iter().map(|name| first(entries, name)).collect::<Option<Vec<_>>>();
+        let all = |entries: &[Entry]| {
+            names
+                .iter()
+                .map(|name| first(entries, name))
+                .collect::<Option<Vec<_>>>()
+        };
         let patience = self.patience();
         let Some(all) = self.record.find(mark, patience, all).await else {
             let entries = self.record.since(mark);
-            let late: Vec<_> = names.iter().filter(|name| first(entries, name).is_none()).map(String::as_str).collect();
-            return Err(format!("not all workers {what} within {patience:?}; missing: {}", late.join(", ")));
+            let late: Vec<_> = names
+                .iter()
+                .filter(|name| first(entries, name).is_none())
+                .map(String::as_str)
+                .collect();
+            return Err(format!(
+                "not all workers {what} within {patience:?}; missing: {}",
+                late.join(", ")
+            ));
         };
         if let Some(gone) = all.iter().find(|entry| entry.event == Event::Gone) {
             return Err(format!("{} has ended by itself", gone.worker));
         }
-        all.iter().map(|entry| entry.at).max().ok_or_else(|| "there are no workers".to_owned())
+        all.iter()
+            .map(|entry| entry.at)
+            .max()
+            .ok_or_else(|| "there are no workers".to_owned())
     }
 
     /// When a leader first began to store other definitions since `mark`. Waits until that load has ended: told to load
     /// during it, the leader would not load again.
     pub(crate) async fn published(&mut self, mark: Mark) -> Result<UnixMicros, String> {
         let stored = |entries: &[Entry]| {
-            let at = entries.iter().position(|entry| entry.event == Event::Publishing)?;
+            let at = entries
+                .iter()
+                .position(|entry| entry.event == Event::Publishing)?;
             let (begun, later) = (&entries[at], &entries[at..]);
-            let has_ended = |entry: &Entry| entry.worker == begun.worker && matches!(entry.event, Event::Loaded(_));
+            let has_ended = |entry: &Entry| {
+                entry.worker == begun.worker && matches!(entry.event, Event::Loaded(_))
+            };
             later.iter().any(has_ended).then_some(begun.at)
         };
         let patience = self.patience();
@@ -191,7 +260,8 @@ impl Fleet {
 
     /// Loads of a worker since `mark`.
     pub(crate) fn loads_of(&mut self, name: &str, mark: Mark) -> usize {
-        let is_load = |entry: &&Entry| entry.worker == name && matches!(entry.event, Event::Loaded(_));
+        let is_load =
+            |entry: &&Entry| entry.worker == name && matches!(entry.event, Event::Loaded(_));
         self.record.since(mark).iter().filter(is_load).count()
     }
 
@@ -213,17 +283,23 @@ impl Fleet {
         if let Some((requests, units)) = api.counted() {
             return Cost { requests, units };
         }
-        self.record.all().iter().fold(Cost::default(), |cost, entry| match entry.event {
-            Event::Fetched { status, .. } => {
-                let units = match status {
-                    Some(200) => 10,
-                    Some(304) => 1,
-                    _ => 0,
-                };
-                Cost { requests: cost.requests + 1, units: cost.units + units }
-            }
-            _ => cost,
-        })
+        self.record
+            .all()
+            .iter()
+            .fold(Cost::default(), |cost, entry| match entry.event {
+                Event::Fetched { status, .. } => {
+                    let units = match status {
+                        Some(200) => 10,
+                        Some(304) => 1,
+                        _ => 0,
+                    };
+                    Cost {
+                        requests: cost.requests + 1,
+                        units: cost.units + units,
+                    }
+                }
+                _ => cost,
+            })
     }
 
     /// Sends SIGTERM to all workers at once and waits until the last has ended. How each ended; `None` for one that had to
@@ -231,11 +307,16 @@ impl Fleet {
     pub(crate) async fn shut_down(&mut self) -> Result<Vec<(String, Option<ExitStatus>)>, String> {
         let mut workers = std::mem::take(&mut self.workers);
         for worker in &mut workers {
-            worker.terminate().map_err(|error| format!("cannot signal {}: {error}", worker.name))?;
+            worker
+                .terminate()
+                .map_err(|error| format!("cannot signal {}: {error}", worker.name))?;
         }
         let mut endings = Vec::new();
         for mut worker in workers {
-            let ending = worker.ended(PATIENCE).await.map_err(|error| format!("{}: {error}", worker.name))?;
+            let ending = worker
+                .ended(PATIENCE)
+                .await
+                .map_err(|error| format!("{}: {error}", worker.name))?;
             endings.push((worker.name.clone(), ending));
         }
         Ok(endings)

@@ -72,10 +72,15 @@ const UNHEARD: u8 = 141;
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     // `RUST_LOG=flagcache=info` shows what each worker does.
-    let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse().ok());
+    let wanted = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|wanted| wanted.parse().ok());
     let wanted = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::ERROR));
     let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(to_stderr).with(wanted).init();
+    tracing_subscriber::registry()
+        .with(to_stderr)
+        .with(wanted)
+        .init();
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {
             Narrator::new(Manner::Lines).print(args::USAGE);
@@ -191,7 +196,10 @@ fn conclude(args: &StoryArgs, outcome: &Outcome, narrator: &Narrator) -> ExitCod
         narrator.print(&format!("\n{}", table::render(outcome)));
     }
     for claim in outcome.claims.iter().filter(|claim| !claim.held) {
-        narrator.print(&format!("does not hold: {} ({})", claim.claim, claim.measured));
+        narrator.print(&format!(
+            "does not hold: {} ({})",
+            claim.claim, claim.measured
+        ));
     }
     if let Some(error) = &outcome.error {
         narrator.print(&format!("the story ended early: {error}"));
@@ -202,5 +210,9 @@ fn conclude(args: &StoryArgs, outcome: &Outcome, narrator: &Narrator) -> ExitCod
             Err(error) => eprintln!("cannot print the result: {error}"),
         }
     }
-    if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if outcome.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -27,7 +27,11 @@ pub(crate) enum Manner {
 impl Manner {
     /// In lines, where it would be a view.
     pub(crate) fn without_view(self) -> Self {
-        if self == Self::View { Self::Lines } else { self }
+        if self == Self::View {
+            Self::Lines
+        } else {
+            self
+        }
     }
 }
 
@@ -67,7 +71,11 @@ impl Narrator {
 
     /// One line, with the time since the beginning.
     pub(crate) fn say(&self, line: impl AsRef<str>) {
-        let line = format!("{:5.1} s  {}", self.begun.elapsed().as_secs_f64(), line.as_ref());
+        let line = format!(
+            "{:5.1} s  {}",
+            self.begun.elapsed().as_secs_f64(),
+            line.as_ref()
+        );
         if !self.is_live() {
             self.print(&line);
         }
@@ -82,7 +90,9 @@ impl Narrator {
             writeln!(std::io::stdout().lock(), "{text}")
         };
         match written {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe && !self.to_stderr => self.unheard.notify_one(),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe && !self.to_stderr => {
+                self.unheard.notify_one()
+            }
             // A story that cannot be written down is told to its end all the same: its result counts.
             _ => {}
         }
@@ -96,7 +106,11 @@ impl Narrator {
     /// Another fleet begins. `name` is short, `title` says what it is.
     pub(crate) fn stage(&self, name: &'static str, title: String) -> Stage {
         let fleet = self.board.begin(name, title);
-        Stage { board: Arc::clone(&self.board), fleet, is_live: self.is_live() }
+        Stage {
+            board: Arc::clone(&self.board),
+            fleet,
+            is_live: self.is_live(),
+        }
     }
 
     pub(crate) fn is_live(&self) -> bool {

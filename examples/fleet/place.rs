@@ -24,26 +24,46 @@ impl Place {
     /// The place that the user has given, or a temporary folder.
     pub(crate) fn new(given: Option<&CacheUrl>) -> Result<Self, String> {
         let Some(cache) = given else {
-            let temporary = TempDir::with_prefix("flagcache-fleet-")
-                .map_err(|error| format!("cannot make a temporary folder for the cache: {error}"))?;
+            let temporary = TempDir::with_prefix("flagcache-fleet-").map_err(|error| {
+                format!("cannot make a temporary folder for the cache: {error}")
+            })?;
             let cache = CacheUrl::in_folder(temporary.path())?;
-            return Ok(Self { cache, temporary: Some(temporary), servers: Vec::new(), other_clients: None });
+            return Ok(Self {
+                cache,
+                temporary: Some(temporary),
+                servers: Vec::new(),
+                other_clients: None,
+            });
         };
-        Ok(Self { cache: cache.clone(), temporary: None, servers: Vec::new(), other_clients: None })
+        Ok(Self {
+            cache: cache.clone(),
+            temporary: None,
+            servers: Vec::new(),
+            other_clients: None,
+        })
     }
 
     /// Asks the store for a decision, as a worker's first call does, so that one that cannot work is told at once. A
     /// service that is in use on a server is refused: this run would take its lead, overwrite its copy, and remove both.
     pub(crate) async fn check(&mut self) -> Result<(), String> {
-        let caches =
-            [self.cache.clone()].into_iter().chain(self.cache.for_ticks()?.into_iter().map(|(_, cache)| cache));
+        let caches = [self.cache.clone()]
+            .into_iter()
+            .chain(self.cache.for_ticks()?.into_iter().map(|(_, cache)| cache));
         let servers: Vec<_> = caches.filter_map(|cache| cache.server().cloned()).collect();
         if let Some(server) = servers.first() {
             // The one that asks is one of them.
-            self.other_clients = server.counters().await.ok().map(|counters| counters.clients.saturating_sub(1));
+            self.other_clients = server
+                .counters()
+                .await
+                .ok()
+                .map(|counters| counters.clients.saturating_sub(1));
         }
         for server in &servers {
-            if server.has_keys().await.map_err(|error| format!("--cache: {error}"))? {
+            if server
+                .has_keys()
+                .await
+                .map_err(|error| format!("--cache: {error}"))?
+            {
                 return Err(
                     "--cache: the service has keys on this server already, and the story would overwrite and remove \
                      them; give the name of a service that is not in use, or none at all"
@@ -74,6 +94,8 @@ impl Place {
     }
 
     fn temporary_folder(&self) -> Option<PathBuf> {
-        self.temporary.as_ref().map(|folder| folder.path().to_owned())
+        self.temporary
+            .as_ref()
+            .map(|folder| folder.path().to_owned())
     }
 }

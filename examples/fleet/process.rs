@@ -43,20 +43,31 @@ impl WorkerProcess {
             .envs(cache.map(CacheUrl::to_env))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(if spoils_view { Stdio::piped() } else { Stdio::inherit() })
+            .stderr(if spoils_view {
+                Stdio::piped()
+            } else {
+                Stdio::inherit()
+            })
             .spawn()?;
         let (output, complaints) = (child.stdout.take(), child.stderr.take());
-        let worker = Self { name: args.name.clone(), child };
+        let worker = Self {
+            name: args.name.clone(),
+            child,
+        };
         stage.board.started(&args.name);
         if let Some(output) = output {
             let (name, stage) = (args.name.clone(), stage.clone());
             let forward = move || forward(&name, output, &reports, &stage);
-            std::thread::Builder::new().name(args.name.clone()).spawn(forward)?;
+            std::thread::Builder::new()
+                .name(args.name.clone())
+                .spawn(forward)?;
         }
         if let Some(complaints) = complaints {
             let (name, stage) = (args.name.clone(), stage.clone());
             let show = move || show(&name, complaints, &stage);
-            std::thread::Builder::new().name(args.name.clone()).spawn(show)?;
+            std::thread::Builder::new()
+                .name(args.name.clone())
+                .spawn(show)?;
         }
         Ok(worker)
     }
@@ -116,8 +127,13 @@ fn forward(name: &str, output: ChildStdout, reports: &UnboundedSender<Message>, 
     };
     let lines = BufReader::new(output).lines().map_while(Result::ok);
     // A line cut short by a kill is no report.
-    lines.filter_map(|line| serde_json::from_str(&line).ok()).for_each(tell);
-    tell(Report { at: UnixMicros::now(), event: Event::Gone });
+    lines
+        .filter_map(|line| serde_json::from_str(&line).ok())
+        .for_each(tell);
+    tell(Report {
+        at: UnixMicros::now(),
+        event: Event::Gone,
+    });
 }
 
 /// What a worker writes to its standard error would spoil the view; it becomes part of the story.

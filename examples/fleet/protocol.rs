@@ -14,7 +14,9 @@ pub(crate) struct UnixMicros(u64);
 
 impl UnixMicros {
     pub(crate) fn now() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Self(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
     }
 
@@ -66,7 +68,10 @@ pub(crate) enum Event {
     /// A decision that differs from the last one.
     Decided { leads: bool },
     /// A request was answered: `status` is 200 or 304, or none if it failed, and then `failure` says why.
-    Fetched { status: Option<u16>, failure: Option<String> },
+    Fetched {
+        status: Option<u16>,
+        failure: Option<String>,
+    },
     /// The new definitions are in force here and go to the store now.
     Publishing,
     /// A load has ended.
@@ -76,7 +81,10 @@ pub(crate) enum Event {
     /// What goes wrong in this worker's loads now differs from what did before.
     Troubled { error: String },
     /// The poller was shut down. The last line of a worker that was not killed.
-    Stopped { evaluations: u64, error: Option<String> },
+    Stopped {
+        evaluations: u64,
+        error: Option<String>,
+    },
     /// Not sent: the worker's output has ended.
     #[serde(skip)]
     Gone,
@@ -108,7 +116,9 @@ impl From<&PollerStatus> for Load {
             source: status.source.map(|source| source.as_str().to_owned()),
             version: status.version,
             flags: status.flags,
-            confirmed_ms: status.confirmed_ago.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
+            confirmed_ms: status
+                .confirmed_ago
+                .map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
             troubled: status.last_error.is_some(),
         }
     }

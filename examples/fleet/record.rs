@@ -28,7 +28,10 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(messages: UnboundedReceiver<Message>) -> Self {
-        Self { messages, entries: Vec::new() }
+        Self {
+            messages,
+            entries: Vec::new(),
+        }
     }
 
     /// After all that has arrived by now.
@@ -61,13 +64,21 @@ impl Record {
                 return Some(found);
             }
             let (worker, report) = timeout_at(deadline, self.messages.recv()).await.ok()??;
-            self.entries.push(Entry { worker, at: report.at, event: report.event });
+            self.entries.push(Entry {
+                worker,
+                at: report.at,
+                event: report.event,
+            });
         }
     }
 
     fn take_in(&mut self) {
         while let Ok((worker, report)) = self.messages.try_recv() {
-            self.entries.push(Entry { worker, at: report.at, event: report.event });
+            self.entries.push(Entry {
+                worker,
+                at: report.at,
+                event: report.event,
+            });
         }
     }
 }

@@ -13,13 +13,20 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     pub(crate) fn new() -> Self {
-        Self { output: Arc::new(std::io::stdout()) }
+        Self {
+            output: Arc::new(std::io::stdout()),
+        }
     }
 
     /// Tells it at once, as of now.
     pub(crate) fn tell(&self, event: Event) {
-        let report = Report { at: UnixMicros::now(), event };
-        let Ok(mut line) = serde_json::to_vec(&report) else { return };
+        let report = Report {
+            at: UnixMicros::now(),
+            event,
+        };
+        let Ok(mut line) = serde_json::to_vec(&report) else {
+            return;
+        };
         line.push(b'\n');
         let mut output = self.output.lock();
         // It fails when nobody listens any more. The worker learns the same from its input, and ends.

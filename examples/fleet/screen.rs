@@ -20,7 +20,7 @@ const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 #[derive(Debug)]
 pub(crate) struct Screen {
     /// Dropped to end the drawing.
-    go_on: Option<Sender<()>>,
+    resume: Option<Sender<()>>,
     drawing: Option<JoinHandle<()>>,
 }
 
@@ -28,16 +28,22 @@ impl Screen {
     /// Shows `board` from now on; `None` if the standard output is no terminal that can.
     pub(crate) fn open(board: Arc<Board>, begun: Instant) -> Option<Self> {
         canvas()?;
-        let (go_on, told) = channel();
+        let (resume, told) = channel();
         let draw = move || draw(&board, begun, &told);
-        let drawing = std::thread::Builder::new().name("view".to_owned()).spawn(draw).ok()?;
-        Some(Self { go_on: Some(go_on), drawing: Some(drawing) })
+        let drawing = std::thread::Builder::new()
+            .name("view".to_owned())
+            .spawn(draw)
+            .ok()?;
+        Some(Self {
+            resume: Some(resume),
+            drawing: Some(drawing),
+        })
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        self.go_on = None;
+        self.resume = None;
         if let Some(drawing) = self.drawing.take() {
             let _ = drawing.join();
         }
@@ -69,21 +75,32 @@ fn write(text: &str) -> io::Result<()> {
 /// The terminal as it is now: a user may change its size.
 fn canvas() -> Option<Canvas> {
     let output = io::stdout();
-    let understands = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+    let understands =
+        std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
     if !output.is_terminal() || !understands {
         return None;
     }
     let (width, height) = size(&output)?;
     // https://no-color.org
     let colour = std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-    Some(Canvas { width, height, colour })
+    Some(Canvas {
+        width,
+        height,
+        colour,
+    })
 }
 
 #[cfg(unix)]
 fn size(output: &io::Stdout) -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(output).ok()?;
     // A terminal that does not know is taken for the usual one.
-    let or = |known: u16, usual: usize| if known == 0 { usual } else { usize::from(known) };
+    let or = |known: u16, usual: usize| {
+        if known == 0 {
+            usual
+        } else {
+            usize::from(known)
+        }
+    };
     Some((or(size.ws_col, 80), or(size.ws_row, 24)))
 }
 

@@ -54,12 +54,17 @@ mod redis {
             if !url.scheme().starts_with("redis") {
                 return Ok(None);
             }
-            let provider = <RedisProvider as OpenProvider>::open(url).map_err(|error| error as Box<dyn Error>)?;
+            let provider = <RedisProvider as OpenProvider>::open(url)
+                .map_err(|error| error as Box<dyn Error>)?;
             Ok(Some(Self(RedisInspector::of(&provider))))
         }
 
         pub(crate) async fn counters(&self) -> Result<Counters, String> {
-            let counted = self.0.counters().await.map_err(|error| in_one_line(&error))?;
+            let counted = self
+                .0
+                .counters()
+                .await
+                .map_err(|error| in_one_line(&error))?;
             Ok(Counters {
                 messages: counted.messages,
                 scripts: counted.scripts,
@@ -76,7 +81,10 @@ mod redis {
 
         /// Removes the service's keys, and nothing else.
         pub(crate) async fn remove_keys(&self) -> Result<(), String> {
-            self.0.remove_keys().await.map_err(|error| in_one_line(&error))
+            self.0
+                .remove_keys()
+                .await
+                .map_err(|error| in_one_line(&error))
         }
 
         pub(crate) async fn copy(&self) -> Result<Option<Bytes>, String> {
@@ -84,7 +92,10 @@ mod redis {
         }
 
         pub(crate) async fn set_copy(&self, with: &[u8]) -> Result<(), String> {
-            self.0.set_copy(with).await.map_err(|error| in_one_line(&error))
+            self.0
+                .set_copy(with)
+                .await
+                .map_err(|error| in_one_line(&error))
         }
     }
 }

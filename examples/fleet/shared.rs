@@ -37,60 +37,143 @@ pub(crate) async fn live(
     figures: &mut Shared,
     claims: &mut Claims,
 ) -> Result<(), String> {
-    let cold_start = *figures.cold_start.insert(phases::cold_start(fleet, api, args.workers).await?);
+    let cold_start = *figures
+        .cold_start
+        .insert(phases::cold_start(fleet, api, args.workers).await?);
     let leader = fleet.leader().unwrap_or_else(|| "nobody".to_owned());
     narrator.say(format!("all have flags; {leader} leads"));
-    let cost = format!("{}, {}", count(cold_start.requests, "request"), count(cold_start.units, "unit"));
+    let cost = format!(
+        "{}, {}",
+        count(cold_start.requests, "request"),
+        count(cold_start.units, "unit")
+    );
     // On a busy machine the leader's next tick may come before the last worker has started.
     let ticks = (cold_start.seconds / least_wait(args).as_secs_f64()) as u64;
     // A folder of the user's may hold a copy already, and a leader too.
     let is_new = args.cache.as_ref().is_none_or(CacheUrl::is_redis);
     let least = u64::from(is_new);
     let as_expected = (least..=1 + ticks).contains(&cold_start.requests);
-    claims.check(narrator, "a cold start costs one request", as_expected, cost);
+    claims.check(
+        narrator,
+        "a cold start costs one request",
+        as_expected,
+        cost,
+    );
 
-    let steady = *figures.steady.insert(phases::steady(fleet, api, args.watch).await?);
-    let Steady { ticks, requests, units, .. } = steady;
-    let cost = [count(ticks, "tick"), count(requests, "request"), count(units, "unit")].join(", ");
+    let steady = *figures
+        .steady
+        .insert(phases::steady(fleet, api, args.watch).await?);
+    let Steady {
+        ticks,
+        requests,
+        units,
+        ..
+    } = steady;
+    let cost = [
+        count(ticks, "tick"),
+        count(requests, "request"),
+        count(units, "unit"),
+    ]
+    .join(", ");
     // No tick comes early.
     let most_ticks = steady.seconds / least_wait(args).as_secs_f64();
     let one_each = (1..=ticks).contains(&requests) && ticks as f64 <= most_ticks.ceil();
-    claims.check(narrator, "the fleet sends at most one request a tick", one_each, cost.clone());
+    claims.check(
+        narrator,
+        "the fleet sends at most one request a tick",
+        one_each,
+        cost.clone(),
+    );
     if api.can_change() {
-        claims.check(narrator, "each is answered 304 and costs one unit", units == requests, cost);
+        claims.check(
+            narrator,
+            "each is answered 304 and costs one unit",
+            units == requests,
+            cost,
+        );
     }
 
     figures.change = phases::change(fleet, api, narrator).await?;
     if let Some(change) = figures.change {
         let took = Duration::from_secs_f64(change.publish_to_last_ms.unwrap_or_default() / 1000.0);
-        claims.check_time(narrator, "what the leader publishes reaches the last worker within 0.05 s", PUBLISHED, took);
+        claims.check_time(
+            narrator,
+            "what the leader publishes reaches the last worker within 0.05 s",
+            PUBLISHED,
+            took,
+        );
     }
 
     if args.changes > 0 && api.can_change() {
-        narrator.say(format!("{} change, one after another", count(args.changes.into(), "flag")));
-        let changes = *figures.changes.insert(changes::publish(fleet, api, args.changes).await?);
+        narrator.say(format!(
+            "{} change, one after another",
+            count(args.changes.into(), "flag")
+        ));
+        let changes = *figures
+            .changes
+            .insert(changes::publish(fleet, api, args.changes).await?);
         let took = Duration::from_secs_f64(changes.p99_ms / 1000.0);
-        let claim =
-            format!("99 % of the {} changes reach the last follower within 0.05 s of their publish", args.changes);
+        let claim = format!(
+            "99 % of the {} changes reach the last follower within 0.05 s of their publish",
+            args.changes
+        );
         claims.check_time(narrator, claim, PUBLISHED, took);
     }
 
-    let lock_life = fleet.cache().map(CacheUrl::lock_life).unwrap_or_default();
-    let failover = *figures.failover.insert(faults::failover(fleet, lock_life, narrator).await?);
-    let (limit, took) = (lock_life + FAILOVER, Duration::from_secs_f64(failover.seconds));
-    claims.check_time(narrator, format!("a killed leader is replaced within {} s", limit.as_secs_f64()), limit, took);
+    let lock_ttl = fleet.cache().map(CacheUrl::lock_ttl).unwrap_or_default();
+    let failover = *figures
+        .failover
+        .insert(faults::failover(fleet, lock_ttl, narrator).await?);
+    let (limit, took) = (
+        lock_ttl + FAILOVER,
+        Duration::from_secs_f64(failover.seconds),
+    );
+    claims.check_time(
+        narrator,
+        format!(
+            "a killed leader is replaced within {} s",
+            limit.as_secs_f64()
+        ),
+        limit,
+        took,
+    );
     if api.can_change() {
-        let status = failover.first_status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
-        claims.check(narrator, "the new leader's first request is answered 304", status == "304", status);
+        let status = failover
+            .first_status
+            .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+        claims.check(
+            narrator,
+            "the new leader's first request is answered 304",
+            status == "304",
+            status,
+        );
     }
 
-    let replacement = *figures.replacement.insert(faults::replace(fleet, narrator).await?);
-    let cost = format!("{}, {:.3} s", count(replacement.requests, "request"), replacement.seconds);
-    claims.check(narrator, "it takes its flags from the shared copy", replacement.requests == 0, cost);
+    let replacement = *figures
+        .replacement
+        .insert(faults::replace(fleet, narrator).await?);
+    let cost = format!(
+        "{}, {:.3} s",
+        count(replacement.requests, "request"),
+        replacement.seconds
+    );
+    claims.check(
+        narrator,
+        "it takes its flags from the shared copy",
+        replacement.requests == 0,
+        cost,
+    );
 
-    let handover = *figures.handover.insert(faults::handover(fleet, narrator).await?);
+    let handover = *figures
+        .handover
+        .insert(faults::handover(fleet, narrator).await?);
     let took = Duration::from_secs_f64(handover.seconds);
-    claims.check_time(narrator, "a leader that is asked to end is replaced within 0.2 s", HANDOVER, took);
+    claims.check_time(
+        narrator,
+        "a leader that is asked to end is replaced within 0.2 s",
+        HANDOVER,
+        took,
+    );
     faults::replace(fleet, narrator).await?;
 
     if let Some(shelf) = fleet.cache().and_then(CacheUrl::shelf).cloned() {
@@ -101,7 +184,12 @@ pub(crate) async fn live(
     let workers = fleet.names().len();
     let shutdown = *figures.shutdown.insert(phases::shut_down(fleet).await?);
     let took = Duration::from_secs_f64(shutdown.seconds);
-    claims.check_time(narrator, format!("{workers} workers shut down within 5 s"), SHUTDOWN, took);
+    claims.check_time(
+        narrator,
+        format!("{workers} workers shut down within 5 s"),
+        SHUTDOWN,
+        took,
+    );
     Ok(())
 }
 
@@ -117,7 +205,11 @@ pub(crate) fn check_losses(
     if let Some(repair) = &mut figures.repair {
         repair.flags_lost = lost;
     }
-    let measured = format!("{} in {}", count(lost, "time"), count(evaluations(fleet), "evaluation"));
+    let measured = format!(
+        "{} in {}",
+        count(lost, "time"),
+        count(evaluations(fleet), "evaluation")
+    );
     claims.check(narrator, "no worker lost its flags", lost == 0, measured);
 }
 
@@ -140,13 +232,23 @@ async fn repair(
 
     narrator.say("the shared copy is overwritten with garbage");
     let garbage = faults::damage(shelf, GARBAGE, fleet.patience()).await?;
-    claims.check_time(narrator, "garbage is replaced within one tick", a_tick, garbage);
+    claims.check_time(
+        narrator,
+        "garbage is replaced within one tick",
+        a_tick,
+        garbage,
+    );
     // Each worker has looked at what it was then.
     sleep(a_tick).await;
 
     narrator.say("the shared copy is overwritten with a valid set without flags");
     let empty = faults::damage(shelf, EMPTY, fleet.patience()).await?;
-    claims.check_time(narrator, "a foreign empty set is replaced within one tick", a_tick, empty);
+    claims.check_time(
+        narrator,
+        "a foreign empty set is replaced within one tick",
+        a_tick,
+        empty,
+    );
     // Time for a worker to believe it all the same.
     sleep(a_tick).await;
 
@@ -166,11 +268,27 @@ fn lost(fleet: &mut Fleet, api: &Api) -> u64 {
         Event::Lost { now, .. } => api.can_change() || now.is_none_or(|flags| flags == 0),
         _ => false,
     };
-    fleet.record.all().iter().filter(|entry| is_loss(&entry.event)).count() as u64
+    fleet
+        .record
+        .all()
+        .iter()
+        .filter(|entry| is_loss(&entry.event))
+        .count() as u64
 }
 
 /// Evaluations with flags, of the workers that could still tell.
 fn evaluations(fleet: &mut Fleet) -> u64 {
-    let of = |event: &Event| if let Event::Stopped { evaluations, .. } = event { *evaluations } else { 0 };
-    fleet.record.all().iter().map(|entry| of(&entry.event)).sum()
+    let of = |event: &Event| {
+        if let Event::Stopped { evaluations, .. } = event {
+            *evaluations
+        } else {
+            0
+        }
+    };
+    fleet
+        .record
+        .all()
+        .iter()
+        .map(|entry| of(&entry.event))
+        .sum()
 }

@@ -27,7 +27,9 @@ impl Shelf {
     /// Overwrites the copy as a wrong hand would: the file itself, not beside it; the key without a look at the lock.
     pub(crate) async fn overwrite(&self, with: &[u8]) -> Result<(), String> {
         match self {
-            Self::File(path) => fs::write(path, with).map_err(|error| format!("{}: {error}", path.display())),
+            Self::File(path) => {
+                fs::write(path, with).map_err(|error| format!("{}: {error}", path.display()))
+            }
             Self::Server(server) => server.set_copy(with).await,
         }
     }

@@ -19,14 +19,25 @@ pub(crate) async fn tell(
     let (mut unshared, mut shared) = (Unshared::default(), Shared::default());
     let mut claims = Claims::new(args.workers);
     let told = async {
-        let mut api = Api::open(credentials).await.map_err(|error| format!("cannot start an API: {error}"))?;
-        narrator.say(format!("{}; the poll interval is {} s", api.describe(), args.poll_interval.as_secs_f64()));
+        let mut api = Api::open(credentials)
+            .await
+            .map_err(|error| format!("cannot start an API: {error}"))?;
+        narrator.say(format!(
+            "{}; the poll interval is {} s",
+            api.describe(),
+            args.poll_interval.as_secs_f64()
+        ));
         tell_unshared(args, &mut api, narrator, &mut unshared).await?;
         tell_shared(args, &mut api, place, narrator, &mut shared, &mut claims).await
     };
     let error = told.await.err();
     match place.clear().await {
-        Ok(Some(cleared)) => claims.check(narrator, "nothing is left behind", true, format!("removed: {cleared}")),
+        Ok(Some(cleared)) => claims.check(
+            narrator,
+            "nothing is left behind",
+            true,
+            format!("removed: {cleared}"),
+        ),
         Ok(None) => {}
         Err(problem) => claims.check(narrator, "nothing is left behind", false, problem),
     }
@@ -49,7 +60,12 @@ async fn tell_unshared(
 ) -> Result<(), String> {
     let title = format!("{} worker processes that share nothing", args.workers);
     narrator.say(format!("first {title}"));
-    let mut fleet = Fleet::new(api, args.poll_interval, None, narrator.stage("each for itself", title));
+    let mut fleet = Fleet::new(
+        api,
+        args.poll_interval,
+        None,
+        narrator.stage("each for itself", title),
+    );
     let told = live_unshared(args, &mut fleet, api, narrator, figures).await;
     if told.is_err() || !api.can_change() {
         tell_troubles(&mut fleet, narrator);
@@ -64,14 +80,22 @@ async fn live_unshared(
     narrator: &Narrator,
     figures: &mut Unshared,
 ) -> Result<(), String> {
-    let cold_start = *figures.cold_start.insert(phases::cold_start(fleet, api, args.workers).await?);
+    let cold_start = *figures
+        .cold_start
+        .insert(phases::cold_start(fleet, api, args.workers).await?);
     narrator.say(format!(
         "all have flags, for {} and {}",
         count(cold_start.requests, "request"),
         count(cold_start.units, "unit")
     ));
-    let steady = *figures.steady.insert(phases::steady(fleet, api, args.watch).await?);
-    narrator.say(format!("{} without a change: {}", count(steady.ticks, "tick"), count(steady.requests, "request")));
+    let steady = *figures
+        .steady
+        .insert(phases::steady(fleet, api, args.watch).await?);
+    narrator.say(format!(
+        "{} without a change: {}",
+        count(steady.ticks, "tick"),
+        count(steady.requests, "request")
+    ));
     figures.change = phases::change(fleet, api, narrator).await?;
     figures.shutdown = Some(phases::shut_down(fleet).await?);
     Ok(())
@@ -85,7 +109,10 @@ async fn tell_shared(
     figures: &mut Shared,
     claims: &mut Claims,
 ) -> Result<(), String> {
-    let title = format!("{} worker processes that share {}", args.workers, place.cache);
+    let title = format!(
+        "{} worker processes that share {}",
+        args.workers, place.cache
+    );
     narrator.say(format!("now {title}"));
     let stage = narrator.stage("one shared copy", title);
     let mut fleet = Fleet::new(api, args.poll_interval, Some(place.cache.clone()), stage);

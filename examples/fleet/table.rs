@@ -20,10 +20,25 @@ pub(crate) fn render(outcome: &Outcome) -> String {
     let (unshared, shared) = (&outcome.unshared, &outcome.shared);
     let mut table = String::new();
     let workers = outcome.workers;
-    row(&mut table, &format!("{workers} workers"), "each for itself", "one shared copy");
-    row(&mut table, &"-".repeat(44), &"-".repeat(15), &"-".repeat(15));
+    row(
+        &mut table,
+        &format!("{workers} workers"),
+        "each for itself",
+        "one shared copy",
+    );
+    row(
+        &mut table,
+        &"-".repeat(44),
+        &"-".repeat(15),
+        &"-".repeat(15),
+    );
     for (name, unshared, shared) in rows(unshared, shared) {
-        row(&mut table, &name, &unshared.unwrap_or_else(|| "-".into()), &shared.unwrap_or_else(|| "-".into()));
+        row(
+            &mut table,
+            &name,
+            &unshared.unwrap_or_else(|| "-".into()),
+            &shared.unwrap_or_else(|| "-".into()),
+        );
     }
     table.push_str(LEGEND);
     if !shared.unchanged_tick.is_empty() {
@@ -38,7 +53,10 @@ fn rows(unshared: &Unshared, shared: &Shared) -> Vec<Row> {
     let (cold, cold_shared) = (unshared.cold_start, shared.cold_start);
     let (steady, steady_shared) = (unshared.steady, shared.steady);
     let per_tick = |count: u64, ticks: u64| format!("{:.2}", count as f64 / ticks.max(1) as f64);
-    let first_status = |it: Failover| it.first_status.map_or_else(|| "not".to_owned(), |status| status.to_string());
+    let first_status = |it: Failover| {
+        it.first_status
+            .map_or_else(|| "not".to_owned(), |status| status.to_string())
+    };
     let both = |name: &str, unshared, shared| (name.to_owned(), unshared, shared);
     let only = |name: &str, shared| (name.to_owned(), None, shared);
 
@@ -75,7 +93,10 @@ fn rows(unshared: &Unshared, shared: &Shared) -> Vec<Row> {
         ),
         only(
             "  of it, from the leader's publish on",
-            shared.change.and_then(|it| it.publish_to_last_ms).map(|it| s(it / 1000.0)),
+            shared
+                .change
+                .and_then(|it| it.publish_to_last_ms)
+                .map(|it| s(it / 1000.0)),
         ),
     ];
     if let Some(changes) = shared.changes {
@@ -83,24 +104,55 @@ fn rows(unshared: &Unshared, shared: &Shared) -> Vec<Row> {
             &format!("  the same in {} changes: the median", changes.count),
             Some(s(changes.median_ms / 1000.0)),
         ));
-        rows.push(only("  the 99th percentile", Some(s(changes.p99_ms / 1000.0))));
+        rows.push(only(
+            "  the 99th percentile",
+            Some(s(changes.p99_ms / 1000.0)),
+        ));
     }
     rows.extend([
-        only("the leader is killed: until another leads", shared.failover.map(|it| s(it.seconds))),
-        only("  its first request is answered", shared.failover.map(first_status)),
-        only("the leader shuts down: until another leads", shared.handover.map(|it| s(it.seconds))),
-        only("the copy is damaged: until it is repaired", shared.repair.map(|it| s(it.seconds))),
-        only("  flags lost by workers", shared.repair.map(|it| it.flags_lost.to_string())),
+        only(
+            "the leader is killed: until another leads",
+            shared.failover.map(|it| s(it.seconds)),
+        ),
+        only(
+            "  its first request is answered",
+            shared.failover.map(first_status),
+        ),
+        only(
+            "the leader shuts down: until another leads",
+            shared.handover.map(|it| s(it.seconds)),
+        ),
+        only(
+            "the copy is damaged: until it is repaired",
+            shared.repair.map(|it| s(it.seconds)),
+        ),
+        only(
+            "  flags lost by workers",
+            shared.repair.map(|it| it.flags_lost.to_string()),
+        ),
         both(
             "shutdown of all workers",
             unshared.shutdown.map(|it| s(it.seconds)),
             shared.shutdown.map(|it| s(it.seconds)),
         ),
     ]);
-    for UnchangedTick { definitions_bytes, bytes, messages, commands, .. } in &shared.unchanged_tick {
+    for UnchangedTick {
+        definitions_bytes,
+        bytes,
+        messages,
+        commands,
+        ..
+    } in &shared.unchanged_tick
+    {
         let definitions = size(*definitions_bytes);
-        rows.push(only(&format!("an unchanged tick, {definitions}: bytes"), Some(format!("{bytes:.0}"))));
-        rows.push(only("  messages; commands", Some(format!("{messages:.2}; {commands:.2}"))));
+        rows.push(only(
+            &format!("an unchanged tick, {definitions}: bytes"),
+            Some(format!("{bytes:.0}")),
+        ));
+        rows.push(only(
+            "  messages; commands",
+            Some(format!("{messages:.2}; {commands:.2}")),
+        ));
     }
     rows
 }

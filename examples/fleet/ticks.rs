@@ -32,10 +32,14 @@ pub(crate) async fn measure(
     claims: &mut Claims,
     figures: &mut Vec<UnchangedTick>,
 ) -> Result<(), String> {
-    let Some(server) = place.cache.server() else { return Ok(()) };
+    let Some(server) = place.cache.server() else {
+        return Ok(());
+    };
     narrator.say("last, what a follower's tick costs while nothing changes, with little and with much to share");
     if let Err(error) = server.counters().await {
-        narrator.say(format!("skipped: the server does not tell what it counts: {error}"));
+        narrator.say(format!(
+            "skipped: the server does not tell what it counts: {error}"
+        ));
         return Ok(());
     }
     for (flags, cache) in &place.cache.for_ticks()? {
@@ -52,31 +56,62 @@ pub(crate) async fn measure(
     }
     if let Some(others @ 1..) = place.other_clients {
         let others = count(others, "other client");
-        narrator.say(format!("nothing is claimed of it: {others} of the server may have been counted too"));
+        narrator.say(format!(
+            "nothing is claimed of it: {others} of the server may have been counted too"
+        ));
         return Ok(());
     }
-    let (most, least) =
-        figures.iter().fold((0.0_f64, f64::MAX), |(most, least), tick| (most.max(tick.bytes), least.min(tick.bytes)));
-    let measured = figures.iter().map(|tick| format!("{:.0} at {}", tick.bytes, size(tick.definitions_bytes)));
+    let (most, least) = figures
+        .iter()
+        .fold((0.0_f64, f64::MAX), |(most, least), tick| {
+            (most.max(tick.bytes), least.min(tick.bytes))
+        });
+    let measured = figures
+        .iter()
+        .map(|tick| format!("{:.0} at {}", tick.bytes, size(tick.definitions_bytes)));
     let measured = measured.collect::<Vec<_>>().join(", ");
-    let claim = format!("an unchanged tick moves at most {MOST_BYTES} bytes, the same for any size");
-    claims.check(narrator, claim, most <= MOST_BYTES && most - least <= DIGITS, measured);
+    let claim =
+        format!("an unchanged tick moves at most {MOST_BYTES} bytes, the same for any size");
+    claims.check(
+        narrator,
+        claim,
+        most <= MOST_BYTES && most - least <= DIGITS,
+        measured,
+    );
     let most = |of: fn(&UnchangedTick) -> f64| figures.iter().map(of).fold(0.0, f64::max);
     let (messages, scripts) = (most(|tick| tick.messages), most(|tick| tick.scripts));
     let measured = format!("{messages:.2} messages, {scripts:.2} scripts");
-    claims.check(narrator, "it is one message with one script", messages == 1.0 && scripts == 1.0, measured);
+    claims.check(
+        narrator,
+        "it is one message with one script",
+        messages == 1.0 && scripts == 1.0,
+        measured,
+    );
     Ok(())
 }
 
-async fn measure_one(flags: usize, cache: &CacheUrl, narrator: &Narrator) -> Result<UnchangedTick, String> {
+async fn measure_one(
+    flags: usize,
+    cache: &CacheUrl,
+    narrator: &Narrator,
+) -> Result<UnchangedTick, String> {
     let server = cache.server().ok_or("the store is on no server")?;
     // Ten thousand flags take a while.
     let definitions = tokio::task::spawn_blocking(move || Definitions::realistic(flags, 1)).await;
     let definitions = definitions.map_err(|error| error.to_string())?;
     let definitions_bytes = definitions.to_json().len();
-    let api = Api::on_this_machine(definitions).await.map_err(|error| format!("cannot start an API: {error}"))?;
-    let title = format!("a leader and {FOLLOWERS} followers that share {flags} flags, of which none changes");
-    let mut fleet = Fleet::new(&api, NO_TICK, Some(cache.clone()), narrator.stage("nothing changes", title));
+    let api = Api::on_this_machine(definitions)
+        .await
+        .map_err(|error| format!("cannot start an API: {error}"))?;
+    let title = format!(
+        "a leader and {FOLLOWERS} followers that share {flags} flags, of which none changes"
+    );
+    let mut fleet = Fleet::new(
+        &api,
+        NO_TICK,
+        Some(cache.clone()),
+        narrator.stage("nothing changes", title),
+    );
     let cannot_start = |error| format!("cannot start a worker process: {error}");
 
     let mark = fleet.record.mark();
@@ -99,7 +134,9 @@ async fn measure_one(flags: usize, cache: &CacheUrl, narrator: &Narrator) -> Res
     load(&mut fleet, &followers, COUNTED).await?;
     let after = server.counters().await?;
     if fleet.loads_of(&leader, mark) > 0 {
-        return Err(format!("{leader} has loaded while its followers were counted"));
+        return Err(format!(
+            "{leader} has loaded while its followers were counted"
+        ));
     }
     fleet.shut_down().await?;
 
@@ -130,6 +167,10 @@ async fn load(fleet: &mut Fleet, workers: &[String], times: u64) -> Result<(), S
 
 /// As people say it.
 pub(crate) fn size(bytes: usize) -> String {
-    let (number, unit) = if bytes < 1_000_000 { (bytes as f64 / 1e3, "KB") } else { (bytes as f64 / 1e6, "MB") };
+    let (number, unit) = if bytes < 1_000_000 {
+        (bytes as f64 / 1e3, "KB")
+    } else {
+        (bytes as f64 / 1e6, "MB")
+    };
     format!("{number:.1} {unit}")
 }

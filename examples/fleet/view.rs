@@ -29,15 +29,28 @@ enum Paint {
 }
 
 /// `canvas.height` lines at most, none wider than `canvas.width`.
-pub(crate) fn render(state: &State, elapsed: Duration, now: UnixMicros, canvas: Canvas) -> Vec<String> {
+pub(crate) fn render(
+    state: &State,
+    elapsed: Duration,
+    now: UnixMicros,
+    canvas: Canvas,
+) -> Vec<String> {
     let Canvas { width, height, .. } = canvas;
-    let title = format!("flagcache fleet, {:.1} s: {}", elapsed.as_secs_f64(), state.title);
+    let title = format!(
+        "flagcache fleet, {:.1} s: {}",
+        elapsed.as_secs_f64(),
+        state.title
+    );
     let mut lines = vec![(title, Paint::Bold)];
 
     // A low terminal does without what is less wanted.
     let gaps = usize::from(height >= 18);
     let story_at_least = (height / 4).clamp(1, 8);
-    let tallies = if height >= 10 { tallies(state) } else { Vec::new() };
+    let tallies = if height >= 10 {
+        tallies(state)
+    } else {
+        Vec::new()
+    };
     let taken = lines.len() + gaps * 3 + tallies.len() + story_at_least;
     let workers = workers(state, now, height.saturating_sub(taken));
     for block in [workers, tallies] {
@@ -48,12 +61,17 @@ pub(crate) fn render(state: &State, elapsed: Duration, now: UnixMicros, canvas: 
     lines.extend(story(state, width, height.saturating_sub(lines.len())));
 
     lines.truncate(height);
-    lines.into_iter().map(|(text, paint)| painted(&text, paint, canvas)).collect()
+    lines
+        .into_iter()
+        .map(|(text, paint)| painted(&text, paint, canvas))
+        .collect()
 }
 
 /// The header and a row a worker, in `room` lines; nothing if that is not enough for one.
 fn workers(state: &State, now: UnixMicros, room: usize) -> Vec<(String, Paint)> {
-    let Some(room) = room.checked_sub(1).filter(|room| *room > 0) else { return Vec::new() };
+    let Some(room) = room.checked_sub(1).filter(|room| *room > 0) else {
+        return Vec::new();
+    };
     let mut rows: Vec<&Row> = state.workers.iter().collect();
     if rows.len() > room {
         rows.retain(|row| row.life != Life::Ended);
@@ -66,8 +84,10 @@ fn workers(state: &State, now: UnixMicros, room: usize) -> Vec<(String, Paint)> 
         left_out = rows.len() - shown;
         rows.truncate(shown);
     }
-    let header =
-        format!("{:<10}  {:<9}  {:<6}  {:>7}  {:>6}  {:>7}", "worker", "role", "source", "version", "flags", "age");
+    let header = format!(
+        "{:<10}  {:<9}  {:<6}  {:>7}  {:>6}  {:>7}",
+        "worker", "role", "source", "version", "flags", "age"
+    );
     let mut lines = vec![(header, Paint::Dim)];
     lines.extend(rows.into_iter().map(|row| worker(row, now)));
     if left_out > 0 && room > 1 {
@@ -84,18 +104,34 @@ fn worker(row: &Row, now: UnixMicros) -> (String, Paint) {
         (_, None) => "starting",
     };
     let none = || "-".to_owned();
-    let source = load.and_then(|load| load.source.clone()).unwrap_or_else(none);
+    let source = load
+        .and_then(|load| load.source.clone())
+        .unwrap_or_else(none);
     let version = load.map_or_else(none, |load| load.version.to_string());
-    let flags = load.and_then(|load| load.flags).map_or_else(none, |flags| flags.to_string());
-    let confirmed_ago = load.and_then(|load| load.confirmed_ms).filter(|_| row.life != Life::Ended);
+    let flags = load
+        .and_then(|load| load.flags)
+        .map_or_else(none, |flags| flags.to_string());
+    let confirmed_ago = load
+        .and_then(|load| load.confirmed_ms)
+        .filter(|_| row.life != Life::Ended);
     let age = confirmed_ago.map_or_else(none, |millis| {
         let age = Duration::from_millis(millis) + now.since(row.loaded_at);
         format!("{:.1} s", age.as_secs_f64())
     });
-    let unwell = load.map(|load| load.state.as_str()).filter(|state| !matches!(*state, "ready" | "starting"));
-    let note = row.trouble.as_deref().or(unwell).filter(|_| row.life != Life::Ended).unwrap_or_default();
+    let unwell = load
+        .map(|load| load.state.as_str())
+        .filter(|state| !matches!(*state, "ready" | "starting"));
+    let note = row
+        .trouble
+        .as_deref()
+        .or(unwell)
+        .filter(|_| row.life != Life::Ended)
+        .unwrap_or_default();
 
-    let text = format!("{:<10}  {role:<9}  {source:<6}  {version:>7}  {flags:>6}  {age:>7}  {note}", row.name);
+    let text = format!(
+        "{:<10}  {role:<9}  {source:<6}  {version:>7}  {flags:>6}  {age:>7}  {note}",
+        row.name
+    );
     let paint = match row.life {
         Life::Ended => Paint::Dim,
         _ if !note.is_empty() => Paint::Yellow,
@@ -111,12 +147,23 @@ fn leads(row: &Row) -> bool {
 
 /// The header, and what the last fleets have asked of the API.
 fn tallies(state: &State) -> Vec<(String, Paint)> {
-    let header = format!("{:<17}  {:>6}  {:>6}  {:>6}  {:>7}", "requests", "200", "304", "failed", "units");
+    let header = format!(
+        "{:<17}  {:>6}  {:>6}  {:>6}  {:>7}",
+        "requests", "200", "304", "failed", "units"
+    );
     let mut lines = vec![(header, Paint::Dim)];
     let first = state.tallies.len().saturating_sub(TALLIES);
     lines.extend(state.tallies[first..].iter().map(|tally| {
-        let Tally { fleet, full, unchanged, failed } = tally;
-        let text = format!("{fleet:<17}  {full:>6}  {unchanged:>6}  {failed:>6}  {:>7}", tally.units());
+        let Tally {
+            fleet,
+            full,
+            unchanged,
+            failed,
+        } = tally;
+        let text = format!(
+            "{fleet:<17}  {full:>6}  {unchanged:>6}  {failed:>6}  {:>7}",
+            tally.units()
+        );
         (text, Paint::Plain)
     }));
     lines
@@ -132,7 +179,12 @@ fn story(state: &State, width: usize, room: usize) -> Vec<(String, Paint)> {
             _ => Paint::Plain,
         };
         // Last line first: the whole is turned round.
-        lines.extend(wrapped(line, width).into_iter().rev().map(|line| (line, paint)));
+        lines.extend(
+            wrapped(line, width)
+                .into_iter()
+                .rev()
+                .map(|line| (line, paint)),
+        );
     }
     lines.truncate(room);
     lines.reverse();
@@ -141,7 +193,11 @@ fn story(state: &State, width: usize, room: usize) -> Vec<(String, Paint)> {
 
 /// In lines of this width, the further ones indented.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let indent = if width > 4 * STORY_INDENT { STORY_INDENT + 4 } else { 0 };
+    let indent = if width > 4 * STORY_INDENT {
+        STORY_INDENT + 4
+    } else {
+        0
+    };
     let mut lines = Vec::new();
     let mut rest: Vec<char> = text.chars().collect();
     while rest.len() > width.max(1) {
@@ -150,7 +206,9 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         let line: String = rest.drain(..space.unwrap_or(width.max(1))).collect();
         lines.push(line);
         let next = rest.iter().skip_while(|letter| **letter == ' ');
-        rest = std::iter::repeat_n(' ', indent).chain(next.copied().collect::<Vec<_>>()).collect();
+        rest = std::iter::repeat_n(' ', indent)
+            .chain(next.copied().collect::<Vec<_>>())
+            .collect();
     }
     lines.push(rest.into_iter().collect());
     lines
@@ -158,8 +216,11 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 /// Cut to the width of the terminal, without anything that it would obey.
 fn painted(text: &str, paint: Paint, canvas: Canvas) -> String {
-    let text: String =
-        text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(canvas.width).collect();
+    let text: String = text
+        .chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .take(canvas.width)
+        .collect();
     let code = match paint {
         Paint::Plain => return text,
         Paint::Bold => 1,
@@ -168,5 +229,9 @@ fn painted(text: &str, paint: Paint, canvas: Canvas) -> String {
         Paint::Green => 32,
         Paint::Yellow => 33,
     };
-    if canvas.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text }
+    if canvas.colour {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text
+    }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI8, Ordering};
 use async_trait::async_trait;
 use flagcache::{
     FetchError, FetchOutcome, FetchResponse, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
-    FlagDefinitionSource, KeyFingerprint, PollerLink, PostHogApi, ProjectFingerprint, ProviderError,
+    FlagDefinitionSource, KeyFingerprint, PollerContext, PostHogApi, ProjectFingerprint,
+    ProviderError,
 };
 
 use crate::protocol::Event;
@@ -61,7 +62,11 @@ pub(crate) struct WitnessedStore {
 
 impl WitnessedStore {
     pub(crate) fn new(provider: Arc<dyn FlagDefinitionCacheProvider>, reporter: Reporter) -> Self {
-        Self { provider, reporter, last_decision: AtomicI8::new(-1) }
+        Self {
+            provider,
+            reporter,
+            last_decision: AtomicI8::new(-1),
+        }
     }
 }
 
@@ -80,7 +85,10 @@ impl FlagDefinitionCacheProvider for WitnessedStore {
         self.provider.get_flag_definitions().await
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         // Before the call: a follower may see the new copy while the store still makes it safe on disk.
         self.reporter.tell(Event::Publishing);
         self.provider.on_flag_definitions_received(data).await
@@ -90,15 +98,20 @@ impl FlagDefinitionCacheProvider for WitnessedStore {
         self.provider.shutdown().await
     }
 
-    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.provider.stored_flag_definitions().await
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.provider.peek_flag_definitions().await
     }
 
-    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
-        self.provider.on_flag_definitions_not_received(outcome).await
+    async fn on_fetch_without_update(
+        &self,
+        outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
+        self.provider.on_fetch_without_update(outcome).await
     }
 
-    fn on_poller_attached(&self, link: PollerLink) {
+    fn on_poller_attached(&self, link: PollerContext) {
         self.provider.on_poller_attached(link);
     }
 }

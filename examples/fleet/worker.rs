@@ -26,24 +26,31 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
     let mut stop_signal = StopSignal::listen()?;
     let mut orders = orders()?;
 
-    let credentials = Credentials::from_env()?.ok_or("a worker needs the host and the keys in its environment")?;
+    let credentials = Credentials::from_env()?
+        .ok_or("a worker needs the host and the keys in its environment")?;
     let api = credentials.source().user_agent_suffix(&args.name).build()?;
     let mut poller = FlagDefinitionPoller::builder()
         .source(WitnessedApi::new(api, reporter.clone()))
         .poll_interval(args.poll_interval);
     if args.waits_for_orders() {
         // What it reads may be large, and a build that is not optimised slow.
-        poller = poller.call_limit(AMPLE);
+        poller = poller.provider_timeout(AMPLE);
     }
     if let Some(cache) = CacheUrl::from_env()? {
-        poller = poller.flag_definition_cache_provider(WitnessedStore::new(cache.provider()?, reporter.clone()));
+        poller = poller.flag_definition_cache_provider(WitnessedStore::new(
+            cache.provider()?,
+            reporter.clone(),
+        ));
     }
     let flags = poller.start()?;
 
     let mut changes = flags.subscribe();
     // The first load may have ended before the subscription began.
     if let Some(set) = flags.definitions() {
-        reporter.tell(Event::Changed { version: flags.status().version, flags: Some(set.len()) });
+        reporter.tell(Event::Changed {
+            version: flags.status().version,
+            flags: Some(set.len()),
+        });
     }
     let mut requests = interval(BETWEEN_REQUESTS);
     requests.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -70,7 +77,10 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
     let error = flags.shutdown().await.err().map(|error| error.to_string());
     // What was loaded can still be used: requests under way end well.
     handler.serve(&flags);
-    reporter.tell(Event::Stopped { evaluations: handler.evaluations, error });
+    reporter.tell(Event::Stopped {
+        evaluations: handler.evaluations,
+        error,
+    });
     Ok(())
 }
 
@@ -85,7 +95,13 @@ struct Handler {
 
 impl Handler {
     fn new(reporter: Reporter) -> Self {
-        Self { reporter, evaluations: 0, flags: None, loads: 0, trouble: None }
+        Self {
+            reporter,
+            evaluations: 0,
+            flags: None,
+            loads: 0,
+            trouble: None,
+        }
     }
 
     fn serve(&mut self, poller: &FlagDefinitionPoller) {
@@ -116,12 +132,14 @@ impl Handler {
 /// would wait for a read that never ends.
 fn orders() -> std::io::Result<UnboundedReceiver<Order>> {
     let (give, orders) = unbounded_channel();
-    std::thread::Builder::new().name("orders".to_owned()).spawn(move || {
-        let lines = std::io::stdin().lock().lines().map_while(Result::ok);
-        for order in lines.filter_map(|line| Order::parse(&line)) {
-            // An error says that the worker ends anyway.
-            let _ = give.send(order);
-        }
-    })?;
+    std::thread::Builder::new()
+        .name("orders".to_owned())
+        .spawn(move || {
+            let lines = std::io::stdin().lock().lines().map_while(Result::ok);
+            for order in lines.filter_map(|line| Order::parse(&line)) {
+                // An error says that the worker ends anyway.
+                let _ = give.send(order);
+            }
+        })?;
     Ok(orders)
 }

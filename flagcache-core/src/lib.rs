@@ -18,65 +18,42 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod attachment;
 pub mod blocking;
-mod bounded;
-mod change;
-mod cycle;
-mod data;
-mod data_error;
-mod data_serde;
-mod delegate;
-mod detached;
-mod diff;
-mod envelope;
-mod error;
+mod contract;
+mod definitions;
+mod duration;
 #[cfg(feature = "posthog-rs")]
 mod evaluation;
-mod flag;
-mod fleet_failure;
-mod guard;
-mod identity;
-mod link;
-mod meter;
-mod observer;
-mod outcome;
+mod lifecycle;
 mod poller;
-#[cfg(feature = "posthog-api")]
-mod posthog;
-mod project;
-mod provider;
-mod refresher;
-mod scan;
-mod set;
 mod source;
-mod status;
 mod text;
 
 #[doc(hidden)]
-pub mod __private;
+pub mod macro_support;
 
-pub use change::{DefinitionsChange, DefinitionsChanges};
-pub use cycle::{DefinitionsSource, OnQuotaLimited, OnUnauthorized, ReadFailure, Role};
-pub use data::{FlagDefinitionCacheData, HEAD_LEN};
-pub use data_error::{DataError, DataErrorKind};
-pub use diff::DefinitionsDiff;
-pub use error::{ProviderError, ProviderErrorKind};
+pub use contract::context::{FleetStatus, PollerContext, PollerContextOwner, PollerSchedule};
+pub use contract::error::{ProviderError, ProviderErrorKind};
+pub use contract::fetch_outcome::{FetchErrorKind, FetchOutcome};
+pub use contract::fleet_failure::{FleetFailure, FleetFailureError, KeyFingerprint};
+pub use contract::provider::FlagDefinitionCacheProvider;
+pub use definitions::diff::DefinitionsDiff;
+pub use definitions::error::{DataError, DataErrorKind};
+pub use definitions::fingerprint::{ContentFingerprint, CopyId};
+pub use definitions::flag::{Flag, RawJson};
+pub use definitions::project::ProjectFingerprint;
+pub use definitions::snapshot::{FlagDefinitionCacheData, HEAD_LEN};
 #[cfg(feature = "posthog-rs")]
 #[cfg_attr(docsrs, doc(cfg(feature = "posthog-rs")))]
 pub use evaluation::{FlagSubject, LocalEvaluation, UndecodableDefinitions};
-pub use flag::{Flag, RawJson};
-pub use fleet_failure::{FleetFailure, FleetFailureError, KeyFingerprint};
-pub use identity::{ContentFingerprint, CopyId};
-pub use link::{LinkOwner, PollerLink, PollerSchedule, StoreReport};
-pub use outcome::{FetchFailure, FetchOutcome};
+pub use lifecycle::{DefinitionsOrigin, OnQuotaLimited, OnUnauthorized, ReadFailure, Role};
+pub use poller::changes::{DefinitionsChange, DefinitionsChanges};
+pub use poller::refresh_once::{RefreshOnceError, RefreshOutcome, RefreshedOnce, refresh_once};
+pub use poller::status::{PollerCounters, PollerState, PollerStatus};
 pub use poller::{
-    FlagDefinitionPoller, FlagDefinitionPollerBuilder, NotReady, RefreshError, ShutdownError, StartError,
+    FlagDefinitionPoller, FlagDefinitionPollerBuilder, NotReadyError, RefreshError, ShutdownError,
+    StartError,
 };
 #[cfg(feature = "posthog-api")]
-pub use posthog::{PostHogApi, PostHogApiBuilder, PostHogApiError};
-pub use project::ProjectFingerprint;
-pub use provider::FlagDefinitionCacheProvider;
-pub use refresher::{RefreshOnceError, RefreshOutcome, RefreshedOnce, refresh_once};
+pub use source::posthog::{PostHogApi, PostHogApiBuilder, PostHogApiError};
 pub use source::{FetchError, FetchResponse, FlagDefinitionSource};
-pub use status::{PollerCounters, PollerState, PollerStatus};

@@ -33,6 +33,9 @@ mod tests {
     fn what_could_forge_a_line_is_escaped_and_all_else_is_left() {
         assert!(matches!(escaped("größe-日本 \\ \"x\""), Cow::Borrowed(_)));
         let forged = "a\r\n\u{1b}[2K INFO all is well\u{85}\u{9b}\u{2028}\u{202e}\0";
-        assert_eq!(escaped(forged), r"a\r\n\u{1b}[2K INFO all is well\u{85}\u{9b}\u{2028}\u{202e}\u{0}");
+        assert_eq!(
+            escaped(forged),
+            r"a\r\n\u{1b}[2K INFO all is well\u{85}\u{9b}\u{2028}\u{202e}\u{0}"
+        );
     }
 }

@@ -46,10 +46,16 @@ pub(crate) fn parse(args: TokenStream, errors: &mut Errors) -> CratePath {
 fn argument(input: ParseStream, path: &mut Option<Path>, errors: &mut Errors) -> syn::Result<()> {
     let place = input.span();
     let Ok(key) = input.call(Ident::parse_any) else {
-        return Err(syn::Error::new(place, "expected `crate = path`, the only argument"));
+        return Err(syn::Error::new(
+            place,
+            "expected `crate = path`, the only argument",
+        ));
     };
     if key != "crate" {
-        errors.at(key.span(), format_args!("unknown argument `{key}`; the only one is `crate = path`"));
+        errors.at(
+            key.span(),
+            format_args!("unknown argument `{key}`; the only one is `crate = path`"),
+        );
         skip_to_comma(input)?;
         return Ok(());
     }
@@ -63,12 +69,21 @@ fn argument(input: ParseStream, path: &mut Option<Path>, errors: &mut Errors) ->
 
 fn value(input: ParseStream, key: &Ident, errors: &mut Errors) -> syn::Result<Path> {
     if !input.peek(Token![=]) {
-        return Err(syn::Error::new(key.span(), "`crate` needs a path, as in `crate = flagcache_core`"));
+        return Err(syn::Error::new(
+            key.span(),
+            "`crate` needs a path, as in `crate = flagcache_core`",
+        ));
     }
     input.parse::<Token![=]>()?;
     let place = input.span();
     if let Ok(quoted) = input.parse::<LitStr>() {
-        errors.at(place, format_args!("write the path without quotes: `crate = {}`", quoted.value()));
+        errors.at(
+            place,
+            format_args!(
+                "write the path without quotes: `crate = {}`",
+                quoted.value()
+            ),
+        );
         return quoted.parse_with(Path::parse_mod_style);
     }
     input

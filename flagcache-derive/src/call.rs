@@ -32,7 +32,14 @@ impl<'a> Call<'a> {
         };
         let given = Ident::new("__given", given_place.start);
         let output = returns::place(&method.signature);
-        Self { hook, method, this, given, given_place, output }
+        Self {
+            hook,
+            method,
+            this,
+            given,
+            given_place,
+            output,
+        }
     }
 
     /// The alias of what the method answers.
@@ -46,7 +53,10 @@ impl<'a> Call<'a> {
 
     pub(crate) fn body(&self) -> TokenStream {
         match self.method.mark {
-            Some(Mark { kind: MarkKind::Blocking, span }) => self.blocking(span),
+            Some(Mark {
+                kind: MarkKind::Blocking,
+                span,
+            }) => self.blocking(span),
             _ if returns::is_future(&self.method.signature) => self.awaited(),
             _ => self.resolved(),
         }
@@ -82,7 +92,10 @@ impl<'a> Call<'a> {
         let given = &self.given;
         let clone = quote_spanned!(word=> <Self as __flagcache::ClonedProvider>::cloned_provider);
         let (argument, lent) = match self.hook.given() {
-            Some(_) => (quote!(__flagcache::Detach::detach(#given)), quote!(__flagcache::Lend::lend(__detached))),
+            Some(_) => (
+                quote!(__flagcache::Detach::detach(#given)),
+                quote!(__flagcache::Lend::lend(__detached)),
+            ),
             None => (quote!(()), quote!(__detached)),
         };
         let invoke = self.invoke(quote!(__provider), lent, self.output);
@@ -95,7 +108,12 @@ impl<'a> Call<'a> {
     }
 
     /// `Self::method(this, argument)`, shown at `place`.
-    pub(crate) fn invoke(&self, this: impl ToTokens, given: impl ToTokens, place: Place) -> TokenStream {
+    pub(crate) fn invoke(
+        &self,
+        this: impl ToTokens,
+        given: impl ToTokens,
+        place: Place,
+    ) -> TokenStream {
         let mut name = self.method.signature.ident.clone();
         name.set_span(place.start);
         let argument = self.hook.given().map(|_| {

@@ -36,6 +36,8 @@ impl Errors {
 
     /// One `compile_error!` for each mistake.
     pub(crate) fn into_compile_errors(self) -> TokenStream {
-        self.first.map(syn::Error::into_compile_error).unwrap_or_default()
+        self.first
+            .map(syn::Error::into_compile_error)
+            .unwrap_or_default()
     }
 }

@@ -13,7 +13,14 @@ use crate::place::Place;
 /// The impl of the trait, for a block that was found correct. It is written with the user's spans: what the compiler says
 /// about the impl as a whole is shown on the block's first line.
 pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
-    let ItemImpl { attrs, impl_token, generics, self_ty, brace_token, .. } = &block.header;
+    let ItemImpl {
+        attrs,
+        impl_token,
+        generics,
+        self_ty,
+        brace_token,
+        ..
+    } = &block.header;
     let lints = attrs.iter().filter(|attribute| sets_lints(attribute));
     let start = Place::of(self_ty).start;
     let trait_for = quote_spanned!(start=> __flagcache::FlagDefinitionCacheProvider for);
@@ -53,28 +60,38 @@ fn with_bound_on_self(generics: &Generics, self_ty: &Type) -> Generics {
 /// With type parameters that bound would be a condition, which hides the error until the provider is used. So it is checked
 /// once more, by an impl without it.
 fn shareable(header: &ItemImpl) -> Option<TokenStream> {
-    let ItemImpl { impl_token, generics, self_ty, brace_token, .. } = header;
+    let ItemImpl {
+        impl_token,
+        generics,
+        self_ty,
+        brace_token,
+        ..
+    } = header;
     if generics.params.is_empty() {
         return None;
     }
     let (impl_generics, _, where_clause) = generics.split_for_impl();
     let trait_for = quote_spanned!(Place::of(self_ty).start=> __flagcache::Shareable for);
     let nothing = quote_spanned!(brace_token.span.join()=> {});
-    Some(quote!(#[automatically_derived] #impl_token #impl_generics #trait_for #self_ty #where_clause #nothing))
+    Some(
+        quote!(#[automatically_derived] #impl_token #impl_generics #trait_for #self_ty #where_clause #nothing),
+    )
 }
 
-/// Names `__private` once, so that a crate path that leads nowhere is one error.
+/// Names `macro_support` once, so that a crate path that leads nowhere is one error.
 pub(crate) fn in_scope(krate: &CratePath, provider: TokenStream) -> TokenStream {
     quote! {
         const _: () = {
-            use #krate::__private as __flagcache;
+            use #krate::macro_support as __flagcache;
             #provider
         };
     }
 }
 
 fn sets_lints(attribute: &Attribute) -> bool {
-    ["allow", "warn", "deny", "forbid"].iter().any(|level| attribute.path().is_ident(level))
+    ["allow", "warn", "deny", "forbid"]
+        .iter()
+        .any(|level| attribute.path().is_ident(level))
 }
 
 /// Input: `#[cfg(unix)] fn shutdown(&self) -> io::Result<()>`
@@ -92,8 +109,14 @@ fn sets_lints(attribute: &Attribute) -> bool {
 fn forwarder(hook: Hook, method: &Method) -> TokenStream {
     let name = &method.signature.ident;
     // Without its `cfg`, a forwarder whose method was configured out would find the trait's own and call itself for ever.
-    let cfgs = method.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
-    let deprecated = method.attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"));
+    let cfgs = method
+        .attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cfg"));
+    let deprecated = method
+        .attributes
+        .iter()
+        .any(|attribute| attribute.path().is_ident("deprecated"));
     let lints = deprecated.then(|| quote!(#[allow(deprecated)]));
     let call = Call::new(hook, method);
     let Call { this, given, .. } = &call;
@@ -103,7 +126,7 @@ fn forwarder(hook: Hook, method: &Method) -> TokenStream {
         return quote! {
             #(#cfgs)*
             #lints
-            fn #name(&#this, #given: __flagcache::PollerLink) {
+            fn #name(&#this, #given: __flagcache::PollerContext) {
                 #invoke
             }
         };
@@ -111,8 +134,10 @@ fn forwarder(hook: Hook, method: &Method) -> TokenStream {
 
     let answer = call.answer(Span::call_site());
     let body = call.body();
-    let data = (hook.given() == Some(Given::Data)).then(|| quote!(&'__given __flagcache::FlagDefinitionCacheData));
-    let outcome = (hook.given() == Some(Given::Outcome)).then(|| quote!(__flagcache::FetchOutcome<'__given>));
+    let data = (hook.given() == Some(Given::Data))
+        .then(|| quote!(&'__given __flagcache::FlagDefinitionCacheData));
+    let outcome =
+        (hook.given() == Some(Given::Outcome)).then(|| quote!(__flagcache::FetchOutcome<'__given>));
     let ty = data.or(outcome);
     let lifetime = ty.is_some().then(|| quote!('__given,));
     let outlives = ty.is_some().then(|| quote!('__given: '__call,));

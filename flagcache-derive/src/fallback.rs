@@ -17,11 +17,14 @@ pub(crate) fn provider(
 ) -> TokenStream {
     let mut generics = generics.clone();
     if !generics.params.is_empty() {
-        let anything: WherePredicate = parse_quote!(Self: ::core::marker::Send + ::core::marker::Sync + 'static);
+        let anything: WherePredicate =
+            parse_quote!(Self: ::core::marker::Send + ::core::marker::Sync + 'static);
         generics.make_where_clause().predicates.push(anything);
     }
-    let trait_path =
-        trait_path.map_or_else(|| quote!(__flagcache::FlagDefinitionCacheProvider), ToTokens::to_token_stream);
+    let trait_path = trait_path.map_or_else(
+        || quote!(__flagcache::FlagDefinitionCacheProvider),
+        ToTokens::to_token_stream,
+    );
     let self_ty = without_anonymous_lifetimes(self_ty.into_token_stream());
     let (impl_generics, _, where_clause) = generics.split_for_impl();
     let provider = quote! {
@@ -66,7 +69,10 @@ fn without_anonymous_lifetimes(ty: TokenStream) -> TokenStream {
         .map(|token| match token {
             TokenTree::Ident(name) if name == "_" => Ident::new("static", name.span()).into(),
             TokenTree::Group(group) => {
-                let mut inner = Group::new(group.delimiter(), without_anonymous_lifetimes(group.stream()));
+                let mut inner = Group::new(
+                    group.delimiter(),
+                    without_anonymous_lifetimes(group.stream()),
+                );
                 inner.set_span(group.span());
                 inner.into()
             }

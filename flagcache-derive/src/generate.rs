@@ -29,13 +29,22 @@ pub(crate) fn generate(args: TokenStream, item: TokenStream) -> TokenStream {
     }
 }
 
-fn block_and_impl(item: TokenStream, mut block: Block, krate: &CratePath, mut errors: Errors) -> TokenStream {
+fn block_and_impl(
+    item: TokenStream,
+    mut block: Block,
+    krate: &CratePath,
+    mut errors: Errors,
+) -> TokenStream {
     // A block with a trait goes on as the inherent one that was meant.
     let trait_path = block.header.trait_.take().map(|(path, _)| path);
     if let Some(path) = &trait_path {
         let message = "`#[flag_cache_provider]` goes on an inherent `impl` block; remove `Trait for`, the trait impl is generated";
         errors.on(path, message);
-        if path.segments.last().is_none_or(|segment| segment.ident != PROVIDER_TRAIT) {
+        if path
+            .segments
+            .last()
+            .is_none_or(|segment| segment.ident != PROVIDER_TRAIT)
+        {
             let errors = errors.into_compile_errors();
             return quote!(#item #errors);
         }
@@ -44,7 +53,12 @@ fn block_and_impl(item: TokenStream, mut block: Block, krate: &CratePath, mut er
     let provider = if errors.is_empty() {
         expand::expand(&block, krate)
     } else {
-        fallback::provider(&block.header.generics, &block.header.self_ty, krate, trait_path.as_ref())
+        fallback::provider(
+            &block.header.generics,
+            &block.header.self_ty,
+            krate,
+            trait_path.as_ref(),
+        )
     };
     let errors = errors.into_compile_errors();
     quote!(#block #errors #provider)
@@ -54,7 +68,9 @@ fn block_and_impl(item: TokenStream, mut block: Block, krate: &CratePath, mut er
 fn ungroup(item: TokenStream) -> TokenStream {
     let mut tokens = item.clone().into_iter();
     match (tokens.next(), tokens.next()) {
-        (Some(TokenTree::Group(group)), None) if group.delimiter() == Delimiter::None => ungroup(group.stream()),
+        (Some(TokenTree::Group(group)), None) if group.delimiter() == Delimiter::None => {
+            ungroup(group.stream())
+        }
         _ => item.into_token_stream(),
     }
 }

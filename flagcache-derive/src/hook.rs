@@ -10,11 +10,11 @@ pub(crate) enum Hook {
     Received,
     Shutdown,
     Stored,
-    NotReceived,
+    FetchWithoutUpdate,
     Attached,
 }
 
-/// What a method answers, by the name of its alias in `__private`.
+/// What a method answers, by the name of its alias in `macro_support`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Decision,
@@ -34,8 +34,15 @@ pub(crate) enum Given {
 
 impl Hook {
     /// In the order in which messages list them.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::ShouldFetch, Self::Get, Self::Received, Self::Shutdown, Self::Stored, Self::NotReceived, Self::Attached];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::ShouldFetch,
+        Self::Get,
+        Self::Received,
+        Self::Shutdown,
+        Self::Stored,
+        Self::FetchWithoutUpdate,
+        Self::Attached,
+    ];
 
     /// The method with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -48,8 +55,8 @@ impl Hook {
             Self::Get => "get_flag_definitions",
             Self::Received => "on_flag_definitions_received",
             Self::Shutdown => "shutdown",
-            Self::Stored => "stored_flag_definitions",
-            Self::NotReceived => "on_flag_definitions_not_received",
+            Self::Stored => "peek_flag_definitions",
+            Self::FetchWithoutUpdate => "on_fetch_without_update",
             Self::Attached => "on_poller_attached",
         }
     }
@@ -63,7 +70,7 @@ impl Hook {
         match self {
             Self::ShouldFetch => Answer::Decision,
             Self::Get | Self::Stored => Answer::Definitions,
-            Self::Received | Self::Shutdown | Self::NotReceived => Answer::Done,
+            Self::Received | Self::Shutdown | Self::FetchWithoutUpdate => Answer::Done,
             Self::Attached => Answer::Nothing,
         }
     }
@@ -71,7 +78,7 @@ impl Hook {
     pub(crate) fn given(self) -> Option<Given> {
         match self {
             Self::Received => Some(Given::Data),
-            Self::NotReceived => Some(Given::Outcome),
+            Self::FetchWithoutUpdate => Some(Given::Outcome),
             Self::Attached => Some(Given::Link),
             Self::ShouldFetch | Self::Get | Self::Shutdown | Self::Stored => None,
         }
@@ -83,7 +90,7 @@ impl Hook {
             None => "(&self)",
             Some(Given::Data) => "(&self, data: &FlagDefinitionCacheData)",
             Some(Given::Outcome) => "(&self, outcome: FetchOutcome<'_>)",
-            Some(Given::Link) => "(&self, link: PollerLink)",
+            Some(Given::Link) => "(&self, link: PollerContext)",
         }
     }
 

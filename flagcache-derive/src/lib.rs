@@ -72,9 +72,9 @@ mod wrong_item;
 /// | `get_flag_definitions` | | `Option<FlagDefinitionCacheData>` | required |
 /// | `on_flag_definitions_received` | `&FlagDefinitionCacheData` | | required |
 /// | `shutdown` | | | |
-/// | `stored_flag_definitions` | | `Option<FlagDefinitionCacheData>` | |
-/// | `on_flag_definitions_not_received` | `FetchOutcome<'_>` | | |
-/// | `on_poller_attached` | `PollerLink` | | a plain `fn` |
+/// | `peek_flag_definitions` | | `Option<FlagDefinitionCacheData>` | |
+/// | `on_fetch_without_update` | `FetchOutcome<'_>` | | |
+/// | `on_poller_attached` | `PollerContext` | | a plain `fn` |
 ///
 /// What each is for, and when it is called, stands at the trait, `FlagDefinitionCacheProvider`. All take `&self`: a provider is
 /// shared, so what changes goes into a `Mutex` or an atomic. A method that may be left out does nothing then.
@@ -114,7 +114,7 @@ mod wrong_item;
 ///     }
 ///
 ///     // Awaited: whatever can be awaited is.
-///     fn stored_flag_definitions(&self) -> Ready<Option<FlagDefinitionCacheData>> {
+///     fn peek_flag_definitions(&self) -> Ready<Option<FlagDefinitionCacheData>> {
 ///         ready(None)
 ///     }
 ///
@@ -126,7 +126,7 @@ mod wrong_item;
 /// A future must be `Send`. An `async fn` that is not is reported on its `async`, with the value that is in the way.
 ///
 /// A plain `fn` runs **inline**: on the task of the poller, at the moment at which the call is awaited. That is right for a
-/// body that looks something up in memory. While it runs, its runtime thread does nothing else, and the poller's call limit
+/// body that looks something up in memory. While it runs, its runtime thread does nothing else, and the poller's provider timeout
 /// cannot cut it, for there is no await at which to cut. A body that reads a file or asks a server with a blocking client
 /// is for `blocking`, next.
 ///
@@ -254,6 +254,9 @@ mod wrong_item;
 /// }
 /// ```
 #[proc_macro_attribute]
-pub fn flag_cache_provider(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+pub fn flag_cache_provider(
+    args: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
     generate::generate(args.into(), item.into()).into()
 }

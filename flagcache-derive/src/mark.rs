@@ -24,7 +24,9 @@ pub(crate) enum MarkKind {
 
 /// Takes our attributes out.
 pub(crate) fn take(attributes: &mut Vec<Attribute>) -> Vec<Attribute> {
-    attributes.extract_if(.., |attribute| attribute.path().is_ident("flag_cache")).collect()
+    attributes
+        .extract_if(.., |attribute| attribute.path().is_ident("flag_cache"))
+        .collect()
 }
 
 /// Reads the attributes of one method, which together say one thing.
@@ -34,7 +36,9 @@ pub(crate) fn read(attributes: &[Attribute], errors: &mut Errors) -> Option<Mark
         for mark in words(attribute, errors) {
             match found {
                 None => found = Some(mark),
-                Some(first) if first.kind == mark.kind => errors.at(mark.span, "given more than once"),
+                Some(first) if first.kind == mark.kind => {
+                    errors.at(mark.span, "given more than once")
+                }
                 Some(_) => errors.at(mark.span, "a method is `blocking` or a `helper`, not both"),
             }
         }
@@ -44,15 +48,22 @@ pub(crate) fn read(attributes: &[Attribute], errors: &mut Errors) -> Option<Mark
 
 fn words(attribute: &Attribute, errors: &mut Errors) -> Vec<Mark> {
     let Meta::List(list) = &attribute.meta else {
-        errors.on(attribute, "expected `#[flag_cache(blocking)]` or `#[flag_cache(helper)]`");
+        errors.on(
+            attribute,
+            "expected `#[flag_cache(blocking)]` or `#[flag_cache(helper)]`",
+        );
         return Vec::new();
     };
-    let words =
-        list.parse_args_with(|input: syn::parse::ParseStream| input.parse_terminated(Ident::parse_any, Token![,]));
+    let words = list.parse_args_with(|input: syn::parse::ParseStream| {
+        input.parse_terminated(Ident::parse_any, Token![,])
+    });
     let words = match words {
         Ok(words) if !words.is_empty() => words,
         _ => {
-            errors.on(attribute, "expected `#[flag_cache(blocking)]` or `#[flag_cache(helper)]`");
+            errors.on(
+                attribute,
+                "expected `#[flag_cache(blocking)]` or `#[flag_cache(helper)]`",
+            );
             return Vec::new();
         }
     };
@@ -62,11 +73,17 @@ fn words(attribute: &Attribute, errors: &mut Errors) -> Vec<Mark> {
             "blocking" => MarkKind::Blocking,
             "helper" => MarkKind::Helper,
             other => {
-                errors.at(word.span(), format_args!("unknown argument `{other}`; expected `blocking` or `helper`"));
+                errors.at(
+                    word.span(),
+                    format_args!("unknown argument `{other}`; expected `blocking` or `helper`"),
+                );
                 continue;
             }
         };
-        marks.push(Mark { kind, span: word.span() });
+        marks.push(Mark {
+            kind,
+            span: word.span(),
+        });
     }
     marks
 }

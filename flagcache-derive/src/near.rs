@@ -3,7 +3,10 @@
 /// Whether `written` is `meant` but for one or two letters, underscores and capitals.
 pub(crate) fn is_near(written: &str, meant: &str) -> bool {
     let letters = |name: &str| -> Vec<char> {
-        name.chars().filter(|letter| *letter != '_').flat_map(char::to_lowercase).collect()
+        name.chars()
+            .filter(|letter| *letter != '_')
+            .flat_map(char::to_lowercase)
+            .collect()
     };
     distance(&letters(written), &letters(meant)) <= 2
 }
@@ -15,7 +18,11 @@ fn distance(from: &[char], to: &[char]) -> usize {
         let mut diagonal = i;
         let mut left = i + 1;
         for (b, above) in to.iter().zip(row.iter_mut().skip(1)) {
-            let best = if a == b { diagonal } else { 1 + diagonal.min(left).min(*above) };
+            let best = if a == b {
+                diagonal
+            } else {
+                1 + diagonal.min(left).min(*above)
+            };
             diagonal = *above;
             *above = best;
             left = best;

@@ -62,7 +62,12 @@ impl Block {
             Ok((inner_attributes, items))
         };
         let (inner_attributes, items) = Parser::parse2(&mut read, brace.stream())?;
-        Ok(Self { header, brace, inner_attributes, items })
+        Ok(Self {
+            header,
+            brace,
+            inner_attributes,
+            items,
+        })
     }
 
     pub(crate) fn methods(&self) -> impl Iterator<Item = &Method> {
@@ -91,7 +96,10 @@ fn split(item: TokenStream) -> syn::Result<(TokenStream, Group)> {
             Ok((tokens.into_iter().collect(), brace))
         }
         Some(other) => Err(syn::Error::new(other.span(), "expected an `impl` block")),
-        None => Err(syn::Error::new(proc_macro2::Span::call_site(), "expected an `impl` block")),
+        None => Err(syn::Error::new(
+            proc_macro2::Span::call_site(),
+            "expected an `impl` block",
+        )),
     }
 }
 
@@ -99,12 +107,23 @@ fn item_of(input: ParseStream, errors: &mut Errors) -> syn::Result<Item> {
     let mut attributes = input.call(Attribute::parse_outer)?;
     let marks = mark::take(&mut attributes);
     let visibility: Visibility = input.parse()?;
-    let defaultness = if input.peek2(Token![!]) { None } else { input.parse()? };
+    let defaultness = if input.peek2(Token![!]) {
+        None
+    } else {
+        input.parse()?
+    };
     if is_function(input) {
         let mark = mark::read(&marks, errors);
         let signature: Signature = input.parse()?;
         let body: TokenTree = input.parse()?;
-        let method = Method { attributes, mark, visibility, defaultness, signature, body };
+        let method = Method {
+            attributes,
+            mark,
+            visibility,
+            defaultness,
+            signature,
+            body,
+        };
         return Ok(Item::Method(Box::new(method)));
     }
     for mark in marks {
@@ -156,7 +175,14 @@ fn rest_of_item(input: ParseStream, tokens: &mut TokenStream) -> syn::Result<()>
 
 impl ToTokens for Block {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let ItemImpl { attrs, unsafety, impl_token, generics, self_ty, .. } = &self.header;
+        let ItemImpl {
+            attrs,
+            unsafety,
+            impl_token,
+            generics,
+            self_ty,
+            ..
+        } = &self.header;
         for attribute in attrs {
             attribute.to_tokens(tokens);
         }

@@ -13,7 +13,10 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn at(span: Span) -> Self {
-        Self { start: span, end: span }
+        Self {
+            start: span,
+            end: span,
+        }
     }
 
     pub(crate) fn of(tokens: impl ToTokens) -> Self {

@@ -30,15 +30,25 @@ fn is_future_type(ty: &Type) -> bool {
 
 fn is_future_bound(bound: &TypeParamBound) -> bool {
     match bound {
-        TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|segment| segment.ident == "Future"),
+        TypeParamBound::Trait(bound) => bound
+            .path
+            .segments
+            .last()
+            .is_some_and(|segment| segment.ident == "Future"),
         _ => false,
     }
 }
 
 /// `T` of `name<T>`.
 fn generic_of<'a>(path: &'a syn::TypePath, name: &str) -> Option<&'a Type> {
-    let last = path.path.segments.last().filter(|segment| segment.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    let last = path
+        .path
+        .segments
+        .last()
+        .filter(|segment| segment.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
     arguments.args.iter().find_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,

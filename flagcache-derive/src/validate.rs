@@ -3,7 +3,10 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::punctuated::Punctuated;
-use syn::{Attribute, FnArg, GenericParam, Meta, Receiver, ReceiverKind, ReturnType, Safety, Signature, Token, Type};
+use syn::{
+    Attribute, FnArg, GenericParam, Meta, Receiver, ReceiverKind, ReturnType, Safety, Signature,
+    Token, Type,
+};
 
 use crate::errors::Errors;
 use crate::hook::{Answer, Hook};
@@ -60,11 +63,13 @@ fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
 /// The macro runs before `cfg_attr` is applied, so it would not see what that hides. What is refused is taken out.
 fn attributes(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
     attributes.retain(|attribute| {
-        let hidden = ["cfg", "flag_cache"]
-            .into_iter()
-            .find(|hidden| attribute.path().is_ident("cfg_attr") && brings(&attribute.meta, hidden));
+        let hidden = ["cfg", "flag_cache"].into_iter().find(|hidden| {
+            attribute.path().is_ident("cfg_attr") && brings(&attribute.meta, hidden)
+        });
         if let Some(hidden) = hidden {
-            let message = format!("`{hidden}` cannot be inside `cfg_attr` here; write `#[{hidden}(…)]` directly");
+            let message = format!(
+                "`{hidden}` cannot be inside `cfg_attr` here; write `#[{hidden}(…)]` directly"
+            );
             errors.on(attribute, message);
         }
         hidden.is_none()
@@ -74,11 +79,12 @@ fn attributes(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
 /// Whether this `cfg_attr` puts an attribute of that name on its item.
 fn brings(meta: &Meta, name: &str) -> bool {
     let Meta::List(list) = meta else { return false };
-    let Ok(parts) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else { return false };
-    parts
-        .iter()
-        .skip(1)
-        .any(|part| part.path().is_ident(name) || part.path().is_ident("cfg_attr") && brings(part, name))
+    let Ok(parts) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else {
+        return false;
+    };
+    parts.iter().skip(1).any(|part| {
+        part.path().is_ident(name) || part.path().is_ident("cfg_attr") && brings(part, name)
+    })
 }
 
 fn provider_method(hook: Hook, method: &Method, errors: &mut Errors) {
@@ -86,16 +92,30 @@ fn provider_method(hook: Hook, method: &Method, errors: &mut Errors) {
     parameters(hook, &method.signature, errors);
     match method.mark {
         Some(mark) if mark.kind == MarkKind::Helper => {
-            errors.at(mark.span, format_args!("`{hook}` is a method of the provider, not a helper; rename the helper"));
+            errors.at(
+                mark.span,
+                format_args!(
+                    "`{hook}` is a method of the provider, not a helper; rename the helper"
+                ),
+            );
         }
         Some(mark) if hook.answer() == Answer::Nothing => {
-            errors.at(mark.span, format_args!("`{hook}` must return at once, so it cannot be `blocking`"));
+            errors.at(
+                mark.span,
+                format_args!("`{hook}` must return at once, so it cannot be `blocking`"),
+            );
         }
         Some(mark) if method.signature.asyncness.is_some() => {
-            errors.at(mark.span, "`blocking` needs a plain `fn`; an `async fn` yields by itself");
+            errors.at(
+                mark.span,
+                "`blocking` needs a plain `fn`; an `async fn` yields by itself",
+            );
         }
         Some(mark) if returns::is_future(&method.signature) => {
-            errors.at(mark.span, "`blocking` needs a `fn` that returns its value; this one returns a future");
+            errors.at(
+                mark.span,
+                "`blocking` needs a `fn` that returns its value; this one returns a future",
+            );
         }
         _ => {}
     }
@@ -107,7 +127,10 @@ fn provider_method(hook: Hook, method: &Method, errors: &mut Errors) {
 /// The rules of a method that the trait neither awaits nor takes a value from.
 fn at_once(hook: Hook, signature: &Signature, errors: &mut Errors) {
     if let Some(asyncness) = &signature.asyncness {
-        errors.on(asyncness, format_args!("`{hook}` must return at once, so it is a plain `fn`"));
+        errors.on(
+            asyncness,
+            format_args!("`{hook}` must return at once, so it is a plain `fn`"),
+        );
     } else if let ReturnType::Type(_, ty) = &signature.output {
         let nothing = matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty());
         if !nothing {
@@ -118,7 +141,10 @@ fn at_once(hook: Hook, signature: &Signature, errors: &mut Errors) {
 
 fn qualifiers(hook: Hook, signature: &Signature, errors: &mut Errors) {
     if let Safety::Unsafe(token) = &signature.safety {
-        errors.on(token, format_args!("`{hook}` cannot be `unsafe`; the poller calls it without conditions"));
+        errors.on(
+            token,
+            format_args!("`{hook}` cannot be `unsafe`; the poller calls it without conditions"),
+        );
     }
     if let Some(abi) = &signature.abi {
         errors.on(abi, format_args!("`{hook}` cannot be `extern`"));
@@ -128,7 +154,12 @@ fn qualifiers(hook: Hook, signature: &Signature, errors: &mut Errors) {
             // `fn get<'a>(&'a self) -> BoxFuture<'a, …>` is fine.
             GenericParam::Lifetime(_) => {}
             GenericParam::Type(_) | GenericParam::Const(_) => {
-                errors.on(parameter, format_args!("`{hook}` cannot be generic; put the parameter on the `impl` block"));
+                errors.on(
+                    parameter,
+                    format_args!(
+                        "`{hook}` cannot be generic; put the parameter on the `impl` block"
+                    ),
+                );
             }
         }
     }
@@ -151,14 +182,20 @@ fn parameters(hook: Hook, signature: &Signature, errors: &mut Errors) {
             return;
         }
         None => {
-            errors.at(signature.ident.span(), format_args!("{takes}; `&self` is missing"));
+            errors.at(
+                signature.ident.span(),
+                format_args!("{takes}; `&self` is missing"),
+            );
             return;
         }
     }
     let given: Vec<_> = inputs.collect();
     let expected = usize::from(hook.given().is_some());
     if given.len() < expected {
-        errors.at(signature.paren_token.span.join(), format_args!("{takes}; the second argument is missing"));
+        errors.at(
+            signature.paren_token.span.join(),
+            format_args!("{takes}; the second argument is missing"),
+        );
     } else if let Some(extra) = given.get(expected) {
         errors.on(extra, format_args!("{takes}, nothing more"));
     }
@@ -166,7 +203,10 @@ fn parameters(hook: Hook, signature: &Signature, errors: &mut Errors) {
         if let FnArg::Typed(argument) = argument
             && matches!(&*argument.ty, Type::ImplTrait(_))
         {
-            errors.on(&argument.ty, format_args!("{takes}; `impl Trait` would make it generic"));
+            errors.on(
+                &argument.ty,
+                format_args!("{takes}; `impl Trait` would make it generic"),
+            );
         }
     }
 }
@@ -191,22 +231,33 @@ fn helper(method: &Method, errors: &mut Errors) {
         && mark.kind == MarkKind::Blocking
     {
         let name = method.name();
-        errors.at(mark.span, format_args!("`blocking` goes on a method of the provider; `{name}` is a helper"));
+        errors.at(
+            mark.span,
+            format_args!("`blocking` goes on a method of the provider; `{name}` is a helper"),
+        );
     }
 }
 
 fn missing(block: &Block, errors: &mut Errors) {
     let names: Vec<String> = block.methods().map(Method::name).collect();
-    let mut absent: Vec<Hook> =
-        Hook::ALL.into_iter().filter(|hook| !names.iter().any(|name| name == hook.name())).collect();
+    let mut absent: Vec<Hook> = Hook::ALL
+        .into_iter()
+        .filter(|hook| !names.iter().any(|name| name == hook.name()))
+        .collect();
     for method in block.methods() {
         let name = method.name();
-        if method.mark.is_some_and(|mark| mark.kind == MarkKind::Helper) || Hook::named(&name).is_some() {
+        if method
+            .mark
+            .is_some_and(|mark| mark.kind == MarkKind::Helper)
+            || Hook::named(&name).is_some()
+        {
             continue;
         }
         if let Some(index) = absent.iter().position(|hook| is_near(&name, hook.name())) {
             let hook = absent.remove(index);
-            let message = format!("did you mean `{hook}`? if `{name}` is a helper, mark it `#[flag_cache(helper)]`");
+            let message = format!(
+                "did you mean `{hook}`? if `{name}` is a helper, mark it `#[flag_cache(helper)]`"
+            );
             errors.at(method.signature.ident.span(), message);
         }
     }
@@ -235,16 +286,25 @@ fn list(names: &[String]) -> String {
 fn duplicates(block: &mut Block, errors: &mut Errors) {
     let mut seen: Vec<(String, bool)> = Vec::new();
     block.items.retain(|item| {
-        let Item::Method(method) = item else { return true };
+        let Item::Method(method) = item else {
+            return true;
+        };
         let name = method.name();
         if Hook::named(&name).is_none() {
             return true;
         }
-        let conditional = method.attributes.iter().any(|attribute| attribute.path().is_ident("cfg"));
-        let clash =
-            seen.iter().any(|(other, other_conditional)| *other == name && !(conditional && *other_conditional));
+        let conditional = method
+            .attributes
+            .iter()
+            .any(|attribute| attribute.path().is_ident("cfg"));
+        let clash = seen.iter().any(|(other, other_conditional)| {
+            *other == name && !(conditional && *other_conditional)
+        });
         if clash {
-            errors.at(method.signature.ident.span(), format_args!("`{name}` is already defined in this block"));
+            errors.at(
+                method.signature.ident.span(),
+                format_args!("`{name}` is already defined in this block"),
+            );
         }
         seen.push((name, conditional));
         !clash

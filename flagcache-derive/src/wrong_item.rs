@@ -26,7 +26,10 @@ pub(crate) fn is_impl(item: &TokenStream) -> bool {
 /// The item as it came, the error, and a provider in its place if it is a type.
 pub(crate) fn refuse(item: TokenStream, krate: &CratePath, mut errors: Errors) -> TokenStream {
     let Ok(found) = syn::parse2::<DeriveInput>(item.clone()) else {
-        errors.on(keyword(&item), "`#[flag_cache_provider]` goes on the `impl` block that has the provider's methods");
+        errors.on(
+            keyword(&item),
+            "`#[flag_cache_provider]` goes on the `impl` block that has the provider's methods",
+        );
         let errors = errors.into_compile_errors();
         return quote!(#item #errors);
     };
@@ -65,7 +68,15 @@ fn keyword(item: &TokenStream) -> TokenStream {
 /// Code as one would write it, as far as a generic type's name needs it.
 fn tidy(code: &TokenStream) -> String {
     let mut text = code.to_string();
-    for (loose, tight) in [(" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), (" :", ":"), ("' ", "'"), ("& ", "&")] {
+    for (loose, tight) in [
+        (" <", "<"),
+        ("< ", "<"),
+        (" >", ">"),
+        (" ,", ","),
+        (" :", ":"),
+        ("' ", "'"),
+        ("& ", "&"),
+    ] {
         text = text.replace(loose, tight);
     }
     text

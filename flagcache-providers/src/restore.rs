@@ -3,7 +3,10 @@
 use flagcache_core::FlagDefinitionCacheData;
 
 /// Whether the store already holds `data`: the flags, and the ETag that makes a successor's first request conditional.
-pub(crate) fn is_same_copy(stored: &FlagDefinitionCacheData, data: &FlagDefinitionCacheData) -> bool {
+pub(crate) fn is_same_copy(
+    stored: &FlagDefinitionCacheData,
+    data: &FlagDefinitionCacheData,
+) -> bool {
     stored.same_content(data) && stored.etag() == data.etag()
 }
 
@@ -16,7 +19,9 @@ pub(crate) fn must_replace(
     data: &FlagDefinitionCacheData,
     data_was_confirmed: bool,
 ) -> bool {
-    let is_younger = stored.fetched_at().is_some_and(|stored| data.fetched_at().is_none_or(|ours| stored > ours));
+    let is_younger = stored
+        .fetched_at()
+        .is_some_and(|stored| data.fetched_at().is_none_or(|ours| stored > ours));
     let is_ours = stored.project() == data.project();
     !is_same_copy(stored, data) && (data_was_confirmed || !is_ours || !is_younger)
 }

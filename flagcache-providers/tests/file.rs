@@ -1,6 +1,11 @@
 //! The file store, seen from the pollers of one process. Each opens a store of its own, as processes do.
 #![cfg(all(unix, feature = "file"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/sets.rs"]
 mod sets;
@@ -13,8 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use flagcache_core::{
-    DataError, FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner,
-    PollerSchedule, ProviderError, ProviderErrorKind, StoreReport,
+    DataError, FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+    FleetStatus, PollerContextOwner, PollerSchedule, ProviderError, ProviderErrorKind,
 };
 use flagcache_providers::{FileProvider, FileStore};
 use sets::{fetched, foreign};
@@ -27,8 +32,15 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Some rounds of a store's thread. For what must *not* happen.
 const A_WHILE: Duration = Duration::from_millis(400);
 
-const GARBAGE: [&str; 7] =
-    ["garbage", "{}", "[]", r#"{"flags":null}"#, r#"{"flags":"x"}"#, r#"{"flags":[1,2]}"#, r#"{"flags":[{"key":"#];
+const GARBAGE: [&str; 7] = [
+    "garbage",
+    "{}",
+    "[]",
+    r#"{"flags":null}"#,
+    r#"{"flags":"x"}"#,
+    r#"{"flags":[1,2]}"#,
+    r#"{"flags":[{"key":"#,
+];
 
 struct Folder {
     dir: TempDir,
@@ -36,13 +48,22 @@ struct Folder {
 
 impl Folder {
     fn new() -> Self {
-        Self { dir: TempDir::new().unwrap() }
+        Self {
+            dir: TempDir::new().unwrap(),
+        }
     }
 
     /// Where writing takes no time, if there is such a place: for tests that measure what comes after.
     fn fast() -> Self {
         let memory = Path::new("/dev/shm");
-        Self { dir: if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap() }
+        Self {
+            dir: if memory.is_dir() {
+                TempDir::new_in(memory)
+            } else {
+                TempDir::new()
+            }
+            .unwrap(),
+        }
     }
 
     fn data(&self) -> PathBuf {
@@ -62,7 +83,9 @@ impl Folder {
     }
 
     fn names(&self) -> Vec<String> {
-        let names = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = fs::read_dir(self.dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
         let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
         names.sort();
         names
@@ -71,7 +94,7 @@ impl Folder {
 
 struct Worker {
     provider: FileProvider,
-    poller: LinkOwner,
+    poller: PollerContextOwner,
 }
 
 impl Worker {
@@ -80,7 +103,7 @@ impl Worker {
     }
 
     fn with_schedule(store: &FileStore, schedule: PollerSchedule) -> Self {
-        let (provider, poller) = (store.provider(), LinkOwner::new(schedule));
+        let (provider, poller) = (store.provider(), PollerContextOwner::new(schedule));
         provider.on_poller_attached(poller.link());
         Self { provider, poller }
     }
@@ -94,45 +117,68 @@ impl Worker {
     }
 
     async fn publishes(&self, data: &FlagDefinitionCacheData) {
-        self.provider.on_flag_definitions_received(data).await.unwrap();
+        self.provider
+            .on_flag_definitions_received(data)
+            .await
+            .unwrap();
     }
 
     async fn tells(&self, outcome: FetchOutcome<'_>) {
-        self.provider.on_flag_definitions_not_received(outcome).await.unwrap();
+        self.provider
+            .on_fetch_without_update(outcome)
+            .await
+            .unwrap();
     }
 
     async fn is_notified(&self) {
-        timeout(DEADLINE, self.poller.changed()).await.expect("no notice came");
+        timeout(DEADLINE, self.poller.changed())
+            .await
+            .expect("no notification came");
     }
 
     async fn is_not_notified(&self) {
-        assert!(timeout(A_WHILE, self.poller.changed()).await.is_err(), "an unexpected notice");
+        assert!(
+            timeout(A_WHILE, self.poller.changed()).await.is_err(),
+            "an unexpected notification"
+        );
     }
 
-    /// Asks again on each notice, as a poller does, until the decision is `true`.
+    /// Asks again on each notification, as a poller does, until the decision is `true`.
     async fn comes_to_lead(&self) {
         let deadline = Instant::now() + DEADLINE;
         while !self.leads().await {
-            tokio::time::timeout_at(deadline, self.poller.changed()).await.expect("never got the lead");
+            tokio::time::timeout_at(deadline, self.poller.changed())
+                .await
+                .expect("never got the lead");
         }
     }
 
-    async fn is_told(&self) -> StoreReport {
+    async fn is_told(&self) -> FleetStatus {
         self.reads().await;
         self.poller.take_report().unwrap()
     }
 }
 
 fn age(path: &Path, age: Duration) {
-    File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(SystemTime::now() - age)
+        .unwrap();
 }
 
 fn cause(error: &ProviderError) -> &Arc<DataError> {
-    error.source().and_then(<dyn Error>::downcast_ref).expect("no cause")
+    error
+        .source()
+        .and_then(<dyn Error>::downcast_ref)
+        .expect("no cause")
 }
 
-fn outcome(failure: Option<FetchFailure>, data: &FlagDefinitionCacheData) -> FetchOutcome<'_> {
-    failure.map_or(FetchOutcome::unchanged(data), |failure| FetchOutcome::failed(failure, Some(data)))
+fn outcome(failure: Option<FetchErrorKind>, data: &FlagDefinitionCacheData) -> FetchOutcome<'_> {
+    failure.map_or(FetchOutcome::unchanged(data), |failure| {
+        FetchOutcome::failed(failure, Some(data))
+    })
 }
 
 #[tokio::test]
@@ -147,10 +193,15 @@ async fn b8_58_one_of_many_leads_and_the_others_read_its_copy() {
             assert!(worker.reads().await.is_none());
         }
     }
-    let [leader] = leaders[..] else { panic!("{} leaders", leaders.len()) };
+    let [leader] = leaders[..] else {
+        panic!("{} leaders", leaders.len())
+    };
     let data = fetched("beta", "\"1\"", 0);
     leader.publishes(&data).await;
-    for worker in workers.iter().filter(|worker| !std::ptr::eq(*worker, leader)) {
+    for worker in workers
+        .iter()
+        .filter(|worker| !std::ptr::eq(*worker, leader))
+    {
         worker.is_notified().await;
         let copy = worker.reads().await.unwrap();
         assert!(copy.same_content(&data));
@@ -227,9 +278,16 @@ async fn b8_61_a_leader_that_cannot_fetch_stays_out_for_as_long_as_it_was_told()
     let (first, second) = (folder.worker(), folder.worker());
     assert!(first.leads().await);
     let out = Duration::from_secs(2);
-    first.tells(FetchOutcome::failed(FetchFailure::Unauthorized, None).with_give_up_lead_for(Some(out))).await;
+    first
+        .tells(
+            FetchOutcome::failed(FetchErrorKind::Unauthorized, None).with_step_down_for(Some(out)),
+        )
+        .await;
     let since = Instant::now();
-    assert!(!first.leads().await, "gave up the lead, and nobody else has taken it");
+    assert!(
+        !first.leads().await,
+        "gave up the lead, and nobody else has taken it"
+    );
     second.comes_to_lead().await;
     drop(second);
     first.comes_to_lead().await;
@@ -241,7 +299,9 @@ async fn a_stay_out_beyond_the_clock_is_a_long_one() {
     let worker = Folder::new().worker();
     assert!(worker.leads().await);
     let out = Some(Duration::MAX);
-    worker.tells(FetchOutcome::failed(FetchFailure::Unauthorized, None).with_give_up_lead_for(out)).await;
+    worker
+        .tells(FetchOutcome::failed(FetchErrorKind::Unauthorized, None).with_step_down_for(out))
+        .await;
     assert!(!worker.leads().await);
 }
 
@@ -251,16 +311,25 @@ async fn b8_62_the_time_of_the_last_confirmation_stands_at_the_lock_file() {
     let (leader, reader) = (folder.worker(), folder.worker());
     assert_eq!(reader.is_told().await.confirmed_ago, None);
     assert!(leader.leads().await);
-    assert_eq!(reader.is_told().await.confirmed_ago, None, "a lead alone confirms nothing");
+    assert_eq!(
+        reader.is_told().await.confirmed_ago,
+        None,
+        "a lead alone confirms nothing"
+    );
 
     let data = fetched("beta", "\"1\"", 0);
     leader.publishes(&data).await;
     age(&folder.lock(), Duration::from_secs(7));
     let written = fs::metadata(folder.data()).unwrap();
     let ago = reader.is_told().await.confirmed_ago.unwrap();
-    assert!(ago >= Duration::from_secs(7) && ago < Duration::from_secs(17), "{ago:?}");
+    assert!(
+        ago >= Duration::from_secs(7) && ago < Duration::from_secs(17),
+        "{ago:?}"
+    );
 
-    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&data))).await;
+    leader
+        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
+        .await;
     assert!(reader.is_told().await.confirmed_ago.unwrap() >= Duration::from_secs(7));
     leader.tells(FetchOutcome::unchanged(&data)).await;
     assert!(reader.is_told().await.confirmed_ago.unwrap() < Duration::from_secs(7));
@@ -281,7 +350,8 @@ async fn a_confirmation_ahead_of_the_clock_is_as_good_as_now() {
     assert!(leader.leads().await);
     leader.publishes(&fetched("beta", "\"1\"", 0)).await;
     let lock = File::options().write(true).open(folder.lock()).unwrap();
-    lock.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+    lock.set_modified(SystemTime::now() + Duration::from_secs(3600))
+        .unwrap();
     assert_eq!(leader.is_told().await.confirmed_ago, Some(Duration::ZERO));
 }
 
@@ -291,7 +361,12 @@ async fn b2_29_a_used_up_quota_is_told_until_the_next_success() {
     let (leader, reader) = (folder.worker(), folder.worker());
     let data = fetched("beta", "\"1\"", 0);
     assert!(leader.leads().await);
-    leader.tells(FetchOutcome::failed(FetchFailure::QuotaLimited, Some(&data))).await;
+    leader
+        .tells(FetchOutcome::failed(
+            FetchErrorKind::QuotaLimited,
+            Some(&data),
+        ))
+        .await;
     let report = reader.is_told().await;
     assert!(report.quota_limited);
     assert_eq!(report.confirmed_ago, None, "never confirmed so far");
@@ -299,11 +374,21 @@ async fn b2_29_a_used_up_quota_is_told_until_the_next_success() {
     leader.tells(FetchOutcome::unchanged(&data)).await;
     assert!(!reader.is_told().await.quota_limited);
     age(&folder.lock(), Duration::from_secs(7));
-    leader.tells(FetchOutcome::failed(FetchFailure::QuotaLimited, Some(&data))).await;
-    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&data))).await;
+    leader
+        .tells(FetchOutcome::failed(
+            FetchErrorKind::QuotaLimited,
+            Some(&data),
+        ))
+        .await;
+    leader
+        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
+        .await;
     let report = reader.is_told().await;
     assert!(report.quota_limited, "a 5xx says nothing about the quota");
-    assert!(report.confirmed_ago.unwrap() >= Duration::from_secs(7), "a 402 confirms nothing");
+    assert!(
+        report.confirmed_ago.unwrap() >= Duration::from_secs(7),
+        "a 402 confirms nothing"
+    );
     leader.publishes(&fetched("gamma", "\"2\"", 0)).await;
     assert!(!reader.is_told().await.quota_limited);
 }
@@ -317,11 +402,18 @@ async fn an_unchanged_file_is_not_read_again() {
     let first = reader.reads().await.unwrap();
     for _ in 0..10 {
         let again = reader.reads().await.unwrap();
-        assert_eq!(again.to_json().as_ptr(), first.to_json().as_ptr(), "another buffer, so it was read again");
+        assert_eq!(
+            again.to_json().as_ptr(),
+            first.to_json().as_ptr(),
+            "another buffer, so it was read again"
+        );
     }
     // What was published is known without reading it, to all pollers of the store.
     let copy = leader.reads().await.unwrap();
-    assert_eq!(copy.raw_json().as_ptr(), leader.reads().await.unwrap().raw_json().as_ptr());
+    assert_eq!(
+        copy.raw_json().as_ptr(),
+        leader.reads().await.unwrap().raw_json().as_ptr()
+    );
 }
 
 #[tokio::test]
@@ -333,9 +425,17 @@ async fn garbage_is_parsed_once_and_named() {
         let reader = folder.worker();
         let error = reader.provider.get_flag_definitions().await.unwrap_err();
         assert_eq!(error.kind(), ProviderErrorKind::InvalidData);
-        assert!(error.to_string().starts_with(&format!("{} holds no usable", folder.data().display())), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("{} holds no usable", folder.data().display())),
+            "{error}"
+        );
         let again = reader.provider.get_flag_definitions().await.unwrap_err();
-        assert!(Arc::ptr_eq(cause(&again), cause(&error)), "not the error that was kept beside the file's state");
+        assert!(
+            Arc::ptr_eq(cause(&again), cause(&error)),
+            "not the error that was kept beside the file's state"
+        );
     }
 }
 
@@ -347,7 +447,10 @@ async fn writes_within_one_step_of_the_clock_are_all_seen() {
     for version in 1000..1300 {
         let data = fetched(&format!("flag{version}"), "\"same\"", 0);
         leader.publishes(&data).await;
-        assert!(reader.reads().await.unwrap().same_content(&data), "version {version} was taken for the one before");
+        assert!(
+            reader.reads().await.unwrap().same_content(&data),
+            "version {version} was taken for the one before"
+        );
     }
 }
 
@@ -359,7 +462,10 @@ async fn another_hands_writes_of_one_length_within_one_step_of_the_clock_are_all
         let json = format!(r#"{{"flags":[{{"key":"flag{version}"}}]}}"#);
         fs::write(folder.data(), &json).unwrap();
         let copy = reader.reads().await.unwrap();
-        assert!(copy.flag(&format!("flag{version}")).is_some(), "version {version} was taken for the one before");
+        assert!(
+            copy.flag(&format!("flag{version}")).is_some(),
+            "version {version} was taken for the one before"
+        );
     }
 }
 
@@ -375,7 +481,10 @@ async fn b2_27_an_unchanged_publish_or_confirmation_writes_nothing() {
     leader.publishes(&again).await;
     leader.tells(FetchOutcome::unchanged(&again)).await;
     let after = fs::metadata(folder.data()).unwrap();
-    assert_eq!((written.ino(), written.mtime_nsec()), (after.ino(), after.mtime_nsec()));
+    assert_eq!(
+        (written.ino(), written.mtime_nsec()),
+        (after.ino(), after.mtime_nsec())
+    );
     follower.is_not_notified().await;
     leader.publishes(&fetched("beta", "\"2\"", 0)).await;
     follower.is_notified().await;
@@ -448,11 +557,14 @@ async fn b8_67_a_leader_whose_lock_file_was_deleted_and_not_taken_leads_on() {
 
 #[tokio::test]
 async fn b8_63_a_deleted_copy_and_a_lost_folder_are_put_back_on_a_304_and_on_a_5xx() {
-    for failure in [None, Some(FetchFailure::Server)] {
+    for failure in [None, Some(FetchErrorKind::Server)] {
         let folder = Folder::new();
         let inner = folder.dir.path().join("cache");
         let store = FileStore::builder(&inner, "shop").build().unwrap();
-        let (leader, follower) = (Worker::of(&store), Worker::of(&FileStore::builder(&inner, "shop").build().unwrap()));
+        let (leader, follower) = (
+            Worker::of(&store),
+            Worker::of(&FileStore::builder(&inner, "shop").build().unwrap()),
+        );
         assert!(leader.leads().await);
         let data = fetched("beta", "\"1\"", 0);
         leader.publishes(&data).await;
@@ -474,8 +586,12 @@ async fn b8_63_a_deleted_copy_and_a_lost_folder_are_put_back_on_a_304_and_on_a_5
 
 #[tokio::test]
 async fn b8_66_what_another_hand_wrote_is_replaced_on_a_304_and_on_a_5xx() {
-    for failure in [None, Some(FetchFailure::Server)] {
-        for written in GARBAGE.into_iter().map(str::as_bytes).map(<[u8]>::to_vec).chain([foreign().to_json().to_vec()])
+    for failure in [None, Some(FetchErrorKind::Server)] {
+        for written in GARBAGE
+            .into_iter()
+            .map(str::as_bytes)
+            .map(<[u8]>::to_vec)
+            .chain([foreign().to_json().to_vec()])
         {
             let folder = Folder::new();
             let (leader, follower) = (folder.worker(), folder.worker());
@@ -499,10 +615,15 @@ async fn a_new_leader_that_failed_to_fetch_leaves_its_predecessors_younger_copy(
     predecessor.publishes(&new).await;
     drop(predecessor);
     assert!(leader.leads().await);
-    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&old))).await;
+    leader
+        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&old)))
+        .await;
     assert!(leader.reads().await.unwrap().same_content(&new));
     leader.tells(FetchOutcome::unchanged(&old)).await;
-    assert!(leader.reads().await.unwrap().same_content(&old), "the API rolled back");
+    assert!(
+        leader.reads().await.unwrap().same_content(&old),
+        "the API rolled back"
+    );
 }
 
 #[tokio::test]
@@ -510,19 +631,38 @@ async fn b1_04_a_cold_leader_is_given_the_stored_copy() {
     let folder = Folder::new();
     let first = folder.worker();
     assert!(first.leads().await);
-    assert!(first.provider.stored_flag_definitions().await.unwrap().is_none());
+    assert!(
+        first
+            .provider
+            .peek_flag_definitions()
+            .await
+            .unwrap()
+            .is_none()
+    );
     first.publishes(&fetched("beta", "W/\"1\"", 0)).await;
     drop(first);
     let restarted = folder.worker();
     assert!(restarted.leads().await);
-    assert_eq!(restarted.provider.stored_flag_definitions().await.unwrap().unwrap().etag(), Some("W/\"1\""));
+    assert_eq!(
+        restarted
+            .provider
+            .peek_flag_definitions()
+            .await
+            .unwrap()
+            .unwrap()
+            .etag(),
+        Some("W/\"1\"")
+    );
 }
 
 #[tokio::test]
-async fn changes_are_seen_without_the_systems_notices() {
+async fn changes_are_seen_without_the_systems_notifications() {
     let folder = Folder::fast();
     let leader = folder.worker();
-    let polling = FileStore::builder(folder.dir.path(), "shop").watch(false).build().unwrap();
+    let polling = FileStore::builder(folder.dir.path(), "shop")
+        .watch(false)
+        .build()
+        .unwrap();
     let follower = Worker::of(&polling);
     assert!(leader.leads().await);
     assert!(follower.reads().await.is_none());
@@ -533,13 +673,15 @@ async fn changes_are_seen_without_the_systems_notices() {
 }
 
 /// How long a publish takes to be told, half of the times.
-async fn median_notice(leader: &Worker, follower: &Worker) -> Duration {
+async fn median_notification(leader: &Worker, follower: &Worker) -> Duration {
     let mut waits = Vec::new();
     for version in 0..21 {
         follower.reads().await;
         // At any phase of the rounds in which a store looks by itself.
         sleep(Duration::from_millis(7 * version)).await;
-        leader.publishes(&fetched(&format!("v{version}"), "\"1\"", 0)).await;
+        leader
+            .publishes(&fetched(&format!("v{version}"), "\"1\"", 0))
+            .await;
         let published = Instant::now();
         follower.is_notified().await;
         waits.push(published.elapsed());
@@ -549,16 +691,16 @@ async fn median_notice(leader: &Worker, follower: &Worker) -> Duration {
 }
 
 #[tokio::test]
-async fn the_systems_notices_are_faster_than_polling() {
+async fn the_systems_notifications_are_faster_than_polling() {
     let folder = Folder::fast();
     let (leader, follower) = (folder.worker(), folder.worker());
     assert!(leader.leads().await);
-    let median = median_notice(&leader, &follower).await;
+    let median = median_notification(&leader, &follower).await;
     assert!(median < Duration::from_millis(20), "{median:?}");
 }
 
 #[tokio::test]
-async fn the_systems_notices_come_again_after_the_folder_was_lost() {
+async fn the_systems_notifications_come_again_after_the_folder_was_lost() {
     let folder = Folder::fast();
     let inner = folder.dir.path().join("cache");
     let open = || Worker::of(&FileStore::builder(&inner, "shop").build().unwrap());
@@ -572,7 +714,7 @@ async fn the_systems_notices_come_again_after_the_folder_was_lost() {
     follower.is_notified().await;
     assert!(leader.leads().await);
     sleep(A_WHILE).await;
-    let median = median_notice(&leader, &follower).await;
+    let median = median_notification(&leader, &follower).await;
     assert!(median < Duration::from_millis(20), "{median:?}");
 }
 
@@ -581,7 +723,13 @@ async fn several_services_share_a_folder() {
     let folder = Folder::new();
     let workers: Vec<Worker> = ["shop", "shop.eu", "blog"]
         .into_iter()
-        .map(|service| Worker::of(&FileStore::builder(folder.dir.path(), service).build().unwrap()))
+        .map(|service| {
+            Worker::of(
+                &FileStore::builder(folder.dir.path(), service)
+                    .build()
+                    .unwrap(),
+            )
+        })
         .collect();
     for (worker, key) in workers.iter().zip(["a", "b", "c"]) {
         assert!(worker.leads().await);
@@ -592,7 +740,17 @@ async fn several_services_share_a_folder() {
         assert!(worker.reads().await.unwrap().flag(key).is_some());
         worker.is_not_notified().await;
     }
-    assert_eq!(folder.names(), ["blog.json", "blog.lock", "shop.eu.json", "shop.eu.lock", "shop.json", "shop.lock"]);
+    assert_eq!(
+        folder.names(),
+        [
+            "blog.json",
+            "blog.lock",
+            "shop.eu.json",
+            "shop.eu.lock",
+            "shop.json",
+            "shop.lock"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -618,18 +776,33 @@ async fn links_are_not_followed() {
     let worker = folder.worker();
 
     symlink(&target, folder.lock()).unwrap();
-    let error = worker.provider.should_fetch_flag_definitions().await.unwrap_err();
+    let error = worker
+        .provider
+        .should_fetch_flag_definitions()
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
-    let expected = format!("cannot open the lock file {}: it is a symbolic link", folder.lock().display());
+    let expected = format!(
+        "cannot open the lock file {}: it is a symbolic link",
+        folder.lock().display()
+    );
     assert!(error.to_string().starts_with(&expected), "{error}");
     fs::remove_file(folder.lock()).unwrap();
 
     symlink(&target, folder.data()).unwrap();
     let error = worker.provider.get_flag_definitions().await.unwrap_err();
-    assert!(error.to_string().contains("shop.json: it is a symbolic link"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("shop.json: it is a symbolic link"),
+        "{error}"
+    );
     assert!(worker.leads().await);
     worker.publishes(&fetched("beta", "\"1\"", 0)).await;
-    assert!(fs::symlink_metadata(folder.data()).unwrap().is_file(), "the link itself is replaced");
+    assert!(
+        fs::symlink_metadata(folder.data()).unwrap().is_file(),
+        "the link itself is replaced"
+    );
     assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
 }
 
@@ -642,7 +815,11 @@ async fn b9_75_a_kubernetes_volume_is_read_and_its_changes_are_seen() {
         fs::create_dir(&inner).unwrap();
         fs::write(inner.join("shop.json"), fetched(key, "\"1\"", 0).to_json()).unwrap();
         symlink(version, folder.dir.path().join("..data_tmp")).unwrap();
-        fs::rename(folder.dir.path().join("..data_tmp"), folder.dir.path().join("..data")).unwrap();
+        fs::rename(
+            folder.dir.path().join("..data_tmp"),
+            folder.dir.path().join("..data"),
+        )
+        .unwrap();
     };
     put("..2026_01", "beta");
     symlink("..data/shop.json", folder.data()).unwrap();
@@ -658,7 +835,10 @@ async fn b9_75_a_kubernetes_volume_is_read_and_its_changes_are_seen() {
     fs::remove_file(folder.dir.path().join("..data")).unwrap();
     symlink(outside.path(), folder.dir.path().join("..data")).unwrap();
     let error = reader.provider.get_flag_definitions().await.unwrap_err();
-    assert!(error.to_string().contains("it is a symbolic link"), "{error}");
+    assert!(
+        error.to_string().contains("it is a symbolic link"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -667,18 +847,47 @@ async fn a_folder_or_a_file_in_the_wrong_place_is_named() {
     fs::create_dir(folder.lock()).unwrap();
     fs::create_dir(folder.data()).unwrap();
     let worker = folder.worker();
-    let error = worker.provider.should_fetch_flag_definitions().await.unwrap_err().to_string();
-    assert!(error.ends_with("shop.lock: it is a folder; remove it"), "{error}");
-    let error = worker.provider.get_flag_definitions().await.unwrap_err().to_string();
-    assert!(error.ends_with("shop.json is not a regular file; remove it"), "{error}");
+    let error = worker
+        .provider
+        .should_fetch_flag_definitions()
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("shop.lock: it is a folder; remove it"),
+        "{error}"
+    );
+    let error = worker
+        .provider
+        .get_flag_definitions()
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("shop.json is not a regular file; remove it"),
+        "{error}"
+    );
 
     fs::write(folder.dir.path().join("file"), "").unwrap();
-    let worker = Worker::of(&FileStore::builder(folder.dir.path().join("file"), "shop").build().unwrap());
+    let worker = Worker::of(
+        &FileStore::builder(folder.dir.path().join("file"), "shop")
+            .build()
+            .unwrap(),
+    );
     for error in [
-        worker.provider.should_fetch_flag_definitions().await.unwrap_err(),
+        worker
+            .provider
+            .should_fetch_flag_definitions()
+            .await
+            .unwrap_err(),
         worker.provider.get_flag_definitions().await.unwrap_err(),
     ] {
-        assert!(error.to_string().ends_with("a part of the path is a file; name a folder"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .ends_with("a part of the path is a file; name a folder"),
+            "{error}"
+        );
     }
 }
 
@@ -698,15 +907,25 @@ async fn a_new_leader_removes_what_killed_writers_left() {
     let leader = folder.worker();
     assert!(leader.leads().await);
     leader.publishes(&fetched("beta", "\"1\"", 0)).await;
-    let expected = [".shop.Empty1.tmp", ".shop.Living.tmp", ".shop.eu.aB3xYz.tmp", "shop.json", "shop.lock"];
+    let expected = [
+        ".shop.Empty1.tmp",
+        ".shop.Living.tmp",
+        ".shop.eu.aB3xYz.tmp",
+        "shop.json",
+        "shop.lock",
+    ];
     assert_eq!(folder.names(), expected);
 }
 
 #[test]
 fn a_service_name_that_is_no_part_of_a_file_name_is_refused() {
-    let error = FileStore::builder("/nowhere", "../etc/passwd").build().unwrap_err();
+    let error = FileStore::builder("/nowhere", "../etc/passwd")
+        .build()
+        .unwrap_err();
     assert!(
-        error.to_string().starts_with("the service name \"../etc/passwd\" starts with a dot; use 1 to 128"),
+        error
+            .to_string()
+            .starts_with("the service name \"../etc/passwd\" starts with a dot; use 1 to 128"),
         "{error}"
     );
 }
@@ -714,7 +933,10 @@ fn a_service_name_that_is_no_part_of_a_file_name_is_refused() {
 #[test]
 fn b5_49_dropping_the_leader_outside_a_runtime_hands_over() {
     let folder = Folder::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (leader, follower) = (folder.worker(), folder.worker());
     assert!(runtime.block_on(leader.leads()));
     drop(leader);
@@ -726,7 +948,11 @@ fn b5_49_dropping_the_leader_outside_a_runtime_hands_over() {
 async fn one_watcher_serves_the_whole_process() {
     let watchers = || {
         let files = fs::read_dir("/proc/self/fd").unwrap().flatten();
-        files.filter(|file| fs::read_link(file.path()).is_ok_and(|to| to.ends_with("anon_inode:inotify"))).count()
+        files
+            .filter(|file| {
+                fs::read_link(file.path()).is_ok_and(|to| to.ends_with("anon_inode:inotify"))
+            })
+            .count()
     };
     let folders: Vec<Folder> = (0..5).map(|_| Folder::new()).collect();
     let workers: Vec<Worker> = folders.iter().map(Folder::worker).collect();

@@ -1,6 +1,11 @@
 //! The file store keeps the rules of every provider; see the conformance kit.
 #![cfg(all(unix, feature = "file", feature = "testing"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs;
 use std::sync::Arc;
@@ -20,7 +25,9 @@ impl Files {
     }
 
     fn store(&self) -> FileStore {
-        FileStore::builder(self.0.path(), "conformance").build().unwrap()
+        FileStore::builder(self.0.path(), "conformance")
+            .build()
+            .unwrap()
     }
 }
 

@@ -1,6 +1,11 @@
 //! The file store on a full and on a read-only disk. Each case runs in a process of its own with a small disk mounted for
 //! it alone. Where that is not permitted the cases are reported as ignored; in CI they fail.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[cfg(target_os = "linux")]
 #[path = "support/sets.rs"]
@@ -12,12 +17,30 @@ mod small_disk;
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     small_disk::run(&[
-        ("a_full_disk_is_named_and_leaves_the_old_copy", cases::full_disk),
-        ("a_read_only_disk_is_named_and_still_read", cases::read_only_disk),
-        ("b9_72_a_leader_that_cannot_write_confirms_nothing", cases::b9_72_a_leader_that_cannot_write_confirms_nothing),
-        ("b9_75_the_modes_are_ensured_for_another_user", cases::b9_75_the_modes_are_ensured_for_another_user),
-        ("b9_75_a_file_of_another_user_is_named", cases::b9_75_a_file_of_another_user_is_named),
-        ("b9_75_a_file_that_is_a_mount_is_named", cases::b9_75_a_file_that_is_a_mount_is_named),
+        (
+            "a_full_disk_is_named_and_leaves_the_old_copy",
+            cases::full_disk,
+        ),
+        (
+            "a_read_only_disk_is_named_and_still_read",
+            cases::read_only_disk,
+        ),
+        (
+            "b9_72_a_leader_that_cannot_write_confirms_nothing",
+            cases::b9_72_a_leader_that_cannot_write_confirms_nothing,
+        ),
+        (
+            "b9_75_the_modes_are_ensured_for_another_user",
+            cases::b9_75_the_modes_are_ensured_for_another_user,
+        ),
+        (
+            "b9_75_a_file_of_another_user_is_named",
+            cases::b9_75_a_file_of_another_user_is_named,
+        ),
+        (
+            "b9_75_a_file_that_is_a_mount_is_named",
+            cases::b9_75_a_file_that_is_a_mount_is_named,
+        ),
     ])
 }
 
@@ -32,8 +55,8 @@ mod cases {
     use std::time::{Duration, Instant, SystemTime};
 
     use flagcache_core::{
-        FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule, ProviderError,
-        ProviderErrorKind,
+        FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContextOwner,
+        PollerSchedule, ProviderError, ProviderErrorKind,
     };
     use flagcache_providers::{FileProvider, FileStore};
 
@@ -41,11 +64,18 @@ mod cases {
     use super::small_disk;
 
     fn provider(folder: &Path) -> FileProvider {
-        FileStore::builder(folder, "shop").build().unwrap().provider()
+        FileStore::builder(folder, "shop")
+            .build()
+            .unwrap()
+            .provider()
     }
 
     fn wait<T>(call: impl Future<Output = Result<T, ProviderError>>) -> Result<T, ProviderError> {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(call)
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(call)
     }
 
     pub(crate) fn full_disk(folder: &Path) {
@@ -56,15 +86,24 @@ mod cases {
 
         let flags = vec![r#"{"key":"one of very many"}"#; 2 * small_disk::SIZE / 20].join(",");
         let body = format!(r#"{{"flags":[{flags}]}}"#);
-        let large = FlagDefinitionCacheData::from_api_response(body, None, SystemTime::now(), None).unwrap();
+        let large = FlagDefinitionCacheData::from_api_response(body, None, SystemTime::now(), None)
+            .unwrap();
         let error = wait(leader.on_flag_definitions_received(&large)).unwrap_err();
         assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
-        let expected = format!("cannot write {}/shop.json: the disk is full; free some space", folder.display());
+        let expected = format!(
+            "cannot write {}/shop.json: the disk is full; free some space",
+            folder.display()
+        );
         assert!(error.to_string().starts_with(&expected), "{error}");
 
-        let stored = wait(provider(folder).get_flag_definitions()).unwrap().unwrap();
+        let stored = wait(provider(folder).get_flag_definitions())
+            .unwrap()
+            .unwrap();
         assert!(stored.same_content(&small) && stored.etag().is_some());
-        let left = fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.path().extension().unwrap() == "tmp");
+        let left = fs::read_dir(folder)
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.path().extension().unwrap() == "tmp");
         assert_eq!(left.count(), 0, "the half-written file stayed");
         wait(leader.on_flag_definitions_received(&fetched("gamma", "\"2\"", 0))).unwrap();
     }
@@ -77,26 +116,44 @@ mod cases {
         drop(writer);
         let deadline = Instant::now() + Duration::from_secs(5);
         while !small_disk::make_read_only(folder) {
-            assert!(Instant::now() < deadline, "somebody still writes to the disk");
+            assert!(
+                Instant::now() < deadline,
+                "somebody still writes to the disk"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
 
         let worker = provider(folder);
         let error = wait(worker.should_fetch_flag_definitions()).unwrap_err();
         assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
-        let expected =
-            format!("cannot open the lock file {}/shop.lock: the file system is read-only", folder.display());
+        let expected = format!(
+            "cannot open the lock file {}/shop.lock: the file system is read-only",
+            folder.display()
+        );
         assert!(error.to_string().starts_with(&expected), "{error}");
-        assert!(wait(worker.get_flag_definitions()).unwrap().unwrap().same_content(&data));
+        assert!(
+            wait(worker.get_flag_definitions())
+                .unwrap()
+                .unwrap()
+                .same_content(&data)
+        );
 
         let elsewhere = provider(&folder.join("new"));
-        let error = wait(elsewhere.should_fetch_flag_definitions()).unwrap_err().to_string();
-        assert!(error.contains("new/shop.lock: the file system is read-only"), "{error}");
+        let error = wait(elsewhere.should_fetch_flag_definitions())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("new/shop.lock: the file system is read-only"),
+            "{error}"
+        );
     }
 
     /// How old the confirmation is that a follower is told of.
     fn confirmed_ago(folder: &Path) -> Duration {
-        let (follower, poller) = (provider(folder), LinkOwner::new(PollerSchedule::new(Duration::from_secs(600))));
+        let (follower, poller) = (
+            provider(folder),
+            PollerContextOwner::new(PollerSchedule::new(Duration::from_secs(600))),
+        );
         follower.on_poller_attached(poller.link());
         wait(follower.get_flag_definitions()).unwrap().unwrap();
         poller.take_report().unwrap().confirmed_ago.unwrap()
@@ -107,21 +164,28 @@ mod cases {
         assert!(wait(leader.should_fetch_flag_definitions()).unwrap());
         wait(leader.on_flag_definitions_received(&fetched("beta", "\"1\"", 0))).unwrap();
         let long = Duration::from_secs(1_000);
-        let lock = fs::File::options().write(true).open(folder.join("shop.lock")).unwrap();
+        let lock = fs::File::options()
+            .write(true)
+            .open(folder.join("shop.lock"))
+            .unwrap();
         lock.set_modified(SystemTime::now() - long).unwrap();
         let fill = folder.join("fill");
-        assert!(fs::write(&fill, vec![0; 2 * small_disk::SIZE]).is_err(), "the disk is not full");
+        assert!(
+            fs::write(&fill, vec![0; 2 * small_disk::SIZE]).is_err(),
+            "the disk is not full"
+        );
 
         let new = fetched("gamma", "\"2\"", 0);
         wait(leader.on_flag_definitions_received(&new)).unwrap_err();
         for _ in 0..2 {
             assert!(wait(leader.should_fetch_flag_definitions()).unwrap());
-            let error = wait(leader.on_flag_definitions_not_received(FetchOutcome::unchanged(&new))).unwrap_err();
+            let error =
+                wait(leader.on_fetch_without_update(FetchOutcome::unchanged(&new))).unwrap_err();
             assert!(error.to_string().contains("the disk is full"), "{error}");
             assert!(confirmed_ago(folder) >= long, "the old copy was confirmed");
         }
         fs::remove_file(fill).unwrap();
-        wait(leader.on_flag_definitions_not_received(FetchOutcome::unchanged(&new))).unwrap();
+        wait(leader.on_fetch_without_update(FetchOutcome::unchanged(&new))).unwrap();
         assert!(confirmed_ago(folder) < long);
     }
 
@@ -136,7 +200,11 @@ mod cases {
             let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
             let modes = [".", "..", "shop.json", "shop.lock"].map(|name| mode(cache.join(name)));
             assert_eq!(modes, [0o700, 0o700, 0o600, 0o600], "umask {umask:o}");
-            assert!(wait(provider(&cache).get_flag_definitions()).unwrap().is_some());
+            assert!(
+                wait(provider(&cache).get_flag_definitions())
+                    .unwrap()
+                    .is_some()
+            );
         }
     }
 
@@ -157,15 +225,25 @@ mod cases {
         };
         let error = wait(provider(&cache).get_flag_definitions()).unwrap_err();
         assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
-        let expected =
-            format!("cannot read {}/shop.json: not permitted: {}", cache.display(), whose("the file", "0600"));
+        let expected = format!(
+            "cannot read {}/shop.json: not permitted: {}",
+            cache.display(),
+            whose("the file", "0600")
+        );
         assert!(error.to_string().starts_with(&expected), "{error}");
-        let error = wait(provider(&cache).should_fetch_flag_definitions()).unwrap_err().to_string();
-        assert!(error.contains("shop.lock: not permitted: the file belongs to user 0"), "{error}");
+        let error = wait(provider(&cache).should_fetch_flag_definitions())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("shop.lock: not permitted: the file belongs to user 0"),
+            "{error}"
+        );
 
         // It is the folder only where it is the folder.
         for inner in [closed.clone(), closed.join("inner")] {
-            let error = wait(provider(&inner).should_fetch_flag_definitions()).unwrap_err().to_string();
+            let error = wait(provider(&inner).should_fetch_flag_definitions())
+                .unwrap_err()
+                .to_string();
             let expected = whose(&format!("the folder {}", closed.display()), "0700");
             assert!(error.contains(&expected), "{error}");
         }
@@ -177,9 +255,16 @@ mod cases {
         fs::write(&path, "").unwrap();
         small_disk::mount_over(&source, &path);
         let worker = provider(folder);
-        assert!(wait(worker.get_flag_definitions()).unwrap().unwrap().flag("beta").is_some());
+        assert!(
+            wait(worker.get_flag_definitions())
+                .unwrap()
+                .unwrap()
+                .flag("beta")
+                .is_some()
+        );
         assert!(wait(worker.should_fetch_flag_definitions()).unwrap());
-        let error = wait(worker.on_flag_definitions_received(&fetched("gamma", "\"2\"", 0))).unwrap_err();
+        let error =
+            wait(worker.on_flag_definitions_received(&fetched("gamma", "\"2\"", 0))).unwrap_err();
         let expected = format!(
             "cannot write {}: it is a mount of its own, which cannot be replaced; mount the folder, not the file",
             path.display()

@@ -1,6 +1,11 @@
 //! The file store between real processes: this test binary starts itself as their workers.
 #![cfg(all(target_os = "linux", feature = "file"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support {
     pub(crate) mod process;
@@ -17,7 +22,7 @@ use support::process::{Said, WorkerProcess};
 use support::role;
 use tempfile::TempDir;
 
-/// From one decision of a `poller` to its next, without a notice.
+/// From one decision of a `poller` to its next, without a notification.
 const TICK: Duration = role::TICK;
 const DEADLINE: Duration = Duration::from_secs(30);
 /// What a busy machine may add to a time that is measured from outside.
@@ -32,7 +37,11 @@ fn alone() -> MutexGuard<'static, ()> {
 /// What a kill leaves behind does not depend on the disk, so the many writes go to memory where there is such a folder.
 fn fast_folder() -> TempDir {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
+    if memory.is_dir() {
+        TempDir::new_in(memory).unwrap()
+    } else {
+        TempDir::new().unwrap()
+    }
 }
 
 #[test]
@@ -42,7 +51,9 @@ fn worker() {
 }
 
 fn pollers(folder: &Path, count: usize) -> Vec<WorkerProcess> {
-    (0..count).map(|_| WorkerProcess::start("poller", folder)).collect()
+    (0..count)
+        .map(|_| WorkerProcess::start("poller", folder))
+        .collect()
 }
 
 /// Waits until one of them says that it leads, and takes it out.
@@ -50,7 +61,11 @@ fn take_leader(pollers: &mut Vec<WorkerProcess>) -> WorkerProcess {
     let deadline = Instant::now() + DEADLINE;
     loop {
         for index in 0..pollers.len() {
-            if pollers[index].heard().iter().any(|said| said.word == "leads") {
+            if pollers[index]
+                .heard()
+                .iter()
+                .any(|said| said.word == "leads")
+            {
                 return pollers.swap_remove(index);
             }
         }
@@ -68,7 +83,10 @@ fn b8_58_of_16_processes_started_together_one_leads_and_all_have_its_copy() {
     leader.tell("publish 1");
     for follower in &mut followers {
         follower.waits_for(DEADLINE, |said| said.is("saw", 1));
-        assert!(follower.all().iter().all(|said| said.word != "leads"), "two leaders");
+        assert!(
+            follower.all().iter().all(|said| said.word != "leads"),
+            "two leaders"
+        );
     }
 }
 
@@ -91,11 +109,22 @@ fn b8_60_a_killed_leader_is_replaced_within_300_ms() {
         }
         let killed_at = leader.kill();
         leader = take_leader(&mut fleet);
-        took.push(leader.all().iter().find(|said| said.word == "leads").unwrap().at - killed_at);
+        took.push(
+            leader
+                .all()
+                .iter()
+                .find(|said| said.word == "leads")
+                .unwrap()
+                .at
+                - killed_at,
+        );
     }
     took.sort();
     println!("from SIGKILL to the next leader: {took:?}");
-    assert!(took[took.len() / 2] < Duration::from_millis(300), "{took:?}");
+    assert!(
+        took[took.len() / 2] < Duration::from_millis(300),
+        "{took:?}"
+    );
 }
 
 #[test]
@@ -117,7 +146,13 @@ fn a_change_reaches_16_processes_within_50_ms() {
         }
         took.sort();
         let at = |share: usize| took[(took.len() - 1) * share / 100];
-        println!("from publish to read, {} reads: p50 {:?}, p99 {:?}, max {:?}", took.len(), at(50), at(99), at(100));
+        println!(
+            "from publish to read, {} reads: p50 {:?}, p99 {:?}, max {:?}",
+            took.len(),
+            at(50),
+            at(99),
+            at(100)
+        );
         if at(99) < Duration::from_millis(50) {
             return;
         }
@@ -126,10 +161,16 @@ fn a_change_reaches_16_processes_within_50_ms() {
 }
 
 /// Publishes a version and waits until all have read it. How long each took.
-fn change(leader: &mut WorkerProcess, followers: &mut [WorkerProcess], version: u64) -> Vec<Duration> {
+fn change(
+    leader: &mut WorkerProcess,
+    followers: &mut [WorkerProcess],
+    version: u64,
+) -> Vec<Duration> {
     leader.tell(&format!("publish {version}"));
     let published = leader.waits_for(DEADLINE, |said| said.is("publishes", version));
-    let saw = followers.iter_mut().map(|follower| follower.waits_for(DEADLINE, |said| said.is("saw", version)));
+    let saw = followers
+        .iter_mut()
+        .map(|follower| follower.waits_for(DEADLINE, |said| said.is("saw", version)));
     saw.map(|saw| saw.at.saturating_sub(published.at)).collect()
 }
 
@@ -138,7 +179,9 @@ fn b8_67_readers_never_see_half_a_file_through_10_000_writes_and_kills() {
     let _alone = alone();
     const WRITES: u64 = 10_000;
     let folder = fast_folder();
-    let mut readers: Vec<WorkerProcess> = (0..2).map(|_| WorkerProcess::start("reader", folder.path())).collect();
+    let mut readers: Vec<WorkerProcess> = (0..2)
+        .map(|_| WorkerProcess::start("reader", folder.path()))
+        .collect();
     let (mut written, mut kills) = (0, 0);
     let deadline = Instant::now() + Duration::from_secs(240);
     while written < WRITES {
@@ -146,7 +189,11 @@ fn b8_67_readers_never_see_half_a_file_through_10_000_writes_and_kills() {
         let goal = WRITES.min(written + 100 + fastrand::u64(0..400));
         while written < goal {
             let said = writer.waits_for(DEADLINE, |said| said.word == "wrote");
-            assert!(said.number > written, "version {} was written after {written}", said.number);
+            assert!(
+                said.number > written,
+                "version {} was written after {written}",
+                said.number
+            );
             written = said.number;
             assert!(Instant::now() < deadline, "only {written} writes in time");
         }
@@ -155,8 +202,15 @@ fn b8_67_readers_never_see_half_a_file_through_10_000_writes_and_kills() {
         writer.kill();
         kills += 1;
         // The version after the last one that was told may be complete, too.
-        written = written
-            .max(writer.heard().iter().filter(|said| said.word == "wrote").map(|said| said.number).max().unwrap_or(0));
+        written = written.max(
+            writer
+                .heard()
+                .iter()
+                .filter(|said| said.word == "wrote")
+                .map(|said| said.number)
+                .max()
+                .unwrap_or(0),
+        );
     }
     for reader in &mut readers {
         reader.tell("end");
@@ -168,10 +222,16 @@ fn b8_67_readers_never_see_half_a_file_through_10_000_writes_and_kills() {
     let mut writer = WorkerProcess::start("writer", folder.path());
     writer.waits_for(DEADLINE, |said| said.word == "wrote");
     writer.waits_for(DEADLINE, |said| said.word == "wrote");
-    let in_writing = fs::read_dir(folder.path()).unwrap().flatten().filter(|entry| {
-        entry.file_name().to_str().is_some_and(|name| name.ends_with(".tmp"))
-            && entry.metadata().is_ok_and(|metadata| metadata.len() > 0)
-    });
+    let in_writing = fs::read_dir(folder.path())
+        .unwrap()
+        .flatten()
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.ends_with(".tmp"))
+                && entry.metadata().is_ok_and(|metadata| metadata.len() > 0)
+        });
     assert!(in_writing.count() <= 1);
 }
 
@@ -181,13 +241,18 @@ fn b8_67_a_deleted_lock_file_gives_no_second_leader_for_longer_than_a_tick() {
     let folder = TempDir::new().unwrap();
     let mut fleet = pollers(folder.path(), 4);
     for follower in &mut fleet {
-        follower.waits_for(DEADLINE, |said| said.word == "follows" || said.word == "leads");
+        follower.waits_for(DEADLINE, |said| {
+            said.word == "follows" || said.word == "leads"
+        });
     }
     for _ in 0..8 {
         fs::remove_file(folder.path().join("shop.lock")).unwrap();
         sleep(TICK * 2 + TICK.mul_f64(fastrand::f64()));
     }
-    let leads: Vec<Vec<(Duration, Duration)>> = fleet.iter_mut().map(|poller| reigns(&poller.all())).collect();
+    let leads: Vec<Vec<(Duration, Duration)>> = fleet
+        .iter_mut()
+        .map(|poller| reigns(&poller.all()))
+        .collect();
     let mut longest = Duration::ZERO;
     for (index, one) in leads.iter().enumerate() {
         for other in &leads[index + 1..] {
@@ -230,8 +295,17 @@ fn kills_give_no_second_leader_at_all() {
     let mut ended = Duration::ZERO;
     for _ in 0..6 {
         let mut leader = take_leader(&mut fleet);
-        let began = leader.all().iter().find(|said| said.word == "leads").unwrap().at;
-        assert!(began >= ended, "led {:?} before the leader was killed", ended - began);
+        let began = leader
+            .all()
+            .iter()
+            .find(|said| said.word == "leads")
+            .unwrap()
+            .at;
+        assert!(
+            began >= ended,
+            "led {:?} before the leader was killed",
+            ended - began
+        );
         sleep(TICK.mul_f64(fastrand::f64() * 2.0));
         ended = leader.kill();
         fleet.push(WorkerProcess::start("poller", folder.path()));
@@ -243,7 +317,17 @@ fn the_thread_of_a_store_ends_with_its_last_poller_and_starts_with_the_next() {
     let folder = TempDir::new().unwrap();
     let mut visitor = WorkerProcess::start("visitor", folder.path());
     for _ in 0..2 {
-        assert_eq!(visitor.waits_for(DEADLINE, |said| said.word == "works").number, 1);
-        assert_eq!(visitor.waits_for(DEADLINE, |said| said.word == "stays").number, 0);
+        assert_eq!(
+            visitor
+                .waits_for(DEADLINE, |said| said.word == "works")
+                .number,
+            1
+        );
+        assert_eq!(
+            visitor
+                .waits_for(DEADLINE, |said| said.word == "stays")
+                .number,
+            0
+        );
     }
 }

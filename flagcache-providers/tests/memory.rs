@@ -1,6 +1,11 @@
 //! The memory store, seen from its pollers.
 #![cfg(feature = "memory")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/sets.rs"]
 mod sets;
@@ -8,7 +13,8 @@ mod sets;
 use std::time::Duration;
 
 use flagcache_core::{
-    FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule,
+    FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+    PollerContextOwner, PollerSchedule,
 };
 use flagcache_providers::{MemoryProvider, MemoryStore};
 use sets::{fetched, foreign};
@@ -18,7 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 
 struct Worker {
     provider: MemoryProvider,
-    poller: LinkOwner,
+    poller: PollerContextOwner,
 }
 
 impl Worker {
@@ -27,7 +33,7 @@ impl Worker {
     }
 
     fn with_schedule(store: &MemoryStore, schedule: PollerSchedule) -> Self {
-        let (provider, poller) = (store.provider(), LinkOwner::new(schedule));
+        let (provider, poller) = (store.provider(), PollerContextOwner::new(schedule));
         provider.on_poller_attached(poller.link());
         Self { provider, poller }
     }
@@ -41,15 +47,23 @@ impl Worker {
     }
 
     async fn publishes(&self, data: &FlagDefinitionCacheData) {
-        self.provider.on_flag_definitions_received(data).await.unwrap();
+        self.provider
+            .on_flag_definitions_received(data)
+            .await
+            .unwrap();
     }
 
     async fn tells(&self, outcome: FetchOutcome<'_>) {
-        self.provider.on_flag_definitions_not_received(outcome).await.unwrap();
+        self.provider
+            .on_fetch_without_update(outcome)
+            .await
+            .unwrap();
     }
 
     async fn was_notified(&self) -> bool {
-        timeout(Duration::from_millis(1), self.poller.changed()).await.is_ok()
+        timeout(Duration::from_millis(1), self.poller.changed())
+            .await
+            .is_ok()
     }
 }
 
@@ -63,7 +77,9 @@ async fn b8_58_one_of_many_leads_and_the_others_read_its_copy() {
             leaders.push(worker);
         }
     }
-    let [leader] = leaders[..] else { panic!("{} leaders", leaders.len()) };
+    let [leader] = leaders[..] else {
+        panic!("{} leaders", leaders.len())
+    };
     let data = fetched("beta", "\"1\"", 0);
     leader.publishes(&data).await;
     for worker in &workers {
@@ -126,7 +142,10 @@ async fn b8_60_followers_know_when_the_lease_ends() {
     assert_eq!(leader.poller.take_report().unwrap().lease_ends_in, None);
     advance(Duration::from_secs(20)).await;
     assert!(!follower.leads().await);
-    assert_eq!(follower.poller.take_report().unwrap().lease_ends_in, Some(Duration::from_secs(40)));
+    assert_eq!(
+        follower.poller.take_report().unwrap().lease_ends_in,
+        Some(Duration::from_secs(40))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +163,10 @@ async fn b8_60_a_leader_that_shuts_down_hands_over_at_once() {
 #[test]
 fn b5_49_dropping_the_leader_outside_a_runtime_hands_over_at_once() {
     let store = MemoryStore::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     let (leader, follower) = (Worker::of(&store), Worker::of(&store));
     assert!(runtime.block_on(leader.leads()));
     drop(leader);
@@ -168,9 +190,17 @@ async fn b8_61_a_leader_that_cannot_fetch_stays_out_for_as_long_as_it_was_told()
     let (first, second) = (Worker::of(&store), Worker::of(&store));
     assert!(first.leads().await);
     let minute = Duration::from_secs(60);
-    first.tells(FetchOutcome::failed(FetchFailure::Unauthorized, None).with_give_up_lead_for(Some(minute))).await;
+    first
+        .tells(
+            FetchOutcome::failed(FetchErrorKind::Unauthorized, None)
+                .with_step_down_for(Some(minute)),
+        )
+        .await;
     assert!(second.was_notified().await);
-    assert!(!first.leads().await, "gave up the lead, and nobody else has taken it");
+    assert!(
+        !first.leads().await,
+        "gave up the lead, and nobody else has taken it"
+    );
     assert!(second.leads().await);
     second.provider.shutdown().await.unwrap();
     advance(minute).await;
@@ -187,15 +217,26 @@ async fn b8_62_a_confirmation_is_told_to_followers_and_to_readers() {
     leader.publishes(&data).await;
     advance(Duration::from_secs(7)).await;
     assert!(!follower.leads().await);
-    assert_eq!(follower.poller.take_report().unwrap().confirmed_ago, Some(Duration::from_secs(7)));
+    assert_eq!(
+        follower.poller.take_report().unwrap().confirmed_ago,
+        Some(Duration::from_secs(7))
+    );
 
-    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&data))).await;
+    leader
+        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
+        .await;
     reader.reads().await;
-    assert_eq!(reader.poller.take_report().unwrap().confirmed_ago, Some(Duration::from_secs(7)));
+    assert_eq!(
+        reader.poller.take_report().unwrap().confirmed_ago,
+        Some(Duration::from_secs(7))
+    );
 
     leader.tells(FetchOutcome::unchanged(&data)).await;
     reader.reads().await;
-    assert_eq!(reader.poller.take_report().unwrap().confirmed_ago, Some(Duration::ZERO));
+    assert_eq!(
+        reader.poller.take_report().unwrap().confirmed_ago,
+        Some(Duration::ZERO)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,13 +249,25 @@ async fn b2_29_a_used_up_quota_is_told_until_the_next_success() {
         follower.poller.take_report().unwrap().quota_limited
     };
     assert!(leader.leads().await);
-    leader.tells(FetchOutcome::failed(FetchFailure::QuotaLimited, Some(&data))).await;
+    leader
+        .tells(FetchOutcome::failed(
+            FetchErrorKind::QuotaLimited,
+            Some(&data),
+        ))
+        .await;
     assert!(quota_seen().await);
-    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&data))).await;
+    leader
+        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
+        .await;
     assert!(quota_seen().await, "a 5xx says nothing about the quota");
     leader.tells(FetchOutcome::unchanged(&data)).await;
     assert!(!quota_seen().await);
-    leader.tells(FetchOutcome::failed(FetchFailure::QuotaLimited, Some(&data))).await;
+    leader
+        .tells(FetchOutcome::failed(
+            FetchErrorKind::QuotaLimited,
+            Some(&data),
+        ))
+        .await;
     leader.publishes(&data).await;
     assert!(!quota_seen().await);
 }
@@ -231,7 +284,10 @@ async fn b2_27_an_unchanged_publish_or_confirmation_tells_nobody() {
     leader.tells(FetchOutcome::unchanged(&again)).await;
     assert!(!follower.was_notified().await);
     leader.publishes(&fetched("beta", "\"2\"", 0)).await;
-    assert!(follower.was_notified().await, "the ETag travels with the copy");
+    assert!(
+        follower.was_notified().await,
+        "the ETag travels with the copy"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,14 +319,16 @@ async fn b8_65_a_leader_that_overslept_its_lease_overwrites_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn b8_63_a_lost_copy_is_put_back_on_a_304_and_on_a_5xx() {
-    for failure in [None, Some(FetchFailure::Server)] {
+    for failure in [None, Some(FetchErrorKind::Server)] {
         // A new store is what a worker finds when the copy is lost.
         let store = MemoryStore::new();
         let (leader, follower) = (Worker::of(&store), Worker::of(&store));
         assert!(leader.leads().await);
         let data = fetched("beta", "\"1\"", 0);
         leader
-            .tells(failure.map_or(FetchOutcome::unchanged(&data), |kind| FetchOutcome::failed(kind, Some(&data))))
+            .tells(failure.map_or(FetchOutcome::unchanged(&data), |kind| {
+                FetchOutcome::failed(kind, Some(&data))
+            }))
             .await;
         assert!(follower.was_notified().await);
         assert!(follower.reads().await.unwrap().same_content(&data));
@@ -279,14 +337,16 @@ async fn b8_63_a_lost_copy_is_put_back_on_a_304_and_on_a_5xx() {
 
 #[tokio::test(start_paused = true)]
 async fn b8_66_a_foreign_copy_is_replaced_on_a_304_and_on_a_5xx() {
-    for failure in [None, Some(FetchFailure::Server)] {
+    for failure in [None, Some(FetchErrorKind::Server)] {
         let store = MemoryStore::new();
         let (leader, follower) = (Worker::of(&store), Worker::of(&store));
         follower.publishes(&foreign()).await;
         assert!(leader.leads().await);
         let data = fetched("beta", "\"1\"", 0);
         leader
-            .tells(failure.map_or(FetchOutcome::unchanged(&data), |kind| FetchOutcome::failed(kind, Some(&data))))
+            .tells(failure.map_or(FetchOutcome::unchanged(&data), |kind| {
+                FetchOutcome::failed(kind, Some(&data))
+            }))
             .await;
         assert!(follower.reads().await.unwrap().same_content(&data));
     }
@@ -301,10 +361,15 @@ async fn a_new_leader_that_failed_to_fetch_leaves_its_predecessors_younger_copy(
     predecessor.publishes(&new).await;
     drop(predecessor);
     assert!(leader.leads().await);
-    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&old))).await;
+    leader
+        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&old)))
+        .await;
     assert!(leader.reads().await.unwrap().same_content(&new));
     leader.tells(FetchOutcome::unchanged(&old)).await;
-    assert!(leader.reads().await.unwrap().same_content(&old), "the API rolled back");
+    assert!(
+        leader.reads().await.unwrap().same_content(&old),
+        "the API rolled back"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -312,8 +377,20 @@ async fn b1_04_a_cold_leader_is_given_the_stored_copy() {
     let store = MemoryStore::new();
     let leader = Worker::of(&store);
     assert!(leader.leads().await);
-    assert!(leader.provider.stored_flag_definitions().await.unwrap().is_none());
+    assert!(
+        leader
+            .provider
+            .peek_flag_definitions()
+            .await
+            .unwrap()
+            .is_none()
+    );
     leader.publishes(&fetched("beta", "W/\"1\"", 0)).await;
-    let stored = leader.provider.stored_flag_definitions().await.unwrap().unwrap();
+    let stored = leader
+        .provider
+        .peek_flag_definitions()
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(stored.etag(), Some("W/\"1\""));
 }

@@ -34,8 +34,10 @@ async fn bytes_per_tick(service: &str, padding: usize) -> i64 {
     let server = RedisServer::start();
     let slow = Duration::from_secs(5);
     let store = || {
-        let builder = RedisStore::builder(server.url(), service).response_limit(slow).lock_life(60 * slow);
-        builder.copy_life(600 * slow)
+        let builder = RedisStore::builder(server.url(), service)
+            .response_timeout(slow)
+            .lock_ttl(60 * slow);
+        builder.data_ttl(600 * slow)
     };
     let (leader, follower) = (Worker::with(store()), Worker::with(store()));
     leader.lead_with(&sized(1, padding)).await;
@@ -60,9 +62,17 @@ async fn b8_59_a_followers_unchanged_tick_moves_under_700_bytes_at_any_size() {
     let small = bytes_per_tick("checkout-prod", 10_000).await;
     let large = bytes_per_tick("checkout-prod", 10_000_000).await;
     let long_name = bytes_per_tick(&"s".repeat(100), 10_000).await;
-    println!("bytes of an unchanged tick: {small} at 10 KB, {large} at 10 MB, {long_name} with a name of 100 letters");
-    assert!(small < 700 && large < 700 && long_name < 700, "{small}, {large}, {long_name}");
-    assert!((small - large).abs() <= 4, "{small} at 10 KB, {large} at 10 MB");
+    println!(
+        "bytes of an unchanged tick: {small} at 10 KB, {large} at 10 MB, {long_name} with a name of 100 letters"
+    );
+    assert!(
+        small < 700 && large < 700 && long_name < 700,
+        "{small}, {large}, {long_name}"
+    );
+    assert!(
+        (small - large).abs() <= 4,
+        "{small} at 10 KB, {large} at 10 MB"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,6 +100,13 @@ async fn a_change_reaches_sixteen_followers_within_fifty_milliseconds() {
         last.push(arrivals.await.into_iter().max().unwrap());
     }
     last.sort();
-    println!("publish to last of 16 followers: median {:?}, p99 {:?}, worst {:?}", last[50], last[98], last[99]);
-    assert!(last[98] <= Duration::from_millis(50), "99th percentile: {:?}", last[98]);
+    println!(
+        "publish to last of 16 followers: median {:?}, p99 {:?}, worst {:?}",
+        last[50], last[98], last[99]
+    );
+    assert!(
+        last[98] <= Duration::from_millis(50),
+        "99th percentile: {:?}",
+        last[98]
+    );
 }

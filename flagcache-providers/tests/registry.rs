@@ -1,5 +1,10 @@
 //! Stores by their URLs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::error::Error;
 use std::time::Duration;
@@ -21,7 +26,10 @@ impl FlagDefinitionCacheProvider for Mine {
         Ok(None)
     }
 
-    async fn on_flag_definitions_received(&self, _data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        _data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         Ok(())
     }
 }
@@ -30,8 +38,14 @@ impl OpenProvider for Mine {
     const OPTIONS: &'static [&'static str] = &["name", "fast", "limit"];
 
     fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        assert_eq!((url.scheme(), url.host(), url.port(), url.path()), ("mine", Some("host"), Some(7), "/path"));
-        assert_eq!(url.expose_with_options(&["name"]), "mine://user:hunter2@host:7/path?name=a+b");
+        assert_eq!(
+            (url.scheme(), url.host(), url.port(), url.path()),
+            ("mine", Some("host"), Some(7), "/path")
+        );
+        assert_eq!(
+            url.expose_with_options(&["name"]),
+            "mine://user:hunter2@host:7/path?name=a+b"
+        );
         assert!(!format!("{url:?}").contains("hunter2"), "{url:?}");
         assert_eq!(url.required("name")?, "a b");
         assert_eq!(url.flag("fast")?, Some(true));
@@ -41,12 +55,17 @@ impl OpenProvider for Mine {
 }
 
 fn registry() -> ProviderRegistry {
-    ProviderRegistry::bundled().register::<Mine>("mine").unwrap()
+    ProviderRegistry::bundled()
+        .register::<Mine>("mine")
+        .unwrap()
 }
 
 /// The error of a URL, with the causes, after a look for what must not be in it.
 fn refused(url: &str) -> String {
-    let error = registry().open(url).err().unwrap_or_else(|| panic!("{url} was opened"));
+    let error = registry()
+        .open(url)
+        .err()
+        .unwrap_or_else(|| panic!("{url} was opened"));
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -61,7 +80,11 @@ fn refused(url: &str) -> String {
 
 #[test]
 fn a_registered_scheme_is_opened_with_its_options() {
-    assert!(registry().open("mine://user:hunter2@host:7/path?name=a%20b&fast=true&limit=5m").is_ok());
+    assert!(
+        registry()
+            .open("mine://user:hunter2@host:7/path?name=a%20b&fast=true&limit=5m")
+            .is_ok()
+    );
 }
 
 #[test]
@@ -70,12 +93,30 @@ fn each_mistake_is_named_and_no_secret_shown() {
         ("", "the store's URL cannot be read; write scheme:…"),
         ("/var/cache/hunter2", "the store's URL cannot be read"),
         ("://hunter2", "the store's URL cannot be read"),
-        ("etcd://:hunter2@host", "there is no store for the scheme etcd; known: "),
-        ("mine://u:hunter2@host:7/path?nam=hunter2", "has no option `nam`; it has name, fast, limit"),
-        ("mine://u:hunter2@host:7/path?name=hunter2&name=b", "gives the option `name` more than once"),
-        ("mine://user:hunter2@host:7/path?name=a+b&fast=hunter2", "option `fast` of a mine URL cannot be read"),
-        ("mine://user:hunter2@host:7/path?name=a+b&fast=true&limit=5", "whole number with a unit"),
-        ("mine://user:hunter2@host:7/path?name=a+b&fast=true&limit=99999999999999999999s", "whole number with a unit"),
+        (
+            "etcd://:hunter2@host",
+            "there is no store for the scheme etcd; known: ",
+        ),
+        (
+            "mine://u:hunter2@host:7/path?nam=hunter2",
+            "has no option `nam`; it has name, fast, limit",
+        ),
+        (
+            "mine://u:hunter2@host:7/path?name=hunter2&name=b",
+            "gives the option `name` more than once",
+        ),
+        (
+            "mine://user:hunter2@host:7/path?name=a+b&fast=hunter2",
+            "option `fast` of a mine URL cannot be read",
+        ),
+        (
+            "mine://user:hunter2@host:7/path?name=a+b&fast=true&limit=5",
+            "whole number with a unit",
+        ),
+        (
+            "mine://user:hunter2@host:7/path?name=a+b&fast=true&limit=99999999999999999999s",
+            "whole number with a unit",
+        ),
         ("mine://user:hunter2@host:7/pa#th", "write %23"),
     ] {
         let error = refused(url);
@@ -85,9 +126,18 @@ fn each_mistake_is_named_and_no_secret_shown() {
 
 #[test]
 fn a_scheme_is_registered_once_and_must_be_one() {
-    assert!(matches!(registry().register::<Mine>("mine"), Err(RegistryError::AlreadyRegistered(_))));
+    assert!(matches!(
+        registry().register::<Mine>("mine"),
+        Err(RegistryError::AlreadyRegistered(_))
+    ));
     for scheme in ["", "Mine", "7up", "a b", "a:"] {
-        assert!(matches!(registry().register::<Mine>(scheme), Err(RegistryError::BadScheme(_))), "{scheme:?}");
+        assert!(
+            matches!(
+                registry().register::<Mine>(scheme),
+                Err(RegistryError::BadScheme(_))
+            ),
+            "{scheme:?}"
+        );
     }
 }
 
@@ -103,12 +153,21 @@ fn a_bundled_store_that_is_not_compiled_in_names_its_feature() {
         ("redis+unix", "redis", cfg!(feature = "redis")),
         ("unix", "redis", cfg!(feature = "redis")),
     ] {
-        assert_eq!(registry().schemes().any(|known| known == scheme), compiled_in);
+        assert_eq!(
+            registry().schemes().any(|known| known == scheme),
+            compiled_in
+        );
         if !compiled_in {
             let error = refused(&format!("{scheme}:///hunter2?service=a"));
-            assert!(error.contains(&format!("the feature `{feature}`")), "{error}");
+            assert!(
+                error.contains(&format!("the feature `{feature}`")),
+                "{error}"
+            );
             let error = refused("etcd://host");
-            assert!(error.contains(&format!("{scheme} with the feature `{feature}`")), "{error}");
+            assert!(
+                error.contains(&format!("{scheme} with the feature `{feature}`")),
+                "{error}"
+            );
         }
     }
 }
@@ -118,7 +177,10 @@ mod memory {
     use super::*;
 
     async fn shares(one: &str, other: &str) -> bool {
-        let (one, other) = (registry().open(one).unwrap(), registry().open(other).unwrap());
+        let (one, other) = (
+            registry().open(one).unwrap(),
+            registry().open(other).unwrap(),
+        );
         let data = FlagDefinitionCacheData::from_json(r#"{"flags":[]}"#).unwrap();
         one.on_flag_definitions_received(&data).await.unwrap();
         other.get_flag_definitions().await.unwrap().is_some()
@@ -147,7 +209,9 @@ mod file {
     async fn a_file_url_opens_the_folder_it_names() {
         let folder = tempfile::TempDir::with_prefix("a folder ").unwrap();
         let path = folder.path().to_str().unwrap().replace(' ', "%20");
-        let provider = registry().open(&format!("file://{path}?service=kit&watch=false")).unwrap();
+        let provider = registry()
+            .open(&format!("file://{path}?service=kit&watch=false"))
+            .unwrap();
         assert!(provider.should_fetch_flag_definitions().await.unwrap());
         let data = FlagDefinitionCacheData::from_json(r#"{"flags":[]}"#).unwrap();
         provider.on_flag_definitions_received(&data).await.unwrap();
@@ -156,8 +220,15 @@ mod file {
 
     #[test]
     fn a_file_url_needs_a_folder_and_a_service() {
-        for url in ["file:relative?service=a", "file:/one-slash?service=a", "file://other-host/folder?service=a"] {
-            assert!(refused(url).contains("write file:///folder?service=name"), "{url}");
+        for url in [
+            "file:relative?service=a",
+            "file:/one-slash?service=a",
+            "file://other-host/folder?service=a",
+        ] {
+            assert!(
+                refused(url).contains("write file:///folder?service=name"),
+                "{url}"
+            );
         }
         assert!(refused("file:///folder").contains("needs the option `service`"));
         assert!(refused("file:///folder?service=").contains("needs the option `service`"));
@@ -175,13 +246,13 @@ mod redis {
         for url in [
             "redis://127.0.0.1:1?service=checkout",
             "rediss://user:hunter2@127.0.0.1:1/3?service=checkout",
-            "redis://127.0.0.1:1?service=checkout&lock_life=5s&response_limit=500ms&copy_life=none&protocol=resp3",
-            "redis://127.0.0.1:1?service=checkout&copy_life=48h",
+            "redis://127.0.0.1:1?service=checkout&lock_ttl=5s&response_timeout=500ms&data_ttl=none&protocol=resp3",
+            "redis://127.0.0.1:1?service=checkout&data_ttl=48h",
             "redis+sentinel://user:hunter2@127.0.0.1:1,127.0.0.1:2/flags/3?service=checkout&sentinel_password=hunter2",
             "rediss+sentinel://127.0.0.1,127.0.0.2/flags?service=checkout&sentinel_username=me",
-            "redis+cluster://127.0.0.1:1,[::1]:2,c?service={checkout}&lock_life=5s",
+            "redis+cluster://127.0.0.1:1,[::1]:2,c?service={checkout}&lock_ttl=5s",
             "redis+unix:///run/redis.sock?service=checkout",
-            "unix:///run/a%20b,c.sock?service=checkout&db=2&user=me&pass=hunter2&protocol=resp2&copy_life=none",
+            "unix:///run/a%20b,c.sock?service=checkout&db=2&user=me&pass=hunter2&protocol=resp2&data_ttl=none",
         ] {
             assert!(registry().open(url).is_ok(), "{url}");
         }
@@ -190,27 +261,43 @@ mod redis {
     #[test]
     fn a_redis_url_that_cannot_be_used_says_why() {
         assert!(refused("redis://:hunter2@127.0.0.1").contains("needs the option `service`"));
-        assert!(refused("redis://:hunter2@127.0.0.1?service=a&ttl=5s").contains("it has service, lock_life"));
-        assert!(refused("redis://:hunter2@127.0.0.1?service=a&lock_life=1ms").contains("too short"));
-        assert!(refused("redis://:hunter2@127.0.0.1?service=a&copy_life=ever").contains("whole number with a unit"));
+        assert!(
+            refused("redis://:hunter2@127.0.0.1?service=a&ttl=5s")
+                .contains("it has service, lock_ttl")
+        );
+        assert!(refused("redis://:hunter2@127.0.0.1?service=a&lock_ttl=1ms").contains("too short"));
+        assert!(
+            refused("redis://:hunter2@127.0.0.1?service=a&data_ttl=ever")
+                .contains("whole number with a unit")
+        );
         assert!(refused("redis://:hunter2@127.0.0.1/db?service=a").contains("cannot be set up"));
         assert!(refused("redis://:hunter2@a:1,b:2?service=a").contains("cannot be set up"));
         assert!(refused("redis+cluster://:hunter2@a:1,b:2?service=a").contains("cannot be set up"));
         assert!(
-            refused("rediss://:hunter2@a?service=a&ca=/no/hunter2").contains("the path of a file that can be read")
+            refused("rediss://:hunter2@a?service=a&ca=/no/hunter2")
+                .contains("the path of a file that can be read")
         );
         let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        assert!(refused(&format!("rediss://a?service=a&key={pem}")).contains("give it together with `cert`"));
-        assert!(refused(&format!("rediss://a?service=a&cert={pem}&key={pem}")).contains("cannot be set up"));
+        assert!(
+            refused(&format!("rediss://a?service=a&key={pem}"))
+                .contains("give it together with `cert`")
+        );
+        assert!(
+            refused(&format!("rediss://a?service=a&cert={pem}&key={pem}"))
+                .contains("cannot be set up")
+        );
     }
 
     #[test]
     fn a_socket_is_an_absolute_path() {
-        for url in
-            ["redis+unix://run/hunter2.sock?service=a", "redis+unix:/hunter2.sock?service=a", "unix:///?service=a"]
-        {
+        for url in [
+            "redis+unix://run/hunter2.sock?service=a",
+            "redis+unix:/hunter2.sock?service=a",
+            "unix:///?service=a",
+        ] {
             assert!(
-                refused(url).contains("write redis+unix:///path/to.sock?service=name, with three slashes"),
+                refused(url)
+                    .contains("write redis+unix:///path/to.sock?service=name, with three slashes"),
                 "{url}"
             );
         }
@@ -223,22 +310,43 @@ mod redis {
         for (url, option) in [
             ("redis://a?service=a&db=2", "db"),
             ("redis://a?service=a&ca=hunter2", "ca"),
-            ("rediss://a?service=a&sentinel_password=hunter2", "sentinel_password"),
+            (
+                "rediss://a?service=a&sentinel_password=hunter2",
+                "sentinel_password",
+            ),
             ("redis+cluster://a?service={a}&pass=hunter2", "pass"),
             ("redis+sentinel://a/flags?service=a&key=hunter2", "key"),
             ("unix:///a.sock?service=a&cert=hunter2", "cert"),
         ] {
-            assert!(refused(url).contains(&format!("has no option `{option}`; it has service, lock_life")), "{url}");
+            assert!(
+                refused(url).contains(&format!(
+                    "has no option `{option}`; it has service, lock_ttl"
+                )),
+                "{url}"
+            );
         }
-        assert!(refused("unix:///a.sock?service=a&password=hunter2").ends_with("protocol, db, user, pass"));
+        assert!(
+            refused("unix:///a.sock?service=a&password=hunter2")
+                .ends_with("protocol, db, user, pass")
+        );
     }
 
     #[tokio::test]
     async fn every_server_of_a_url_reaches_the_store() {
-        let url = StoreUrl::parse("redis+cluster://u:p@a:1,[::1]:2,c?service=x&protocol=resp2").unwrap();
+        let url =
+            StoreUrl::parse("redis+cluster://u:p@a:1,[::1]:2,c?service=x&protocol=resp2").unwrap();
         assert_eq!(url.servers().collect::<Vec<_>>(), ["a:1", "[::1]:2", "c"]);
-        assert_eq!(url.expose_with_options(&["protocol"]), "redis+cluster://u:p@a:1,[::1]:2,c?protocol=resp2");
+        assert_eq!(
+            url.expose_with_options(&["protocol"]),
+            "redis+cluster://u:p@a:1,[::1]:2,c?protocol=resp2"
+        );
         let url = StoreUrl::parse("redis://a/1?x=b,c").unwrap();
-        assert_eq!((url.servers().count(), url.expose_with_options(&["x"]).as_str()), (1, "redis://a/1?x=b%2Cc"));
+        assert_eq!(
+            (
+                url.servers().count(),
+                url.expose_with_options(&["x"]).as_str()
+            ),
+            (1, "redis://a/1?x=b%2Cc")
+        );
     }
 }

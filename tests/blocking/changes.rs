@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use flagcache::blocking::NoChange;
+use flagcache::blocking::NoChangeError;
 use flagcache_providers::testing::Definitions;
 
 use crate::support::{LIMIT, millis, stub, worker};
@@ -14,13 +14,20 @@ fn changes_come_one_by_one_and_a_wait_for_more_ends_at_its_limit() {
     let flags = worker(&stub).manual().start().unwrap();
     let mut changes = flags.subscribe();
     let limit = millis(10);
-    assert_eq!(changes.next_within(limit).unwrap_err(), NoChange::Timeout { limit });
+    assert_eq!(
+        changes.next_within(limit).unwrap_err(),
+        NoChangeError::Timeout { limit }
+    );
     for count in 1..=3 {
         stub.set_definitions(Definitions::realistic(count, 1));
         flags.refresh().unwrap();
     }
     // What came while nobody waited is kept, and needs no wait now.
-    let counts: Vec<_> = changes.within(Duration::ZERO).unwrap().map(|change| change.new.unwrap().len()).collect();
+    let counts: Vec<_> = changes
+        .within(Duration::ZERO)
+        .unwrap()
+        .map(|change| change.new.unwrap().len())
+        .collect();
     assert_eq!(counts, [1, 2, 3]);
     assert!(changes.within(limit).unwrap().next().is_none());
 
@@ -47,8 +54,14 @@ fn an_iterator_ends_with_the_poller_long_before_its_limit() {
         flags.shutdown().unwrap();
         assert_eq!(seen.join().unwrap(), 3);
     });
-    assert_eq!(changes.next_within(LIMIT).unwrap_err(), NoChange::Stopped);
-    assert_eq!(flags.subscribe().next_within(LIMIT).unwrap_err(), NoChange::Stopped);
+    assert_eq!(
+        changes.next_within(LIMIT).unwrap_err(),
+        NoChangeError::Stopped
+    );
+    assert_eq!(
+        flags.subscribe().next_within(LIMIT).unwrap_err(),
+        NoChangeError::Stopped
+    );
 }
 
 #[test]
@@ -67,6 +80,10 @@ fn a_subscriber_that_falls_behind_gets_the_sum() {
         added += change.diff.added.len();
         removed += change.diff.removed.len();
     }
-    assert_eq!((added - removed, seen[0].old.is_none()), (80, true), "no step is lost in the sum");
+    assert_eq!(
+        (added - removed, seen[0].old.is_none()),
+        (80, true),
+        "no step is lost in the sum"
+    );
     flags.shutdown().unwrap();
 }

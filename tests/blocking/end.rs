@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
 
-use flagcache::{FlagDefinitionCacheData, PollerLink, PollerState, RefreshError, ShutdownError, flag_cache_provider};
-use flagcache_providers::testing::{CallEnd, Fault, Method, ScriptedProvider};
+use flagcache::{
+    FlagDefinitionCacheData, PollerContext, PollerState, RefreshError, ShutdownError,
+    flag_cache_provider,
+};
+use flagcache_providers::testing::{CallEnd, Fault, ProviderMethod, ScriptedProvider};
 use tokio::runtime::Builder;
 
 use crate::support::{ELSEWHERE, LIMIT, flags_of, millis, stub, until, worker};
@@ -18,17 +21,26 @@ fn a_dropped_handle_ends_the_poller_in_the_background() {
     for manual in [false, true] {
         let provider = ScriptedProvider::new();
         let builder = worker(&stub).flag_definition_cache_provider(provider.clone());
-        let flags = if manual { builder.manual() } else { builder }.start().unwrap();
+        let flags = if manual { builder.manual() } else { builder }
+            .start()
+            .unwrap();
         if manual {
             flags.refresh().unwrap();
         }
         flags.wait_ready(LIMIT).unwrap();
         let clone = flags.clone();
         drop(flags);
-        assert_eq!(provider.count(Method::Shutdown), 0, "a clone is left");
+        assert_eq!(
+            provider.count(ProviderMethod::Shutdown),
+            0,
+            "a clone is left"
+        );
         // The last one goes in a task, where no thread may wait.
-        Builder::new_current_thread().build().unwrap().block_on(async move { drop(clone) });
-        ELSEWHERE.block_on(provider.ended(Method::Shutdown, 1));
+        Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(async move { drop(clone) });
+        ELSEWHERE.block_on(provider.ended(ProviderMethod::Shutdown, 1));
         provider.assert_contract_kept();
     }
 }
@@ -38,8 +50,13 @@ fn a_handle_dropped_at_once_has_done_no_harm() {
     let stub = stub(5);
     for _ in 0..20 {
         let provider = ScriptedProvider::new();
-        drop(worker(&stub).flag_definition_cache_provider(provider.clone()).start().unwrap());
-        ELSEWHERE.block_on(provider.ended(Method::Shutdown, 1));
+        drop(
+            worker(&stub)
+                .flag_definition_cache_provider(provider.clone())
+                .start()
+                .unwrap(),
+        );
+        ELSEWHERE.block_on(provider.ended(ProviderMethod::Shutdown, 1));
         provider.assert_contract_kept();
     }
 }
@@ -49,7 +66,7 @@ struct Litter(Mutex<Option<mpsc::Sender<()>>>);
 
 #[flag_cache_provider]
 impl Litter {
-    fn on_poller_attached(&self, _: PollerLink) {
+    fn on_poller_attached(&self, _: PollerContext) {
         let held = self.0.lock().unwrap().take();
         tokio::spawn(async move {
             std::future::pending::<()>().await;
@@ -72,13 +89,19 @@ impl Litter {
 #[test]
 fn the_thread_and_its_runtime_end_with_the_poller() {
     let (stub, (held, gone)) = (stub(5), mpsc::channel());
-    let flags = worker(&stub).flag_definition_cache_provider(Litter(Mutex::new(Some(held)))).start().unwrap();
+    let flags = worker(&stub)
+        .flag_definition_cache_provider(Litter(Mutex::new(Some(held))))
+        .start()
+        .unwrap();
     flags.wait_ready(LIMIT).unwrap();
     assert_eq!(gone.try_recv(), Err(mpsc::TryRecvError::Empty));
     flags.shutdown().unwrap();
     assert_eq!(gone.try_recv(), Err(mpsc::TryRecvError::Disconnected));
     flags.shutdown().unwrap();
-    assert_eq!((flags.status().state, flags_of(&flags)), (PollerState::Stopped, Some(5)));
+    assert_eq!(
+        (flags.status().state, flags_of(&flags)),
+        (PollerState::Stopped, Some(5))
+    );
     assert_eq!(flags.refresh(), Err(RefreshError::Stopped));
 }
 
@@ -87,22 +110,48 @@ fn shutdown_returns_at_its_limit_from_a_call_that_hangs() {
     let (stub, provider) = (stub(5), ScriptedProvider::new());
     provider.publish().always_fault(Fault::Hang);
     let builder = worker(&stub).flag_definition_cache_provider(provider.clone());
-    let flags = builder.call_limit(LIMIT).shutdown_limit(millis(100)).start().unwrap();
+    let flags = builder
+        .provider_timeout(LIMIT)
+        .shutdown_timeout(millis(100))
+        .start()
+        .unwrap();
     flags.wait_ready(LIMIT).unwrap();
-    ELSEWHERE.block_on(provider.called(Method::Received, 1));
-    assert_eq!(flags.shutdown(), Err(ShutdownError::Timeout { limit: millis(100) }));
-    assert_eq!(provider.count(Method::Shutdown), 0, "the call still runs");
+    ELSEWHERE.block_on(provider.called(ProviderMethod::Received, 1));
+    assert_eq!(
+        flags.shutdown(),
+        Err(ShutdownError::Timeout { limit: millis(100) })
+    );
+    assert_eq!(
+        provider.count(ProviderMethod::Shutdown),
+        0,
+        "the call still runs"
+    );
 }
 
 #[test]
 fn a_provider_that_fails_to_shut_down_is_told_of() {
     let (stub, provider) = (stub(5), ScriptedProvider::new());
     provider.at_shutdown().then_fault(Fault::Panic);
-    let flags = worker(&stub).flag_definition_cache_provider(provider.clone()).start().unwrap();
+    let flags = worker(&stub)
+        .flag_definition_cache_provider(provider.clone())
+        .start()
+        .unwrap();
     for _ in 0..2 {
-        assert!(matches!(flags.shutdown(), Err(ShutdownError::Provider { .. })));
+        assert!(matches!(
+            flags.shutdown(),
+            Err(ShutdownError::Provider { .. })
+        ));
     }
-    assert_eq!(provider.calls().last().unwrap().ended.as_ref().map(|(_, end)| *end), Some(CallEnd::Panicked));
+    assert_eq!(
+        provider
+            .calls()
+            .last()
+            .unwrap()
+            .ended
+            .as_ref()
+            .map(|(_, end)| *end),
+        Some(CallEnd::Panicked)
+    );
 }
 
 /// Holds up the thread that calls it until the test lets it go: a plain `fn` the poller's own, a blocking one another.
@@ -116,7 +165,14 @@ struct Stuck {
 impl Stuck {
     fn new() -> (Self, mpsc::Sender<()>) {
         let (sender, receiver) = mpsc::channel();
-        (Self { inside: Arc::default(), shutdowns: Arc::default(), release: Arc::new(Mutex::new(receiver)) }, sender)
+        (
+            Self {
+                inside: Arc::default(),
+                shutdowns: Arc::default(),
+                release: Arc::new(Mutex::new(receiver)),
+            },
+            sender,
+        )
     }
 
     fn hold(&self) {
@@ -172,12 +228,17 @@ impl StuckBlocking {
 fn a_body_that_holds_up_the_pollers_thread_holds_up_nobody_else() {
     let (stub, (stuck, release)) = (stub(5), Stuck::new());
     let builder = worker(&stub).flag_definition_cache_provider(StuckInline(stuck.clone()));
-    let flags = builder.shutdown_limit(millis(100)).start().unwrap();
+    let flags = builder.shutdown_timeout(millis(100)).start().unwrap();
     until("the body runs", || stuck.inside.load(Ordering::SeqCst) == 1);
     assert!(flags.wait_ready(millis(50)).is_err() && flags.definitions().is_none());
-    assert_eq!(flags.shutdown(), Err(ShutdownError::Timeout { limit: millis(100) }));
+    assert_eq!(
+        flags.shutdown(),
+        Err(ShutdownError::Timeout { limit: millis(100) })
+    );
     release.send(()).unwrap();
-    until("the provider is told of the end", || stuck.shutdowns.load(Ordering::SeqCst) == 1);
+    until("the provider is told of the end", || {
+        stuck.shutdowns.load(Ordering::SeqCst) == 1
+    });
     flags.shutdown().unwrap();
 }
 
@@ -185,10 +246,21 @@ fn a_body_that_holds_up_the_pollers_thread_holds_up_nobody_else() {
 fn a_blocking_body_that_hangs_keeps_no_worker_from_its_flags() {
     let (stub, (stuck, release)) = (stub(5), Stuck::new());
     let builder = worker(&stub).flag_definition_cache_provider(StuckBlocking(stuck.clone()));
-    let flags = builder.call_limit(millis(50)).shutdown_limit(millis(100)).start().unwrap();
+    let flags = builder
+        .provider_timeout(millis(50))
+        .shutdown_timeout(millis(100))
+        .start()
+        .unwrap();
     flags.wait_ready(LIMIT).unwrap();
-    assert_eq!(flags.shutdown(), Err(ShutdownError::Timeout { limit: millis(100) }));
-    assert_eq!(stuck.shutdowns.load(Ordering::SeqCst), 0, "a body still runs");
+    assert_eq!(
+        flags.shutdown(),
+        Err(ShutdownError::Timeout { limit: millis(100) })
+    );
+    assert_eq!(
+        stuck.shutdowns.load(Ordering::SeqCst),
+        0,
+        "a body still runs"
+    );
     while stuck.shutdowns.load(Ordering::SeqCst) == 0 {
         // There may be several: each call that was cut has left one behind.
         let _ = release.send(());
@@ -201,7 +273,12 @@ fn a_blocking_body_that_hangs_keeps_no_worker_from_its_flags() {
 /// Runs one of the ignored tests below, whose process must end although a call in it never does.
 fn ends_in_time(child: &str) {
     let mut process = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("end::{child}"), "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            &format!("end::{child}"),
+            "--ignored",
+            "--nocapture",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -232,7 +309,10 @@ fn a_process_ends_while_its_pollers_thread_is_held_up() {
 #[ignore = "runs in a process of its own, started by a_process_ends_while_its_pollers_thread_is_held_up"]
 fn child_with_a_held_thread() {
     let (stub, (stuck, _release)) = (stub(5), Stuck::new());
-    let flags = worker(&stub).flag_definition_cache_provider(StuckInline(stuck.clone())).start().unwrap();
+    let flags = worker(&stub)
+        .flag_definition_cache_provider(StuckInline(stuck.clone()))
+        .start()
+        .unwrap();
     until("the body runs", || stuck.inside.load(Ordering::SeqCst) == 1);
     println!("hung and ending");
     drop(flags);
@@ -250,7 +330,11 @@ fn a_process_ends_while_a_blocking_body_hangs() {
 fn child_with_a_hung_blocking_body() {
     let (stub, (stuck, _release)) = (stub(5), Stuck::new());
     let builder = worker(&stub).flag_definition_cache_provider(StuckBlocking(stuck.clone()));
-    let flags = builder.call_limit(millis(50)).shutdown_limit(millis(100)).start().unwrap();
+    let flags = builder
+        .provider_timeout(millis(50))
+        .shutdown_timeout(millis(100))
+        .start()
+        .unwrap();
     flags.wait_ready(LIMIT).unwrap();
     assert!(flags.shutdown().is_err());
     println!("hung and ending");

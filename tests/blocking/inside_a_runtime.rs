@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use flagcache::blocking::{FlagDefinitionPoller, NoChange, refresh_once};
+use flagcache::blocking::{FlagDefinitionPoller, NoChangeError, refresh_once};
 use flagcache::{
-    FlagDefinitionCacheData, NotReady, PollerState, RefreshError, RefreshOnceError, ShutdownError, flag_cache_provider,
+    FlagDefinitionCacheData, NotReadyError, PollerState, RefreshError, RefreshOnceError,
+    ShutdownError, flag_cache_provider,
 };
 use flagcache_providers::testing::ScriptedProvider;
 use tokio::runtime::{Builder, Handle};
@@ -16,11 +17,20 @@ use crate::support::{LIMIT, api, flags_of, stub, worker};
 /// Every call that may wait.
 fn waits(flags: &FlagDefinitionPoller) {
     let mut changes = flags.subscribe();
-    assert_eq!(flags.wait_ready(LIMIT), Err(NotReady::InsideRuntime));
+    assert_eq!(flags.wait_ready(LIMIT), Err(NotReadyError::InsideRuntime));
     assert_eq!(flags.refresh(), Err(RefreshError::InsideRuntime));
-    assert_eq!(flags.refresh_if_older_than(Duration::MAX), Err(RefreshError::InsideRuntime));
-    assert_eq!(changes.next_within(LIMIT).unwrap_err(), NoChange::InsideRuntime);
-    assert_eq!(changes.within(LIMIT).err(), Some(NoChange::InsideRuntime));
+    assert_eq!(
+        flags.refresh_if_older_than(Duration::MAX),
+        Err(RefreshError::InsideRuntime)
+    );
+    assert_eq!(
+        changes.next_within(LIMIT).unwrap_err(),
+        NoChangeError::InsideRuntime
+    );
+    assert_eq!(
+        changes.within(LIMIT).err(),
+        Some(NoChangeError::InsideRuntime)
+    );
     assert_eq!(flags.shutdown(), Err(ShutdownError::InsideRuntime));
 }
 
@@ -40,21 +50,31 @@ fn a_call_that_waits_is_refused_in_a_task_and_the_others_work() {
             .await
             .unwrap();
             flags.as_async().wait_ready(LIMIT).await.unwrap();
-            assert_eq!((flags_of(&flags), flags.status().state), (Some(5), PollerState::Ready));
+            assert_eq!(
+                (flags_of(&flags), flags.status().state),
+                (Some(5), PollerState::Ready)
+            );
             flags.as_async().refresh().await.unwrap();
             flags.as_async().shutdown().await.unwrap();
         });
-        assert_eq!(stub.stats().requests, before + 2, "what was refused has loaded nothing");
+        assert_eq!(
+            stub.stats().requests,
+            before + 2,
+            "what was refused has loaded nothing"
+        );
     }
 }
 
 #[test]
 fn the_error_says_what_to_do() {
-    let said = NotReady::InsideRuntime.to_string();
-    assert!(said.contains("as_async") && said.contains("spawn_blocking"), "{said}");
+    let said = NotReadyError::InsideRuntime.to_string();
+    assert!(
+        said.contains("as_async") && said.contains("spawn_blocking"),
+        "{said}"
+    );
     assert_eq!(RefreshError::InsideRuntime.to_string(), said);
     assert_eq!(ShutdownError::InsideRuntime.to_string(), said);
-    assert_eq!(NoChange::InsideRuntime.to_string(), said);
+    assert_eq!(NoChangeError::InsideRuntime.to_string(), said);
 }
 
 #[test]
@@ -66,7 +86,11 @@ fn a_thread_that_may_block_may_wait() {
         flags.refresh().unwrap();
         assert!(flags.subscribe().within(Duration::ZERO).is_ok());
     };
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     {
         let _inside = runtime.enter();
         all(&flags);
@@ -84,7 +108,10 @@ fn a_job_is_refused_in_a_task_before_it_begins() {
     let (stub, provider) = (stub(5), ScriptedProvider::new());
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let refused = runtime.block_on(async { refresh_once(api(&stub), provider.clone()) });
-    assert_eq!(refused.unwrap_err(), RefreshOnceError::Refresh(RefreshError::InsideRuntime));
+    assert_eq!(
+        refused.unwrap_err(),
+        RefreshOnceError::Refresh(RefreshError::InsideRuntime)
+    );
     assert!(provider.calls().is_empty() && stub.stats().requests == 0);
 }
 
@@ -125,20 +152,34 @@ impl Inward {
 #[test]
 fn a_provider_that_waits_for_its_own_poller_gets_an_error() {
     let (stub, inward) = (stub(5), Inward::default());
-    let flags = worker(&stub).flag_definition_cache_provider(inward.clone()).manual().start().unwrap();
+    let flags = worker(&stub)
+        .flag_definition_cache_provider(inward.clone())
+        .manual()
+        .start()
+        .unwrap();
     assert!(inward.flags.set(flags.clone()).is_ok());
     flags.refresh().unwrap();
     let reader = Inward::default();
-    let follower = FlagDefinitionPoller::builder().flag_definition_cache_provider(reader.clone()).manual();
+    let follower = FlagDefinitionPoller::builder()
+        .flag_definition_cache_provider(reader.clone())
+        .manual();
     let follower = follower.cold_start_wait(Duration::ZERO).start().unwrap();
     assert!(reader.flags.set(follower.clone()).is_ok());
     follower.refresh().unwrap();
     for provider in [inward, reader] {
         let answers = provider.answers.lock().unwrap().clone();
         assert!(!answers.is_empty());
-        assert!(answers.iter().all(|answer| *answer == Err(RefreshError::InsideRuntime)), "{answers:?}");
+        assert!(
+            answers
+                .iter()
+                .all(|answer| *answer == Err(RefreshError::InsideRuntime)),
+            "{answers:?}"
+        );
     }
     flags.shutdown().unwrap();
     follower.shutdown().unwrap();
-    assert!(Handle::try_current().is_err(), "nothing of a runtime is left on this thread");
+    assert!(
+        Handle::try_current().is_err(),
+        "nothing of a runtime is left on this thread"
+    );
 }

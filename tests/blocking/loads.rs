@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use flagcache::blocking::FlagDefinitionPoller;
 use flagcache::{
-    FlagDefinitionCacheData, FlagDefinitionCacheProvider, MemoryStore, NotReady, PollerState, RefreshError, StartError,
-    flag_cache_provider,
+    FlagDefinitionCacheData, FlagDefinitionCacheProvider, MemoryStore, NotReadyError, PollerState,
+    RefreshError, StartError, flag_cache_provider,
 };
-use flagcache_providers::testing::{Answer, ApiReply, Definitions, Gate, Method, ScriptedProvider};
+use flagcache_providers::testing::{
+    Answer, ApiReply, Definitions, Latch, ProviderMethod, ScriptedProvider,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -19,18 +21,29 @@ use crate::support::{ELSEWHERE, LIMIT, api, flags_of, millis, stub, until, worke
 #[test]
 fn manual_mode_loads_on_demand_alone() {
     let (stub, store) = (stub(5), MemoryStore::new());
-    let flags = worker(&stub).flag_definition_cache_provider(store.provider()).manual().start().unwrap();
+    let flags = worker(&stub)
+        .flag_definition_cache_provider(store.provider())
+        .manual()
+        .start()
+        .unwrap();
     assert_eq!(flags_of(&flags), None);
     for _ in 0..3 {
         flags.refresh_if_older_than(LIMIT).unwrap();
         assert_eq!((flags_of(&flags), stub.stats().requests), (Some(5), 1));
     }
     flags.refresh_if_older_than(Duration::ZERO).unwrap();
-    assert_eq!((flags.status().counters.loads, stub.stats().requests), (2, 2));
+    assert_eq!(
+        (flags.status().counters.loads, stub.stats().requests),
+        (2, 2)
+    );
 
     stub.always(ApiReply::status(503));
     assert!(matches!(flags.refresh(), Err(RefreshError::Failed { .. })));
-    assert_eq!(flags_of(&flags), Some(5), "the flags of the load before go on serving");
+    assert_eq!(
+        flags_of(&flags),
+        Some(5),
+        "the flags of the load before go on serving"
+    );
     flags.shutdown().unwrap();
     assert_eq!(flags.refresh(), Err(RefreshError::Stopped));
 }
@@ -43,39 +56,55 @@ fn a_worker_that_is_ready_says_so() {
         let flags = worker(&stub).start().unwrap();
         flags.wait_ready(LIMIT).unwrap();
         let status = flags.status();
-        assert_eq!((status.state, status.flags, status.version), (PollerState::Ready, Some(5), 1));
+        assert_eq!(
+            (status.state, status.flags, status.version),
+            (PollerState::Ready, Some(5), 1)
+        );
     }
 }
 
 #[test]
 fn a_wait_without_flags_ends_at_its_limit_and_with_the_poller() {
     let provider = ScriptedProvider::new();
-    let reader = || FlagDefinitionPoller::builder().flag_definition_cache_provider(provider.clone()).start().unwrap();
+    let reader = || {
+        FlagDefinitionPoller::builder()
+            .flag_definition_cache_provider(provider.clone())
+            .start()
+            .unwrap()
+    };
     let flags = reader();
     let limit = millis(20);
     let not_ready = flags.wait_ready(limit).unwrap_err();
-    assert!(matches!(not_ready, NotReady::Timeout { limit: given, .. } if given == limit), "{not_ready:?}");
+    assert!(
+        matches!(not_ready, NotReadyError::Timeout { limit: given, .. } if given == limit),
+        "{not_ready:?}"
+    );
     thread::scope(|scope| {
         let waiting = scope.spawn(|| flags.wait_ready(Duration::MAX));
         thread::sleep(millis(20));
         flags.shutdown().unwrap();
-        assert_eq!(waiting.join().unwrap(), Err(NotReady::Stopped));
+        assert_eq!(waiting.join().unwrap(), Err(NotReadyError::Stopped));
     });
-    assert_eq!(flags.wait_ready(LIMIT), Err(NotReady::Stopped));
+    assert_eq!(flags.wait_ready(LIMIT), Err(NotReadyError::Stopped));
 }
 
 #[test]
 fn many_threads_share_one_load() {
-    let gate = Gate::new();
+    let gate = Latch::new();
     let provider = ScriptedProvider::new();
     let stub = stub(5);
-    let flags = worker(&stub).flag_definition_cache_provider(provider.clone()).manual().call_limit(LIMIT);
+    let flags = worker(&stub)
+        .flag_definition_cache_provider(provider.clone())
+        .manual()
+        .provider_timeout(LIMIT);
     let flags = flags.start().unwrap();
     flags.refresh().unwrap();
-    provider.decision().then(Answer::value(true).once_open(&gate));
+    provider
+        .decision()
+        .then(Answer::value(true).once_open(&gate));
     thread::scope(|scope| {
         let first = scope.spawn(|| flags.refresh());
-        ELSEWHERE.block_on(provider.called(Method::ShouldFetch, 2));
+        ELSEWHERE.block_on(provider.called(ProviderMethod::ShouldFetch, 2));
         let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| flags.refresh())).collect();
         // They are on their way; whether before or after the gate opens, each has a load of its own or shares one.
         thread::sleep(millis(50));
@@ -95,7 +124,10 @@ fn many_threads_share_one_load() {
 fn many_threads_use_one_handle_at_a_time() {
     let (stub, store) = (stub(5), MemoryStore::new());
     let builder = worker(&stub).poll_interval(millis(10));
-    let flags = builder.flag_definition_cache_provider(store.provider()).start().unwrap();
+    let flags = builder
+        .flag_definition_cache_provider(store.provider())
+        .start()
+        .unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for number in 0..4 {
@@ -121,7 +153,10 @@ fn many_threads_use_one_handle_at_a_time() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    let ends: Vec<_> = (0..4).map(|_| flags.clone()).map(|flags| thread::spawn(move || flags.shutdown())).collect();
+    let ends: Vec<_> = (0..4)
+        .map(|_| flags.clone())
+        .map(|flags| thread::spawn(move || flags.shutdown()))
+        .collect();
     for end in ends {
         end.join().unwrap().unwrap();
     }
@@ -155,14 +190,22 @@ impl Remote {
 
 #[test]
 fn a_provider_may_use_all_of_tokio() {
-    let listener = ELSEWHERE.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let listener = ELSEWHERE
+        .block_on(TcpListener::bind("127.0.0.1:0"))
+        .unwrap();
     let address = listener.local_addr().unwrap();
     let server = ELSEWHERE.spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
-            connection.write_all(br#"{"flags":[{"key":"remote"}]}"#).await.unwrap();
+            connection
+                .write_all(br#"{"flags":[{"key":"remote"}]}"#)
+                .await
+                .unwrap();
         }
     });
-    let flags = FlagDefinitionPoller::builder().flag_definition_cache_provider(Remote { address }).start().unwrap();
+    let flags = FlagDefinitionPoller::builder()
+        .flag_definition_cache_provider(Remote { address })
+        .start()
+        .unwrap();
     flags.wait_ready(LIMIT).unwrap();
     assert!(flags.definitions().unwrap().flag("remote").is_some());
     flags.shutdown().unwrap();
@@ -173,7 +216,13 @@ fn a_provider_may_use_all_of_tokio() {
 fn a_shared_source_outlives_the_runtime_that_it_was_connected_on() {
     let stub = stub(5);
     let source = Arc::new(api(&stub));
-    let start = || FlagDefinitionPoller::builder().shared_source(source.clone()).manual().start().unwrap();
+    let start = || {
+        FlagDefinitionPoller::builder()
+            .shared_source(source.clone())
+            .manual()
+            .start()
+            .unwrap()
+    };
     let second = start();
     for _ in 0..5 {
         let first = start();
@@ -181,17 +230,25 @@ fn a_shared_source_outlives_the_runtime_that_it_was_connected_on() {
         first.shutdown().unwrap();
         second.refresh().unwrap();
     }
-    assert_eq!((second.status().counters.requests, stub.stats().requests), (5, 10));
+    assert_eq!(
+        (second.status().counters.requests, stub.stats().requests),
+        (5, 10)
+    );
     second.shutdown().unwrap();
 }
 
 #[test]
 fn what_cannot_work_is_refused_at_the_start() {
-    assert_eq!(FlagDefinitionPoller::builder().start().unwrap_err(), StartError::NothingToLoadFrom);
+    assert_eq!(
+        FlagDefinitionPoller::builder().start().unwrap_err(),
+        StartError::NothingToLoadFrom
+    );
     let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(ScriptedProvider::new());
     let start = || {
         let builder = FlagDefinitionPoller::builder();
-        builder.shared_flag_definition_cache_provider(Arc::clone(&provider)).start()
+        builder
+            .shared_flag_definition_cache_provider(Arc::clone(&provider))
+            .start()
     };
     let first = start().unwrap();
     assert_eq!(start().unwrap_err(), StartError::ProviderInUse);

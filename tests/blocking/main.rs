@@ -1,5 +1,10 @@
 //! The handle for programs without tokio. Its poller runs on threads and sockets, so these tests run on the real clock.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod changes;
 mod end;

@@ -8,9 +8,18 @@ use crate::support::{LIMIT, flags_of, stub, until, worker};
 #[test]
 fn workers_share_a_redis() {
     let (stub, server) = (stub(5), RedisServer::start());
-    let store = || RedisStore::builder(server.url(), "checkout").build().unwrap();
+    let store = || {
+        RedisStore::builder(server.url(), "checkout")
+            .build()
+            .unwrap()
+    };
     let (one, other) = (store(), store());
-    let start = |store: &RedisStore| worker(&stub).flag_definition_cache_provider(store.provider()).start().unwrap();
+    let start = |store: &RedisStore| {
+        worker(&stub)
+            .flag_definition_cache_provider(store.provider())
+            .start()
+            .unwrap()
+    };
     let (first, second) = (start(&one), start(&other));
     for flags in [&first, &second] {
         flags.wait_ready(LIMIT).unwrap();
@@ -18,12 +27,21 @@ fn workers_share_a_redis() {
     }
     assert_eq!(stub.stats().ok, 1, "one of them fetched");
     let roles = [first.status().role, second.status().role];
-    let (leader, follower) = if roles[0] == Role::Leader { (first, second) } else { (second, first) };
+    let (leader, follower) = if roles[0] == Role::Leader {
+        (first, second)
+    } else {
+        (second, first)
+    };
     let mut changes = follower.subscribe();
     stub.set_definitions(Definitions::realistic(6, 1));
-    assert_eq!(changes.next_within(LIMIT).unwrap().new.map(|set| set.len()), Some(6));
+    assert_eq!(
+        changes.next_within(LIMIT).unwrap().new.map(|set| set.len()),
+        Some(6)
+    );
     leader.shutdown().unwrap();
-    until("the follower leads", || follower.status().role == Role::Leader);
+    until("the follower leads", || {
+        follower.status().role == Role::Leader
+    });
     follower.shutdown().unwrap();
 }
 
@@ -32,8 +50,17 @@ fn workers_share_a_redis() {
 fn a_shared_store_outlives_the_runtime_that_it_was_connected_on() {
     for protocol in ["resp3", "resp2"] {
         let (stub, server) = (stub(5), RedisServer::start());
-        let store = RedisStore::builder(format!("{}?protocol={protocol}", server.url()), "checkout").build().unwrap();
-        let start = || worker(&stub).flag_definition_cache_provider(store.provider()).manual().start().unwrap();
+        let store =
+            RedisStore::builder(format!("{}?protocol={protocol}", server.url()), "checkout")
+                .build()
+                .unwrap();
+        let start = || {
+            worker(&stub)
+                .flag_definition_cache_provider(store.provider())
+                .manual()
+                .start()
+                .unwrap()
+        };
         let first = start();
         first.refresh().unwrap();
         let second = start();
@@ -50,9 +77,13 @@ fn a_shared_store_outlives_the_runtime_that_it_was_connected_on() {
     }
 }
 
-/// The ids of the connections that wait for notices.
+/// The ids of the connections that wait for notifications.
 fn subscribed(server: &RedisServer) -> Vec<String> {
     let clients = server.run::<String>("CLIENT LIST");
     let id = |client: &str| client.split(' ').next().map(str::to_owned);
-    clients.lines().filter(|client| client.contains(" sub=1 ")).filter_map(id).collect()
+    clients
+        .lines()
+        .filter(|client| client.contains(" sub=1 "))
+        .filter_map(id)
+        .collect()
 }

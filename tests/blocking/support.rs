@@ -22,13 +22,18 @@ pub(crate) fn stub(flags: usize) -> ApiStub {
 }
 
 pub(crate) fn api(stub: &ApiStub) -> PostHogApi {
-    let api = PostHogApi::builder().host(stub.url()).project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY);
+    let api = PostHogApi::builder()
+        .host(stub.url())
+        .project_key(ApiStub::PROJECT_KEY)
+        .secret_key(ApiStub::SECRET_KEY);
     api.build().unwrap()
 }
 
 /// A builder of a worker that fetches from this stub.
 pub(crate) fn worker(stub: &ApiStub) -> FlagDefinitionPollerBuilder {
-    FlagDefinitionPoller::builder().source(api(stub)).poll_interval(Duration::from_millis(200))
+    FlagDefinitionPoller::builder()
+        .source(api(stub))
+        .poll_interval(Duration::from_millis(200))
 }
 
 pub(crate) fn flags_of(poller: &FlagDefinitionPoller) -> Option<usize> {

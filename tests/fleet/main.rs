@@ -2,7 +2,11 @@
 //!
 //! `cargo test` builds the example; `cargo test --test fleet` does not, and uses the one that was built last.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers outside the test functions fail a test as these do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers outside the test functions fail a test as these do"
+)]
 
 #[cfg(feature = "redis")]
 mod redis;
@@ -29,19 +33,37 @@ static TIMED: Mutex<()> = Mutex::new(());
 /// The example, beside the folder of the test executables.
 fn fleet() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let path =
-        test.ancestors().nth(2).unwrap().join("examples").join("fleet").with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(path.exists(), "{} is missing: run `cargo build --example fleet` first", path.display());
+    let path = test
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples")
+        .join("fleet")
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --example fleet` first",
+        path.display()
+    );
     path
 }
 
 /// The example, with a folder of its own for what is temporary, and no API but the one that it starts.
 fn command(temporary: &Path) -> Command {
     let mut command = Command::new(fleet());
-    for name in ["POSTHOG_HOST", "POSTHOG_PROJECT_KEY", "POSTHOG_SECRET_KEY", "RUST_LOG"] {
+    for name in [
+        "POSTHOG_HOST",
+        "POSTHOG_PROJECT_KEY",
+        "POSTHOG_SECRET_KEY",
+        "RUST_LOG",
+    ] {
         command.env_remove(name);
     }
-    command.env("TMPDIR", temporary).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env("TMPDIR", temporary)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -65,11 +87,16 @@ fn is_empty(folder: &Path) -> bool {
 #[cfg(target_os = "linux")]
 fn processes_of(temporary: &Path) -> Vec<String> {
     let wanted = format!("TMPDIR={}\0", temporary.display()).into_bytes();
-    let ids = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+    let ids = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().into_string().unwrap());
     ids.filter(|id| {
         // A process that ends meanwhile has no environment.
         let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-        environment.windows(wanted.len()).any(|window| window == wanted)
+        environment
+            .windows(wanted.len())
+            .any(|window| window == wanted)
     })
     .collect()
 }
@@ -78,7 +105,11 @@ fn processes_of(temporary: &Path) -> Vec<String> {
 fn wait_until_no_process_of(temporary: &Path) {
     let begun = Instant::now();
     while !processes_of(temporary).is_empty() {
-        assert!(begun.elapsed() < AMPLE, "processes are left: {:?}", processes_of(temporary));
+        assert!(
+            begun.elapsed() < AMPLE,
+            "processes are left: {:?}",
+            processes_of(temporary)
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -87,38 +118,81 @@ fn wait_until_no_process_of(temporary: &Path) {
 fn b8_58_to_62_and_66_the_story_holds_and_nothing_is_left_behind() {
     let _alone = TIMED.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = TempDir::new().unwrap();
-    let (output, story) = run(command(temporary.path()).args(["--json", "--poll-interval", "0.3", "--seconds", "1.5"]));
+    let (output, story) = run(command(temporary.path()).args([
+        "--json",
+        "--poll-interval",
+        "0.3",
+        "--seconds",
+        "1.5",
+    ]));
     let told = result(&output);
     assert_eq!(output.status.code(), Some(0), "{story}");
-    assert_eq!((told["ok"].as_bool(), told["workers"].as_u64()), (Some(true), Some(4)), "{story}");
+    assert_eq!(
+        (told["ok"].as_bool(), told["workers"].as_u64()),
+        (Some(true), Some(4)),
+        "{story}"
+    );
 
     let (unshared, shared) = (&told["unshared"], &told["shared"]);
-    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("not a number: {value}\n{story}"));
+    let number = |value: &Value| {
+        value
+            .as_f64()
+            .unwrap_or_else(|| panic!("not a number: {value}\n{story}"))
+    };
     assert_eq!(
-        (unshared["cold_start"]["requests"].as_u64(), unshared["cold_start"]["units"].as_u64()),
+        (
+            unshared["cold_start"]["requests"].as_u64(),
+            unshared["cold_start"]["units"].as_u64()
+        ),
         (Some(4), Some(40))
     );
     assert_eq!(
-        (shared["cold_start"]["requests"].as_u64(), shared["cold_start"]["units"].as_u64()),
+        (
+            shared["cold_start"]["requests"].as_u64(),
+            shared["cold_start"]["units"].as_u64()
+        ),
         (Some(1), Some(10))
     );
 
     // The jitter of the workers' ticks moves a request in or out of the time that was watched.
     let steady = &unshared["steady"];
-    assert!(number(&steady["requests"]) > 2.5 * number(&steady["ticks"]), "{steady}");
+    assert!(
+        number(&steady["requests"]) > 2.5 * number(&steady["ticks"]),
+        "{steady}"
+    );
     let steady = &shared["steady"];
-    assert!(number(&steady["requests"]) >= 1.0 && number(&steady["requests"]) <= number(&steady["ticks"]), "{steady}");
+    assert!(
+        number(&steady["requests"]) >= 1.0
+            && number(&steady["requests"]) <= number(&steady["ticks"]),
+        "{steady}"
+    );
     assert_eq!(steady["requests"], steady["units"], "a 304 costs one unit");
 
     // The figures aimed for are 50 ms and 0.3 s. A machine that is busy with other tests gets 0.25 s more.
-    assert!(number(&shared["change"]["publish_to_last_ms"]) <= 50.0 + 250.0, "{story}");
-    assert!(number(&shared["change"]["publish_to_last_ms"]) <= number(&shared["change"]["api_to_last_ms"]), "{story}");
-    assert!(number(&shared["failover"]["seconds"]) <= 0.3 + 0.25, "{story}");
+    assert!(
+        number(&shared["change"]["publish_to_last_ms"]) <= 50.0 + 250.0,
+        "{story}"
+    );
+    assert!(
+        number(&shared["change"]["publish_to_last_ms"])
+            <= number(&shared["change"]["api_to_last_ms"]),
+        "{story}"
+    );
+    assert!(
+        number(&shared["failover"]["seconds"]) <= 0.3 + 0.25,
+        "{story}"
+    );
     assert_eq!(shared["failover"]["first_status"], 304, "{story}");
     assert_eq!(shared["replacement"]["requests"], 0, "{story}");
     assert_eq!(shared["changes"]["count"], 100, "{story}");
-    assert!(number(&shared["handover"]["seconds"]) <= 0.2 + 0.25, "{story}");
-    assert!(number(&shared["repair"]["seconds"]) <= 0.33 + 0.05 + 0.25, "{story}");
+    assert!(
+        number(&shared["handover"]["seconds"]) <= 0.2 + 0.25,
+        "{story}"
+    );
+    assert!(
+        number(&shared["repair"]["seconds"]) <= 0.33 + 0.05 + 0.25,
+        "{story}"
+    );
     assert_eq!(shared["repair"]["flags_lost"], 0, "{story}");
     assert!(number(&shared["shutdown"]["seconds"]) <= 5.0, "{story}");
 
@@ -130,7 +204,10 @@ fn b8_58_to_62_and_66_the_story_holds_and_nothing_is_left_behind() {
 #[cfg(unix)]
 fn until_one_leads(story: &mut Child) {
     let mut lines = BufReader::new(story.stderr.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("leads")), "the story ended early");
+    assert!(
+        lines.any(|line| line.unwrap().contains("leads")),
+        "the story ended early"
+    );
     // Somebody has to go on reading.
     std::thread::spawn(move || lines.for_each(drop));
 }
@@ -138,7 +215,10 @@ fn until_one_leads(story: &mut Child) {
 /// Starts a story and waits until a shared copy is in use.
 #[cfg(unix)]
 fn in_the_middle_of_a_story(temporary: &Path) -> Child {
-    let mut story = command(temporary).args(["--json", "--poll-interval", "0.2", "--seconds", "0.5"]).spawn().unwrap();
+    let mut story = command(temporary)
+        .args(["--json", "--poll-interval", "0.2", "--seconds", "0.5"])
+        .spawn()
+        .unwrap();
     until_one_leads(&mut story);
     assert!(!is_empty(temporary), "the shared copy is somewhere else");
     story
@@ -151,7 +231,10 @@ fn ctrl_c_leaves_no_process_and_no_file() {
     for signal in [Signal::INT, Signal::TERM] {
         let temporary = TempDir::new().unwrap();
         let mut story = in_the_middle_of_a_story(temporary.path());
-        assert!(processes_of(temporary.path()).len() >= 5, "one that tells, and four workers");
+        assert!(
+            processes_of(temporary.path()).len() >= 5,
+            "one that tells, and four workers"
+        );
         kill_process(Pid::from_child(&story), signal).unwrap();
         assert_eq!(story.wait().unwrap().code(), Some(130));
         assert_eq!(processes_of(temporary.path()), Vec::<String>::new());
@@ -173,9 +256,14 @@ fn workers_end_when_the_process_that_started_them_is_killed() {
 #[test]
 fn a_reader_that_goes_away_ends_the_story_and_all_that_belongs_to_it() {
     let temporary = TempDir::new().unwrap();
-    let mut story = command(temporary.path()).args(["--poll-interval", "0.2", "--seconds", "0.5"]).spawn().unwrap();
+    let mut story = command(temporary.path())
+        .args(["--poll-interval", "0.2", "--seconds", "0.5"])
+        .spawn()
+        .unwrap();
     let mut first = String::new();
-    BufReader::new(story.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    BufReader::new(story.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
     assert!(first.contains("the API is"), "{first}");
     assert_eq!(story.wait().unwrap().code(), Some(141));
     assert_eq!(processes_of(temporary.path()), Vec::<String>::new());
@@ -198,20 +286,38 @@ fn bad_options_are_told_in_one_sentence_and_start_nothing() {
         (&["--changes", "-1"], "a number from 0 to 1000"),
         (&["--plain=yes"], "--plain takes no value"),
         (&["--seconds", "NaN"], "--seconds takes a number of seconds"),
-        (&["--poll-interval", "0"], "--poll-interval takes a number of seconds"),
-        (&["--poll-interval", "3", "--seconds", "5"], "raise --seconds"),
-        (&["--cache", "etcd://host/service"], "no store for the scheme etcd"),
+        (
+            &["--poll-interval", "0"],
+            "--poll-interval takes a number of seconds",
+        ),
+        (
+            &["--poll-interval", "3", "--seconds", "5"],
+            "raise --seconds",
+        ),
+        (
+            &["--cache", "etcd://host/service"],
+            "no store for the scheme etcd",
+        ),
         (&["--cache", "memory:"], "inside one process"),
         (&["--cache", "nonsense"], "URL cannot be read"),
         (&["--cache", "file:folder?service=a"], "with three slashes"),
-        (&["--cache", "file:///cache?service=a/b"], "does not belong in a file name"),
-        (&["--cache", "file:///cache?colour=red"], "no option `colour`"),
+        (
+            &["--cache", "file:///cache?service=a/b"],
+            "does not belong in a file name",
+        ),
+        (
+            &["--cache", "file:///cache?colour=red"],
+            "no option `colour`",
+        ),
         (&["--cache", &below_a_file], "a part of the path is a file"),
     ];
     for (args, expected) in cases {
         let (output, said) = run(command(temporary.path()).args(args));
         assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-        assert!(said.contains(expected) && said.lines().count() == 1, "{args:?}: {said}");
+        assert!(
+            said.contains(expected) && said.lines().count() == 1,
+            "{args:?}: {said}"
+        );
         assert!(output.stdout.is_empty(), "{args:?}");
     }
 }
@@ -220,13 +326,21 @@ fn bad_options_are_told_in_one_sentence_and_start_nothing() {
 #[test]
 fn a_lock_file_that_is_a_link_is_refused_and_not_followed() {
     let temporary = TempDir::new().unwrap();
-    let (folder, elsewhere) = (temporary.path().join("cache"), temporary.path().join("elsewhere"));
+    let (folder, elsewhere) = (
+        temporary.path().join("cache"),
+        temporary.path().join("elsewhere"),
+    );
     fs::create_dir(&folder).unwrap();
     std::os::unix::fs::symlink(&elsewhere, folder.join("fleet.lock")).unwrap();
-    let (output, said) =
-        run(command(temporary.path()).args(["--cache", &format!("file://{}?service=fleet", folder.display())]));
+    let (output, said) = run(command(temporary.path()).args([
+        "--cache",
+        &format!("file://{}?service=fleet", folder.display()),
+    ]));
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("symbolic link") && said.contains("fleet.lock"), "{said}");
+    assert!(
+        said.contains("symbolic link") && said.contains("fleet.lock"),
+        "{said}"
+    );
     assert!(!elsewhere.exists());
 }
 
@@ -238,9 +352,22 @@ async fn the_users_own_api_and_folder_are_used_if_they_are_given() {
     stub.set_definitions(Definitions::realistic(20, 3));
     let cache = format!("file://{}?service=shop", folder.path().display());
     let (output, story) = run(command(temporary.path())
-        .envs([("POSTHOG_HOST", stub.url().as_str()), ("POSTHOG_PROJECT_KEY", ApiStub::PROJECT_KEY)])
+        .envs([
+            ("POSTHOG_HOST", stub.url().as_str()),
+            ("POSTHOG_PROJECT_KEY", ApiStub::PROJECT_KEY),
+        ])
         .env("POSTHOG_SECRET_KEY", ApiStub::SECRET_KEY)
-        .args(["--json", "--workers", "2", "--poll-interval", "0.3", "--seconds", "1", "--cache", &cache]));
+        .args([
+            "--json",
+            "--workers",
+            "2",
+            "--poll-interval",
+            "0.3",
+            "--seconds",
+            "1",
+            "--cache",
+            &cache,
+        ]));
     let told = result(&output);
     assert_eq!(output.status.code(), Some(0), "{story}");
     assert!(story.contains("skipped: changing a flag"), "{story}");
@@ -249,11 +376,21 @@ async fn the_users_own_api_and_folder_are_used_if_they_are_given() {
     assert_eq!(told["shared"]["change"], Value::Null);
     assert!(stub.stats().units > 30, "{:?}", stub.stats());
     for shown in [&story, &told.to_string()] {
-        assert!(!shown.contains(ApiStub::PROJECT_KEY) && !shown.contains(ApiStub::SECRET_KEY), "{shown}");
+        assert!(
+            !shown.contains(ApiStub::PROJECT_KEY) && !shown.contains(ApiStub::SECRET_KEY),
+            "{shown}"
+        );
     }
-    let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut left: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     left.sort();
-    assert_eq!(left, ["shop.json", "shop.lock"], "the user's folder keeps the copy for the next start");
+    assert_eq!(
+        left,
+        ["shop.json", "shop.lock"],
+        "the user's folder keeps the copy for the next start"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,22 +400,48 @@ async fn an_answer_that_is_no_set_of_flags_is_told_and_takes_no_flag_away() {
     let temporary = TempDir::new().unwrap();
     stub.set_definitions(Definitions::realistic(20, 3));
     let mut story = command(temporary.path())
-        .envs([("POSTHOG_HOST", stub.url().as_str()), ("POSTHOG_PROJECT_KEY", ApiStub::PROJECT_KEY)])
+        .envs([
+            ("POSTHOG_HOST", stub.url().as_str()),
+            ("POSTHOG_PROJECT_KEY", ApiStub::PROJECT_KEY),
+        ])
         .env("POSTHOG_SECRET_KEY", ApiStub::SECRET_KEY)
-        .args(["--json", "--workers", "2", "--poll-interval", "0.3", "--seconds", "1"])
+        .args([
+            "--json",
+            "--workers",
+            "2",
+            "--poll-interval",
+            "0.3",
+            "--seconds",
+            "1",
+        ])
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(story.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("all have flags; ")), "the story ended early");
-    stub.always(ApiReply::body(r#"{"flags":null,"group_type_mapping":{},"cohorts":{}}"#));
+    let mut lines = BufReader::new(story.stderr.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    assert!(
+        lines.any(|line| line.contains("all have flags; ")),
+        "the story ended early"
+    );
+    stub.always(ApiReply::body(
+        r#"{"flags":null,"group_type_mapping":{},"cohorts":{}}"#,
+    ));
     let told: Vec<String> = lines.collect();
     story.wait().unwrap();
     assert!(
-        told.iter().any(|line| line.contains("a worker says: ") && line.contains("`flags` is not a list")),
+        told.iter()
+            .any(|line| line.contains("a worker says: ") && line.contains("`flags` is not a list")),
         "{told:?}"
     );
-    assert!(told.iter().any(|line| line.contains("ok: no worker lost its flags (0 times in ")), "{told:?}");
-    assert!(!told.iter().any(|line| line.contains("panicked")), "{told:?}");
+    assert!(
+        told.iter()
+            .any(|line| line.contains("ok: no worker lost its flags (0 times in ")),
+        "{told:?}"
+    );
+    assert!(
+        !told.iter().any(|line| line.contains("panicked")),
+        "{told:?}"
+    );
     assert!(is_empty(temporary.path()));
 }
 
@@ -287,12 +450,26 @@ async fn an_api_that_refuses_the_keys_ends_the_story_with_the_reason() {
     let temporary = TempDir::new().unwrap();
     let stub = ApiStub::start().await.unwrap();
     let (output, story) = run(command(temporary.path())
-        .envs([("POSTHOG_HOST", stub.url().as_str()), ("POSTHOG_PROJECT_KEY", ApiStub::PROJECT_KEY)])
+        .envs([
+            ("POSTHOG_HOST", stub.url().as_str()),
+            ("POSTHOG_PROJECT_KEY", ApiStub::PROJECT_KEY),
+        ])
         .env("POSTHOG_SECRET_KEY", "phs_wrong_secret")
-        .args(["--json", "--workers", "2", "--poll-interval", "0.3", "--seconds", "1"]));
+        .args([
+            "--json",
+            "--workers",
+            "2",
+            "--poll-interval",
+            "0.3",
+            "--seconds",
+            "1",
+        ]));
     assert_eq!(output.status.code(), Some(1), "{story}");
     assert_eq!(result(&output)["ok"], false, "{story}");
-    assert!(story.contains("a worker says: ") && story.contains("401"), "{story}");
+    assert!(
+        story.contains("a worker says: ") && story.contains("401"),
+        "{story}"
+    );
     assert!(!story.contains("phs_wrong_secret"), "{story}");
 }
 
@@ -301,14 +478,24 @@ fn half_an_environment_is_told_in_one_sentence() {
     let temporary = TempDir::new().unwrap();
     let (output, said) = run(command(temporary.path()).env("POSTHOG_HOST", "http://127.0.0.1:9"));
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("go together") && said.lines().count() == 1, "{said}");
+    assert!(
+        said.contains("go together") && said.lines().count() == 1,
+        "{said}"
+    );
 }
 
 #[test]
 fn the_quickstart_says_which_variables_it_needs() {
-    let quickstart = fleet().with_file_name("quickstart").with_extension(std::env::consts::EXE_EXTENSION);
+    let quickstart = fleet()
+        .with_file_name("quickstart")
+        .with_extension(std::env::consts::EXE_EXTENSION);
     let mut command = Command::new(quickstart);
-    let (output, said) = run(command.env_remove("POSTHOG_PROJECT_KEY").env_remove("POSTHOG_SECRET_KEY"));
+    let (output, said) = run(command
+        .env_remove("POSTHOG_PROJECT_KEY")
+        .env_remove("POSTHOG_SECRET_KEY"));
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("POSTHOG_PROJECT_KEY") && said.contains("POSTHOG_SECRET_KEY"), "{said}");
+    assert!(
+        said.contains("POSTHOG_PROJECT_KEY") && said.contains("POSTHOG_SECRET_KEY"),
+        "{said}"
+    );
 }

@@ -28,14 +28,35 @@ impl Terminal {
         grantpt(&user).unwrap();
         unlockpt(&user).unwrap();
         let path = ptsname(&user, Vec::new()).unwrap();
-        let program_end = rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
-        tcsetwinsize(&user, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let program_end =
+            rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        tcsetwinsize(
+            &user,
+            Winsize {
+                ws_row: rows,
+                ws_col: columns,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            },
+        )
+        .unwrap();
         let end = || -> OwnedFd { program_end.as_fd().try_clone_to_owned().unwrap() };
-        command.env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end());
+        command
+            .env("TERM", "xterm")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end());
         let program = command.spawn().unwrap();
         // The program's end is to close with the program.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { program, user: File::from(user), seen: String::new() }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self {
+            program,
+            user: File::from(user),
+            seen: String::new(),
+        }
     }
 
     /// Looks on until something can be seen.
@@ -63,8 +84,17 @@ impl Terminal {
 
 /// The pictures that the view drew, one after another, each as its lines, without colours.
 fn pictures(seen: &str) -> Vec<Vec<String>> {
-    let view = seen.split_once(ENTER).unwrap().1.split(LEAVE).next().unwrap();
-    view.split("\x1b[H").skip(1).map(|picture| picture.lines().map(without_escapes).collect()).collect()
+    let view = seen
+        .split_once(ENTER)
+        .unwrap()
+        .1
+        .split(LEAVE)
+        .next()
+        .unwrap();
+    view.split("\x1b[H")
+        .skip(1)
+        .map(|picture| picture.lines().map(without_escapes).collect())
+        .collect()
 }
 
 /// What was seen after the view.
@@ -76,14 +106,27 @@ fn without_escapes(line: &str) -> String {
     let mut parts = line.split("\x1b[");
     let first = parts.next().unwrap_or_default().to_owned();
     // The terminal adds a return of its own to each line.
-    let line = parts
-        .fold(first, |line, part| line + part.split_once(|end: char| end.is_ascii_alphabetic()).unwrap_or_default().1);
+    let line = parts.fold(first, |line, part| {
+        line + part
+            .split_once(|end: char| end.is_ascii_alphabetic())
+            .unwrap_or_default()
+            .1
+    });
     line.trim_end_matches('\r').to_owned()
 }
 
 fn story(temporary: &Path) -> Command {
     let mut command = command(temporary);
-    command.args(["--workers", "3", "--changes", "3", "--poll-interval", "0.2", "--seconds", "1"]);
+    command.args([
+        "--workers",
+        "3",
+        "--changes",
+        "3",
+        "--poll-interval",
+        "0.2",
+        "--seconds",
+        "1",
+    ]);
     command.env_remove("NO_COLOR");
     command
 }
@@ -96,7 +139,12 @@ fn the_view_shows_each_worker_what_was_asked_and_the_story() {
     let pictures = pictures(&seen);
     let of_both_fleets = |picture: &&Vec<String>| {
         let row = |begin: &str| {
-            picture.iter().any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(begin))
+            picture.iter().any(|line| {
+                line.split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ")
+                    .starts_with(begin)
+            })
         };
         row("worker role source version flags age")
             && row("worker-1 ")
@@ -107,20 +155,39 @@ fn the_view_shows_each_worker_what_was_asked_and_the_story() {
             && row("requests 200 304 failed units")
             && row("each for itself 6 ")
             && row("one shared copy 1 ")
-            && picture.iter().any(|line| line.contains("ok: a cold start costs one request"))
+            && picture
+                .iter()
+                .any(|line| line.contains("ok: a cold start costs one request"))
     };
-    assert!(pictures.iter().any(|picture| of_both_fleets(&picture)), "{:#?}\n{}", pictures.last(), after(&seen));
-    assert!(pictures.iter().flatten().any(|line| line.starts_with("worker-") && line.contains("  ended  ")));
+    assert!(
+        pictures.iter().any(|picture| of_both_fleets(&picture)),
+        "{:#?}\n{}",
+        pictures.last(),
+        after(&seen)
+    );
+    assert!(
+        pictures
+            .iter()
+            .flatten()
+            .any(|line| line.starts_with("worker-") && line.contains("  ended  "))
+    );
     for picture in &pictures {
-        assert!(picture.len() <= 24 && picture.iter().all(|line| line.chars().count() <= 80), "{picture:#?}");
+        assert!(
+            picture.len() <= 24 && picture.iter().all(|line| line.chars().count() <= 80),
+            "{picture:#?}"
+        );
     }
     assert!(seen.contains("\x1b[32m"), "no colours");
 
     // The terminal is what it was, and holds the story and the table.
     let after = after(&seen);
-    assert!(seen.contains("\x1b[?25h") && !after.contains('\x1b'), "{after}");
     assert!(
-        after.contains("ok: a cold start costs one request") && after.contains("cold start: units billed"),
+        seen.contains("\x1b[?25h") && !after.contains('\x1b'),
+        "{after}"
+    );
+    assert!(
+        after.contains("ok: a cold start costs one request")
+            && after.contains("cold start: units billed"),
         "{after}"
     );
     assert!(is_empty(temporary.path()));
@@ -130,19 +197,29 @@ fn the_view_shows_each_worker_what_was_asked_and_the_story() {
 fn ctrl_c_gives_the_terminal_back_however_small_it_is() {
     for (columns, rows) in [(80, 24), (30, 4), (1, 1)] {
         let temporary = TempDir::new().unwrap();
-        let mut terminal = Terminal::start(story(temporary.path()).env("NO_COLOR", "1"), columns, rows);
+        let mut terminal =
+            Terminal::start(story(temporary.path()).env("NO_COLOR", "1"), columns, rows);
         terminal.look_until(|seen| seen.matches("\x1b[H").count() > 10);
         kill_process(Pid::from_child(&terminal.program), Signal::INT).unwrap();
         let (seen, code) = terminal.end();
         assert_eq!(code, Some(130), "{seen}");
         for picture in pictures(&seen) {
             let fits = |line: &String| line.chars().count() <= columns.into();
-            assert!(picture.len() <= rows.into() && picture.iter().all(fits), "{columns} x {rows}: {picture:#?}");
+            assert!(
+                picture.len() <= rows.into() && picture.iter().all(fits),
+                "{columns} x {rows}: {picture:#?}"
+            );
         }
         let colours = ["\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"];
-        assert!(!colours.iter().any(|colour| seen.contains(colour)), "{seen:?}");
+        assert!(
+            !colours.iter().any(|colour| seen.contains(colour)),
+            "{seen:?}"
+        );
         let after = after(&seen);
-        assert!(after.contains("interrupted; all workers are ended"), "{after}");
+        assert!(
+            after.contains("interrupted; all workers are ended"),
+            "{after}"
+        );
         assert_eq!(processes_of(temporary.path()), Vec::<String>::new());
         assert!(is_empty(temporary.path()));
     }

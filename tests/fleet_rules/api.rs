@@ -22,9 +22,16 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn start() -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let stub = runtime.block_on(ApiStub::start()).unwrap();
-        Self { stub, _runtime: runtime }
+        Self {
+            stub,
+            _runtime: runtime,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -33,7 +40,8 @@ impl Api {
 
     /// Serves that many flags from now on; each number stands for one set, with an ETag of its own.
     pub(crate) fn serve(&self, flags: usize) {
-        self.stub.set_definitions(Definitions::realistic(flags, flags as u64));
+        self.stub
+            .set_definitions(Definitions::realistic(flags, flags as u64));
     }
 
     pub(crate) fn serve_body(&self, body: String) {
@@ -73,7 +81,11 @@ impl Api {
     pub(crate) fn gets_from(&self, first: usize) -> Vec<Get> {
         let requests = self.stub.requests().into_iter().skip(first);
         let gets = requests.map(|request| Get {
-            by: request.user_agent().and_then(|agent| agent.split(' ').next_back()).unwrap_or_default().to_owned(),
+            by: request
+                .user_agent()
+                .and_then(|agent| agent.split(' ').next_back())
+                .unwrap_or_default()
+                .to_owned(),
             status: request.status,
             conditional: request.is_conditional(),
         });

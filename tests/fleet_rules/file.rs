@@ -22,14 +22,16 @@ impl Folder {
 
 impl Place for Folder {
     const NAME: &'static str = "file";
-    const LOCK_LIFE: Duration = Duration::ZERO;
+    const LOCK_TTL: Duration = Duration::ZERO;
 
     fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
 
     fn store(&self, _: Duration) -> Store {
-        Store::File { folder: self.0.path().to_owned() }
+        Store::File {
+            folder: self.0.path().to_owned(),
+        }
     }
 
     fn copy(&self) -> Option<Vec<u8>> {

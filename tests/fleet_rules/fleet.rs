@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::{ApiStub, LostTime};
+use flagcache_providers::testing::{ApiStub, SchedulingDelay};
 
 use crate::api::{Api, Get};
 use crate::line::{Event, Order, Said, now};
@@ -37,7 +37,12 @@ impl<P: Place> Fleet<P> {
     pub(crate) fn new(settings: Settings) -> Self {
         let api = Api::start();
         api.serve(FLAGS);
-        Self { api, place: P::new(), workers: Vec::new(), settings }
+        Self {
+            api,
+            place: P::new(),
+            workers: Vec::new(),
+            settings,
+        }
     }
 
     /// A fleet whose workers all have their flags.
@@ -75,7 +80,7 @@ impl<P: Place> Fleet<P> {
             name: name.clone(),
             api: api.to_owned(),
             secret_key: secret_key.to_owned(),
-            store: self.place.store(self.settings.lock_life),
+            store: self.place.store(self.settings.lock_ttl),
             settings: self.settings.clone(),
         };
         let mut command = Command::new(env::current_exe().unwrap());
@@ -87,7 +92,9 @@ impl<P: Place> Fleet<P> {
 
     pub(crate) fn wait_until_all_have(&mut self, flags: usize) {
         self.wait(AMPLE, &format!("every worker has {flags} flags"), |fleet| {
-            fleet.running_workers().all(|worker| worker.flags() == flags)
+            fleet
+                .running_workers()
+                .all(|worker| worker.flags() == flags)
         });
     }
 
@@ -95,7 +102,9 @@ impl<P: Place> Fleet<P> {
     pub(crate) fn leader(&mut self) -> usize {
         let mut leader = None;
         self.wait(AMPLE, "exactly one worker leads", |fleet| {
-            let leading: Vec<_> = (0..fleet.workers.len()).filter(|&index| fleet.workers[index].leads()).collect();
+            let leading: Vec<_> = (0..fleet.workers.len())
+                .filter(|&index| fleet.workers[index].leads())
+                .collect();
             leader = leading.first().copied();
             leading.len() == 1
         });
@@ -119,14 +128,21 @@ impl<P: Place> Fleet<P> {
     pub(crate) fn begin(&mut self) {
         self.wait(AMPLE, "all stand ready", |fleet| {
             let mut said = fleet.workers.iter_mut().map(WorkerProcess::said);
-            said.all(|said| said.iter().any(|said| matches!(said.event, Event::Prepared)))
+            said.all(|said| {
+                said.iter()
+                    .any(|said| matches!(said.event, Event::Prepared))
+            })
         });
-        self.workers.iter_mut().for_each(|worker| worker.tell(Order::Begin));
+        self.workers
+            .iter_mut()
+            .for_each(|worker| worker.tell(Order::Begin));
     }
 
     /// The requests from `first` on, once there are `count`.
     pub(crate) fn wait_for_gets(&mut self, first: usize, count: usize) -> Vec<Get> {
-        self.wait(AMPLE, &format!("{count} requests"), |fleet| fleet.api.count() >= first + count);
+        self.wait(AMPLE, &format!("{count} requests"), |fleet| {
+            fleet.api.count() >= first + count
+        });
         self.api.gets_from(first)
     }
 
@@ -139,40 +155,65 @@ impl<P: Place> Fleet<P> {
         let told = now();
         self.workers[worker].tell(Order::Refresh);
         self.wait(AMPLE, "a refresh", |fleet| {
-            fleet.workers[worker].first(told, |event| matches!(event, Event::Refreshed { .. })).is_some()
+            fleet.workers[worker]
+                .first(told, |event| matches!(event, Event::Refreshed { .. }))
+                .is_some()
         });
     }
 
     /// The loads and the requests of each running worker so far.
     pub(crate) fn count(&mut self) -> Vec<(u64, u64)> {
         let told = now();
-        self.running_workers().for_each(|worker| worker.tell(Order::Count));
+        self.running_workers()
+            .for_each(|worker| worker.tell(Order::Count));
         let counted = |worker: &mut WorkerProcess| {
-            worker.said().iter().rev().find_map(|Said { at, event }| match event {
-                Event::Counted { loads, requests } if *at >= told => Some((*loads, *requests)),
-                _ => None,
-            })
+            worker
+                .said()
+                .iter()
+                .rev()
+                .find_map(|Said { at, event }| match event {
+                    Event::Counted { loads, requests } if *at >= told => Some((*loads, *requests)),
+                    _ => None,
+                })
         };
-        self.wait(AMPLE, "all counts", |fleet| fleet.running_workers().all(|worker| counted(worker).is_some()));
+        self.wait(AMPLE, "all counts", |fleet| {
+            fleet
+                .running_workers()
+                .all(|worker| counted(worker).is_some())
+        });
         self.running_workers().filter_map(counted).collect()
     }
 
     pub(crate) fn running_workers(&mut self) -> impl Iterator<Item = &mut WorkerProcess> {
-        self.workers.iter_mut().filter_map(|worker| (!worker.has_ended()).then_some(worker))
+        self.workers
+            .iter_mut()
+            .filter_map(|worker| (!worker.has_ended()).then_some(worker))
     }
 
     /// Waits until `condition` holds. How long that took.
-    pub(crate) fn wait(&mut self, limit: Duration, what: &str, condition: impl FnMut(&mut Self) -> bool) -> Duration {
+    pub(crate) fn wait(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        condition: impl FnMut(&mut Self) -> bool,
+    ) -> Duration {
         self.within(limit, condition).unwrap_or_else(|| {
             let gets = self.api.gets_from(0);
-            let said: Vec<_> =
-                self.workers.iter_mut().map(|worker| (worker.name.clone(), worker.said().to_vec())).collect();
+            let said: Vec<_> = self
+                .workers
+                .iter_mut()
+                .map(|worker| (worker.name.clone(), worker.said().to_vec()))
+                .collect();
             panic!("not within {limit:?}: {what}\nrequests: {gets:#?}\nworkers: {said:#?}");
         })
     }
 
     /// How long it took until `condition` held, if that was within `limit`.
-    pub(crate) fn within(&mut self, limit: Duration, mut condition: impl FnMut(&mut Self) -> bool) -> Option<Duration> {
+    pub(crate) fn within(
+        &mut self,
+        limit: Duration,
+        mut condition: impl FnMut(&mut Self) -> bool,
+    ) -> Option<Duration> {
         let start = Instant::now();
         while !condition(self) {
             if start.elapsed() > limit {
@@ -184,7 +225,7 @@ impl<P: Place> Fleet<P> {
     }
 
     /// Prints a figure beside what was promised, and holds it to that. `lost` began with it, or before.
-    pub(crate) fn promised(what: &str, took: Duration, promised: Duration, lost: LostTime) {
+    pub(crate) fn promised(what: &str, took: Duration, promised: Duration, lost: SchedulingDelay) {
         let lost = lost.so_far();
         println!(
             "{}: {what} after {} ms; promised {} ms; at most {} ms lost to others",

@@ -26,7 +26,11 @@ pub(crate) enum Event {
     /// It has flags for the first time.
     Ready,
     /// A change was applied.
-    Change { flags: Option<usize>, etag: Option<String>, source: Option<String> },
+    Change {
+        flags: Option<usize>,
+        etag: Option<String>,
+        source: Option<String>,
+    },
     /// Its role or its state is another now.
     Status { role: String, state: String },
     /// The answer to [`Order::Count`].
@@ -34,7 +38,10 @@ pub(crate) enum Event {
     /// [`Order::Refresh`] is carried out.
     Refreshed { error: Option<String> },
     /// A worker of another SDK was asked for the value of a flag.
-    Evaluated { key: String, value: serde_json::Value },
+    Evaluated {
+        key: String,
+        value: serde_json::Value,
+    },
     /// It has shut down, and ends.
     ShutDown { error: Option<String> },
 }
@@ -63,5 +70,7 @@ impl Said {
 
 /// Now, on the clock that all processes of a machine share.
 pub(crate) fn now() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
 }

@@ -3,8 +3,15 @@
 //! A rule that does not depend on the store is written once, in `rules`, and runs for each store. The figures that a test
 //! measures are printed: `cargo test --all-features --test fleet_rules -- --nocapture`.
 #![cfg(unix)]
-#![cfg_attr(not(feature = "redis"), allow(dead_code, reason = "what only the rules of the Redis store use"))]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "what only the rules of the Redis store use")
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod api;
 mod file;

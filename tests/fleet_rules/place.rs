@@ -12,12 +12,12 @@ use crate::worker::Store;
 pub(crate) trait Place {
     const NAME: &'static str;
     /// How long the lead of a killed leader lives on, at the shortest.
-    const LOCK_LIFE: Duration;
+    const LOCK_TTL: Duration;
 
     fn new() -> Self;
 
-    /// What the workers open. `lock_life` is how long a lead lives on, where it has a life.
-    fn store(&self, lock_life: Duration) -> Store;
+    /// What the workers open. `lock_ttl` is how long a lead lives on, where it has a life.
+    fn store(&self, lock_ttl: Duration) -> Store;
 
     /// The copy as it lies in the store.
     fn copy(&self) -> Option<Vec<u8>>;
@@ -28,7 +28,7 @@ pub(crate) trait Place {
     /// Fills the store with much that is not ours, where that is possible.
     fn crowd(&self) {}
 
-    /// A paused leader loses the lead: by this, or because its lock's life ends.
+    /// A paused leader loses the lead: by this, or because its lock's TTL ends.
     fn take_lead_away(&self);
 
     /// Lets the lead be held by one who neither loads nor dies.
@@ -59,7 +59,7 @@ pub(crate) trait Failing: Place {
     fn hang(&mut self);
 
     /// All servers go on.
-    fn go_on(&mut self);
+    fn resume(&mut self);
 }
 
 /// A place with a replica that takes over from the primary.

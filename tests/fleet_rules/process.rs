@@ -34,10 +34,22 @@ impl WorkerProcess {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (tell, lines) = channel();
         thread::spawn(move || {
-            let said = stdout.lines().map_while(Result::ok).filter_map(|line| Said::parse(&line));
-            said.map(|said| tell.send(said)).take_while(Result::is_ok).for_each(drop);
+            let said = stdout
+                .lines()
+                .map_while(Result::ok)
+                .filter_map(|line| Said::parse(&line));
+            said.map(|said| tell.send(said))
+                .take_while(Result::is_ok)
+                .for_each(drop);
         });
-        Self { name: name.to_owned(), child, stdin, lines, said: Vec::new(), exit: None }
+        Self {
+            name: name.to_owned(),
+            child,
+            stdin,
+            lines,
+            said: Vec::new(),
+            exit: None,
+        }
     }
 
     pub(crate) fn tell(&mut self, order: Order) {
@@ -55,7 +67,9 @@ impl WorkerProcess {
     }
 
     pub(crate) fn is_ready(&mut self) -> bool {
-        self.said().iter().any(|said| matches!(said.event, Event::Ready))
+        self.said()
+            .iter()
+            .any(|said| matches!(said.event, Event::Ready))
     }
 
     /// The role that it last told; none once it has ended.
@@ -91,12 +105,22 @@ impl WorkerProcess {
 
     /// How many changes it has applied.
     pub(crate) fn changes(&mut self) -> usize {
-        self.said().iter().filter(|said| matches!(said.event, Event::Change { .. })).count()
+        self.said()
+            .iter()
+            .filter(|said| matches!(said.event, Event::Change { .. }))
+            .count()
     }
 
     /// When it first said such a thing at or after `since`.
-    pub(crate) fn first(&mut self, since: Duration, is_it: impl Fn(&Event) -> bool) -> Option<Duration> {
-        self.said().iter().find(|said| said.at >= since && is_it(&said.event)).map(|said| said.at)
+    pub(crate) fn first(
+        &mut self,
+        since: Duration,
+        is_it: impl Fn(&Event) -> bool,
+    ) -> Option<Duration> {
+        self.said()
+            .iter()
+            .find(|said| said.at >= since && is_it(&said.event))
+            .map(|said| said.at)
     }
 
     /// Sends SIGSTOP: it stands still, with all that it holds.
@@ -105,7 +129,7 @@ impl WorkerProcess {
     }
 
     /// Sends SIGCONT.
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -128,7 +152,11 @@ impl WorkerProcess {
     pub(crate) fn wait_for_end(&mut self, limit: Duration) {
         let deadline = Instant::now() + limit;
         while !self.has_ended() {
-            assert!(Instant::now() < deadline, "{} has not ended within {limit:?}", self.name);
+            assert!(
+                Instant::now() < deadline,
+                "{} has not ended within {limit:?}",
+                self.name
+            );
             thread::sleep(Duration::from_millis(2));
         }
     }
@@ -142,12 +170,21 @@ impl WorkerProcess {
 
     /// The time of processors that each of its threads has used, as Linux counts it.
     pub(crate) fn processor_times(&self) -> ProcessorTimes {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().flatten();
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id()))
+            .unwrap()
+            .flatten();
         // A thread may end meanwhile.
-        let used = threads
-            .filter_map(|thread| Some((thread.file_name(), fs::read_to_string(thread.path().join("schedstat")).ok()?)));
+        let used = threads.filter_map(|thread| {
+            Some((
+                thread.file_name(),
+                fs::read_to_string(thread.path().join("schedstat")).ok()?,
+            ))
+        });
         let nanos = |used: &str| used.split(' ').next().unwrap().parse().unwrap();
-        ProcessorTimes(used.map(|(thread, used)| (thread, Duration::from_nanos(nanos(&used)))).collect())
+        ProcessorTimes(
+            used.map(|(thread, used)| (thread, Duration::from_nanos(nanos(&used))))
+                .collect(),
+        )
     }
 
     fn signal(&self, signal: Signal) {
@@ -161,7 +198,10 @@ pub(crate) struct ProcessorTimes(HashMap<OsString, Duration>);
 impl ProcessorTimes {
     /// What was used since then. A thread that has ended meanwhile, one that had nothing to do, does not count.
     pub(crate) fn since(&self, earlier: &Self) -> Duration {
-        self.0.iter().map(|(thread, used)| *used - earlier.0.get(thread).copied().unwrap_or_default()).sum()
+        self.0
+            .iter()
+            .map(|(thread, used)| *used - earlier.0.get(thread).copied().unwrap_or_default())
+            .sum()
     }
 }
 

@@ -25,15 +25,18 @@ pub(crate) struct Server(pub(crate) RedisServer);
 
 impl Place for Server {
     const NAME: &'static str = "Redis";
-    /// The shortest that the default response limit allows.
-    const LOCK_LIFE: Duration = Duration::from_secs(3);
+    /// The shortest that the default response timeout allows.
+    const LOCK_TTL: Duration = Duration::from_secs(3);
 
     fn new() -> Self {
         Self(RedisServer::start())
     }
 
-    fn store(&self, lock_life: Duration) -> Store {
-        Store::Redis { url: self.0.url(), lock_life }
+    fn store(&self, lock_ttl: Duration) -> Store {
+        Store::Redis {
+            url: self.0.url(),
+            lock_ttl,
+        }
     }
 
     fn copy(&self) -> Option<Vec<u8>> {
@@ -41,7 +44,8 @@ impl Place for Server {
     }
 
     fn put(&self, copy: &[u8]) {
-        self.0.run_args::<()>(&["SET", DATA, &String::from_utf8_lossy(copy)]);
+        self.0
+            .run_args::<()>(&["SET", DATA, &String::from_utf8_lossy(copy)]);
     }
 
     fn crowd(&self) {
@@ -55,7 +59,8 @@ impl Place for Server {
 
     fn petrify(&self, leader: &mut WorkerProcess) {
         leader.kill();
-        self.0.run::<()>(&format!("SET {LOCK} flagcache:petrified:1 PX 60000"));
+        self.0
+            .run::<()>(&format!("SET {LOCK} flagcache:petrified:1 PX 60000"));
     }
 }
 
@@ -87,7 +92,7 @@ impl Failing for Server {
         self.0.hang();
     }
 
-    fn go_on(&mut self) {
-        self.0.go_on();
+    fn resume(&mut self) {
+        self.0.resume();
     }
 }

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use flagcache::{
-    FileProvider, FileStore, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PollerState, PostHogApi,
-    ProviderRegistry, Role,
+    FileProvider, FileStore, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PollerState,
+    PostHogApi, ProviderRegistry, Role,
 };
 #[cfg(feature = "redis")]
 use flagcache::{RedisProvider, RedisStore, Tiered};
@@ -45,7 +45,7 @@ pub(crate) enum Store {
     },
     Redis {
         url: String,
-        lock_life: Duration,
+        lock_ttl: Duration,
     },
     /// What a URL opens, which names the service too.
     Url {
@@ -54,7 +54,7 @@ pub(crate) enum Store {
     /// Redis first, a folder of the machine behind it.
     Tiered {
         url: String,
-        lock_life: Duration,
+        lock_ttl: Duration,
         folder: PathBuf,
     },
 }
@@ -69,7 +69,7 @@ pub(crate) struct Settings {
     pub(crate) fail_open: Option<Duration>,
     pub(crate) max_staleness: Option<Duration>,
     /// So long by default that nothing comes of its end.
-    pub(crate) lock_life: Duration,
+    pub(crate) lock_ttl: Duration,
     pub(crate) looks: Duration,
     pub(crate) waits_to_begin: bool,
     /// A call may take long.
@@ -78,12 +78,12 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn every(interval: Duration) -> Self {
-        let lock_life = Duration::from_secs(60);
+        let lock_ttl = Duration::from_secs(60);
         Self {
             interval,
             fail_open: None,
             max_staleness: None,
-            lock_life,
+            lock_ttl,
             looks: LOOKS,
             waits_to_begin: false,
             is_patient: false,
@@ -93,40 +93,63 @@ impl Settings {
     /// A store that is slow does not make the worker fetch, as it would by default after 1 s: many handshakes at the same
     /// moment take longer on a busy machine.
     pub(crate) fn patient(self) -> Self {
-        Self { is_patient: true, ..self }
+        Self {
+            is_patient: true,
+            ..self
+        }
     }
 
     /// The lead of a leader that is killed or paused lives on for so long, in a store where it has a life.
-    pub(crate) fn lock_life(self, life: Duration) -> Self {
-        Self { lock_life: life, ..self }
+    pub(crate) fn lock_ttl(self, life: Duration) -> Self {
+        Self {
+            lock_ttl: life,
+            ..self
+        }
     }
 
     /// How often its worker looks at its status.
     pub(crate) fn looks(self, every: Duration) -> Self {
-        Self { looks: every, ..self }
+        Self {
+            looks: every,
+            ..self
+        }
     }
 
     /// The worker waits for [`Order::Begin`], so that many begin at the same moment.
     pub(crate) fn waits_to_begin(self) -> Self {
-        Self { waits_to_begin: true, ..self }
+        Self {
+            waits_to_begin: true,
+            ..self
+        }
     }
 
     pub(crate) fn fail_open(self, interval: Duration) -> Self {
-        Self { fail_open: Some(interval), ..self }
+        Self {
+            fail_open: Some(interval),
+            ..self
+        }
     }
 
     pub(crate) fn max_staleness(self, age: Duration) -> Self {
-        Self { max_staleness: Some(age), ..self }
+        Self {
+            max_staleness: Some(age),
+            ..self
+        }
     }
 }
 
 /// Works as the environment says, if it says anything.
 pub(crate) fn work() {
-    let Ok(assignment) = env::var(ASSIGNMENT) else { return };
+    let Ok(assignment) = env::var(ASSIGNMENT) else {
+        return;
+    };
     // Ends the line that the test harness has begun.
     println!();
     let assignment: Assignment = serde_json::from_str(&assignment).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(poll(assignment));
     // A call that still hangs must not keep the process.
     runtime.shutdown_background();
@@ -180,7 +203,9 @@ fn builder(assignment: Assignment) -> FlagDefinitionPollerBuilder {
         .build()
         .unwrap();
     let settings = assignment.settings;
-    let mut builder = FlagDefinitionPoller::builder().source(api).poll_interval(settings.interval);
+    let mut builder = FlagDefinitionPoller::builder()
+        .source(api)
+        .poll_interval(settings.interval);
     if let Some(interval) = settings.fail_open {
         builder = builder.fail_open_interval(interval);
     }
@@ -188,32 +213,47 @@ fn builder(assignment: Assignment) -> FlagDefinitionPollerBuilder {
         builder = builder.max_staleness(age);
     }
     if settings.is_patient {
-        builder = builder.hedge_after(None).call_limit(Duration::from_secs(20));
+        builder = builder
+            .hedge_after(None)
+            .provider_timeout(Duration::from_secs(20));
     }
     match assignment.store {
         Store::File { folder } => builder.flag_definition_cache_provider(file(folder)),
-        Store::Url { url } => {
-            builder.shared_flag_definition_cache_provider(ProviderRegistry::bundled().open(&url).unwrap())
+        Store::Url { url } => builder
+            .shared_flag_definition_cache_provider(ProviderRegistry::bundled().open(&url).unwrap()),
+        #[cfg(feature = "redis")]
+        Store::Redis { url, lock_ttl } => {
+            builder.flag_definition_cache_provider(redis(url, lock_ttl))
         }
         #[cfg(feature = "redis")]
-        Store::Redis { url, lock_life } => builder.flag_definition_cache_provider(redis(url, lock_life)),
-        #[cfg(feature = "redis")]
-        Store::Tiered { url, lock_life, folder } => {
-            builder.flag_definition_cache_provider(Tiered::new(redis(url, lock_life)).then(file(folder)))
-        }
+        Store::Tiered {
+            url,
+            lock_ttl,
+            folder,
+        } => builder.flag_definition_cache_provider(
+            Tiered::new(redis(url, lock_ttl)).fallback(file(folder)),
+        ),
         #[cfg(not(feature = "redis"))]
         Store::Redis { .. } | Store::Tiered { .. } => panic!("built without Redis"),
     }
 }
 
 fn file(folder: PathBuf) -> FileProvider {
-    FileStore::builder(folder, SERVICE).build().unwrap().provider()
+    FileStore::builder(folder, SERVICE)
+        .build()
+        .unwrap()
+        .provider()
 }
 
 #[cfg(feature = "redis")]
-fn redis(url: String, lock_life: Duration) -> RedisProvider {
-    let response_limit = (lock_life / 3).min(Duration::from_secs(1));
-    RedisStore::builder(url, SERVICE).response_limit(response_limit).lock_life(lock_life).build().unwrap().provider()
+fn redis(url: String, lock_ttl: Duration) -> RedisProvider {
+    let response_timeout = (lock_ttl / 3).min(Duration::from_secs(1));
+    RedisStore::builder(url, SERVICE)
+        .response_timeout(response_timeout)
+        .lock_ttl(lock_ttl)
+        .build()
+        .unwrap()
+        .provider()
 }
 
 /// Tells what becomes of a poller.
@@ -225,7 +265,10 @@ struct Teller {
 
 impl Teller {
     fn of(poller: FlagDefinitionPoller) -> Self {
-        Self { poller, told: Arc::default() }
+        Self {
+            poller,
+            told: Arc::default(),
+        }
     }
 
     async fn tell_changes(self) {
@@ -264,7 +307,10 @@ impl Teller {
         let now = (status.role, status.state);
         if self.told.lock().unwrap().replace(now) != Some(now) {
             let role = format!("{:?}", status.role).to_lowercase();
-            Said::print(Event::Status { role, state: status.state.as_str().to_owned() });
+            Said::print(Event::Status {
+                role,
+                state: status.state.as_str().to_owned(),
+            });
         }
     }
 }
@@ -273,8 +319,14 @@ impl Teller {
 fn orders() -> UnboundedReceiver<Order> {
     let (tell, orders) = unbounded_channel();
     thread::spawn(move || {
-        let orders = stdin().lines().map_while(Result::ok).map(|line| serde_json::from_str(&line).unwrap());
-        orders.map(|order| tell.send(order)).take_while(Result::is_ok).for_each(drop);
+        let orders = stdin()
+            .lines()
+            .map_while(Result::ok)
+            .map(|line| serde_json::from_str(&line).unwrap());
+        orders
+            .map(|order| tell.send(order))
+            .take_while(Result::is_ok)
+            .for_each(drop);
     });
     orders
 }

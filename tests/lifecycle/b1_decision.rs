@@ -6,32 +6,45 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use flagcache::{
-    DefinitionsSource, FetchFailure, FlagDefinitionCacheData, FlagDefinitionCacheProvider, FlagDefinitionPoller,
-    FlagDefinitionSource, PollerState, PostHogApi, ProviderError, ProviderErrorKind, ReadFailure, RefreshError, Role,
+    DefinitionsOrigin, FetchErrorKind, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+    FlagDefinitionPoller, FlagDefinitionSource, PollerState, PostHogApi, ProviderError,
+    ProviderErrorKind, ReadFailure, RefreshError, Role,
 };
-use flagcache_providers::testing::{Answer, Fault, Gate, Method, Reply};
+use flagcache_providers::testing::{Answer, Fault, Latch, ProviderMethod, Reply};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Logs, Rig, TICK, body, foreign, millis, secs, stored};
 
-use Method::{Get, NotReceived, Received, ShouldFetch, Stored};
+use ProviderMethod::{FetchWithoutUpdate, Get, Received, ShouldFetch, Stored};
 
 const DOWN: Fault = Fault::Error(ProviderErrorKind::Unavailable);
 
 #[tokio::test(start_paused = true)]
 async fn b1_01_the_decision_is_asked_once_per_load_before_any_http() {
     let rig = Rig::new();
-    let gate = Gate::new();
-    rig.provider.decision().then(Answer::value(true).once_open(&gate));
+    let gate = Latch::new();
+    rig.provider
+        .decision()
+        .then(Answer::value(true).once_open(&gate));
     let worker = rig.start_with(|builder| builder.hedge_after(None));
     sleep(secs(1)).await;
-    assert_eq!((worker.methods(), worker.api.count()), (vec![ShouldFetch], 0));
+    assert_eq!(
+        (worker.methods(), worker.api.count()),
+        (vec![ShouldFetch], 0)
+    );
     gate.open();
     worker.loads(3).await;
-    assert_eq!((worker.provider.count(ShouldFetch), worker.api.count()), (3, 3));
-    for (decision, request) in
-        worker.provider.calls().iter().filter(|call| call.method == ShouldFetch).zip(worker.api.requests())
+    assert_eq!(
+        (worker.provider.count(ShouldFetch), worker.api.count()),
+        (3, 3)
+    );
+    for (decision, request) in worker
+        .provider
+        .calls()
+        .iter()
+        .filter(|call| call.method == ShouldFetch)
+        .zip(worker.api.requests())
     {
         assert!(decision.ended.unwrap().0 <= request.started);
     }
@@ -43,16 +56,26 @@ async fn b1_02_true_and_warm_reads_nothing_and_publishes_once_what_memory_alread
     let worker = Rig::new().start();
     worker.loads(1).await;
     let before = worker.methods().len();
-    let gate = Gate::new();
-    worker.provider.publish().then(Answer::value(()).once_open(&gate));
+    let gate = Latch::new();
+    worker
+        .provider
+        .publish()
+        .then(Answer::value(()).once_open(&gate));
     worker.api.serve(body("b"), Some("\"b\""));
     worker.provider.called(Received, 2).await;
-    assert_eq!(worker.key().as_deref(), Some("b"), "memory first, then publish");
+    assert_eq!(
+        worker.key().as_deref(),
+        Some("b"),
+        "memory first, then publish"
+    );
     gate.open();
     worker.loads(2).await;
     assert_eq!(worker.methods()[before..], [ShouldFetch, Received]);
     assert_eq!(worker.api.count(), 2);
-    assert_eq!(worker.provider.published()[1], worker.poller.definitions().unwrap());
+    assert_eq!(
+        worker.provider.published()[1],
+        worker.poller.definitions().unwrap()
+    );
     worker.finish().await;
 }
 
@@ -69,7 +92,11 @@ async fn b1_03_false_and_hit_uses_no_http() {
     let status = worker.poller.status();
     assert_eq!(
         (status.role, status.source, status.state),
-        (Role::Follower, Some(DefinitionsSource::Cache), PollerState::Ready)
+        (
+            Role::Follower,
+            Some(DefinitionsOrigin::Cache),
+            PollerState::Ready
+        )
     );
     worker.finish().await;
 }
@@ -82,17 +109,33 @@ async fn b1_04_a_cold_leader_asks_for_the_stored_copy_once_and_pays_one_unit() {
         if let Some(fault) = fault {
             rig.provider.decision().always_fault(fault);
         }
-        let gate = Gate::new();
+        let gate = Latch::new();
         rig.api.then(Reply::current().once_open(&gate));
         let worker = rig.start();
         worker.api.requested(1).await;
         assert_eq!(worker.methods(), [ShouldFetch, Stored], "{fault:?}");
-        assert_eq!(worker.key().as_deref(), Some("a"), "{fault:?}: the stored copy serves meanwhile");
-        assert_eq!(worker.poller.status().state, PollerState::Stale, "{fault:?}: nobody has confirmed it");
+        assert_eq!(
+            worker.key().as_deref(),
+            Some("a"),
+            "{fault:?}: the stored copy serves meanwhile"
+        );
+        assert_eq!(
+            worker.poller.status().state,
+            PollerState::Stale,
+            "{fault:?}: nobody has confirmed it"
+        );
         gate.open();
         worker.loads(2).await;
-        assert_eq!(worker.api.etags_sent()[0].as_deref(), Some("\"a\""), "{fault:?}");
-        assert_eq!(worker.poller.status().state, PollerState::Ready, "{fault:?}");
+        assert_eq!(
+            worker.api.etags_sent()[0].as_deref(),
+            Some("\"a\""),
+            "{fault:?}"
+        );
+        assert_eq!(
+            worker.poller.status().state,
+            PollerState::Ready,
+            "{fault:?}"
+        );
         assert_eq!(worker.api.units(), worker.api.count() as u64, "{fault:?}");
         assert_eq!(worker.provider.count(Stored), 1, "{fault:?}");
         worker.finish().await;
@@ -117,7 +160,10 @@ impl FlagDefinitionCacheProvider for FourMethods {
         Ok(None)
     }
 
-    async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        _: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         self.calls[2].fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -132,21 +178,29 @@ impl FlagDefinitionCacheProvider for FourMethods {
 async fn b1_04_a_provider_of_four_methods_sees_the_seeds_calls_alone() {
     let rig = Rig::new();
     let provider = Arc::new(FourMethods::default());
-    let worker = rig.start_with(|builder| builder.shared_flag_definition_cache_provider(provider.clone()));
+    let worker =
+        rig.start_with(|builder| builder.shared_flag_definition_cache_provider(provider.clone()));
     worker.loads(3).await;
     worker.poller.shutdown().await.unwrap();
     // Three decisions; a new set once, then twice a 304; nothing read.
-    assert_eq!(provider.calls.each_ref().map(|calls| calls.load(Ordering::Relaxed)), [3, 0, 1, 1]);
+    assert_eq!(
+        provider
+            .calls
+            .each_ref()
+            .map(|calls| calls.load(Ordering::Relaxed)),
+        [3, 0, 1, 1]
+    );
     assert_eq!(worker.api.units(), 12);
 }
 
 #[tokio::test(start_paused = true)]
 async fn b1_05_cold_and_the_get_failed_reads_once_whatever_the_decision() {
-    for (fault, expected) in
-        [(None, vec![ShouldFetch, Stored, Get, NotReceived]), (Some(DOWN), vec![ShouldFetch, Stored, Get])]
-    {
+    for (fault, expected) in [
+        (None, vec![ShouldFetch, Stored, Get, FetchWithoutUpdate]),
+        (Some(DOWN), vec![ShouldFetch, Stored, Get]),
+    ] {
         let rig = Rig::new();
-        rig.api.always(Reply::failure(FetchFailure::Server));
+        rig.api.always(Reply::failure(FetchErrorKind::Server));
         rig.provider.read().always(Some(stored("kept", "\"k\"")));
         if let Some(fault) = fault {
             rig.provider.decision().always_fault(fault);
@@ -156,12 +210,16 @@ async fn b1_05_cold_and_the_get_failed_reads_once_whatever_the_decision() {
         assert_eq!(worker.methods(), expected, "{fault:?}");
         assert_eq!(worker.key().as_deref(), Some("kept"), "{fault:?}");
         let status = worker.poller.status();
-        assert_eq!((status.state, status.source), (PollerState::Stale, Some(DefinitionsSource::Cache)), "{fault:?}");
+        assert_eq!(
+            (status.state, status.source),
+            (PollerState::Stale, Some(DefinitionsOrigin::Cache)),
+            "{fault:?}"
+        );
         worker.finish().await;
     }
     // A follower without a copy, after its wait for the leader.
     let rig = Rig::following_nothing();
-    rig.api.always(Reply::failure(FetchFailure::Server));
+    rig.api.always(Reply::failure(FetchErrorKind::Server));
     let worker = rig.start_with(|builder| builder.cold_start_wait(Duration::ZERO));
     worker.loads(1).await;
     assert_eq!(worker.methods(), [ShouldFetch, Get, Get]);
@@ -176,20 +234,42 @@ async fn b1_06_a_cold_follower_repeats_short_loads_then_reads_once_more_then_fet
     let begin = Instant::now();
     worker.api.requested(1).await;
     let waited = begin.elapsed();
-    assert!((secs(5)..secs(6) + millis(500)).contains(&waited), "{waited:?}");
+    assert!(
+        (secs(5)..secs(6) + millis(500)).contains(&waited),
+        "{waited:?}"
+    );
     let methods = worker.methods();
     let (short, last) = methods.split_at(methods.len() - 1);
     assert_eq!(last, [Get], "one more read before the request");
-    assert!(short.chunks(2).all(|load| load == [ShouldFetch, Get]), "{methods:?}");
+    assert!(
+        short.chunks(2).all(|load| load == [ShouldFetch, Get]),
+        "{methods:?}"
+    );
     // 5 s of pauses of 200 to 400 ms.
-    assert!((13..=26).contains(&(short.len() / 2)), "{}", short.len() / 2);
-    let decisions: Vec<Instant> =
-        worker.provider.calls().iter().filter(|call| call.method == ShouldFetch).map(|call| call.started).collect();
+    assert!(
+        (13..=26).contains(&(short.len() / 2)),
+        "{}",
+        short.len() / 2
+    );
+    let decisions: Vec<Instant> = worker
+        .provider
+        .calls()
+        .iter()
+        .filter(|call| call.method == ShouldFetch)
+        .map(|call| call.started)
+        .collect();
     for pair in decisions.windows(2) {
-        assert!((millis(200)..=millis(402)).contains(&(pair[1] - pair[0])), "{:?}", pair[1] - pair[0]);
+        assert!(
+            (millis(200)..=millis(402)).contains(&(pair[1] - pair[0])),
+            "{:?}",
+            pair[1] - pair[0]
+        );
     }
     worker.loads(1).await;
-    assert_eq!((worker.api.count(), worker.key().as_deref()), (1, Some("a")));
+    assert_eq!(
+        (worker.api.count(), worker.key().as_deref()),
+        (1, Some("a"))
+    );
     worker.finish().await;
 }
 
@@ -200,13 +280,16 @@ async fn b1_06_a_fleet_that_waits_in_vain_does_not_fetch_at_one_moment() {
     for worker in &workers {
         worker.loads(1).await;
     }
-    let mut sent: Vec<Duration> = workers.iter().map(|worker| worker.api.requests()[0].started - begin).collect();
+    let mut sent: Vec<Duration> = workers
+        .iter()
+        .map(|worker| worker.api.requests()[0].started - begin)
+        .collect();
     sent.sort();
     assert!(sent[19] - sent[0] > millis(400), "{sent:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_06_a_change_notice_ends_the_pause_at_once() {
+async fn b1_06_a_change_notification_ends_the_pause_at_once() {
     let worker = Rig::following_nothing().start();
     worker.provider.ended(Get, 3).await;
     sleep(millis(30)).await;
@@ -215,16 +298,22 @@ async fn b1_06_a_change_notice_ends_the_pause_at_once() {
     worker.provider.link().unwrap().notify_changed();
     worker.loads(1).await;
     assert!(told.elapsed() <= millis(2), "{:?}", told.elapsed());
-    assert_eq!((worker.key().as_deref(), worker.api.count()), (Some("new"), 0));
+    assert_eq!(
+        (worker.key().as_deref(), worker.api.count()),
+        (Some("new"), 0)
+    );
     worker.finish().await;
 }
 
 /// The publish may fall between the read's look at the store and its answer.
 #[tokio::test(start_paused = true)]
-async fn b1_06_a_change_notice_during_a_short_load_is_not_slept_over() {
+async fn b1_06_a_change_notification_during_a_short_load_is_not_slept_over() {
     let rig = Rig::following_nothing();
-    let gate = Gate::new();
-    rig.provider.read().then(Answer::value(None).once_open(&gate)).always(Some(stored("new", "\"n\"")));
+    let gate = Latch::new();
+    rig.provider
+        .read()
+        .then(Answer::value(None).once_open(&gate))
+        .always(Some(stored("new", "\"n\"")));
     let worker = rig.start_with(|builder| builder.hedge_after(None));
     worker.provider.called(Get, 1).await;
     worker.provider.link().unwrap().notify_changed();
@@ -249,7 +338,11 @@ async fn b1_06_a_store_that_never_stops_shouting_makes_no_busy_loop_of_the_wait(
     sleep(secs(2)).await;
     shouting.abort();
     // Fifty loads a second at the most.
-    assert!(worker.provider.count(ShouldFetch) <= 102, "{}", worker.provider.count(ShouldFetch));
+    assert!(
+        worker.provider.count(ShouldFetch) <= 102,
+        "{}",
+        worker.provider.count(ShouldFetch)
+    );
     worker.finish().await;
 }
 
@@ -275,7 +368,10 @@ async fn b1_07_a_direct_get_is_published_only_into_a_cache_that_is_still_empty()
     worker.finish().await;
 
     let rig = Rig::following_nothing();
-    rig.provider.read().then(None).then(Some(stored("theirs", "\"t\"")));
+    rig.provider
+        .read()
+        .then(None)
+        .then(Some(stored("theirs", "\"t\"")));
     let worker = no_wait(&rig);
     worker.loads(1).await;
     assert_eq!(worker.methods(), [ShouldFetch, Get, Get]);
@@ -293,10 +389,16 @@ async fn b1_07_a_direct_get_is_published_only_into_a_cache_that_is_still_empty()
 #[tokio::test(start_paused = true)]
 async fn b1_08_false_and_empty_and_warm_keeps_memory_without_http() {
     let rig = Rig::following(stored("a", "\"a\""));
-    rig.provider.read().then(Some(stored("a", "\"a\""))).always(None);
+    rig.provider
+        .read()
+        .then(Some(stored("a", "\"a\"")))
+        .always(None);
     let worker = rig.start();
     worker.loads(4).await;
-    assert_eq!((worker.key().as_deref(), worker.api.count()), (Some("a"), 0));
+    assert_eq!(
+        (worker.key().as_deref(), worker.api.count()),
+        (Some("a"), 0)
+    );
     assert_eq!(worker.methods(), [ShouldFetch, Get].repeat(4));
     worker.finish().await;
 }
@@ -309,8 +411,16 @@ async fn b1_09_cold_and_the_read_fails_fetches_at_once() {
         let worker = rig.start();
         let begin = Instant::now();
         worker.loads(1).await;
-        assert!(begin.elapsed() <= millis(5), "{fault:?}: {:?}", begin.elapsed());
-        assert_eq!((worker.key().as_deref(), worker.api.count()), (Some("a"), 1), "{fault:?}");
+        assert!(
+            begin.elapsed() <= millis(5),
+            "{fault:?}: {:?}",
+            begin.elapsed()
+        );
+        assert_eq!(
+            (worker.key().as_deref(), worker.api.count()),
+            (Some("a"), 1),
+            "{fault:?}"
+        );
         worker.finish().await;
     }
 }
@@ -337,7 +447,10 @@ async fn b1_09_a_store_that_hangs_keeps_no_new_worker_from_its_flags() {
         let begin = Instant::now();
         worker.poller.wait_ready(secs(10)).await.unwrap();
         let ready = begin.elapsed();
-        assert!((secs(1)..secs(1) + millis(10)).contains(&ready), "{what}: {ready:?}");
+        assert!(
+            (secs(1)..secs(1) + millis(10)).contains(&ready),
+            "{what}: {ready:?}"
+        );
         worker.loads(1).await;
         assert_eq!(worker.api.count(), 1, "{what}: one request per load");
         worker.finish().await;
@@ -351,7 +464,10 @@ async fn b1_09_a_read_that_hangs_at_the_end_of_the_wait_is_hedged_too() {
     let workers: Vec<_> = (0..30)
         .map(|_| {
             let rig = Rig::following_nothing();
-            rig.provider.decision().then(false).always_fault(Fault::Hang);
+            rig.provider
+                .decision()
+                .then(false)
+                .always_fault(Fault::Hang);
             rig.provider.read().then(None).always_fault(Fault::Hang);
             rig.start_with(|builder| builder.cold_start_wait(millis(100)))
         })
@@ -361,7 +477,12 @@ async fn b1_09_a_read_that_hangs_at_the_end_of_the_wait_is_hedged_too() {
         let sent = worker.api.requests()[0].started;
         let calls = worker.provider.calls();
         let hung = calls.iter().rfind(|call| call.started < sent).unwrap();
-        assert!(sent - hung.started <= millis(1005), "{:?} after {}", sent - hung.started, hung.method);
+        assert!(
+            sent - hung.started <= millis(1005),
+            "{:?} after {}",
+            sent - hung.started,
+            hung.method
+        );
         worker.finish().await;
     }
 }
@@ -370,12 +491,18 @@ async fn b1_09_a_read_that_hangs_at_the_end_of_the_wait_is_hedged_too() {
 async fn b1_09_a_decision_that_comes_back_true_late_adopts_the_request() {
     for (decision, answer) in [(1500, 10), (1500, 1000)] {
         let rig = Rig::new();
-        rig.provider.decision().then(Answer::value(true).after(millis(decision)));
+        rig.provider
+            .decision()
+            .then(Answer::value(true).after(millis(decision)));
         rig.api.then(Reply::current().after(millis(answer)));
         let worker = rig.start();
         worker.loads(1).await;
         assert_eq!(worker.api.count(), 1);
-        assert_eq!(worker.methods(), [ShouldFetch, Received], "as a leader: no second read before it publishes");
+        assert_eq!(
+            worker.methods(),
+            [ShouldFetch, Received],
+            "as a leader: no second read before it publishes"
+        );
         worker.finish().await;
     }
 }
@@ -397,9 +524,14 @@ async fn b1_10_an_outage_fetches_once_and_then_keeps_to_the_fail_open_interval()
         worker.loads(1).await;
         fail(&rig);
         worker.api.requested(1).await;
-        assert_eq!(worker.api.etags_sent(), [Some("\"a\"".to_owned())], "{what}: soon, and conditional");
+        assert_eq!(
+            worker.api.etags_sent(),
+            [Some("\"a\"".to_owned())],
+            "{what}: soon, and conditional"
+        );
         let snapshot = worker.poller.definitions().unwrap();
-        let address = |set: &FlagDefinitionCacheData| set.flags().next().map(|flag| flag.json().as_ptr());
+        let address =
+            |set: &FlagDefinitionCacheData| set.flags().next().map(|flag| flag.json().as_ptr());
         sleep(secs(290)).await;
         assert_eq!(worker.api.count(), 1, "{what}");
         assert_eq!(
@@ -409,9 +541,20 @@ async fn b1_10_an_outage_fetches_once_and_then_keeps_to_the_fail_open_interval()
         );
         worker.api.requested(4).await;
         for gap in worker.gaps() {
-            assert!((secs(300)..=secs(330) + TICK).contains(&gap), "{what}: {gap:?}");
+            assert!(
+                (secs(300)..=secs(330) + TICK).contains(&gap),
+                "{what}: {gap:?}"
+            );
         }
-        assert_eq!(worker.methods().iter().filter(|method| **method == Received).count(), 0, "{what}");
+        assert_eq!(
+            worker
+                .methods()
+                .iter()
+                .filter(|method| **method == Received)
+                .count(),
+            0,
+            "{what}"
+        );
         worker.finish().await;
     }
 }
@@ -429,7 +572,7 @@ async fn b1_10_the_fail_open_interval_is_four_poll_intervals_unless_told_otherwi
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_10_a_notice_is_never_a_reason_to_fetch() {
+async fn b1_10_a_notification_is_never_a_reason_to_fetch() {
     let rig = Rig::following(stored("a", "\"a\""));
     let worker = rig.start_with(|builder| builder.fail_open_interval(millis(1)));
     worker.loads(1).await;
@@ -450,14 +593,21 @@ async fn b1_10_read_failure_keep_sends_nothing_while_warm() {
     worker.loads(1).await;
     rig.provider.decision().always_fault(DOWN);
     worker.loads(10).await;
-    assert_eq!((worker.api.count(), worker.key().as_deref()), (0, Some("a")));
+    assert_eq!(
+        (worker.api.count(), worker.key().as_deref()),
+        (0, Some("a"))
+    );
     worker.finish().await;
 
     let rig = Rig::following_nothing();
     rig.provider.read().always_fault(DOWN);
     let worker = rig.start_with(|builder| builder.read_failure(ReadFailure::Keep));
     worker.loads(1).await;
-    assert_eq!(worker.key().as_deref(), Some("a"), "a cold worker always fetches");
+    assert_eq!(
+        worker.key().as_deref(),
+        Some("a"),
+        "a cold worker always fetches"
+    );
     worker.finish().await;
 }
 
@@ -471,7 +621,10 @@ async fn b1_11_without_a_key_the_worker_only_reads() {
     worker.loads(4).await;
     worker.poller.refresh().await.unwrap();
     assert_eq!(worker.methods(), [Get].repeat(5));
-    assert_eq!((worker.key().as_deref(), worker.poller.status().role), (Some("a"), Role::Reader));
+    assert_eq!(
+        (worker.key().as_deref(), worker.poller.status().role),
+        (Some("a"), Role::Reader)
+    );
     assert_eq!(worker.api.count(), 0);
     worker.finish().await;
 }
@@ -482,7 +635,11 @@ async fn b1_11_a_reader_of_an_empty_store_sends_nothing_either() {
     rig.api.set_has_key(false);
     let worker = rig.start();
     worker.loads(3).await;
-    assert!(worker.methods().iter().all(|method| *method == Get), "{:?}", worker.methods());
+    assert!(
+        worker.methods().iter().all(|method| *method == Get),
+        "{:?}",
+        worker.methods()
+    );
     assert_eq!((worker.key(), worker.api.count()), (None, 0));
     worker.finish().await;
 }
@@ -492,26 +649,41 @@ async fn b1_12_the_source_itself_refuses_to_send_without_a_key() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
     for key in [None, Some(""), Some("  ")] {
-        let mut builder = PostHogApi::builder().host(host.clone()).project_key("phc_project");
+        let mut builder = PostHogApi::builder()
+            .host(host.clone())
+            .project_key("phc_project");
         if let Some(key) = key {
             builder = builder.secret_key(key);
         }
         let api = builder.build().unwrap();
         assert!(!api.can_fetch());
-        assert_eq!(api.fetch(None).await.unwrap_err().failure(), FetchFailure::Unauthorized);
+        assert_eq!(
+            api.fetch(None).await.unwrap_err().kind(),
+            FetchErrorKind::Unauthorized
+        );
     }
-    assert!(timeout(millis(100), listener.accept()).await.is_err(), "somebody connected");
+    assert!(
+        timeout(millis(100), listener.accept()).await.is_err(),
+        "somebody connected"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn b1_13_without_a_provider_the_poller_polls() {
     let rig = Rig::new();
-    let poller = FlagDefinitionPoller::builder().source(rig.api.clone()).poll_interval(secs(30)).start().unwrap();
+    let poller = FlagDefinitionPoller::builder()
+        .source(rig.api.clone())
+        .poll_interval(secs(30))
+        .start()
+        .unwrap();
     poller.wait_ready(secs(1)).await.unwrap();
     rig.api.serve(body("b"), Some("\"b\""));
     rig.api.requested(3).await;
     sleep(millis(1)).await;
-    assert_eq!(poller.definitions().unwrap().flags().next().unwrap().key(), "b");
+    assert_eq!(
+        poller.definitions().unwrap().flags().next().unwrap().key(),
+        "b"
+    );
     assert_eq!(rig.api.units(), 21, "a 200, another one, a 304");
     assert_eq!(poller.status().role, Role::Leader);
     poller.shutdown().await.unwrap();
@@ -519,12 +691,21 @@ async fn b1_13_without_a_provider_the_poller_polls() {
 
 #[tokio::test(start_paused = true)]
 async fn b1_14_concurrent_refreshes_share_one_load() {
-    for (rig, requests, reads) in [(Rig::new(), 1, 0), (Rig::following(stored("a", "\"a\"")), 0, 1)] {
+    for (rig, requests, reads) in [
+        (Rig::new(), 1, 0),
+        (Rig::following(stored("a", "\"a\"")), 0, 1),
+    ] {
         let worker = rig.start();
         worker.loads(1).await;
-        let (decided, read, sent) =
-            (worker.provider.count(ShouldFetch), worker.provider.count(Get), worker.api.count());
-        worker.provider.decision().then(Answer::fault(Fault::Slow(millis(100))));
+        let (decided, read, sent) = (
+            worker.provider.count(ShouldFetch),
+            worker.provider.count(Get),
+            worker.api.count(),
+        );
+        worker
+            .provider
+            .decision()
+            .then(Answer::fault(Fault::Slow(millis(100))));
         let calls: Vec<_> = (0..5)
             .map(|_| {
                 let poller = worker.poller.clone();
@@ -548,9 +729,23 @@ async fn b1_15_the_next_tick_is_a_jittered_interval_after_the_end_of_a_load() {
     let worker = rig.start();
     worker.loads(20).await;
     let requests = worker.api.requests();
-    let gaps: Vec<Duration> = requests.windows(2).map(|pair| pair[1].started - pair[0].ended.unwrap()).collect();
-    assert!(gaps.iter().all(|gap| (secs(27)..=secs(33) + millis(5)).contains(gap)), "{gaps:?}");
-    assert!(gaps.iter().max().unwrap().abs_diff(*gaps.iter().min().unwrap()) > secs(1), "jitter: {gaps:?}");
+    let gaps: Vec<Duration> = requests
+        .windows(2)
+        .map(|pair| pair[1].started - pair[0].ended.unwrap())
+        .collect();
+    assert!(
+        gaps.iter()
+            .all(|gap| (secs(27)..=secs(33) + millis(5)).contains(gap)),
+        "{gaps:?}"
+    );
+    assert!(
+        gaps.iter()
+            .max()
+            .unwrap()
+            .abs_diff(*gaps.iter().min().unwrap())
+            > secs(1),
+        "jitter: {gaps:?}"
+    );
     worker.finish().await;
 }
 
@@ -575,12 +770,20 @@ async fn b1_15_a_slow_load_queues_no_second_one() {
         worker.provider.link().unwrap().notify_changed();
         sleep(secs(1)).await;
     }
-    assert_eq!((worker.provider.count(ShouldFetch), worker.api.count()), (1, 1));
+    assert_eq!(
+        (worker.provider.count(ShouldFetch), worker.api.count()),
+        (1, 1)
+    );
     worker.loads(1).await;
     let ended = Instant::now();
     sleep(millis(500)).await;
-    // Ten notices are one load, which tells a leader nothing new: no request.
-    assert_eq!((worker.provider.count(ShouldFetch), worker.api.count()), (2, 1), "{:?}", ended.elapsed());
+    // Ten notifications are one load, which tells a leader nothing new: no request.
+    assert_eq!(
+        (worker.provider.count(ShouldFetch), worker.api.count()),
+        (2, 1),
+        "{:?}",
+        ended.elapsed()
+    );
     worker.finish().await;
 }
 
@@ -606,7 +809,10 @@ async fn b1_16_in_manual_mode_nothing_runs_but_on_demand() {
     assert_eq!((worker.methods().len(), worker.api.count()), (0, 0));
 
     worker.poller.refresh().await.unwrap();
-    assert_eq!((worker.key().as_deref(), worker.api.count()), (Some("a"), 1));
+    assert_eq!(
+        (worker.key().as_deref(), worker.api.count()),
+        (Some("a"), 1)
+    );
     sleep(secs(59)).await;
     worker.poller.refresh_if_older_than(secs(60)).await.unwrap();
     assert_eq!(worker.api.count(), 1, "young enough");
@@ -621,9 +827,13 @@ async fn b1_16_in_manual_mode_nothing_runs_but_on_demand() {
 #[tokio::test(start_paused = true)]
 async fn b1_16_in_manual_mode_a_failure_is_told_to_the_caller_and_the_next_call_tries_again() {
     let rig = Rig::new();
-    rig.api.then(Reply::failure(FetchFailure::Connect));
+    rig.api.then(Reply::failure(FetchErrorKind::Connect));
     let worker = rig.start_with(|builder| builder.manual());
-    let error = worker.poller.refresh_if_older_than(secs(60)).await.unwrap_err();
+    let error = worker
+        .poller
+        .refresh_if_older_than(secs(60))
+        .await
+        .unwrap_err();
     assert!(matches!(&error, RefreshError::Failed { .. }), "{error:?}");
     worker.poller.refresh_if_older_than(secs(60)).await.unwrap();
     assert_eq!(worker.key().as_deref(), Some("a"));
@@ -634,7 +844,7 @@ async fn b1_16_in_manual_mode_a_failure_is_told_to_the_caller_and_the_next_call_
 #[tokio::test(start_paused = true)]
 async fn b1_16_a_request_that_was_put_off_is_no_success() {
     let rig = Rig::new();
-    rig.api.then(Reply::failure(FetchFailure::QuotaLimited));
+    rig.api.then(Reply::failure(FetchErrorKind::QuotaLimited));
     let (logs, _guard) = Logs::capture();
     let worker = rig.start_with(|builder| builder.manual());
     assert!(worker.poller.refresh().await.is_err());
@@ -644,7 +854,10 @@ async fn b1_16_a_request_that_was_put_off_is_no_success() {
     let status = worker.poller.status();
     assert_eq!(status.last_success_ago, None);
     assert!(status.last_error.is_some());
-    assert_eq!(status.counters.units_saved, 0, "what was not allowed is not saved");
+    assert_eq!(
+        status.counters.units_saved, 0,
+        "what was not allowed is not saved"
+    );
     assert_eq!(logs.warnings().len(), 1, "{:?}", logs.warnings());
     sleep(secs(600)).await;
     worker.poller.refresh().await.unwrap();

@@ -9,7 +9,12 @@ use flagcache_providers::testing::{ApiReply, ApiStub, Definitions, Fault, Script
 use crate::support::{Logs, millis, secs};
 
 /// The keys, and the parts of them that would give them away.
-const SECRETS: [&str; 4] = [ApiStub::PROJECT_KEY, ApiStub::SECRET_KEY, "stub_project", "stub_secret"];
+const SECRETS: [&str; 4] = [
+    ApiStub::PROJECT_KEY,
+    ApiStub::SECRET_KEY,
+    "stub_project",
+    "stub_secret",
+];
 
 /// Everything that was said in words.
 #[derive(Default)]
@@ -40,16 +45,25 @@ impl Said {
 
 /// The faults of an API, as many as there are kinds.
 fn faults() -> Vec<ApiReply> {
-    let token = format!("http://localhost:1/elsewhere?token={}", ApiStub::PROJECT_KEY);
-    let mut faults: Vec<ApiReply> =
-        [301, 400, 401, 402, 403, 404, 405, 418, 429, 500, 502, 503, 504].map(ApiReply::status).to_vec();
+    let token = format!(
+        "http://localhost:1/elsewhere?token={}",
+        ApiStub::PROJECT_KEY
+    );
+    let mut faults: Vec<ApiReply> = [
+        301, 400, 401, 402, 403, 404, 405, 418, 429, 500, 502, 503, 504,
+    ]
+    .map(ApiReply::status)
+    .to_vec();
     faults.push(ApiReply::status(302).header("location", token.clone()));
     faults.push(ApiReply::status(503).header("retry-after", ApiStub::SECRET_KEY));
     faults.push(ApiReply::redirect(token));
     faults.push(ApiReply::reset());
     faults.push(ApiReply::usual().truncate_after(50));
     faults.push(ApiReply::usual().stall_after(50));
-    faults.push(ApiReply::body(format!("{{\"flags\":[{{\"key\":\"{}", ApiStub::SECRET_KEY)));
+    faults.push(ApiReply::body(format!(
+        "{{\"flags\":[{{\"key\":\"{}",
+        ApiStub::SECRET_KEY
+    )));
     faults
 }
 
@@ -60,13 +74,21 @@ async fn b2_32_no_log_line_error_or_debug_of_a_faulty_run_shows_a_key() {
     let stub = ApiStub::start().await.unwrap();
     stub.set_definitions(Definitions::realistic(20, 1));
     let builder = || {
-        let builder = PostHogApi::builder().host(stub.url()).request_limit(millis(500));
-        builder.project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY)
+        let builder = PostHogApi::builder()
+            .host(stub.url())
+            .request_timeout(millis(500));
+        builder
+            .project_key(ApiStub::PROJECT_KEY)
+            .secret_key(ApiStub::SECRET_KEY)
     };
     let api = builder().build().unwrap();
     said.debug(&builder());
     said.debug(&api);
-    let bad_keys = PostHogApi::builder().host(stub.url()).project_key(ApiStub::SECRET_KEY).build().unwrap_err();
+    let bad_keys = PostHogApi::builder()
+        .host(stub.url())
+        .project_key(ApiStub::SECRET_KEY)
+        .build()
+        .unwrap_err();
     said.error(&bad_keys);
     let bad_host = format!("http://{}@127.0.0.1:x", ApiStub::SECRET_KEY);
     said.error(&builder().host(bad_host).build().unwrap_err());
@@ -81,9 +103,13 @@ async fn b2_32_no_log_line_error_or_debug_of_a_faulty_run_shows_a_key() {
         }
         stub.next(fault);
         let provider = ScriptedProvider::new();
-        provider.stored().always_fault(Fault::Error(ProviderErrorKind::Unavailable));
+        provider
+            .stored()
+            .always_fault(Fault::Error(ProviderErrorKind::Unavailable));
         provider.publish().always_fault(Fault::Panic);
-        let poller = FlagDefinitionPoller::builder().source(api.clone()).flag_definition_cache_provider(provider);
+        let poller = FlagDefinitionPoller::builder()
+            .source(api.clone())
+            .flag_definition_cache_provider(provider);
         said.debug(&poller);
         let poller = poller.manual().start().unwrap();
         let mut changes = poller.subscribe();
@@ -111,15 +137,27 @@ async fn b2_32_no_log_line_error_or_debug_of_a_faulty_run_shows_a_key() {
     for record in logs.all() {
         said.debug(&record);
     }
-    assert!(logs.warnings().len() > 20 && said.0.len() > 200, "{} {}", logs.warnings().len(), said.0.len());
+    assert!(
+        logs.warnings().len() > 20 && said.0.len() > 200,
+        "{} {}",
+        logs.warnings().len(),
+        said.0.len()
+    );
     said.assert_silent_about_secrets();
 }
 
 #[tokio::test]
 async fn b2_33_the_request_of_a_poller_is_the_one_that_posthog_expects() {
     let stub = ApiStub::start().await.unwrap();
-    let api = PostHogApi::builder().host(stub.url()).project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY);
-    let poller = FlagDefinitionPoller::builder().source(api.build().unwrap()).manual().start().unwrap();
+    let api = PostHogApi::builder()
+        .host(stub.url())
+        .project_key(ApiStub::PROJECT_KEY)
+        .secret_key(ApiStub::SECRET_KEY);
+    let poller = FlagDefinitionPoller::builder()
+        .source(api.build().unwrap())
+        .manual()
+        .start()
+        .unwrap();
     poller.refresh().await.unwrap();
     poller.refresh().await.unwrap();
     poller.wait_ready(secs(1)).await.unwrap();
@@ -127,12 +165,27 @@ async fn b2_33_the_request_of_a_poller_is_the_one_that_posthog_expects() {
     assert_eq!(requests.len(), 2);
     for request in &requests {
         assert_eq!(request.method, "GET");
-        assert_eq!(request.target, format!("/flags/definitions?token={}&send_cohorts", ApiStub::PROJECT_KEY));
-        assert_eq!(request.header("authorization"), Some(format!("Bearer {}", ApiStub::SECRET_KEY).as_str()));
+        assert_eq!(
+            request.target,
+            format!(
+                "/flags/definitions?token={}&send_cohorts",
+                ApiStub::PROJECT_KEY
+            )
+        );
+        assert_eq!(
+            request.header("authorization"),
+            Some(format!("Bearer {}", ApiStub::SECRET_KEY).as_str())
+        );
         assert!(request.user_agent().unwrap().starts_with("flagcache/"));
         assert!(request.header("accept-encoding").unwrap().contains("gzip"));
     }
-    assert_eq!(requests.iter().map(|request| request.is_conditional()).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        requests
+            .iter()
+            .map(|request| request.is_conditional())
+            .collect::<Vec<_>>(),
+        [false, true]
+    );
     assert_eq!(stub.stats().units, 11, "the second one was conditional");
     poller.shutdown().await.unwrap();
 }

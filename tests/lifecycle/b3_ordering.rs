@@ -1,22 +1,27 @@
 //! B3: what comes late, and what belongs together.
 
-use flagcache::{DefinitionsSource, ProviderErrorKind};
-use flagcache_providers::testing::{Answer, Fault, Gate, Method, Reply};
+use flagcache::{DefinitionsOrigin, ProviderErrorKind};
+use flagcache_providers::testing::{Answer, Fault, Latch, ProviderMethod, Reply};
 use tokio::time::sleep;
 
 use crate::support::{Rig, body, foreign, millis, secs, stored};
 
-use Method::{NotReceived, Received, ShouldFetch};
+use ProviderMethod::{FetchWithoutUpdate, Received, ShouldFetch};
 
 const DOWN: Fault = Fault::Error(ProviderErrorKind::Unavailable);
 
 #[tokio::test(start_paused = true)]
 async fn b3_34_a_hedge_that_comes_after_the_read_is_ignored() {
-    for late in [Reply::current(), Reply::failure(flagcache::FetchFailure::Unauthorized)] {
+    for late in [
+        Reply::current(),
+        Reply::failure(flagcache::FetchErrorKind::Unauthorized),
+    ] {
         let rig = Rig::following_nothing();
-        rig.provider.read().then(Answer::value(Some(stored("read", "\"r\""))).after(millis(1500)));
+        rig.provider
+            .read()
+            .then(Answer::value(Some(stored("read", "\"r\""))).after(millis(1500)));
         rig.provider.read().always(Some(stored("read", "\"r\"")));
-        let gate = Gate::new();
+        let gate = Latch::new();
         rig.api.then(late.once_open(&gate));
         let worker = rig.start();
         worker.api.requested(1).await;
@@ -25,8 +30,14 @@ async fn b3_34_a_hedge_that_comes_after_the_read_is_ignored() {
         gate.open();
         sleep(secs(5)).await;
         let status = worker.poller.status();
-        assert_eq!((worker.key().as_deref(), status.api_failure, status.version), (Some("read"), None, 1));
-        assert!(worker.api.requests()[0].ended.is_some(), "the request was cut");
+        assert_eq!(
+            (worker.key().as_deref(), status.api_failure, status.version),
+            (Some("read"), None, 1)
+        );
+        assert!(
+            worker.api.requests()[0].ended.is_some(),
+            "the request was cut"
+        );
         worker.finish().await;
     }
 }
@@ -34,11 +45,13 @@ async fn b3_34_a_hedge_that_comes_after_the_read_is_ignored() {
 #[tokio::test(start_paused = true)]
 async fn b3_34_a_read_that_comes_after_the_hedge_is_ignored() {
     let rig = Rig::following_nothing();
-    rig.provider.read().then(Answer::value(Some(stored("old", "\"o\""))).after(millis(1500)));
+    rig.provider
+        .read()
+        .then(Answer::value(Some(stored("old", "\"o\""))).after(millis(1500)));
     let worker = rig.start();
     worker.loads(1).await;
     assert_eq!(worker.key().as_deref(), Some("a"));
-    assert_eq!(worker.poller.status().source, Some(DefinitionsSource::Api));
+    assert_eq!(worker.poller.status().source, Some(DefinitionsOrigin::Api));
     worker.finish().await;
 }
 
@@ -47,10 +60,16 @@ async fn b3_34_the_answer_of_a_call_that_was_cut_is_ignored() {
     let rig = Rig::following(stored("a", "\"a\""));
     let worker = rig.start_with(|builder| builder.read_failure(flagcache::ReadFailure::Keep));
     worker.loads(1).await;
-    worker.provider.read().then(Answer::value(Some(stored("late", "\"l\""))).after(secs(3)));
+    worker
+        .provider
+        .read()
+        .then(Answer::value(Some(stored("late", "\"l\""))).after(secs(3)));
     worker.loads(2).await;
     sleep(secs(5)).await;
-    assert_eq!((worker.key().as_deref(), worker.poller.status().version), (Some("a"), 1));
+    assert_eq!(
+        (worker.key().as_deref(), worker.poller.status().version),
+        (Some("a"), 1)
+    );
     worker.finish().await;
 }
 
@@ -58,11 +77,17 @@ async fn b3_34_the_answer_of_a_call_that_was_cut_is_ignored() {
 async fn b3_35_a_304_counts_only_for_the_etag_that_was_sent() {
     // The hedge goes out before the stored copy, and with it an ETag, comes in.
     let rig = Rig::new();
-    rig.provider.stored().then(Answer::value(Some(stored("old", "\"o\""))).after(millis(1500)));
+    rig.provider
+        .stored()
+        .then(Answer::value(Some(stored("old", "\"o\""))).after(millis(1500)));
     rig.api.then(Reply::not_modified(None).after(secs(1)));
     let worker = rig.start();
     worker.loads(1).await;
-    assert_eq!(worker.api.etags_sent(), [None, None], "the 304 to no ETag confirms nothing");
+    assert_eq!(
+        worker.api.etags_sent(),
+        [None, None],
+        "the 304 to no ETag confirms nothing"
+    );
     assert_eq!(worker.key().as_deref(), Some("a"));
     worker.finish().await;
 }
@@ -73,7 +98,11 @@ async fn b3_36_publish_is_bounded_and_holds_up_no_reader() {
     rig.provider.publish().then_fault(Fault::Hang);
     let worker = rig.start();
     worker.provider.called(Received, 1).await;
-    assert_eq!(worker.key().as_deref(), Some("a"), "memory is swapped before the publish");
+    assert_eq!(
+        worker.key().as_deref(),
+        Some("a"),
+        "memory is swapped before the publish"
+    );
     worker.loads(1).await;
     let calls = worker.provider.calls();
     let publish = calls.iter().find(|call| call.method == Received).unwrap();
@@ -92,7 +121,11 @@ async fn b3_37_rolled_back_flags_come_back_to_a_leader_that_followed_meanwhile()
     assert_eq!(worker.key().as_deref(), Some("b"));
     worker.provider.decision().always(true);
     worker.loads(3).await;
-    assert_eq!(worker.api.etags_sent(), [None, Some("\"b\"".to_owned())], "never the ETag of other content");
+    assert_eq!(
+        worker.api.etags_sent(),
+        [None, Some("\"b\"".to_owned())],
+        "never the ETag of other content"
+    );
     assert_eq!(worker.key().as_deref(), Some("a"));
     worker.finish().await;
 }
@@ -104,7 +137,11 @@ async fn b3_37_a_snapshot_without_an_etag_clears_it() {
     worker.provider.decision().then(false);
     worker.provider.read().always(Some(foreign("a")));
     worker.loads(3).await;
-    assert_eq!(worker.api.etags_sent(), [None, None], "the content is the same, but nobody vouches for its ETag");
+    assert_eq!(
+        worker.api.etags_sent(),
+        [None, None],
+        "the content is the same, but nobody vouches for its ETag"
+    );
     worker.finish().await;
 }
 
@@ -113,7 +150,9 @@ async fn b3_38_a_new_leaders_first_request_is_conditional() {
     // What one worker publishes holds ETag and time; another one that follows on it, and then leads, sends the ETag.
     let first = Rig::new().start();
     first.loads(1).await;
-    let copy = flagcache::FlagDefinitionCacheData::from_json(first.provider.published()[0].to_json()).unwrap();
+    let copy =
+        flagcache::FlagDefinitionCacheData::from_json(first.provider.published()[0].to_json())
+            .unwrap();
     assert_eq!(copy.etag(), Some("\"a\""));
     assert!(copy.fetched_at().is_some());
     first.finish().await;
@@ -129,14 +168,20 @@ async fn b3_38_a_new_leaders_first_request_is_conditional() {
 #[tokio::test(start_paused = true)]
 async fn b3_39_a_failed_publish_is_retried_in_the_next_load_without_a_refetch() {
     let rig = Rig::new();
-    rig.provider.publish().then_fault(DOWN).then_fault(Fault::Panic);
+    rig.provider
+        .publish()
+        .then_fault(DOWN)
+        .then_fault(Fault::Panic);
     let worker = rig.start();
     worker.loads(2).await;
     assert_eq!(worker.published(), ["a", "a"], "one attempt per load");
     worker.loads(4).await;
     assert_eq!(worker.published(), ["a", "a", "a"], "until it is taken");
     assert_eq!(worker.api.units(), 10 + 3, "nothing was fetched again");
-    assert_eq!(worker.methods()[worker.methods().len() - 2..], [ShouldFetch, NotReceived]);
+    assert_eq!(
+        worker.methods()[worker.methods().len() - 2..],
+        [ShouldFetch, FetchWithoutUpdate]
+    );
     worker.finish().await;
 }
 
@@ -144,7 +189,9 @@ async fn b3_39_a_failed_publish_is_retried_in_the_next_load_without_a_refetch() 
 async fn b3_39_also_while_the_api_fails() {
     let rig = Rig::new();
     rig.provider.publish().then_fault(DOWN);
-    rig.api.then(Reply::current()).always(Reply::failure(flagcache::FetchFailure::Server));
+    rig.api
+        .then(Reply::current())
+        .always(Reply::failure(flagcache::FetchErrorKind::Server));
     let worker = rig.start();
     worker.loads(2).await;
     assert_eq!(worker.published(), ["a", "a"]);
@@ -158,7 +205,10 @@ async fn b3_39_a_former_leader_does_not_publish_what_it_once_could_not() {
     let worker = rig.start();
     worker.loads(1).await;
     worker.provider.decision().then(false);
-    worker.provider.read().always(Some(stored("newer", "\"n\"")));
+    worker
+        .provider
+        .read()
+        .always(Some(stored("newer", "\"n\"")));
     worker.api.serve(body("newer"), Some("\"n\""));
     worker.loads(3).await;
     assert_eq!(worker.published(), ["a"]);

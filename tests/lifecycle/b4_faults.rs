@@ -7,15 +7,15 @@ use std::time::{Duration, Instant as WallInstant};
 
 use async_trait::async_trait;
 use flagcache::{
-    FetchFailure, FlagDefinitionCacheData, FlagDefinitionCacheProvider, FlagDefinitionPoller, ProviderError,
-    ProviderErrorKind, ShutdownError, flag_cache_provider,
+    FetchErrorKind, FlagDefinitionCacheData, FlagDefinitionCacheProvider, FlagDefinitionPoller,
+    ProviderError, ProviderErrorKind, ShutdownError, flag_cache_provider,
 };
-use flagcache_providers::testing::{CallEnd, Fault, Method, Reply, ScriptedProvider};
+use flagcache_providers::testing::{CallEnd, Fault, ProviderMethod, Reply, ScriptedProvider};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Logs, Rig, TICK, Worker, body, millis, secs, stored};
 
-use Method::{Attached, Get, NotReceived, Received, ShouldFetch, Shutdown, Stored};
+use ProviderMethod::{Attached, FetchWithoutUpdate, Get, Received, ShouldFetch, Shutdown, Stored};
 
 const FAULTS: [Fault; 5] = [
     Fault::Error(ProviderErrorKind::Unavailable),
@@ -35,7 +35,7 @@ fn kind(fault: Fault) -> Option<&'static str> {
     }
 }
 
-fn always(rig: &Rig, method: Method, fault: Fault) {
+fn always(rig: &Rig, method: ProviderMethod, fault: Fault) {
     let provider = &rig.provider;
     match method {
         ShouldFetch => drop_ref(provider.decision().always_fault(fault)),
@@ -43,7 +43,7 @@ fn always(rig: &Rig, method: Method, fault: Fault) {
         Received => drop_ref(provider.publish().always_fault(fault)),
         Shutdown => drop_ref(provider.at_shutdown().always_fault(fault)),
         Stored => drop_ref(provider.stored().always_fault(fault)),
-        NotReceived => drop_ref(provider.not_received().always_fault(fault)),
+        FetchWithoutUpdate => drop_ref(provider.fetch_without_update().always_fault(fault)),
         Attached => provider.panic_when_attached(),
     }
 }
@@ -52,7 +52,7 @@ fn drop_ref<T>(_: &T) {}
 
 /// One cell of the matrix.
 struct Case {
-    method: Method,
+    method: ProviderMethod,
     fault: Fault,
     warm: bool,
 }
@@ -60,7 +60,11 @@ struct Case {
 impl Case {
     /// A rig in which the method is called at every load, and what its store and its API hold.
     fn rig(&self) -> Rig {
-        let rig = if self.method == Get { Rig::following(stored("a", "\"a\"")) } else { Rig::new() };
+        let rig = if self.method == Get {
+            Rig::following(stored("a", "\"a\""))
+        } else {
+            Rig::new()
+        };
         rig.provider.stored().always(Some(stored("a", "\"a\"")));
         if self.method == Received {
             // A new set at each load: the API forgets its ETags.
@@ -83,30 +87,55 @@ impl Case {
             always(&rig, self.method, self.fault);
             rig.start()
         };
-        let what = format!("{} {:?} {}", self.method, self.fault, if self.warm { "warm" } else { "cold" });
+        let what = format!(
+            "{} {:?} {}",
+            self.method,
+            self.fault,
+            if self.warm { "warm" } else { "cold" }
+        );
         // Memory is never lost, and fills whatever the store does.
         worker.loads(loads + 1).await;
         assert_eq!(worker.key().as_deref(), Some("a"), "{what}");
         // The poller is alive at the next ticks.
         let begin = Instant::now();
         worker.loads(loads + 4).await;
-        assert!(begin.elapsed() <= 3 * (TICK + secs(5)), "{what}: {:?}", begin.elapsed());
+        assert!(
+            begin.elapsed() <= 3 * (TICK + secs(5)),
+            "{what}: {:?}",
+            begin.elapsed()
+        );
         assert_eq!(worker.key().as_deref(), Some("a"), "{what}");
         // One warning per change of state, by its stable words.
         self.assert_warned(&logs, &what);
         // A call that hangs is cut at its limit, any other is not.
-        for call in worker.provider.calls().iter().filter(|call| call.method == self.method) {
+        for call in worker
+            .provider
+            .calls()
+            .iter()
+            .filter(|call| call.method == self.method)
+        {
             if let Some((ended, end)) = call.ended {
-                assert!(ended - call.started <= secs(2), "{what}: {:?}", ended - call.started);
+                assert!(
+                    ended - call.started <= secs(2),
+                    "{what}: {:?}",
+                    ended - call.started
+                );
                 let cut = self.fault == Fault::Hang && end == CallEnd::Dropped;
-                assert!(cut || self.fault != Fault::Hang || self.warm, "{what}: {end:?}");
+                assert!(
+                    cut || self.fault != Fault::Hang || self.warm,
+                    "{what}: {end:?}"
+                );
             }
         }
         check(&worker, &logs).await;
         worker.provider.assert_contract_kept();
         assert_eq!(worker.api.overlaps(), 0, "{what}");
         let ending = worker.poller.shutdown().await;
-        assert_eq!(ending.is_err(), self.method == Shutdown && kind(self.fault).is_some(), "{what}: {ending:?}");
+        assert_eq!(
+            ending.is_err(),
+            self.method == Shutdown && kind(self.fault).is_some(),
+            "{what}: {ending:?}"
+        );
         worker.provider.assert_contract_kept();
         assert_eq!(worker.provider.count(Shutdown), 1, "{what}");
         if self.method == Shutdown {
@@ -117,9 +146,14 @@ impl Case {
     fn assert_warned(&self, logs: &Logs, what: &str) {
         let warnings = logs.warnings();
         // Only the one call at the end can fail.
-        let called = self.method != Shutdown || warnings.iter().any(|warning| warning.fields.contains_key("method"));
+        let called = self.method != Shutdown
+            || warnings
+                .iter()
+                .any(|warning| warning.fields.contains_key("method"));
         // A cold decision that hangs is asked again and again, a stored copy only once; each is one state.
-        let Some(kind) = kind(self.fault).filter(|_| called && (self.method != Stored || !self.warm)) else {
+        let Some(kind) =
+            kind(self.fault).filter(|_| called && (self.method != Stored || !self.warm))
+        else {
             assert!(warnings.is_empty(), "{what}: {warnings:#?}");
             return;
         };
@@ -131,10 +165,14 @@ impl Case {
     }
 }
 
-async fn matrix(method: Method, check: impl AsyncFn(&Case, &Worker)) {
+async fn matrix(method: ProviderMethod, check: impl AsyncFn(&Case, &Worker)) {
     for fault in FAULTS {
         for warm in [true, false] {
-            let case = Case { method, fault, warm };
+            let case = Case {
+                method,
+                fault,
+                warm,
+            };
             case.run(async |worker, _| check(&case, worker).await).await;
         }
     }
@@ -149,7 +187,14 @@ async fn b4_40_faults_of_the_decision() {
         }
         // Once at the outbreak, then under the fail-open limit: one request in these four loads.
         assert_eq!(worker.api.count(), if case.warm { 2 } else { 1 });
-        assert_eq!(worker.provider.count(Get), if case.warm { 0 } else { worker.provider.count(Get) });
+        assert_eq!(
+            worker.provider.count(Get),
+            if case.warm {
+                0
+            } else {
+                worker.provider.count(Get)
+            }
+        );
     })
     .await;
 }
@@ -158,8 +203,18 @@ async fn b4_40_faults_of_the_decision() {
 async fn b4_40_faults_of_the_read() {
     matrix(Get, async |case, worker| {
         let requests = usize::from(kind(case.fault).is_some() || !case.warm);
-        assert_eq!(worker.api.count(), requests, "{:?} {}", case.fault, case.warm);
-        assert_eq!(worker.provider.count(Received), 0, "a store that cannot be read is not known to be empty");
+        assert_eq!(
+            worker.api.count(),
+            requests,
+            "{:?} {}",
+            case.fault,
+            case.warm
+        );
+        assert_eq!(
+            worker.provider.count(Received),
+            0,
+            "a store that cannot be read is not known to be empty"
+        );
     })
     .await;
 }
@@ -178,9 +233,12 @@ async fn b4_40_faults_of_the_stored_copy() {
 
 #[tokio::test(start_paused = true)]
 async fn b4_40_faults_of_telling_that_nothing_was_received() {
-    matrix(NotReceived, async |_, worker| {
+    matrix(FetchWithoutUpdate, async |_, worker| {
         let loads = worker.poller.status().counters.loads;
-        assert!(worker.provider.count(NotReceived) as u64 >= loads - 1, "told at each load all the same");
+        assert!(
+            worker.provider.count(FetchWithoutUpdate) as u64 >= loads - 1,
+            "told at each load all the same"
+        );
     })
     .await;
 }
@@ -191,7 +249,7 @@ async fn b4_40_faults_of_the_providers_shutdown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b4_40_a_panic_at_the_attachment_costs_the_notices_alone() {
+async fn b4_40_a_panic_at_the_attachment_costs_the_notifications_alone() {
     let (logs, _guard) = Logs::capture();
     let rig = Rig::new();
     rig.provider.panic_when_attached();
@@ -201,7 +259,10 @@ async fn b4_40_a_panic_at_the_attachment_costs_the_notices_alone() {
     let warnings = logs.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
     assert_eq!(
-        (warnings[0].fields["method"].as_str(), warnings[0].fields["kind"].as_str()),
+        (
+            warnings[0].fields["method"].as_str(),
+            warnings[0].fields["kind"].as_str()
+        ),
         ("on_poller_attached", "panic")
     );
     let status = worker.poller.status();
@@ -224,7 +285,11 @@ async fn b4_40_the_recovery_is_told_and_a_second_outage_warns_again() {
         worker.next_load().await;
         assert_eq!(logs.warnings().len(), outage);
         worker.next_load().await;
-        let recovered = logs.all().iter().filter(|record| record.name == "flagcache.provider_recovered").count();
+        let recovered = logs
+            .all()
+            .iter()
+            .filter(|record| record.name == "flagcache.provider_recovered")
+            .count();
         assert_eq!(recovered, outage);
     }
     worker.finish().await;
@@ -237,12 +302,24 @@ async fn b4_40_kinds_of_failure_that_alternate_warn_once_each() {
     let worker = Rig::following(stored("a", "\"a\"")).start();
     worker.loads(1).await;
     for _ in 0..5 {
-        worker.provider.read().then_fault(Fault::Error(ProviderErrorKind::Unavailable)).then_fault(Fault::Hang);
-        worker.api.then(Reply::failure(FetchFailure::Server)).then(Reply::failure(FetchFailure::Connect));
+        worker
+            .provider
+            .read()
+            .then_fault(Fault::Error(ProviderErrorKind::Unavailable))
+            .then_fault(Fault::Hang);
+        worker
+            .api
+            .then(Reply::failure(FetchErrorKind::Server))
+            .then(Reply::failure(FetchErrorKind::Connect));
     }
     worker.loads(11).await;
     let warnings = logs.warnings();
-    let of = |field: &str| warnings.iter().filter(|warning| warning.fields.contains_key(field)).count();
+    let of = |field: &str| {
+        warnings
+            .iter()
+            .filter(|warning| warning.fields.contains_key(field))
+            .count()
+    };
     assert_eq!(of("method"), 2, "{warnings:#?}");
     assert!(of("failure") <= 2, "{warnings:#?}");
     worker.finish().await;
@@ -273,26 +350,38 @@ impl PanicsAtOnce {
 #[tokio::test(start_paused = true)]
 async fn b4_40_a_panic_in_a_sync_body_is_one_too() {
     let rig = Rig::new();
-    let poller = rig.builder().flag_definition_cache_provider(PanicsAtOnce).start().unwrap();
+    let poller = rig
+        .builder()
+        .flag_definition_cache_provider(PanicsAtOnce)
+        .start()
+        .unwrap();
     poller.wait_ready(secs(1)).await.unwrap();
     sleep(secs(200)).await;
     let status = poller.status();
     assert!(status.counters.loads >= 5 && status.counters.provider_faults >= 5);
     assert!(rig.api.count() >= 2);
     let error = poller.shutdown().await.unwrap_err();
-    assert_eq!(error, ShutdownError::Provider { error: "`shutdown` panicked: shutdown".to_owned() });
+    assert_eq!(
+        error,
+        ShutdownError::Provider {
+            error: "`shutdown` panicked: shutdown".to_owned()
+        }
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn b4_41_a_hung_call_is_cut_at_the_limit_that_was_chosen() {
     for limit in [millis(100), secs(2), secs(7)] {
         let rig = Rig::following(stored("a", "\"a\""));
-        let worker = rig.start_with(|builder| builder.call_limit(limit));
+        let worker = rig.start_with(|builder| builder.provider_timeout(limit));
         worker.loads(1).await;
         worker.provider.read().then_fault(Fault::Hang);
         worker.loads(2).await;
         let calls = worker.provider.calls();
-        let hung = calls.iter().find(|call| call.ended.is_some_and(|(_, end)| end == CallEnd::Dropped)).unwrap();
+        let hung = calls
+            .iter()
+            .find(|call| call.ended.is_some_and(|(_, end)| end == CallEnd::Dropped))
+            .unwrap();
         assert_eq!(hung.ended.unwrap().0 - hung.started, limit);
         worker.finish().await;
     }
@@ -334,7 +423,10 @@ struct Sleeper {
 
 impl Sleeper {
     fn new(each: Duration) -> Self {
-        Self { each, running: Arc::default() }
+        Self {
+            each,
+            running: Arc::default(),
+        }
     }
 
     fn sleep(&self) {
@@ -389,35 +481,54 @@ thread_local! {
 async fn b4_42_blocking_bodies_do_not_stall_the_runtime_and_are_a_few_at_most() {
     let provider = Sleeper::new(secs(3));
     let rig = Rig::new();
-    let builder = rig.builder().flag_definition_cache_provider(provider.clone()).manual();
-    let poller = builder.call_limit(millis(30)).fail_open_interval(millis(1)).start().unwrap();
+    let builder = rig
+        .builder()
+        .flag_definition_cache_provider(provider.clone())
+        .manual();
+    let poller = builder
+        .provider_timeout(millis(30))
+        .fail_open_interval(millis(1))
+        .start()
+        .unwrap();
     let stall = longest_stall(async {
         for _ in 0..8 {
             poller.refresh().await.unwrap_err();
         }
         let error = poller.refresh().await.unwrap_err();
-        assert!(error.to_string().contains("blocking calls of this provider are still running"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("blocking calls of this provider are still running"),
+            "{error}"
+        );
     })
     .await;
     assert!(stall < secs(1), "the runtime stood still for {stall:?}");
     assert_eq!(provider.running.lock().unwrap().1, 4);
-    assert!(poller.definitions().is_some(), "the flags came from the API");
+    assert!(
+        poller.definitions().is_some(),
+        "the flags came from the API"
+    );
     poller.shutdown().await.unwrap();
-    assert_eq!(provider.running.lock().unwrap().0, 0, "provider shutdown came after the last body");
+    assert_eq!(
+        provider.running.lock().unwrap().0,
+        0,
+        "provider shutdown came after the last body"
+    );
 }
 
 // ---- 44: providers that call back --------------------------------------------------------------------------------
 
 /// Calls its own poller from inside the method that is named.
 struct CallsBack {
-    inside: Method,
+    inside: ProviderMethod,
     shuts_down: bool,
     poller: OnceLock<FlagDefinitionPoller>,
     log: ScriptedProvider,
 }
 
 impl CallsBack {
-    async fn call_back(&self, method: Method) {
+    async fn call_back(&self, method: ProviderMethod) {
         if let Some(poller) = self.poller.get().filter(|_| method == self.inside) {
             if self.shuts_down {
                 let _ = poller.shutdown().await;
@@ -442,7 +553,10 @@ impl FlagDefinitionCacheProvider for CallsBack {
         copy
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         self.log.on_flag_definitions_received(data).await?;
         self.call_back(Received).await;
         Ok(())
@@ -459,13 +573,23 @@ impl FlagDefinitionCacheProvider for CallsBack {
 async fn b4_44_a_provider_that_calls_back_does_not_deadlock() {
     for inside in [ShouldFetch, Get, Received, Shutdown] {
         for shuts_down in [false, true] {
-            let what = format!("{inside}, {}", if shuts_down { "shutdown" } else { "refresh" });
+            let what = format!(
+                "{inside}, {}",
+                if shuts_down { "shutdown" } else { "refresh" }
+            );
             let rig = Rig::new();
             rig.provider.decision().always(inside != Get);
             rig.provider.read().always(Some(stored("a", "\"a\"")));
             let (poller, log) = (OnceLock::new(), rig.provider.clone());
-            let provider = Arc::new(CallsBack { inside, shuts_down, poller, log });
-            let builder = rig.builder().shared_flag_definition_cache_provider(provider.clone());
+            let provider = Arc::new(CallsBack {
+                inside,
+                shuts_down,
+                poller,
+                log,
+            });
+            let builder = rig
+                .builder()
+                .shared_flag_definition_cache_provider(provider.clone());
             let poller = builder.start().unwrap();
             poller.wait_ready(secs(3)).await.unwrap();
             provider.poller.set(poller.clone()).unwrap();
@@ -490,10 +614,20 @@ async fn b4_44_a_provider_that_calls_back_does_not_deadlock() {
 /// A thread reads without a pause while the store and the API go through every fault; its longest wait is printed.
 #[test]
 fn b4_40_a_reader_never_waits_whatever_the_provider_does() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let rig = Rig::new();
     let poller = runtime.block_on(async {
-        let poller = rig.builder().call_limit(millis(20)).fail_open_interval(millis(1)).manual().start().unwrap();
+        let poller = rig
+            .builder()
+            .provider_timeout(millis(20))
+            .fail_open_interval(millis(1))
+            .manual()
+            .start()
+            .unwrap();
         poller.refresh().await.unwrap();
         poller
     });
@@ -512,14 +646,23 @@ fn b4_40_a_reader_never_waits_whatever_the_provider_does() {
         }
     });
     runtime.block_on(async {
-        for (number, method) in Method::ASYNC.into_iter().filter(|method| *method != Shutdown).enumerate() {
+        for (number, method) in ProviderMethod::ASYNC
+            .into_iter()
+            .filter(|method| *method != Shutdown)
+            .enumerate()
+        {
             for fault in FAULTS {
-                let fault = if let Fault::Slow(_) = fault { Fault::Slow(millis(10)) } else { fault };
+                let fault = if let Fault::Slow(_) = fault {
+                    Fault::Slow(millis(10))
+                } else {
+                    fault
+                };
                 rig.provider.decision().always(method != Get);
                 always(&rig, method, fault);
-                rig.api.serve(body(&format!("{number}{fault:?}").replace('"', "")), None);
+                rig.api
+                    .serve(body(&format!("{number}{fault:?}").replace('"', "")), None);
                 let _ = poller.refresh().await;
-                rig.api.then(Reply::failure(FetchFailure::Server));
+                rig.api.then(Reply::failure(FetchErrorKind::Server));
                 let _ = poller.refresh().await;
             }
             always(&rig, method, Fault::Slow(Duration::ZERO));
@@ -538,8 +681,9 @@ fn b4_40_a_reader_never_waits_whatever_the_provider_does() {
 async fn b4_42_taking_in_ten_megabytes_does_not_stall_the_callers_runtime() {
     let numbered = |number: usize| {
         let pad = "x".repeat(900);
-        let flags: Vec<_> =
-            (0..10_000).map(|flag| serde_json::json!({"key": format!("f{flag}"), "n": number, "pad": pad})).collect();
+        let flags: Vec<_> = (0..10_000)
+            .map(|flag| serde_json::json!({"key": format!("f{flag}"), "n": number, "pad": pad}))
+            .collect();
         serde_json::json!({"flags": flags, "group_type_mapping": {}, "cohorts": {}}).to_string()
     };
     let bodies = [numbered(1), numbered(2)];

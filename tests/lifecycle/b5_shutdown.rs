@@ -8,18 +8,24 @@ use std::thread;
 use std::time::{Duration, Instant as WallInstant};
 
 use flagcache::{
-    FlagDefinitionCacheData, FlagDefinitionCacheProvider, FlagDefinitionPoller, NotReady, PollerState,
-    ProviderErrorKind, RefreshError, ShutdownError, StartError, flag_cache_provider,
+    FlagDefinitionCacheData, FlagDefinitionCacheProvider, FlagDefinitionPoller, NotReadyError,
+    PollerState, ProviderErrorKind, RefreshError, ShutdownError, StartError, flag_cache_provider,
 };
-use flagcache_providers::testing::{Answer, CallEnd, Fault, Gate, Method, Reply, ScriptedProvider};
+use flagcache_providers::testing::{
+    Answer, CallEnd, Fault, Latch, ProviderMethod, Reply, ScriptedProvider,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Rig, millis, secs, stored};
 
-use Method::{Get, Received, ShouldFetch, Shutdown};
+use ProviderMethod::{Get, Received, ShouldFetch, Shutdown};
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// Waits on the real clock, from any thread.
@@ -70,17 +76,30 @@ async fn b5_45_also_if_the_decision_was_always_false_or_nothing_was_ever_loaded(
 
 #[tokio::test(start_paused = true)]
 async fn b5_46_the_running_call_ends_first() {
-    for method in [ShouldFetch, Method::Stored, Get, Received, Method::NotReceived] {
+    for method in [
+        ShouldFetch,
+        ProviderMethod::Peek,
+        Get,
+        Received,
+        ProviderMethod::FetchWithoutUpdate,
+    ] {
         let rig = Rig::new();
         let slow = Answer::value(()).after(secs(1));
         match method {
-            ShouldFetch => rig.provider.decision().always(Answer::value(true).after(secs(1))),
-            Method::Stored => {
-                rig.provider.stored().always(Answer::value(None).after(secs(1)));
+            ShouldFetch => rig
+                .provider
+                .decision()
+                .always(Answer::value(true).after(secs(1))),
+            ProviderMethod::Peek => {
+                rig.provider
+                    .stored()
+                    .always(Answer::value(None).after(secs(1)));
                 rig.provider.decision()
             }
             Get => {
-                rig.provider.read().always(Answer::value(None).after(secs(1)));
+                rig.provider
+                    .read()
+                    .always(Answer::value(None).after(secs(1)));
                 rig.provider.decision().always(false)
             }
             Received => {
@@ -88,7 +107,7 @@ async fn b5_46_the_running_call_ends_first() {
                 rig.provider.decision()
             }
             _ => {
-                rig.provider.not_received().always(slow);
+                rig.provider.fetch_without_update().always(slow);
                 rig.provider.decision()
             }
         };
@@ -97,10 +116,19 @@ async fn b5_46_the_running_call_ends_first() {
         sleep(millis(300)).await;
         let begin = Instant::now();
         worker.poller.shutdown().await.unwrap();
-        assert!((millis(690)..=millis(710)).contains(&begin.elapsed()), "{method}: {:?}", begin.elapsed());
+        assert!(
+            (millis(690)..=millis(710)).contains(&begin.elapsed()),
+            "{method}: {:?}",
+            begin.elapsed()
+        );
         let calls = worker.provider.calls();
-        let [.., running, shutdown] = &calls[..] else { panic!("{calls:?}") };
-        assert_eq!((running.method, running.ended.unwrap().1), (method, CallEnd::Answered));
+        let [.., running, shutdown] = &calls[..] else {
+            panic!("{calls:?}")
+        };
+        assert_eq!(
+            (running.method, running.ended.unwrap().1),
+            (method, CallEnd::Answered)
+        );
         assert_eq!(shutdown.method, Shutdown);
         worker.finish().await;
     }
@@ -114,7 +142,11 @@ async fn b5_46_a_call_that_hangs_is_cut_at_its_limit_and_then_the_provider_is_sh
     worker.provider.called(ShouldFetch, 1).await;
     let begin = Instant::now();
     worker.poller.shutdown().await.unwrap();
-    assert!((secs(2)..secs(2) + millis(5)).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+    assert!(
+        (secs(2)..secs(2) + millis(5)).contains(&begin.elapsed()),
+        "{:?}",
+        begin.elapsed()
+    );
     worker.finish().await;
 }
 
@@ -122,11 +154,15 @@ async fn b5_46_a_call_that_hangs_is_cut_at_its_limit_and_then_the_provider_is_sh
 async fn b5_46_the_handle_returns_at_the_bound_and_provider_shutdown_follows_when_the_call_ends() {
     let rig = Rig::new();
     rig.provider.decision().always_fault(Fault::Hang);
-    let worker = rig.start_with(|builder| builder.call_limit(secs(30)).shutdown_limit(secs(1)));
+    let worker =
+        rig.start_with(|builder| builder.provider_timeout(secs(30)).shutdown_timeout(secs(1)));
     worker.provider.called(ShouldFetch, 1).await;
     let begin = Instant::now();
     let error = worker.poller.shutdown().await.unwrap_err();
-    assert_eq!((error, begin.elapsed()), (ShutdownError::Timeout { limit: secs(1) }, secs(1)));
+    assert_eq!(
+        (error, begin.elapsed()),
+        (ShutdownError::Timeout { limit: secs(1) }, secs(1))
+    );
     assert_eq!(worker.provider.count(Shutdown), 0);
     // What is asked meanwhile does not wait for it.
     assert_eq!(worker.poller.refresh().await, Err(RefreshError::Stopped));
@@ -169,16 +205,26 @@ async fn b5_47_a_hedge_in_flight_is_cancelled_too() {
     sleep(millis(1)).await;
     assert!(worker.api.requests()[0].ended.is_some());
     ending.await.unwrap().unwrap();
-    assert!(begin.elapsed() <= secs(1) + millis(5), "the rest of the call's limit: {:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() <= secs(1) + millis(5),
+        "the rest of the call's limit: {:?}",
+        begin.elapsed()
+    );
     worker.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn b5_47_a_failing_provider_shutdown_is_reported_and_the_rest_completes() {
     for (fault, expected) in [
-        (Fault::Error(ProviderErrorKind::Unavailable), "injected fault: unavailable"),
+        (
+            Fault::Error(ProviderErrorKind::Unavailable),
+            "injected fault: unavailable",
+        ),
         (Fault::Panic, "`shutdown` panicked: injected fault: panic"),
-        (Fault::Hang, "`shutdown` did not return within the call limit of 2s"),
+        (
+            Fault::Hang,
+            "`shutdown` did not return within the provider timeout of 2s",
+        ),
     ] {
         let rig = Rig::new();
         rig.provider.at_shutdown().always_fault(fault);
@@ -186,7 +232,12 @@ async fn b5_47_a_failing_provider_shutdown_is_reported_and_the_rest_completes() 
         worker.loads(1).await;
         for _ in 0..2 {
             let error = worker.poller.shutdown().await.unwrap_err();
-            assert_eq!(error, ShutdownError::Provider { error: expected.to_owned() });
+            assert_eq!(
+                error,
+                ShutdownError::Provider {
+                    error: expected.to_owned()
+                }
+            );
         }
         assert_eq!(worker.poller.status().state, PollerState::Stopped);
         assert_eq!(worker.provider.count(Shutdown), 1);
@@ -207,7 +258,10 @@ async fn b5_48_after_shutdown_nothing_is_called_and_the_snapshot_still_reads() {
     worker.poller.wait_ready(secs(1)).await.unwrap();
     sleep(secs(600)).await;
     assert_eq!((worker.methods(), worker.api.count()), (methods, requests));
-    assert_eq!((worker.key().as_deref(), worker.poller.status().state), (Some("a"), PollerState::Stopped));
+    assert_eq!(
+        (worker.key().as_deref(), worker.poller.status().state),
+        (Some("a"), PollerState::Stopped)
+    );
     worker.finish().await;
 }
 
@@ -218,11 +272,15 @@ async fn b5_49_a_dropped_poller_ends_by_itself() {
         let worker = rig.start_with(|builder| if manual { builder.manual() } else { builder });
         worker.poller.refresh().await.unwrap();
         drop(worker);
-        timeout(secs(1), rig.provider.ended(Shutdown, 1)).await.unwrap();
+        timeout(secs(1), rig.provider.ended(Shutdown, 1))
+            .await
+            .unwrap();
         // Without a load before it.
         let rig = Rig::new();
         drop(rig.start_with(|builder| if manual { builder.manual() } else { builder }));
-        timeout(secs(1), rig.provider.ended(Shutdown, 1)).await.unwrap();
+        timeout(secs(1), rig.provider.ended(Shutdown, 1))
+            .await
+            .unwrap();
         rig.provider.assert_contract_kept();
     }
 }
@@ -232,7 +290,11 @@ async fn b5_49_a_dropped_poller_ends_by_itself() {
 fn b5_49_a_drop_during_a_call_waits_for_its_end_without_spinning() {
     let (done, ended) = mpsc::channel();
     thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let rig = Rig::new();
             rig.provider.decision().always_fault(Fault::Hang);
@@ -281,7 +343,10 @@ fn b5_49_dropped_outside_a_runtime() {
 fn b5_49_the_runtime_ends_before_the_handle() {
     for (manual, current_thread) in [(false, false), (false, true), (true, false), (true, true)] {
         let first = if current_thread {
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
         } else {
             runtime()
         };
@@ -299,7 +364,11 @@ fn b5_49_the_runtime_ends_before_the_handle() {
             assert_eq!(worker.poller.refresh().await, Err(RefreshError::Stopped));
             worker.poller.shutdown().await.unwrap();
             assert!(changes.next().await.is_none());
-            assert!(begin.elapsed() < secs(2), "nothing runs that could be waited for: {:?}", begin.elapsed());
+            assert!(
+                begin.elapsed() < secs(2),
+                "nothing runs that could be waited for: {:?}",
+                begin.elapsed()
+            );
         });
         assert_eq!(worker.poller.status().state, PollerState::Stopped);
         drop(worker);
@@ -316,12 +385,15 @@ fn b5_49_waiting_for_a_poller_whose_runtime_is_gone_ends() {
     until("the request", || rig.api.count() == 1);
     drop(first);
     let waited = runtime().block_on(worker.poller.wait_ready(secs(30)));
-    assert_eq!(waited, Err(NotReady::Stopped));
+    assert_eq!(waited, Err(NotReadyError::Stopped));
 }
 
 #[test]
 fn b5_49_on_a_current_thread_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let rig = Rig::new();
     runtime.block_on(async {
         let worker = rig.start();
@@ -337,22 +409,39 @@ fn b5_49_after_a_failed_start_nothing_was_called() {
     runtime().block_on(async {
         for (option, builder) in [
             ("poll_interval", rig.builder().poll_interval(Duration::ZERO)),
-            ("call_limit", rig.builder().call_limit(Duration::ZERO)),
-            ("fetch_limit", rig.builder().fetch_limit(Duration::ZERO)),
+            (
+                "provider_timeout",
+                rig.builder().provider_timeout(Duration::ZERO),
+            ),
+            ("fetch_timeout", rig.builder().fetch_timeout(Duration::ZERO)),
         ] {
-            assert_eq!(builder.start().unwrap_err(), StartError::ZeroDuration { option });
+            assert_eq!(
+                builder.start().unwrap_err(),
+                StartError::ZeroDuration { option }
+            );
         }
-        assert_eq!(FlagDefinitionPoller::builder().start().unwrap_err(), StartError::NothingToLoadFrom);
+        assert_eq!(
+            FlagDefinitionPoller::builder().start().unwrap_err(),
+            StartError::NothingToLoadFrom
+        );
         rig.api.set_has_key(false);
-        let keyless = FlagDefinitionPoller::builder().source(rig.api.clone()).start();
+        let keyless = FlagDefinitionPoller::builder()
+            .source(rig.api.clone())
+            .start();
         assert_eq!(keyless.unwrap_err(), StartError::NothingToLoadFrom);
         // What was refused is free for the next try.
         rig.api.set_has_key(true);
         let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(rig.provider.clone());
-        let failed = rig.builder().shared_flag_definition_cache_provider(Arc::clone(&provider));
+        let failed = rig
+            .builder()
+            .shared_flag_definition_cache_provider(Arc::clone(&provider));
         failed.poll_interval(Duration::ZERO).start().unwrap_err();
         assert!(rig.provider.calls().is_empty() && rig.api.count() == 0);
-        let poller = rig.builder().shared_flag_definition_cache_provider(provider).start().unwrap();
+        let poller = rig
+            .builder()
+            .shared_flag_definition_cache_provider(provider)
+            .start()
+            .unwrap();
         poller.shutdown().await.unwrap();
     });
     rig.provider.assert_contract_kept();
@@ -369,7 +458,11 @@ struct Blocking {
 impl Blocking {
     fn new() -> (Self, mpsc::Sender<()>) {
         let (sender, receiver) = mpsc::channel();
-        let blocking = Self { inside: Arc::default(), shutdowns: Arc::default(), release: Arc::new(receiver.into()) };
+        let blocking = Self {
+            inside: Arc::default(),
+            shutdowns: Arc::default(),
+            release: Arc::new(receiver.into()),
+        };
         (blocking, sender)
     }
 }
@@ -392,7 +485,11 @@ impl Blocking {
     fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
 
     fn shutdown(&self) {
-        assert_eq!(self.inside.load(Ordering::SeqCst), 0, "shutdown beside a running body");
+        assert_eq!(
+            self.inside.load(Ordering::SeqCst),
+            0,
+            "shutdown beside a running body"
+        );
         self.shutdowns.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -403,19 +500,39 @@ fn b5_46_provider_shutdown_waits_for_a_blocking_body_and_the_handle_does_not() {
     let (provider, release) = Blocking::new();
     let rig = Rig::new();
     let poller = runtime.block_on(async {
-        let builder = rig.builder().flag_definition_cache_provider(provider.clone());
-        let poller = builder.call_limit(millis(50)).shutdown_limit(millis(300)).start().unwrap();
+        let builder = rig
+            .builder()
+            .flag_definition_cache_provider(provider.clone());
+        let poller = builder
+            .provider_timeout(millis(50))
+            .shutdown_timeout(millis(300))
+            .start()
+            .unwrap();
         poller.wait_ready(secs(10)).await.unwrap();
         let begin = Instant::now();
-        assert_eq!(poller.shutdown().await, Err(ShutdownError::Timeout { limit: millis(300) }));
+        assert_eq!(
+            poller.shutdown().await,
+            Err(ShutdownError::Timeout { limit: millis(300) })
+        );
         assert!(begin.elapsed() < secs(5), "{:?}", begin.elapsed());
         // The end goes on; nobody who asks for something else waits for it.
-        assert_eq!(timeout(secs(5), poller.refresh()).await.unwrap(), Err(RefreshError::Stopped));
+        assert_eq!(
+            timeout(secs(5), poller.refresh()).await.unwrap(),
+            Err(RefreshError::Stopped)
+        );
         poller
     });
-    assert_eq!((provider.inside.load(Ordering::SeqCst), provider.shutdowns.load(Ordering::SeqCst)), (1, 0));
+    assert_eq!(
+        (
+            provider.inside.load(Ordering::SeqCst),
+            provider.shutdowns.load(Ordering::SeqCst)
+        ),
+        (1, 0)
+    );
     release.send(()).unwrap();
-    until("provider shutdown", || provider.shutdowns.load(Ordering::SeqCst) == 1);
+    until("provider shutdown", || {
+        provider.shutdowns.load(Ordering::SeqCst) == 1
+    });
     runtime.block_on(poller.shutdown()).unwrap();
     assert_eq!(provider.shutdowns.load(Ordering::SeqCst), 1);
 }
@@ -424,7 +541,12 @@ fn b5_46_provider_shutdown_waits_for_a_blocking_body_and_the_handle_does_not() {
 #[test]
 fn b5_47_a_process_with_a_hung_blocking_body_ends() {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "b5_shutdown::child_with_a_hung_blocking_body", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "b5_shutdown::child_with_a_hung_blocking_body",
+            "--ignored",
+            "--nocapture",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -454,8 +576,14 @@ fn child_with_a_hung_blocking_body() {
     let runtime = runtime();
     runtime.block_on(async {
         let rig = Rig::new();
-        let builder = rig.builder().flag_definition_cache_provider(provider.clone());
-        let poller = builder.call_limit(millis(50)).shutdown_limit(millis(100)).start().unwrap();
+        let builder = rig
+            .builder()
+            .flag_definition_cache_provider(provider.clone());
+        let poller = builder
+            .provider_timeout(millis(50))
+            .shutdown_timeout(millis(100))
+            .start()
+            .unwrap();
         poller.wait_ready(secs(10)).await.unwrap();
         assert_eq!(provider.inside.load(Ordering::SeqCst), 1);
         assert!(poller.shutdown().await.is_err());
@@ -468,8 +596,10 @@ fn child_with_a_hung_blocking_body() {
 #[tokio::test(start_paused = true)]
 async fn b5_45_shutdown_beside_a_slow_one_waits_for_the_same_end() {
     let rig = Rig::new();
-    let gate = Gate::new();
-    rig.provider.at_shutdown().then(Answer::value(()).once_open(&gate));
+    let gate = Latch::new();
+    rig.provider
+        .at_shutdown()
+        .then(Answer::value(()).once_open(&gate));
     let worker = rig.start();
     worker.loads(1).await;
     let first = tokio::spawn({
@@ -493,9 +623,15 @@ async fn b5_45_shutdown_beside_a_slow_one_waits_for_the_same_end() {
 #[tokio::test(start_paused = true)]
 async fn b5_45_a_shutdown_whose_caller_goes_away_still_ends_the_poller() {
     let provider = ScriptedProvider::new();
-    provider.at_shutdown().then(Answer::value(()).after(secs(1)));
+    provider
+        .at_shutdown()
+        .then(Answer::value(()).after(secs(1)));
     let rig = Rig::new();
-    let poller = rig.builder().flag_definition_cache_provider(provider.clone()).start().unwrap();
+    let poller = rig
+        .builder()
+        .flag_definition_cache_provider(provider.clone())
+        .start()
+        .unwrap();
     assert!(timeout(millis(10), poller.shutdown()).await.is_err());
     provider.ended(Shutdown, 1).await;
     poller.shutdown().await.unwrap();

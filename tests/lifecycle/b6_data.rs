@@ -1,13 +1,16 @@
 //! B6: what the poller does with the data that passes through it. The data's own rules are tested where the data is.
 
-use flagcache::{DefinitionsSource, FlagDefinitionCacheData, PollerState, ProjectFingerprint, flag_cache_provider};
-use flagcache_providers::testing::{Fault, Method};
+use flagcache::{
+    DefinitionsOrigin, FlagDefinitionCacheData, PollerState, ProjectFingerprint,
+    flag_cache_provider,
+};
+use flagcache_providers::testing::{Fault, ProviderMethod};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use crate::support::{Logs, Rig, body, foreign, set, stored};
 
-use Method::{Get, NotReceived, Received, ShouldFetch};
+use ProviderMethod::{FetchWithoutUpdate, Get, Received, ShouldFetch};
 
 const ODD: &str = r#"{"flags":[{"key":"odd","id":9007199254740993,"rollout":33.333333333333336,"later":{"x":[1,null]}}],"group_type_mapping":{"0":"company"},"cohorts":{},"later":{"deep":18446744073709551615},"minimal_flag_called_events":true,"property_matching_version":2}"#;
 
@@ -31,51 +34,95 @@ async fn b6_51_both_spellings_are_published_and_read() {
     rig.api.serve(ODD, None);
     let worker = rig.start();
     worker.loads(1).await;
-    let json: serde_json::Value = serde_json::from_slice(&worker.provider.published()[0].to_json()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&worker.provider.published()[0].to_json()).unwrap();
     for (snake, camel) in [
         ("group_type_mapping", "groupTypeMapping"),
         ("minimal_flag_called_events", "minimalFlagCalledEvents"),
         ("property_matching_version", "propertyMatchingVersion"),
     ] {
-        assert!(!json[snake].is_null() && json[snake] == json[camel], "{json}");
+        assert!(
+            !json[snake].is_null() && json[snake] == json[camel],
+            "{json}"
+        );
     }
     worker.finish().await;
-    let camel =
-        r#"{"flags":[],"groupTypeMapping":{"1":"b"},"group_type_mapping":{"0":"a"},"propertyMatchingVersion":2}"#;
+    let camel = r#"{"flags":[],"groupTypeMapping":{"1":"b"},"group_type_mapping":{"0":"a"},"propertyMatchingVersion":2}"#;
     let worker = Rig::following(set(camel)).start();
     worker.loads(1).await;
     let read = worker.poller.definitions().unwrap();
-    assert_eq!((read.group_type_mapping().as_str(), read.property_matching_version()), (r#"{"0":"a"}"#, Some(2)));
+    assert_eq!(
+        (
+            read.group_type_mapping().as_str(),
+            read.property_matching_version()
+        ),
+        (r#"{"0":"a"}"#, Some(2))
+    );
     worker.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn b6_52_a_version_that_is_absent_is_not_inherited_and_its_change_is_one() {
     let rig = Rig::new();
-    rig.api.serve(r#"{"flags":[],"property_matching_version":2}"#, Some("\"2\""));
+    rig.api.serve(
+        r#"{"flags":[],"property_matching_version":2}"#,
+        Some("\"2\""),
+    );
     let worker = rig.start();
     worker.loads(1).await;
-    assert_eq!(worker.poller.definitions().unwrap().property_matching_version(), Some(2));
+    assert_eq!(
+        worker
+            .poller
+            .definitions()
+            .unwrap()
+            .property_matching_version(),
+        Some(2)
+    );
     let mut changes = worker.poller.subscribe();
     worker.api.serve(r#"{"flags":[]}"#, Some("\"0\""));
     let change = changes.next().await.unwrap();
     assert_eq!(change.diff.members, ["property_matching_version"]);
-    assert_eq!(worker.poller.definitions().unwrap().property_matching_version(), None);
+    assert_eq!(
+        worker
+            .poller
+            .definitions()
+            .unwrap()
+            .property_matching_version(),
+        None
+    );
     worker.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn b6_53_minimal_events_travel_with_the_set_and_are_true_for_true_alone() {
-    for (json, minimal) in [("true", true), ("false", false), ("1", false), ("\"true\"", false), ("null", false)] {
+    for (json, minimal) in [
+        ("true", true),
+        ("false", false),
+        ("1", false),
+        ("\"true\"", false),
+        ("null", false),
+    ] {
         let rig = Rig::new();
-        rig.api.serve(format!(r#"{{"flags":[],"minimal_flag_called_events":{json}}}"#), None);
+        rig.api.serve(
+            format!(r#"{{"flags":[],"minimal_flag_called_events":{json}}}"#),
+            None,
+        );
         let leader = rig.start();
         leader.loads(1).await;
-        let copy = FlagDefinitionCacheData::from_json(leader.provider.published()[0].to_json()).unwrap();
+        let copy =
+            FlagDefinitionCacheData::from_json(leader.provider.published()[0].to_json()).unwrap();
         leader.finish().await;
         let follower = Rig::following(copy).start();
         follower.loads(1).await;
-        assert_eq!(follower.poller.definitions().unwrap().minimal_flag_called_events(), minimal, "{json}");
+        assert_eq!(
+            follower
+                .poller
+                .definitions()
+                .unwrap()
+                .minimal_flag_called_events(),
+            minimal,
+            "{json}"
+        );
         follower.finish().await;
     }
 }
@@ -85,8 +132,11 @@ async fn b6_54_a_copy_of_another_sdk_loads() {
     let worker = Rig::following(foreign("theirs")).start();
     worker.loads(1).await;
     let status = worker.poller.status();
-    assert_eq!((worker.key().as_deref(), status.state), (Some("theirs"), PollerState::Ready));
-    assert_eq!(status.source, Some(DefinitionsSource::Cache));
+    assert_eq!(
+        (worker.key().as_deref(), status.state),
+        (Some("theirs"), PollerState::Ready)
+    );
+    assert_eq!(status.source, Some(DefinitionsOrigin::Cache));
     worker.finish().await;
 }
 
@@ -95,7 +145,13 @@ async fn b6_54_a_copy_of_another_project_is_refused_and_counts_as_a_read_failure
     let ours = ProjectFingerprint::of("phc_ours");
     let copy = |project| {
         let project = Some(ProjectFingerprint::of(project));
-        FlagDefinitionCacheData::from_api_response(body("copy"), Some("\"c\""), SystemTime::now(), project).unwrap()
+        FlagDefinitionCacheData::from_api_response(
+            body("copy"),
+            Some("\"c\""),
+            SystemTime::now(),
+            project,
+        )
+        .unwrap()
     };
     // To follow: fetched at once, as for any read that fails.
     let (logs, _guard) = Logs::capture();
@@ -103,10 +159,19 @@ async fn b6_54_a_copy_of_another_project_is_refused_and_counts_as_a_read_failure
     rig.api.set_project(Some(ours));
     let worker = rig.start();
     worker.loads(1).await;
-    assert_eq!((worker.key().as_deref(), worker.api.etags_sent()), (Some("a"), vec![None]));
+    assert_eq!(
+        (worker.key().as_deref(), worker.api.etags_sent()),
+        (Some("a"), vec![None])
+    );
     let warnings = logs.warnings();
-    assert_eq!((warnings.len(), warnings[0].fields["kind"].as_str()), (1, "invalid_data"));
-    assert!(warnings[0].fields["error"].contains("another project"), "{warnings:?}");
+    assert_eq!(
+        (warnings.len(), warnings[0].fields["kind"].as_str()),
+        (1, "invalid_data")
+    );
+    assert!(
+        warnings[0].fields["error"].contains("another project"),
+        "{warnings:?}"
+    );
     worker.finish().await;
     // To lead: its ETag is not sent, and the leader's own set replaces it.
     let rig = Rig::new();
@@ -114,14 +179,20 @@ async fn b6_54_a_copy_of_another_project_is_refused_and_counts_as_a_read_failure
     rig.provider.stored().always(Some(copy("phc_theirs")));
     let worker = rig.start();
     worker.loads(1).await;
-    assert_eq!((worker.api.etags_sent(), worker.published()), (vec![None], vec!["a".to_owned()]));
+    assert_eq!(
+        (worker.api.etags_sent(), worker.published()),
+        (vec![None], vec!["a".to_owned()])
+    );
     worker.finish().await;
     // One's own is taken.
     let rig = Rig::following(copy("phc_ours"));
     rig.api.set_project(Some(ours));
     let worker = rig.start();
     worker.loads(1).await;
-    assert_eq!((worker.key().as_deref(), worker.api.count()), (Some("copy"), 0));
+    assert_eq!(
+        (worker.key().as_deref(), worker.api.count()),
+        (Some("copy"), 0)
+    );
     worker.finish().await;
 }
 
@@ -135,7 +206,9 @@ impl Bytes {
         false
     }
 
-    async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, flagcache::DataError> {
+    async fn get_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, flagcache::DataError> {
         let json = self.0.lock().unwrap().clone();
         FlagDefinitionCacheData::from_json(json).map(Some)
     }
@@ -148,9 +221,16 @@ async fn b6_54_a_copy_of_a_newer_schema_is_refused_and_memory_stays() {
     let copy = stored("copy", "\"c\"").to_json();
     let store = Bytes(Arc::new(Mutex::new(copy.to_vec())));
     let rig = Rig::new();
-    let poller = rig.builder().flag_definition_cache_provider(store.clone()).manual().start().unwrap();
+    let poller = rig
+        .builder()
+        .flag_definition_cache_provider(store.clone())
+        .manual()
+        .start()
+        .unwrap();
     poller.refresh().await.unwrap();
-    let newer = String::from_utf8(copy.to_vec()).unwrap().replace(r#""schema":1"#, r#""schema":99"#);
+    let newer = String::from_utf8(copy.to_vec())
+        .unwrap()
+        .replace(r#""schema":1"#, r#""schema":99"#);
     *store.0.lock().unwrap() = newer.into_bytes();
     let error = poller.refresh().await.unwrap_err();
     assert!(error.to_string().contains("schema 99"), "{error}");
@@ -170,7 +250,17 @@ async fn b6_54_an_edited_copy_keeps_its_data_and_loses_its_etag() {
     // The copy is the leader's to repair for two ticks.
     worker.loads(4).await;
     assert_eq!(worker.api.etags_sent(), [None]);
-    assert!(worker.methods().ends_with(&[ShouldFetch, Get, Get]), "{:?}", worker.methods());
-    assert_eq!((worker.provider.count(Received), worker.provider.count(NotReceived)), (0, 0));
+    assert!(
+        worker.methods().ends_with(&[ShouldFetch, Get, Get]),
+        "{:?}",
+        worker.methods()
+    );
+    assert_eq!(
+        (
+            worker.provider.count(Received),
+            worker.provider.count(FetchWithoutUpdate)
+        ),
+        (0, 0)
+    );
     worker.finish().await;
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flagcache::{
-    DefinitionsSource, FetchFailure, FlagDefinitionCacheProvider, FlagDefinitionPoller, MemoryStore, NotReady,
-    OnUnauthorized, PollerState, StartError, StoreReport,
+    DefinitionsOrigin, FetchErrorKind, FlagDefinitionCacheProvider, FlagDefinitionPoller,
+    FleetStatus, MemoryStore, NotReadyError, OnUnauthorized, PollerState, StartError,
 };
-use flagcache_providers::testing::{Method, Reply, ScriptedProvider};
+use flagcache_providers::testing::{ProviderMethod, Reply, ScriptedProvider};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Rig, body, millis, secs, set, stored};
@@ -15,14 +15,25 @@ use crate::support::{Rig, body, millis, secs, set, stored};
 #[tokio::test(start_paused = true)]
 async fn b7_55_there_are_no_definitions_until_the_first_load_that_brought_some() {
     let rig = Rig::new();
-    rig.api.then(Reply::failure(FetchFailure::Connect)).then(Reply::current().after(secs(1)));
+    rig.api
+        .then(Reply::failure(FetchErrorKind::Connect))
+        .then(Reply::current().after(secs(1)));
     let worker = rig.start();
     assert!(worker.poller.definitions().is_none());
     let begin = Instant::now();
     let not_ready = worker.poller.wait_ready(secs(3)).await.unwrap_err();
     assert_eq!(begin.elapsed(), secs(3));
-    let NotReady::Timeout { limit, last_error: Some(error) } = not_ready else { panic!("{not_ready:?}") };
-    assert_eq!((limit, error.as_str()), (secs(3), "scripted failure: connect"));
+    let NotReadyError::Timeout {
+        limit,
+        last_error: Some(error),
+    } = not_ready
+    else {
+        panic!("{not_ready:?}")
+    };
+    assert_eq!(
+        (limit, error.as_str()),
+        (secs(3), "scripted failure: connect")
+    );
     assert_eq!(worker.poller.status().state, PollerState::Starting);
     worker.poller.wait_ready(secs(60)).await.unwrap();
     assert_eq!(worker.key().as_deref(), Some("a"));
@@ -37,7 +48,9 @@ async fn b7_55_an_empty_set_is_ready_and_a_cleared_memory_is_not() {
     worker.poller.wait_ready(secs(1)).await.unwrap();
     assert_eq!(worker.poller.status().flags, Some(0));
     worker.provider.decision().always(true);
-    worker.api.always(Reply::failure(FetchFailure::Unauthorized));
+    worker
+        .api
+        .always(Reply::failure(FetchErrorKind::Unauthorized));
     worker.loads(2).await;
     assert!(worker.poller.wait_ready(secs(1)).await.is_err());
     worker.finish().await;
@@ -49,8 +62,16 @@ async fn b7_55_a_worker_without_a_key_is_told_why_an_empty_store_leaves_it_witho
     rig.provider.decision().always(false);
     rig.api.set_has_key(false);
     let worker = rig.start();
-    let not_ready = worker.poller.wait_ready(secs(10)).await.unwrap_err().to_string();
-    assert!(not_ready.contains("no source with a secret key") && not_ready.contains("no definitions"), "{not_ready}");
+    let not_ready = worker
+        .poller
+        .wait_ready(secs(10))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        not_ready.contains("no source with a secret key") && not_ready.contains("no definitions"),
+        "{not_ready}"
+    );
     worker.finish().await;
 }
 
@@ -65,7 +86,7 @@ async fn b7_55_waiting_ends_with_the_poller() {
     });
     worker.api.requested(1).await;
     worker.poller.shutdown().await.unwrap();
-    assert_eq!(waiting.await.unwrap(), Err(NotReady::Stopped));
+    assert_eq!(waiting.await.unwrap(), Err(NotReadyError::Stopped));
     worker.finish().await;
 }
 
@@ -76,48 +97,68 @@ async fn b7_55_no_duration_is_too_long() {
     let worker = rig.start_with(|builder| {
         builder
             .poll_interval(Duration::MAX)
-            .call_limit(Duration::MAX)
-            .fetch_limit(Duration::MAX)
-            .shutdown_limit(Duration::MAX)
+            .provider_timeout(Duration::MAX)
+            .fetch_timeout(Duration::MAX)
+            .shutdown_timeout(Duration::MAX)
             .cold_start_wait(Duration::MAX)
             .hedge_after(Duration::MAX)
             .fail_open_interval(Duration::MAX)
             .max_staleness(Duration::MAX)
     });
-    worker.provider.called(Method::Get, 2).await;
-    worker
-        .provider
-        .link()
-        .unwrap()
-        .report(StoreReport::new().lease_ends_in(Duration::MAX).confirmed_ago(Duration::MAX));
+    worker.provider.called(ProviderMethod::Get, 2).await;
+    worker.provider.link().unwrap().report(
+        FleetStatus::new()
+            .lease_ends_in(Duration::MAX)
+            .confirmed_ago(Duration::MAX),
+    );
     worker.provider.read().always(Some(stored("a", "\"a\"")));
     worker.poller.wait_ready(Duration::MAX).await.unwrap();
     worker.provider.decision().always(true);
-    worker.api.then(Reply::failure_with_retry_after(FetchFailure::RateLimited, Duration::MAX));
+    worker.api.then(Reply::failure_with_retry_after(
+        FetchErrorKind::RateLimited,
+        Duration::MAX,
+    ));
     assert!(worker.poller.refresh().await.is_err());
-    worker.poller.refresh_if_older_than(Duration::MAX).await.unwrap();
+    worker
+        .poller
+        .refresh_if_older_than(Duration::MAX)
+        .await
+        .unwrap();
     worker.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn b7_56_each_applied_change_is_one_event() {
     let rig = Rig::new();
-    rig.api.serve(r#"{"flags":[{"key":"keep"},{"key":"edit","v":1},{"key":"drop"}]}"#, Some("\"1\""));
+    rig.api.serve(
+        r#"{"flags":[{"key":"keep"},{"key":"edit","v":1},{"key":"drop"}]}"#,
+        Some("\"1\""),
+    );
     rig.api.then(Reply::current().after(secs(1)));
     let worker = rig.start();
     let mut changes = worker.poller.subscribe();
     let first = changes.next().await.unwrap();
-    assert_eq!((first.version, first.source), (1, Some(DefinitionsSource::Api)));
+    assert_eq!(
+        (first.version, first.source),
+        (1, Some(DefinitionsOrigin::Api))
+    );
     assert_eq!(first.diff.added, ["keep", "edit", "drop"]);
     assert!(first.old.is_none());
 
     worker.loads(2).await;
-    worker
-        .api
-        .serve(r#"{"flags":[{"key":"new"},{"key":"edit","v":2},{"key":"keep"}],"cohorts":{"1":{}}}"#, Some("\"2\""));
+    worker.api.serve(
+        r#"{"flags":[{"key":"new"},{"key":"edit","v":2},{"key":"keep"}],"cohorts":{"1":{}}}"#,
+        Some("\"2\""),
+    );
     let second = changes.next().await.unwrap();
-    assert_eq!((second.version, second.source), (2, Some(DefinitionsSource::Api)));
-    assert_eq!((second.diff.added, second.diff.removed, second.diff.changed), strings(["new"], ["drop"], ["edit"]));
+    assert_eq!(
+        (second.version, second.source),
+        (2, Some(DefinitionsOrigin::Api))
+    );
+    assert_eq!(
+        (second.diff.added, second.diff.removed, second.diff.changed),
+        strings(["new"], ["drop"], ["edit"])
+    );
     assert_eq!(second.diff.members, ["cohorts"]);
     assert_eq!(second.old, first.new);
     assert_eq!(second.new, worker.poller.definitions());
@@ -125,12 +166,21 @@ async fn b7_56_each_applied_change_is_one_event() {
     worker.provider.decision().always(false);
     worker.provider.read().always(Some(stored("keep", "\"3\"")));
     let third = changes.next().await.unwrap();
-    assert_eq!((third.version, third.source), (3, Some(DefinitionsSource::Cache)));
-    assert_eq!((third.diff.added, third.diff.removed, third.diff.changed), strings([], ["new", "edit"], ["keep"]));
+    assert_eq!(
+        (third.version, third.source),
+        (3, Some(DefinitionsOrigin::Cache))
+    );
+    assert_eq!(
+        (third.diff.added, third.diff.removed, third.diff.changed),
+        strings([], ["new", "edit"], ["keep"])
+    );
     assert_eq!(worker.poller.status().version, 3);
     worker.poller.shutdown().await.unwrap();
     assert!(changes.next().await.is_none(), "the end");
-    assert!(worker.poller.subscribe().next().await.is_none(), "a subscription after the end");
+    assert!(
+        worker.poller.subscribe().next().await.is_none(),
+        "a subscription after the end"
+    );
     worker.finish().await;
 }
 
@@ -139,7 +189,11 @@ fn strings<const A: usize, const B: usize, const C: usize>(
     removed: [&str; B],
     changed: [&str; C],
 ) -> (Vec<String>, Vec<String>, Vec<String>) {
-    (added.map(str::to_owned).to_vec(), removed.map(str::to_owned).to_vec(), changed.map(str::to_owned).to_vec())
+    (
+        added.map(str::to_owned).to_vec(),
+        removed.map(str::to_owned).to_vec(),
+        changed.map(str::to_owned).to_vec(),
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,22 +210,39 @@ async fn b7_56_a_subscriber_that_lags_gets_the_sum_of_what_it_missed() {
         events.push(change);
     }
     assert_eq!(events.len(), 64);
-    assert_eq!(events[0].diff.removed, ["a"], "from the set that was seen last");
-    assert!(events.windows(2).all(|pair| pair[0].new == pair[1].old && pair[0].version + 1 == pair[1].version));
+    assert_eq!(
+        events[0].diff.removed,
+        ["a"],
+        "from the set that was seen last"
+    );
+    assert!(
+        events
+            .windows(2)
+            .all(|pair| pair[0].new == pair[1].old && pair[0].version + 1 == pair[1].version)
+    );
     assert_eq!(events[63].version, 101);
     worker.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn b7_57_two_pollers_are_independent() {
-    let (one, other) = (Rig::new().start(), Rig::following(stored("b", "\"b\"")).start());
+    let (one, other) = (
+        Rig::new().start(),
+        Rig::following(stored("b", "\"b\"")).start(),
+    );
     one.loads(1).await;
     other.loads(1).await;
-    assert_eq!((one.key().as_deref(), other.key().as_deref()), (Some("a"), Some("b")));
+    assert_eq!(
+        (one.key().as_deref(), other.key().as_deref()),
+        (Some("a"), Some("b"))
+    );
     one.poller.shutdown().await.unwrap();
     let loads = other.poller.status().counters.loads;
     other.loads(loads + 2).await;
-    assert_eq!((one.poller.status().state, other.poller.status().state), (PollerState::Stopped, PollerState::Ready));
+    assert_eq!(
+        (one.poller.status().state, other.poller.status().state),
+        (PollerState::Stopped, PollerState::Ready)
+    );
     one.finish().await;
     other.finish().await;
     // One store gives each its own.
@@ -179,7 +250,10 @@ async fn b7_57_two_pollers_are_independent() {
     let api = Rig::new().api;
     let start = || {
         let builder = FlagDefinitionPoller::builder().source(api.clone());
-        builder.flag_definition_cache_provider(store.provider()).start().unwrap()
+        builder
+            .flag_definition_cache_provider(store.provider())
+            .start()
+            .unwrap()
     };
     let pollers = [start(), start()];
     for poller in &pollers {
@@ -193,17 +267,29 @@ async fn b7_57_one_provider_attached_twice_is_an_error_at_start() {
     let rig = Rig::new();
     let scripted = ScriptedProvider::new();
     let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(scripted.clone());
-    let start = || rig.builder().shared_flag_definition_cache_provider(Arc::clone(&provider)).start();
+    let start = || {
+        rig.builder()
+            .shared_flag_definition_cache_provider(Arc::clone(&provider))
+            .start()
+    };
     let first = start().unwrap();
     assert_eq!(start().unwrap_err(), StartError::ProviderInUse);
-    assert_eq!(scripted.count(Method::Attached), 1, "the second start did not call it");
+    assert_eq!(
+        scripted.count(ProviderMethod::Attached),
+        1,
+        "the second start did not call it"
+    );
     first.wait_ready(secs(1)).await.unwrap();
 
     first.shutdown().await.unwrap();
     let second = start().unwrap();
     drop((first, second));
     sleep(secs(1)).await;
-    assert_eq!(scripted.count(Method::Shutdown), 2, "a dropped poller ends, and lets the provider go");
+    assert_eq!(
+        scripted.count(ProviderMethod::Shutdown),
+        2,
+        "a dropped poller ends, and lets the provider go"
+    );
     start().unwrap().shutdown().await.unwrap();
 }
 
@@ -213,7 +299,11 @@ async fn b7_57_a_provider_is_free_when_shutdown_returns() {
     let rig = Rig::new();
     let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(ScriptedProvider::new());
     for _ in 0..300 {
-        let poller = rig.builder().shared_flag_definition_cache_provider(Arc::clone(&provider)).start().unwrap();
+        let poller = rig
+            .builder()
+            .shared_flag_definition_cache_provider(Arc::clone(&provider))
+            .start()
+            .unwrap();
         poller.shutdown().await.unwrap();
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! A module is a section of the conformance list, and a test's name begins with the number of the rule that it proves.
 //! What is in memory runs on tokio's paused clock; threads, sockets and processes run on the real one, with short limits.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy exempts the test functions, not their helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy exempts the test functions, not their helpers"
+)]
 
 mod b1_decision;
 mod b2_responses;

@@ -1,8 +1,15 @@
 //! A provider made by `#[flag_cache_provider]` keeps every rule of the conformance kit, in whatever form its methods are
 //! written: one store, its methods in each accepted form.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::unit_arg, reason = "the forms are written once for methods with and without a value")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::unit_arg,
+    reason = "the forms are written once for methods with and without a value"
+)]
 
 mod shelf;
 
@@ -11,7 +18,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use flagcache::{
-    DataError, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, flag_cache_provider,
+    DataError, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
+    flag_cache_provider,
 };
 use flagcache_providers::testing::conformance::{Capabilities, Verdict, run_all};
 use futures_util::future::BoxFuture;
@@ -23,7 +31,10 @@ type AliasOf<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 async fn keeps_every_rule(provider: fn(Shelf) -> Arc<dyn FlagDefinitionCacheProvider>) {
     let verdicts = run_all(Capabilities::ALL, || Store::of(provider)).await;
-    let broken: Vec<_> = verdicts.iter().filter(|(_, verdict)| *verdict != Verdict::Passed).collect();
+    let broken: Vec<_> = verdicts
+        .iter()
+        .filter(|(_, verdict)| *verdict != Verdict::Passed)
+        .collect();
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
@@ -63,19 +74,19 @@ macro_rules! form {
                     $wrap
                 }
 
-                $($before)* fn stored_flag_definitions(&self) -> $definitions {
+                $($before)* fn peek_flag_definitions(&self) -> $definitions {
                     let shelf = self.0.clone();
                     let $call = move || shelf.read();
                     $wrap
                 }
 
-                $($before)* fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> $done {
+                $($before)* fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) -> $done {
                     let (shelf, told) = (self.0.clone(), Told::from(outcome));
                     let $call = move || shelf.learn(&told);
                     $wrap
                 }
 
-                fn on_poller_attached(&self, link: PollerLink) {
+                fn on_poller_attached(&self, link: PollerContext) {
                     self.0.attach(link);
                 }
             }

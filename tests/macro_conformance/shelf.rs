@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flagcache::{
-    DataError, FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink,
-    StoreReport,
+    DataError, FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+    FleetStatus, PollerContext,
 };
 use flagcache_providers::testing::conformance::TestStore;
 
@@ -21,7 +21,7 @@ struct Board {
     lead: Option<(u64, Instant)>,
     confirmed_at: Option<Instant>,
     quota_limited: bool,
-    links: HashMap<u64, PollerLink>,
+    links: HashMap<u64, PollerContext>,
     out_until: HashMap<u64, Instant>,
 }
 
@@ -46,30 +46,39 @@ impl From<FetchOutcome<'_>> for Told {
         Self {
             data: outcome.data().cloned(),
             unchanged: outcome.is_unchanged(),
-            quota_limited: outcome.failure() == Some(FetchFailure::QuotaLimited),
-            give_up_for: outcome.give_up_lead_for(),
+            quota_limited: outcome.failure() == Some(FetchErrorKind::QuotaLimited),
+            give_up_for: outcome.step_down_for(),
         }
     }
 }
 
 impl Shelf {
-    pub(crate) fn attach(&self, link: PollerLink) {
+    pub(crate) fn attach(&self, link: PollerContext) {
         self.board().links.insert(self.worker, link);
     }
 
     pub(crate) fn decide(&self) -> bool {
         let now = Instant::now();
         let mut board = self.board();
-        let is_out = board.out_until.get(&self.worker).is_some_and(|until| *until > now);
-        let is_anothers = board.lead.is_some_and(|(leader, ends_at)| leader != self.worker && ends_at > now);
+        let is_out = board
+            .out_until
+            .get(&self.worker)
+            .is_some_and(|until| *until > now);
+        let is_anothers = board
+            .lead
+            .is_some_and(|(leader, ends_at)| leader != self.worker && ends_at > now);
         let leads = !is_out && !is_anothers;
         if leads {
             board.lead = Some((self.worker, now + LEASE));
         }
         if let Some(link) = board.links.get(&self.worker) {
-            let report = StoreReport::new()
+            let report = FleetStatus::new()
                 .confirmed_ago(board.confirmed_at.map(|at| now - at))
-                .lease_ends_in(board.lead.map(|(_, ends_at)| ends_at.saturating_duration_since(now)))
+                .lease_ends_in(
+                    board
+                        .lead
+                        .map(|(_, ends_at)| ends_at.saturating_duration_since(now)),
+                )
                 .quota_limited(board.quota_limited);
             link.report(report);
         }
@@ -96,7 +105,9 @@ impl Shelf {
     pub(crate) fn learn(&self, told: &Told) {
         let mut board = self.board();
         if let Some(duration) = told.give_up_for {
-            board.out_until.insert(self.worker, Instant::now() + duration);
+            board
+                .out_until
+                .insert(self.worker, Instant::now() + duration);
         }
         if !self.leads(&board) {
             return;
@@ -131,7 +142,11 @@ impl Shelf {
     }
 
     fn tell_others(&self, board: &Board) {
-        board.links.iter().filter(|(worker, _)| **worker != self.worker).for_each(|(_, link)| link.notify_changed());
+        board
+            .links
+            .iter()
+            .filter(|(worker, _)| **worker != self.worker)
+            .for_each(|(_, link)| link.notify_changed());
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -148,7 +163,11 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn of(provider: fn(Shelf) -> Arc<dyn FlagDefinitionCacheProvider>) -> Self {
-        Self { board: Arc::default(), next: AtomicU64::new(0), provider }
+        Self {
+            board: Arc::default(),
+            next: AtomicU64::new(0),
+            provider,
+        }
     }
 }
 
@@ -156,7 +175,10 @@ impl Store {
 impl TestStore for Store {
     fn provider(&self) -> Arc<dyn FlagDefinitionCacheProvider> {
         let worker = self.next.fetch_add(1, Ordering::Relaxed);
-        (self.provider)(Shelf { worker, board: Arc::clone(&self.board) })
+        (self.provider)(Shelf {
+            worker,
+            board: Arc::clone(&self.board),
+        })
     }
 
     fn lease_time(&self) -> Duration {

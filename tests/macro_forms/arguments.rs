@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use flagcache::{
-    FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerLink,
-    PollerSchedule, flag_cache_provider,
+    FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+    PollerContext, PollerContextOwner, PollerSchedule, flag_cache_provider,
 };
 
 use crate::support::data;
@@ -120,7 +120,7 @@ mod async_borrows {
             assert_eq!(data.to_json(), self.0.to_json());
         }
 
-        async fn stored_flag_definitions(&self) -> Result<Option<&Data>, String> {
+        async fn peek_flag_definitions(&self) -> Result<Option<&Data>, String> {
             Ok(Some(&self.0))
         }
     }
@@ -130,7 +130,7 @@ mod async_borrows {
         let store: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(Store(data()));
         store.on_flag_definitions_received(&data()).await.unwrap();
         assert!(store.get_flag_definitions().await.unwrap().is_some());
-        assert!(store.stored_flag_definitions().await.unwrap().is_some());
+        assert!(store.peek_flag_definitions().await.unwrap().is_some());
     }
 }
 
@@ -156,14 +156,22 @@ mod blocking_borrows {
 
         #[flag_cache(blocking)]
         fn on_flag_definitions_received(&self, data: Data) {
-            self.seen.lock().unwrap().push(format!("{} bytes", data.to_json().len()));
+            self.seen
+                .lock()
+                .unwrap()
+                .push(format!("{} bytes", data.to_json().len()));
         }
 
         #[flag_cache(blocking)]
-        fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) {
-            let failure = outcome.failure().map_or("unchanged", FetchFailure::as_str);
+        fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) {
+            let failure = outcome
+                .failure()
+                .map_or("unchanged", FetchErrorKind::as_str);
             let held = outcome.data().is_some();
-            self.seen.lock().unwrap().push(format!("{failure} {held} {:?}", outcome.give_up_lead_for()));
+            self.seen
+                .lock()
+                .unwrap()
+                .push(format!("{failure} {held} {:?}", outcome.step_down_for()));
         }
     }
 
@@ -171,23 +179,35 @@ mod blocking_borrows {
     async fn the_argument_reaches_the_other_thread_whole() {
         let seen = Arc::default();
         let held = data();
-        let store: Arc<dyn FlagDefinitionCacheProvider> =
-            Arc::new(Store { held: held.clone(), seen: Arc::clone(&seen) });
+        let store: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(Store {
+            held: held.clone(),
+            seen: Arc::clone(&seen),
+        });
         assert!(store.get_flag_definitions().await.unwrap().is_some());
         store.on_flag_definitions_received(&held).await.unwrap();
-        store.on_flag_definitions_not_received(FetchOutcome::unchanged(&held)).await.unwrap();
-        let failed = FetchOutcome::failed(FetchFailure::Connect, None)
-            .with_give_up_lead_for(Some(std::time::Duration::from_secs(9)));
-        store.on_flag_definitions_not_received(failed).await.unwrap();
+        store
+            .on_fetch_without_update(FetchOutcome::unchanged(&held))
+            .await
+            .unwrap();
+        let failed = FetchOutcome::failed(FetchErrorKind::Connect, None)
+            .with_step_down_for(Some(std::time::Duration::from_secs(9)));
+        store.on_fetch_without_update(failed).await.unwrap();
         let bytes = format!("{} bytes", held.to_json().len());
-        assert_eq!(*seen.lock().unwrap(), [bytes.as_str(), "unchanged true None", "connect false Some(9s)"]);
+        assert_eq!(
+            *seen.lock().unwrap(),
+            [
+                bytes.as_str(),
+                "unchanged true None",
+                "connect false Some(9s)"
+            ]
+        );
     }
 }
 
 mod attached {
     use super::*;
 
-    struct Store(Mutex<Option<PollerLink>>);
+    struct Store(Mutex<Option<PollerContext>>);
 
     #[flag_cache_provider]
     impl Store {
@@ -202,7 +222,7 @@ mod attached {
         fn on_flag_definitions_received(&self, _: &Data) {}
 
         #[allow(clippy::unused_unit, reason = "the form under test")]
-        fn on_poller_attached(&self, link: PollerLink) -> () {
+        fn on_poller_attached(&self, link: PollerContext) -> () {
             *self.0.lock().unwrap() = Some(link);
         }
     }
@@ -211,7 +231,8 @@ mod attached {
     async fn hands_the_link_over() {
         let store = Arc::new(Store(Mutex::default()));
         let provider: Arc<dyn FlagDefinitionCacheProvider> = store.clone();
-        let owner = LinkOwner::new(PollerSchedule::new(std::time::Duration::from_secs(30)));
+        let owner =
+            PollerContextOwner::new(PollerSchedule::new(std::time::Duration::from_secs(30)));
         provider.on_poller_attached(owner.link());
         assert!(store.0.lock().unwrap().as_ref().unwrap().is_connected());
     }

@@ -4,7 +4,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use flagcache::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderErrorKind, flag_cache_provider};
+use flagcache::{
+    FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderErrorKind, flag_cache_provider,
+};
 use futures_util::FutureExt;
 use tokio::time::timeout;
 
@@ -12,12 +14,12 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Bodies wait here until the test opens it.
 #[derive(Default)]
-struct Gate {
+struct Latch {
     state: Mutex<(bool, usize)>,
     changed: Condvar,
 }
 
-impl Gate {
+impl Latch {
     fn pass(&self) {
         let mut state = self.state.lock().unwrap();
         state.1 += 1;
@@ -36,20 +38,30 @@ impl Gate {
 
     fn wait_for(&self, waiting: usize) {
         let state = self.state.lock().unwrap();
-        let (state, timeout) = self.changed.wait_timeout_while(state, LIMIT, |state| state.1 != waiting).unwrap();
-        assert!(!timeout.timed_out(), "{} bodies instead of {waiting}", state.1);
+        let (state, timeout) = self
+            .changed
+            .wait_timeout_while(state, LIMIT, |state| state.1 != waiting)
+            .unwrap();
+        assert!(
+            !timeout.timed_out(),
+            "{} bodies instead of {waiting}",
+            state.1
+        );
     }
 }
 
 #[derive(Clone)]
 struct Slow {
-    gate: Arc<Gate>,
+    gate: Arc<Latch>,
     thread: Arc<Mutex<Option<String>>>,
 }
 
 impl Slow {
     fn new() -> Self {
-        Self { gate: Arc::default(), thread: Arc::default() }
+        Self {
+            gate: Arc::default(),
+            thread: Arc::default(),
+        }
     }
 }
 
@@ -99,20 +111,31 @@ async fn b4_42_beyond_a_few_bodies_a_call_errors_at_once() {
         drop(call);
         gate.wait_for(running);
     }
-    let error = timeout(LIMIT, provider.should_fetch_flag_definitions()).await.unwrap().unwrap_err();
+    let error = timeout(LIMIT, provider.should_fetch_flag_definitions())
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::Busy);
 
     // Another provider has threads of its own.
     let other = Slow::new();
     other.gate.open();
     let other: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(other);
-    assert!(timeout(LIMIT, other.should_fetch_flag_definitions()).await.unwrap().unwrap());
+    assert!(
+        timeout(LIMIT, other.should_fetch_flag_definitions())
+            .await
+            .unwrap()
+            .unwrap()
+    );
 
     // Bodies that end free their places, though nobody awaits them any more.
     gate.open();
     gate.wait_for(0);
     let started = Instant::now();
-    while let Err(error) = timeout(LIMIT, provider.should_fetch_flag_definitions()).await.unwrap() {
+    while let Err(error) = timeout(LIMIT, provider.should_fetch_flag_definitions())
+        .await
+        .unwrap()
+    {
         assert_eq!(error.kind(), ProviderErrorKind::Busy);
         assert!(started.elapsed() < LIMIT);
     }
@@ -123,7 +146,10 @@ fn b4_42_a_hung_body_does_not_keep_the_runtime_from_ending() {
     let slow = Slow::new();
     let gate = Arc::clone(&slow.gate);
     let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(slow);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
     runtime.spawn(async move { provider.should_fetch_flag_definitions().await });
     gate.wait_for(1);
     let started = Instant::now();

@@ -54,14 +54,21 @@ mod generics {
         }
 
         async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {
-            self.shards.lock().unwrap().iter_mut().for_each(HashMap::clear);
+            self.shards
+                .lock()
+                .unwrap()
+                .iter_mut()
+                .for_each(HashMap::clear);
         }
     }
 
     #[tokio::test]
     async fn are_copied_with_their_bounds() {
         let shards: Mutex<[HashMap<String, u8>; 3]> = Mutex::default();
-        let store: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(Store { backend: Here(data()), shards });
+        let store: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(Store {
+            backend: Here(data()),
+            shards,
+        });
         assert!(store.should_fetch_flag_definitions().await.unwrap());
         assert!(store.get_flag_definitions().await.unwrap().is_some());
         store.on_flag_definitions_received(&data()).await.unwrap();
@@ -88,7 +95,10 @@ mod generics {
     async fn go_to_the_other_thread() {
         let store: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(Blocking("ink"));
         let error = store.should_fetch_flag_definitions().await.unwrap_err();
-        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "\"ink\"");
+        assert_eq!(
+            std::error::Error::source(&error).unwrap().to_string(),
+            "\"ink\""
+        );
     }
 
     /// Two blocks of one generic type, each a provider of its own.
@@ -122,7 +132,8 @@ mod generics {
 
     #[tokio::test]
     async fn may_be_filled_in() {
-        let stores: [Arc<dyn FlagDefinitionCacheProvider>; 2] = [Arc::new(Either(1)), Arc::new(Either(""))];
+        let stores: [Arc<dyn FlagDefinitionCacheProvider>; 2] =
+            [Arc::new(Either(1)), Arc::new(Either(""))];
         for store in stores {
             assert!(store.should_fetch_flag_definitions().await.unwrap());
         }
@@ -142,7 +153,9 @@ mod helpers {
 
         const EVERY: usize = { 2 };
         const fn new() -> Self {
-            Self { asked: AtomicUsize::new(0) }
+            Self {
+                asked: AtomicUsize::new(0),
+            }
         }
 
         fn count<T>(&self, step: T) -> usize
@@ -263,7 +276,8 @@ mod in_macros {
 
     #[tokio::test]
     async fn in_parts_and_whole() {
-        let stores: [Arc<dyn FlagDefinitionCacheProvider>; 2] = [Arc::new(Parts(1)), Arc::new(Whole)];
+        let stores: [Arc<dyn FlagDefinitionCacheProvider>; 2] =
+            [Arc::new(Parts(1)), Arc::new(Whole)];
         for store in stores {
             assert!(store.should_fetch_flag_definitions().await.unwrap());
             store.on_flag_definitions_received(&data()).await.unwrap();

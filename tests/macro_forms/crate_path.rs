@@ -18,7 +18,9 @@ mod vendored {
                     true
                 }
 
-                fn get_flag_definitions(&self) -> Option<$crate::crate_path::vendored::flags::FlagDefinitionCacheData> {
+                fn get_flag_definitions(
+                    &self,
+                ) -> Option<$crate::crate_path::vendored::flags::FlagDefinitionCacheData> {
                     None
                 }
 
@@ -92,8 +94,12 @@ impl Absolute {
 
 #[tokio::test]
 async fn may_be_any_path() {
-    let stores: [Arc<dyn FlagDefinitionCacheProvider>; 4] =
-        [Arc::new(ByArgument), Arc::new(ByDollarCrate), Arc::new(Renamed), Arc::new(Absolute)];
+    let stores: [Arc<dyn FlagDefinitionCacheProvider>; 4] = [
+        Arc::new(ByArgument),
+        Arc::new(ByDollarCrate),
+        Arc::new(Renamed),
+        Arc::new(Absolute),
+    ];
     for store in stores {
         assert!(store.should_fetch_flag_definitions().await.unwrap());
     }

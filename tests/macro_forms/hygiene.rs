@@ -13,16 +13,18 @@ mod no_prelude {
         }
 
         #[flag_cache(blocking)]
-        fn get_flag_definitions(&self) -> ::std::option::Option<::flagcache::FlagDefinitionCacheData> {
+        fn get_flag_definitions(
+            &self,
+        ) -> ::std::option::Option<::flagcache::FlagDefinitionCacheData> {
             ::std::option::Option::None
         }
 
         fn on_flag_definitions_received(&self, _: ::flagcache::FlagDefinitionCacheData) {}
 
         #[flag_cache(blocking)]
-        fn on_flag_definitions_not_received(&self, _: ::flagcache::FetchOutcome<'_>) {}
+        fn on_fetch_without_update(&self, _: ::flagcache::FetchOutcome<'_>) {}
 
-        fn on_poller_attached(&self, _: ::flagcache::PollerLink) {}
+        fn on_poller_attached(&self, _: ::flagcache::PollerContext) {}
 
         fn shutdown(&self) -> impl ::std::future::Future<Output = ()> + ::std::marker::Send {
             ::std::future::ready(())
@@ -31,7 +33,13 @@ mod no_prelude {
 }
 
 mod hostile_names {
-    #![allow(non_camel_case_types, dead_code, non_upper_case_globals, unused_macros, clippy::wrong_self_convention)]
+    #![allow(
+        non_camel_case_types,
+        dead_code,
+        non_upper_case_globals,
+        unused_macros,
+        clippy::wrong_self_convention
+    )]
 
     // Names that a careless expansion would pick up.
     pub(crate) struct Box;
@@ -52,7 +60,7 @@ mod hostile_names {
     pub(crate) struct Given;
     pub(crate) struct FlagDefinitionCacheProvider;
     pub(crate) struct FlagDefinitionCacheData;
-    pub(crate) struct PollerLink;
+    pub(crate) struct PollerContext;
     pub(crate) struct FetchOutcome;
     pub(crate) trait Future {}
     pub(crate) trait IntoOutcome {}
@@ -61,7 +69,7 @@ mod hostile_names {
     pub(crate) mod std {}
     pub(crate) mod flagcache {}
     pub(crate) mod flagcache_core {}
-    pub(crate) mod __private {}
+    pub(crate) mod macro_support {}
     pub(crate) const call: u8 = 0;
     pub(crate) static data: u8 = 0;
     macro_rules! unreachable {
@@ -104,9 +112,9 @@ mod hostile_names {
         #[flag_cache(blocking)]
         fn on_flag_definitions_received(&self, _: &::flagcache::FlagDefinitionCacheData) {}
 
-        fn on_flag_definitions_not_received(&self, _: ::flagcache::FetchOutcome<'_>) {}
+        fn on_fetch_without_update(&self, _: ::flagcache::FetchOutcome<'_>) {}
 
-        fn on_poller_attached(&self, _: ::flagcache::PollerLink) {}
+        fn on_poller_attached(&self, _: ::flagcache::PollerContext) {}
 
         fn shutdown(&self) -> impl ::std::future::Future<Output = ()> + ::std::marker::Send {
             ::std::future::ready(())
@@ -195,7 +203,7 @@ mod strict_lints {
 
     use core::future::ready;
 
-    use flagcache::{FetchOutcome, FlagDefinitionCacheData, PollerLink, flag_cache_provider};
+    use flagcache::{FetchOutcome, FlagDefinitionCacheData, PollerContext, flag_cache_provider};
 
     /// A provider with a deprecated method.
     #[derive(Clone, Copy, Debug)]
@@ -226,14 +234,14 @@ mod strict_lints {
             return None;
         }
 
-        async fn on_flag_definitions_not_received(&self, _: FetchOutcome<'_>) {
+        async fn on_fetch_without_update(&self, _: FetchOutcome<'_>) {
             return ready(()).await;
         }
 
         #[flag_cache(blocking)]
         fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
 
-        fn on_poller_attached(&self, _: PollerLink) {}
+        fn on_poller_attached(&self, _: PollerContext) {}
 
         async fn should_fetch_flag_definitions(&self) -> bool {
             return ready(true).await;
@@ -241,7 +249,9 @@ mod strict_lints {
 
         fn shutdown(&self) {}
 
-        fn stored_flag_definitions(&self) -> impl Future<Output = Option<FlagDefinitionCacheData>> + Send {
+        fn peek_flag_definitions(
+            &self,
+        ) -> impl Future<Output = Option<FlagDefinitionCacheData>> + Send {
             return ready(None);
         }
     }

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use flagcache::{
-    FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind, flag_cache_provider,
+    FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind,
+    flag_cache_provider,
 };
 
 use crate::support::data;
@@ -35,7 +36,10 @@ impl Store {
         Err(anyhow::Error::new(OutOfInk).context("cannot print"))
     }
 
-    fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) -> Result<(), &'static str> {
+    fn on_flag_definitions_received(
+        &self,
+        _: &FlagDefinitionCacheData,
+    ) -> Result<(), &'static str> {
         Err("no paper")
     }
 
@@ -43,7 +47,9 @@ impl Store {
         Err("no power".to_owned())
     }
 
-    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, Box<dyn Error + Send + Sync>> {
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, Box<dyn Error + Send + Sync>> {
         Err(Box::new(OutOfInk))
     }
 }
@@ -58,15 +64,21 @@ async fn the_users_error_is_the_source() {
 
     let error = store.get_flag_definitions().await.unwrap_err();
     assert_eq!(error.source().unwrap().to_string(), "cannot print");
-    assert_eq!(error.source().unwrap().source().unwrap().to_string(), "out of ink");
+    assert_eq!(
+        error.source().unwrap().source().unwrap().to_string(),
+        "out of ink"
+    );
 
-    let error = store.on_flag_definitions_received(&data()).await.unwrap_err();
+    let error = store
+        .on_flag_definitions_received(&data())
+        .await
+        .unwrap_err();
     assert_eq!(error.source().unwrap().to_string(), "no paper");
 
     let error = store.shutdown().await.unwrap_err();
     assert_eq!(error.source().unwrap().to_string(), "no power");
 
-    let error = store.stored_flag_definitions().await.unwrap_err();
+    let error = store.peek_flag_definitions().await.unwrap_err();
     assert!(error.source().unwrap().is::<OutOfInk>());
 }
 
@@ -77,7 +89,8 @@ mod passed_on {
     struct Store;
 
     fn refused() -> ProviderError {
-        ProviderError::new(ProviderErrorKind::PermissionDenied, "the safe is locked").with_source(OutOfInk)
+        ProviderError::new(ProviderErrorKind::PermissionDenied, "the safe is locked")
+            .with_source(OutOfInk)
     }
 
     #[flag_cache_provider]
@@ -86,12 +99,17 @@ mod passed_on {
             Err(refused())
         }
 
-        fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, Box<dyn Error + Send + Sync>> {
+        fn get_flag_definitions(
+            &self,
+        ) -> Result<Option<FlagDefinitionCacheData>, Box<dyn Error + Send + Sync>> {
             Err(refused().into())
         }
 
         #[flag_cache(blocking)]
-        fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+        fn on_flag_definitions_received(
+            &self,
+            _: &FlagDefinitionCacheData,
+        ) -> Result<(), ProviderError> {
             Err(refused())
         }
     }
@@ -102,7 +120,10 @@ mod passed_on {
         let errors = [
             store.should_fetch_flag_definitions().await.unwrap_err(),
             store.get_flag_definitions().await.unwrap_err(),
-            store.on_flag_definitions_received(&data()).await.unwrap_err(),
+            store
+                .on_flag_definitions_received(&data())
+                .await
+                .unwrap_err(),
         ];
         for error in errors {
             assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
@@ -123,7 +144,9 @@ mod question_mark {
             false
         }
 
-        async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, Box<dyn Error + Send + Sync>> {
+        async fn get_flag_definitions(
+            &self,
+        ) -> Result<Option<FlagDefinitionCacheData>, Box<dyn Error + Send + Sync>> {
             Ok(Some(FlagDefinitionCacheData::from_json(self.0)?))
         }
 

@@ -34,13 +34,15 @@ impl Clumsy {
         panic!("async")
     }
 
-    fn stored_flag_definitions(&self) -> BoxFuture<'_, Option<FlagDefinitionCacheData>> {
+    fn peek_flag_definitions(&self) -> BoxFuture<'_, Option<FlagDefinitionCacheData>> {
         panic!("before the box")
     }
 }
 
 async fn panic_of<T>(call: BoxFuture<'_, T>) -> &'static str {
-    let Err(panic) = AssertUnwindSafe(call).catch_unwind().await else { panic!("the call did not panic") };
+    let Err(panic) = AssertUnwindSafe(call).catch_unwind().await else {
+        panic!("the call did not panic")
+    };
     panic.downcast_ref::<&str>().unwrap()
 }
 
@@ -49,11 +51,23 @@ async fn meets_whoever_awaits() {
     let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(Clumsy);
     let data = data();
     // Each future is made outside of the fence: only the await is fenced.
-    assert_eq!(panic_of(provider.should_fetch_flag_definitions()).await, "plain");
-    assert_eq!(panic_of(provider.get_flag_definitions()).await, "before the future");
-    assert_eq!(panic_of(provider.on_flag_definitions_received(&data)).await, "blocking");
+    assert_eq!(
+        panic_of(provider.should_fetch_flag_definitions()).await,
+        "plain"
+    );
+    assert_eq!(
+        panic_of(provider.get_flag_definitions()).await,
+        "before the future"
+    );
+    assert_eq!(
+        panic_of(provider.on_flag_definitions_received(&data)).await,
+        "blocking"
+    );
     assert_eq!(panic_of(provider.shutdown()).await, "async");
-    assert_eq!(panic_of(provider.stored_flag_definitions()).await, "before the box");
+    assert_eq!(
+        panic_of(provider.peek_flag_definitions()).await,
+        "before the box"
+    );
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ macro_rules! shape {
                     $wrap
                 }
 
-                fn stored_flag_definitions(&self) -> $definitions {
+                fn peek_flag_definitions(&self) -> $definitions {
                     let $value = {
                         self.0.call("stored");
                         self.0.kept()
@@ -56,7 +56,7 @@ macro_rules! shape {
                     $wrap
                 }
 
-                fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> $done {
+                fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) -> $done {
                     let $value = {
                         assert!(outcome.is_unchanged());
                         self.0.call("unchanged");
@@ -113,7 +113,13 @@ impl<T, F: Future<Output = T> + Send> Awaitable<T> for F {}
 
 shape!(value, bool, Option<Data>, (), |value| value);
 shape!(result, Result<bool, String>, Result<Option<Data>, String>, Result<(), String>, |value| Ok(value));
-shape!(result_alias, Answer<bool>, Answer<Option<Data>>, Answer<()>, |value| Ok(value));
+shape!(
+    result_alias,
+    Answer<bool>,
+    Answer<Option<Data>>,
+    Answer<()>,
+    |value| Ok(value)
+);
 shape!(
     impl_future,
     impl Future<Output = bool>,
@@ -135,9 +141,13 @@ shape!(
     impl std::future::Future<Output = std::io::Result<()>>,
     |value| async move { Ok(value) }
 );
-shape!(impl_other_trait, impl Awaitable<bool>, impl Awaitable<Option<Data>>, impl Awaitable<()>, |value| async move {
-    value
-});
+shape!(
+    impl_other_trait,
+    impl Awaitable<bool>,
+    impl Awaitable<Option<Data>>,
+    impl Awaitable<()>,
+    |value| async move { value }
+);
 shape!(
     pinned_box,
     Pin<Box<dyn Future<Output = bool> + Send>>,
@@ -145,10 +155,20 @@ shape!(
     std::pin::Pin<std::boxed::Box<dyn std::future::Future<Output = ()> + std::marker::Send + '_>>,
     |value| Box::pin(async move { value })
 );
-shape!(box_future, BoxFuture<'_, bool>, BoxFuture<'_, Option<Data>>, BoxFuture<'static, ()>, |value| Box::pin(
-    async move { value }
-));
-shape!(alias, AliasOf<'_, bool>, AliasOf<'_, Option<Data>>, AliasOf<'static, ()>, |value| Box::pin(later(value)));
+shape!(
+    box_future,
+    BoxFuture<'_, bool>,
+    BoxFuture<'_, Option<Data>>,
+    BoxFuture<'static, ()>,
+    |value| Box::pin(async move { value })
+);
+shape!(
+    alias,
+    AliasOf<'_, bool>,
+    AliasOf<'_, Option<Data>>,
+    AliasOf<'static, ()>,
+    |value| Box::pin(later(value))
+);
 shape!(
     alias_of_result,
     AliasOf<'_, Answer<bool>>,
@@ -156,9 +176,27 @@ shape!(
     AliasOf<'_, Answer<()>>,
     |value| Box::pin(async move { Ok(value) })
 );
-shape!(ready_future, core::future::Ready<bool>, Ready<Option<Data>>, Ready<()>, |value| ready(value));
-shape!(named_future, Named<bool>, Named<Option<Data>>, Named<()>, |value| Named(Some(value)));
-shape!(into_future, Request<bool>, Request<Option<Data>>, Request<()>, |value| Request(value));
+shape!(
+    ready_future,
+    core::future::Ready<bool>,
+    Ready<Option<Data>>,
+    Ready<()>,
+    |value| ready(value)
+);
+shape!(
+    named_future,
+    Named<bool>,
+    Named<Option<Data>>,
+    Named<()>,
+    |value| Named(Some(value))
+);
+shape!(
+    into_future,
+    Request<bool>,
+    Request<Option<Data>>,
+    Request<()>,
+    |value| Request(value)
+);
 
 /// Gives a value after a pause: such a future is polled more than once.
 async fn later<T>(value: T) -> T {
@@ -196,12 +234,12 @@ mod async_fn {
             self.0.call("shutdown");
         }
 
-        async fn stored_flag_definitions(&self) -> Answer<Option<Data>> {
+        async fn peek_flag_definitions(&self) -> Answer<Option<Data>> {
             self.0.call("stored");
             Ok(self.0.kept())
         }
 
-        async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) {
+        async fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) {
             tokio::task::yield_now().await;
             assert!(outcome.is_unchanged());
             self.0.call("unchanged");
@@ -236,7 +274,10 @@ mod blocking {
         }
 
         #[flag_cache(blocking)]
-        fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> std::io::Result<()> {
+        fn on_flag_definitions_received(
+            &self,
+            data: &FlagDefinitionCacheData,
+        ) -> std::io::Result<()> {
             self.0.keep(data);
             self.0.call("received");
             Ok(())
@@ -248,13 +289,13 @@ mod blocking {
         }
 
         #[flag_cache(blocking)]
-        fn stored_flag_definitions(&self) -> Answer<Option<Data>> {
+        fn peek_flag_definitions(&self) -> Answer<Option<Data>> {
             self.0.call("stored");
             Ok(self.0.kept())
         }
 
         #[flag_cache(blocking)]
-        fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) {
+        fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) {
             assert!(outcome.is_unchanged());
             assert!(outcome.data().is_some());
             self.0.call("unchanged");
@@ -269,7 +310,11 @@ mod blocking {
 }
 
 mod named_lifetimes {
-    #![allow(clippy::manual_async_fn, clippy::needless_lifetimes, reason = "the forms under test")]
+    #![allow(
+        clippy::manual_async_fn,
+        clippy::needless_lifetimes,
+        reason = "the forms under test"
+    )]
 
     use super::*;
 
@@ -285,14 +330,19 @@ mod named_lifetimes {
         }
 
         #[allow(clippy::needless_arbitrary_self_type, reason = "the form under test")]
-        fn get_flag_definitions<'a>(self: &'a Self) -> Pin<Box<dyn Future<Output = Option<Data>> + Send + 'a>> {
+        fn get_flag_definitions<'a>(
+            self: &'a Self,
+        ) -> Pin<Box<dyn Future<Output = Option<Data>> + Send + 'a>> {
             Box::pin(async move {
                 self.0.call("get");
                 self.0.kept()
             })
         }
 
-        fn on_flag_definitions_received<'a>(&'a self, data: &'a Data) -> impl Future<Output = ()> + Send + 'a {
+        fn on_flag_definitions_received<'a>(
+            &'a self,
+            data: &'a Data,
+        ) -> impl Future<Output = ()> + Send + 'a {
             async move {
                 tokio::task::yield_now().await;
                 self.0.keep(data);
@@ -304,12 +354,12 @@ mod named_lifetimes {
             Box::pin(async move { self.0.call("shutdown") })
         }
 
-        async fn stored_flag_definitions<'a>(&'a self) -> Option<Data> {
+        async fn peek_flag_definitions<'a>(&'a self) -> Option<Data> {
             self.0.call("stored");
             self.0.kept()
         }
 
-        fn on_flag_definitions_not_received<'a, 'b>(&'a self, outcome: FetchOutcome<'b>) -> AliasOf<'a, ()>
+        fn on_fetch_without_update<'a, 'b>(&'a self, outcome: FetchOutcome<'b>) -> AliasOf<'a, ()>
         where
             'b: 'a,
         {

@@ -47,10 +47,24 @@ pub(crate) async fn exercise(provider: impl FlagDefinitionCacheProvider, log: &L
     provider.on_flag_definitions_received(&data).await.unwrap();
     let kept = provider.get_flag_definitions().await.unwrap().unwrap();
     assert_eq!(kept.to_json(), data.to_json());
-    let stored = provider.stored_flag_definitions().await.unwrap().unwrap();
+    let stored = provider.peek_flag_definitions().await.unwrap().unwrap();
     assert_eq!(stored.to_json(), data.to_json());
-    provider.on_flag_definitions_not_received(FetchOutcome::unchanged(&data)).await.unwrap();
+    provider
+        .on_fetch_without_update(FetchOutcome::unchanged(&data))
+        .await
+        .unwrap();
     provider.shutdown().await.unwrap();
 
-    assert_eq!(log.calls(), ["should_fetch", "get", "received", "get", "stored", "unchanged", "shutdown"]);
+    assert_eq!(
+        log.calls(),
+        [
+            "should_fetch",
+            "get",
+            "received",
+            "get",
+            "stored",
+            "unchanged",
+            "shutdown"
+        ]
+    );
 }

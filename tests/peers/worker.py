@@ -2,7 +2,7 @@
 
 Shares its flag definitions as PostHog documents it: a provider over Redis after the pattern of the example that the page on
 distributed environments points to (examples/redis_flag_cache.py of posthog-python), with a client as that example makes it.
-The life of the lock is an option here; the example has 60 s. The worker speaks the lines of tests/fleet_rules/line.rs, and
+The TTL of the lock is an option here; the example has 60 s. The worker speaks the lines of tests/fleet_rules/line.rs, and
 takes the order {"evaluate": "<key of a flag>"} too.
 """
 

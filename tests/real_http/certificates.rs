@@ -11,12 +11,20 @@ use crate::nginx::Nginx;
 
 /// The first line of the error of a fetch, or nothing if it went well.
 async fn fault(host: &str, roots: Option<Vec<u8>>) -> Option<String> {
-    let api = PostHogApi::builder().host(host).project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY);
+    let api = PostHogApi::builder()
+        .host(host)
+        .project_key(ApiStub::PROJECT_KEY)
+        .secret_key(ApiStub::SECRET_KEY);
     let api = match roots {
         Some(roots) => api.root_certificates(roots),
         None => api,
     };
-    api.build().unwrap().fetch(None).await.err().map(|error| error.to_string())
+    api.build()
+        .unwrap()
+        .fetch(None)
+        .await
+        .err()
+        .map(|error| error.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,10 +36,18 @@ async fn b9_71_certificate_faults_are_named_with_what_to_do() {
     assert_eq!(fault(&front.url(), Some(root.clone())).await, None);
 
     let unknown = fault(&front.url(), None).await.unwrap();
-    assert!(unknown.contains("its issuer is unknown; give the issuer's root certificate"), "{unknown}");
+    assert!(
+        unknown.contains("its issuer is unknown; give the issuer's root certificate"),
+        "{unknown}"
+    );
     // The advice that was followed already is not repeated.
-    let other = fault(&front.url(), Some(certificates.pem("other.crt"))).await.unwrap();
-    assert!(other.contains("neither the root certificates that were given"), "{other}");
+    let other = fault(&front.url(), Some(certificates.pem("other.crt")))
+        .await
+        .unwrap();
+    assert!(
+        other.contains("neither the root certificates that were given"),
+        "{other}"
+    );
 
     let elsewhere = Nginx::tls(&certificates, "elsewhere", true, &stub.url());
     let name = fault(&elsewhere.url(), Some(root)).await.unwrap();
@@ -55,18 +71,37 @@ async fn b9_71_self_signed_and_expired_certificates_are_named() {
         printf 'subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n' > old.ext
         openssl ca -batch -selfsign -config ca.conf -keyfile old.key -in old.csr -extfile old.ext -notext -out old.crt \
             -startdate 20200101000000Z -enddate 20200102000000Z";
-    let made = Command::new("bash").args(["-ec", script]).current_dir(folder.path()).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let made = Command::new("bash")
+        .args(["-ec", script])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
 
-    for (name, expected) in
-        [("ca", Some("it is a CA certificate (`CaUsedAsEndEntity`)")), ("leaf", None), ("old", Some("it has expired"))]
-    {
-        let path = |kind: &str| folder.path().join(format!("{name}.{kind}")).display().to_string();
+    for (name, expected) in [
+        ("ca", Some("it is a CA certificate (`CaUsedAsEndEntity`)")),
+        ("leaf", None),
+        ("old", Some("it has expired")),
+    ] {
+        let path = |kind: &str| {
+            folder
+                .path()
+                .join(format!("{name}.{kind}"))
+                .display()
+                .to_string()
+        };
         let front = Nginx::tls_from_files(&path("crt"), &path("key"), true, &stub.url());
         let fault = fault(&front.url(), Some(std::fs::read(path("crt")).unwrap())).await;
         match expected {
             Some(expected) => {
-                assert!(fault.as_ref().is_some_and(|fault| fault.contains(expected)), "{name}: {fault:?}")
+                assert!(
+                    fault.as_ref().is_some_and(|fault| fault.contains(expected)),
+                    "{name}: {fault:?}"
+                )
             }
             None => assert_eq!(fault, None, "{name}"),
         }

@@ -17,7 +17,11 @@ async fn b9_69_the_fleet_example_runs_over_https() {
     let temporary = TempDir::new().unwrap();
     let test = std::env::current_exe().unwrap();
     let fleet = test.ancestors().nth(2).unwrap().join("examples/fleet");
-    assert!(fleet.exists(), "{} is missing: run `cargo build --all-features --example fleet` first", fleet.display());
+    assert!(
+        fleet.exists(),
+        "{} is missing: run `cargo build --all-features --example fleet` first",
+        fleet.display()
+    );
     let mut command = Command::new(fleet);
     command
         .arg("--json")
@@ -31,6 +35,10 @@ async fn b9_69_the_fleet_example_runs_over_https() {
     assert!(output.status.success(), "{story}");
     let stdout = std::str::from_utf8(&output.stdout).unwrap();
     let _: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
-    assert!(front.log().iter().all(|line| line.starts_with("HTTP/1.1 ")), "{:?}", front.log());
+    assert!(
+        front.log().iter().all(|line| line.starts_with("HTTP/1.1 ")),
+        "{:?}",
+        front.log()
+    );
     assert!(stub.stats().requests > 0);
 }

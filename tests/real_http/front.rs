@@ -36,7 +36,11 @@ fn serve(build: Build, http2: bool, stub: &ApiStub, certificates: &Certificates)
 
     let log = front.log();
     assert_eq!(log.len(), 9, "{log:?}");
-    assert!(log.iter().all(|line| line.starts_with("HTTP/1.1 ") && line.ends_with(" gzip")), "{log:?}");
+    assert!(
+        log.iter()
+            .all(|line| line.starts_with("HTTP/1.1 ") && line.ends_with(" gzip")),
+        "{log:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,17 +73,29 @@ const HTTP2_ONLY: &str = r"
 fn b9_69_a_front_with_http2_alone_is_a_clear_error() {
     let certificates = Certificates::make();
     let port = FreePort::find();
-    let [certificate, key, roots] = ["server.crt", "server.key", "root.crt"].map(|file| certificates.path(file));
+    let [certificate, key, roots] =
+        ["server.crt", "server.key", "root.crt"].map(|file| certificates.path(file));
     let mut node = Command::new("node")
-        .args(["-e", HTTP2_ONLY, &certificate, &key, &port.number().to_string()])
+        .args([
+            "-e",
+            HTTP2_ONLY,
+            &certificate,
+            &key,
+            &port.number().to_string(),
+        ])
         .stdout(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("node is needed: {error}"));
-    until("node listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port.number())).is_ok());
+    until("node listens", || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port.number())).is_ok()
+    });
     let host = format!("https://127.0.0.1:{}", port.number());
     for build in [Build::Default, Build::WithHttp2] {
         let answer = Worker::start(build, &host, &[("SSL_CERT_FILE", &roots)]).refresh();
-        assert!(answer.contains("does not offer HTTP/1.1"), "{build:?}: {answer}");
+        assert!(
+            answer.contains("does not offer HTTP/1.1"),
+            "{build:?}: {answer}"
+        );
     }
     node.kill().unwrap();
     node.wait().unwrap();

@@ -5,7 +5,11 @@
 //! cargo test --all-features --test real_http
 //! ```
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers outside the test functions fail a test as these do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers outside the test functions fail a test as these do"
+)]
 
 mod certificates;
 mod fleet;

@@ -20,7 +20,10 @@ struct Network {
 }
 
 fn ip(arguments: &str) -> bool {
-    Command::new("ip").args(arguments.split(' ')).status().is_ok_and(|status| status.success())
+    Command::new("ip")
+        .args(arguments.split(' '))
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn must(arguments: &str) {
@@ -35,7 +38,9 @@ impl Network {
         must(&format!("netns add {server}"));
         let network = Self { client, server };
         let Self { client, server } = &network;
-        must(&format!("-n {client} link add cable type veth peer name cable netns {server}"));
+        must(&format!(
+            "-n {client} link add cable type veth peer name cable netns {server}"
+        ));
         must(&format!("-n {client} addr add 10.213.0.1/24 dev cable"));
         must(&format!("-n {server} addr add {SERVER}/24 dev cable"));
         for namespace in [client, server] {
@@ -47,7 +52,10 @@ impl Network {
 
     /// The client's packets to this address get lost, without a word.
     fn lose(&self, address: &str) {
-        must(&format!("-n {} neigh replace {address} lladdr 02:00:00:00:00:01 nud permanent dev cable", self.client));
+        must(&format!(
+            "-n {} neigh replace {address} lladdr 02:00:00:00:00:01 nud permanent dev cable",
+            self.client
+        ));
     }
 
     fn find_again(&self, address: &str) {
@@ -76,12 +84,19 @@ impl Drop for Network {
 #[ignore = "needs root, to make network namespaces"]
 fn b9_70_a_host_whose_first_address_is_silent_is_reached_by_the_next() {
     let network = Network::make("a");
-    network.set_hosts(&format!("127.0.0.1 localhost\n{SILENT} api.test\n{SERVER} api.test\n"));
+    network.set_hosts(&format!(
+        "127.0.0.1 localhost\n{SILENT} api.test\n{SERVER} api.test\n"
+    ));
     network.lose(SILENT);
     let port = FreePort::find();
     let host = format!("http://api.test:{}", port.number());
     let _server = Nginx::fixed(&["ip", "netns", "exec", &network.server], port);
-    let mut worker = Worker::start_in(&["ip", "netns", "exec", &network.client], Build::Default, &host, &[]);
+    let mut worker = Worker::start_in(
+        &["ip", "netns", "exec", &network.client],
+        Build::Default,
+        &host,
+        &[],
+    );
     let begun = Instant::now();
     assert_eq!(flags(&worker.refresh()), 0);
     let took = begun.elapsed().as_secs_f64();
@@ -97,15 +112,22 @@ fn b9_70_a_connection_whose_path_died_is_replaced_after_one_request() {
         let port = FreePort::find();
         let host = format!("http://{SERVER}:{}", port.number());
         let server = Nginx::fixed(&["ip", "netns", "exec", &network.server], port);
-        let mut worker = Worker::start_in(&["ip", "netns", "exec", &network.client], build, &host, &[]);
+        let mut worker =
+            Worker::start_in(&["ip", "netns", "exec", &network.client], build, &host, &[]);
         assert_eq!(flags(&worker.refresh()), 0);
         network.lose(SERVER);
         let answer = worker.refresh();
-        assert!(answer.contains("gave no complete answer within the request limit"), "{build:?}: {answer}");
+        assert!(
+            answer.contains("gave no complete answer within the request timeout"),
+            "{build:?}: {answer}"
+        );
         network.find_again(SERVER);
         assert_eq!(flags(&worker.refresh()), 0, "{build:?}");
         let log = server.log();
-        let connections: Vec<&str> = log.iter().map(|line| line.split(' ').nth(2).unwrap()).collect();
+        let connections: Vec<&str> = log
+            .iter()
+            .map(|line| line.split(' ').nth(2).unwrap())
+            .collect();
         assert!(connections[0] != *connections.last().unwrap(), "{log:?}");
     }
 }

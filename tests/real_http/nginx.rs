@@ -18,12 +18,23 @@ pub(crate) struct Nginx {
 
 impl Nginx {
     /// TLS with the certificate of that name, in front of `upstream`. `http2` is `on` or `off`.
-    pub(crate) fn tls(certificates: &Certificates, name: &str, http2: bool, upstream: &str) -> Self {
-        let [certificate, key] = ["crt", "key"].map(|kind| certificates.path(&format!("{name}.{kind}")));
+    pub(crate) fn tls(
+        certificates: &Certificates,
+        name: &str,
+        http2: bool,
+        upstream: &str,
+    ) -> Self {
+        let [certificate, key] =
+            ["crt", "key"].map(|kind| certificates.path(&format!("{name}.{kind}")));
         Self::tls_from_files(&certificate, &key, http2, upstream)
     }
 
-    pub(crate) fn tls_from_files(certificate: &str, key: &str, http2: bool, upstream: &str) -> Self {
+    pub(crate) fn tls_from_files(
+        certificate: &str,
+        key: &str,
+        http2: bool,
+        upstream: &str,
+    ) -> Self {
         let port = FreePort::find();
         let http2 = if http2 { "http2" } else { "" };
         let server = format!(
@@ -83,9 +94,15 @@ impl Nginx {
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("nginx is needed: {error}"));
-        let nginx = Self { child, folder, port };
+        let nginx = Self {
+            child,
+            folder,
+            port,
+        };
         if below.is_empty() {
-            until("nginx listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, nginx.port())).is_ok());
+            until("nginx listens", || {
+                TcpStream::connect((Ipv4Addr::LOCALHOST, nginx.port())).is_ok()
+            });
         } else {
             until("nginx runs", || nginx.path("pid").exists());
         }
@@ -106,7 +123,11 @@ impl Nginx {
 
     /// The lines of its log: protocol, status, connection, accepted encodings.
     pub(crate) fn log(&self) -> Vec<String> {
-        std::fs::read_to_string(self.path("access.log")).unwrap_or_default().lines().map(str::to_owned).collect()
+        std::fs::read_to_string(self.path("access.log"))
+            .unwrap_or_default()
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Has new processes take over, as after a change of the configuration.
@@ -115,7 +136,10 @@ impl Nginx {
     }
 
     fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 }
@@ -123,7 +147,9 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         // It ends its workers; killed, it would leave them.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let _ = self.child.wait();
     }
 }

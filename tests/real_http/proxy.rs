@@ -35,8 +35,14 @@ impl Proxy {
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("tinyproxy is needed: {error}"));
-        until("tinyproxy listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port.number())).is_ok());
-        Self { child, folder, port }
+        until("tinyproxy listens", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port.number())).is_ok()
+        });
+        Self {
+            child,
+            folder,
+            port,
+        }
     }
 
     fn url(&self, credentials: &str) -> String {
@@ -63,8 +69,16 @@ impl Named {
         let folder = TempDir::new().unwrap();
         let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=zero \
             -addext subjectAltName=IP:0.0.0.0 -addext basicConstraints=critical,CA:FALSE -keyout zero.key -out zero.crt";
-        let made = Command::new("bash").args(["-ec", script]).current_dir(folder.path()).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let made = Command::new("bash")
+            .args(["-ec", script])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         Self(folder)
     }
 
@@ -73,7 +87,12 @@ impl Named {
     }
 
     fn front(&self, stub: &ApiStub) -> Nginx {
-        Nginx::tls_from_files(&self.path("zero.crt"), &self.path("zero.key"), true, &stub.url())
+        Nginx::tls_from_files(
+            &self.path("zero.crt"),
+            &self.path("zero.key"),
+            true,
+            &stub.url(),
+        )
     }
 }
 
@@ -86,12 +105,21 @@ async fn b9_71_a_proxy_with_credentials_opens_a_tunnel() {
     let host = format!("https://0.0.0.0:{}", front.port());
     let url = proxy.url("user:pa%2Ess@");
     for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
-        let mut worker = Worker::start(Build::Default, &host, &[("SSL_CERT_FILE", &roots), (variable, &url)]);
+        let mut worker = Worker::start(
+            Build::Default,
+            &host,
+            &[("SSL_CERT_FILE", &roots), (variable, &url)],
+        );
         assert_eq!(worker.refresh(), "ok 5 10", "{variable}");
         assert_eq!(worker.refresh(), "ok 5 11", "{variable}");
     }
     let log = proxy.log();
-    assert_eq!(log.matches(&format!("CONNECT 0.0.0.0:{}", front.port())).count(), 3, "{log}");
+    assert_eq!(
+        log.matches(&format!("CONNECT 0.0.0.0:{}", front.port()))
+            .count(),
+        3,
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,11 +131,21 @@ async fn b9_71_no_proxy_excepts_a_host() {
     let host = format!("https://0.0.0.0:{}", front.port());
     let nowhere = FreePort::find();
     let url = format!("http://127.0.0.1:{}", nowhere.number());
-    let variables = [("SSL_CERT_FILE", roots.as_str()), ("HTTPS_PROXY", &url), ("NO_PROXY", "example.com, 0.0.0.0")];
-    assert_eq!(Worker::start(Build::Default, &host, &variables).refresh(), "ok 5 10");
+    let variables = [
+        ("SSL_CERT_FILE", roots.as_str()),
+        ("HTTPS_PROXY", &url),
+        ("NO_PROXY", "example.com, 0.0.0.0"),
+    ];
+    assert_eq!(
+        Worker::start(Build::Default, &host, &variables).refresh(),
+        "ok 5 10"
+    );
     // Without the exception it is the proxy that is to blame.
     let answer = Worker::start(Build::Default, &host, &variables[..2]).refresh();
-    let blamed = format!("cannot connect through the proxy 127.0.0.1:{} (HTTPS_PROXY)", nowhere.number());
+    let blamed = format!(
+        "cannot connect through the proxy 127.0.0.1:{} (HTTPS_PROXY)",
+        nowhere.number()
+    );
     assert!(answer.contains(&blamed), "{answer}");
 }
 
@@ -121,29 +159,59 @@ async fn b9_71_a_proxy_that_refuses_is_to_blame() {
     let name = format!("the proxy 127.0.0.1:{} (HTTPS_PROXY)", proxy.port.number());
     for credentials in ["", "user:hidden@"] {
         let url = proxy.url(credentials);
-        let mut worker = Worker::start(Build::Default, &host, &[("SSL_CERT_FILE", &roots), ("HTTPS_PROXY", &url)]);
+        let mut worker = Worker::start(
+            Build::Default,
+            &host,
+            &[("SSL_CERT_FILE", &roots), ("HTTPS_PROXY", &url)],
+        );
         let answer = worker.refresh();
-        assert!(answer.contains(&name) && !answer.contains("hidden"), "{answer}");
+        assert!(
+            answer.contains(&name) && !answer.contains("hidden"),
+            "{answer}"
+        );
         // tinyproxy answers wrong credentials with a 401.
-        assert!(answer.contains("asks for credentials (407)") || !credentials.is_empty(), "{answer}");
+        assert!(
+            answer.contains("asks for credentials (407)") || !credentials.is_empty(),
+            "{answer}"
+        );
     }
     let nowhere = FreePort::find();
     let url = proxy.url("user:pa%2Ess@");
     let host = format!("https://0.0.0.0:{}", nowhere.number());
-    let mut worker = Worker::start(Build::Default, &host, &[("SSL_CERT_FILE", &roots), ("HTTPS_PROXY", &url)]);
+    let mut worker = Worker::start(
+        Build::Default,
+        &host,
+        &[("SSL_CERT_FILE", &roots), ("HTTPS_PROXY", &url)],
+    );
     let answer = worker.refresh();
-    assert!(answer.contains(&format!("{name} refuses to connect to 0.0.0.0:{}", nowhere.number())), "{answer}");
+    assert!(
+        answer.contains(&format!(
+            "{name} refuses to connect to 0.0.0.0:{}",
+            nowhere.number()
+        )),
+        "{answer}"
+    );
 }
 
 #[test]
 fn b9_71_a_proxy_that_cannot_be_used_is_an_error_and_never_passed_over() {
     for (value, expected) in [
-        ("socks5://user:hidden@127.0.0.1:1080", "SOCKS proxies are not supported"),
+        (
+            "socks5://user:hidden@127.0.0.1:1080",
+            "SOCKS proxies are not supported",
+        ),
         ("http://user:hid/den@127.0.0.1:3128", "percent-encoded"),
     ] {
-        let mut worker = Worker::start(Build::Default, "https://0.0.0.0:1", &[("ALL_PROXY", value)]);
+        let mut worker =
+            Worker::start(Build::Default, "https://0.0.0.0:1", &[("ALL_PROXY", value)]);
         let answer = worker.refresh();
-        assert!(answer.starts_with("error the proxy in the environment variable ALL_PROXY"), "{answer}");
-        assert!(answer.contains(expected) && !answer.contains("hid"), "{answer}");
+        assert!(
+            answer.starts_with("error the proxy in the environment variable ALL_PROXY"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains(expected) && !answer.contains("hid"),
+            "{answer}"
+        );
     }
 }

@@ -29,7 +29,10 @@ pub(crate) fn executable(build: Build) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .args(["build", "--quiet", "--locked", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_http/worker/Cargo.toml"))
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/real_http/worker/Cargo.toml"
+        ))
         .arg("--target-dir")
         .arg(target);
     let name = match build {
@@ -40,7 +43,11 @@ pub(crate) fn executable(build: Build) -> PathBuf {
         }
     };
     let output = cargo.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     // The next build has the same name.
     let copy = target.join(name);
     let new = target.join(format!("{name}.{}", std::process::id()));
@@ -63,7 +70,12 @@ impl Worker {
     }
 
     /// The same below another command.
-    pub(crate) fn start_in(below: &[&str], build: Build, host: &str, variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_in(
+        below: &[&str],
+        build: Build,
+        host: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let cache = TempDir::new().unwrap();
         let executable = executable(build);
         let mut command = match below {
@@ -74,7 +86,14 @@ impl Worker {
                 command
             }
         };
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        for name in [
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "NO_PROXY",
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+        ] {
             command.env_remove(name).env_remove(name.to_lowercase());
         }
         let mut child = command
@@ -90,8 +109,17 @@ impl Worker {
         let orders = child.stdin.take().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (give, answers) = channel();
-        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| give.send(line)));
-        Self { child, orders, answers, _cache: cache }
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .try_for_each(|line| give.send(line))
+        });
+        Self {
+            child,
+            orders,
+            answers,
+            _cache: cache,
+        }
     }
 
     /// One load. What came of it.

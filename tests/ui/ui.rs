@@ -11,7 +11,10 @@ fn b1_17_an_incomplete_provider_names_everything_that_is_wrong_with_it() {
 }
 
 // The words are the compiler's, and another version has others.
-#[rustversion::attr(not(all(stable, since(1.95), before(1.96))), ignore = "the messages are those of rustc 1.95")]
+#[rustversion::attr(
+    not(all(stable, since(1.95), before(1.96))),
+    ignore = "the messages are those of rustc 1.95"
+)]
 #[test]
 fn messages_of_the_compiler() {
     trybuild::TestCases::new().compile_fail("rustc/*.rs");

@@ -42,7 +42,7 @@ use tokio::time::timeout;
 use stop::Stop;
 
 /// How long a request under way may still take at the end.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the last events may take. With the requests' limit it fits into the 30 s that Kubernetes gives.
 const EVENTS_LIMIT: Duration = Duration::from_secs(5);
@@ -115,10 +115,10 @@ async fn serve(listener: TcpListener, routes: Router, stop: Stop) -> anyhow::Res
         ended = &mut served => return Ok(ended?),
         () = stop.asked() => drop(begin_to_end),
     }
-    match timeout(REQUEST_LIMIT, served).await {
+    match timeout(REQUEST_TIMEOUT, served).await {
         Ok(ended) => Ok(ended?),
         Err(_) => {
-            tracing::warn!("requests were under way after {REQUEST_LIMIT:?}; they are cut");
+            tracing::warn!("requests were under way after {REQUEST_TIMEOUT:?}; they are cut");
             Ok(())
         }
     }

@@ -30,7 +30,7 @@ impl SqliteProvider {
     /// Opens or makes the file. A leader that stops asking is replaced after `lease`: give twice the poll interval or more.
     pub fn open(path: impl AsRef<Path>, lease: Duration) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
-        // Below the poller's call limit of 2 s, so that it is SQLite that says what is wrong.
+        // Below the poller's provider timeout of 2 s, so that it is SQLite that says what is wrong.
         connection.busy_timeout(Duration::from_secs(1))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.execute_batch(TABLE)?;
@@ -91,13 +91,13 @@ impl SqliteProvider {
 
     /// A leader that starts anew is given the copy: its first request costs 1 unit, not 10.
     #[flag_cache(blocking)]
-    fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+    fn peek_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         self.read()
     }
 
     /// Puts back a copy that is gone or that another hand changed.
     #[flag_cache(blocking)]
-    fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+    fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
         let Some(data) = outcome.data() else { return Ok(()) };
         let is_sound = self.read().ok().flatten().is_some_and(|copy| copy.copy_id() == data.copy_id());
         if is_sound { Ok(()) } else { self.write(data).map_err(ProviderError::from_error) }

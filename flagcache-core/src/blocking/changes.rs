@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::poller::may_not_wait;
+use super::poller::must_not_block;
 use super::wait::wait_at_most;
 use crate::DefinitionsChange;
-use crate::bounded::bounded;
+use crate::duration::clamped;
 use crate::poller::BLOCKS_A_TASK;
 
 /// A subscription to the changes of one poller, from [`subscribe`](super::FlagDefinitionPoller::subscribe).
@@ -22,22 +22,25 @@ pub struct DefinitionsChanges {
 
 impl DefinitionsChanges {
     pub(super) fn new(changes: crate::DefinitionsChanges, thread_of_poller: ThreadId) -> Self {
-        Self { changes, thread_of_poller }
+        Self {
+            changes,
+            thread_of_poller,
+        }
     }
 
     /// The next change, if it comes within `limit`. A limit of zero takes what is there already.
     ///
     /// # Errors
     ///
-    /// [`NoChange`] says why there is none; after `Timeout` the next call may have one, and nothing is missed in between.
-    pub fn next_within(&mut self, limit: Duration) -> Result<DefinitionsChange, NoChange> {
-        if may_not_wait(self.thread_of_poller) {
-            return Err(NoChange::InsideRuntime);
+    /// [`NoChangeError`] says why there is none; after `Timeout` the next call may have one, and nothing is missed in between.
+    pub fn next_within(&mut self, limit: Duration) -> Result<DefinitionsChange, NoChangeError> {
+        if must_not_block(self.thread_of_poller) {
+            return Err(NoChangeError::InsideRuntime);
         }
         match wait_at_most(limit, self.changes.next()) {
             Some(Some(change)) => Ok(change),
-            Some(None) => Err(NoChange::Stopped),
-            None => Err(NoChange::Timeout { limit }),
+            Some(None) => Err(NoChangeError::Stopped),
+            None => Err(NoChangeError::Timeout { limit }),
         }
     }
 
@@ -56,12 +59,15 @@ impl DefinitionsChanges {
     ///
     /// # Errors
     ///
-    /// [`NoChange::InsideRuntime`], there.
-    pub fn within(&mut self, limit: Duration) -> Result<Within<'_>, NoChange> {
-        if may_not_wait(self.thread_of_poller) {
-            return Err(NoChange::InsideRuntime);
+    /// [`NoChangeError::InsideRuntime`], there.
+    pub fn within(&mut self, limit: Duration) -> Result<Within<'_>, NoChangeError> {
+        if must_not_block(self.thread_of_poller) {
+            return Err(NoChangeError::InsideRuntime);
         }
-        Ok(Within { changes: self, deadline: Instant::now() + bounded(limit) })
+        Ok(Within {
+            changes: self,
+            deadline: Instant::now() + clamped(limit),
+        })
     }
 }
 
@@ -77,14 +83,16 @@ impl Iterator for Within<'_> {
     type Item = DefinitionsChange;
 
     fn next(&mut self) -> Option<DefinitionsChange> {
-        self.changes.next_within(self.deadline.saturating_duration_since(Instant::now())).ok()
+        self.changes
+            .next_within(self.deadline.saturating_duration_since(Instant::now()))
+            .ok()
     }
 }
 
 /// There is no change to give.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum NoChange {
+pub enum NoChangeError {
     /// The limit passed.
     #[error("no change of the flag definitions within {limit:?}")]
     Timeout {

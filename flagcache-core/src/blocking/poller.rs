@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use super::DefinitionsChanges;
 use super::thread::{PollerThread, start};
 use super::wait::{in_a_task, wait, wait_at_most};
-use crate::{FlagDefinitionCacheData, NotReady, PollerStatus, RefreshError, ShutdownError, StartError};
+use crate::{
+    FlagDefinitionCacheData, NotReadyError, PollerStatus, RefreshError, ShutdownError, StartError,
+};
 
 /// Configures a [`FlagDefinitionPoller`] of this module: the builder of the asynchronous one, with the same options.
 pub type FlagDefinitionPollerBuilder = crate::FlagDefinitionPollerBuilder<FlagDefinitionPoller>;
@@ -81,12 +83,13 @@ impl FlagDefinitionPoller {
     ///
     /// # Errors
     ///
-    /// [`NotReady`] when the limit passed or the poller was shut down. The poller goes on trying.
-    pub fn wait_ready(&self, limit: Duration) -> Result<(), NotReady> {
-        if self.may_not_wait() {
-            return Err(NotReady::InsideRuntime);
+    /// [`NotReadyError`] when the limit passed or the poller was shut down. The poller goes on trying.
+    pub fn wait_ready(&self, limit: Duration) -> Result<(), NotReadyError> {
+        if self.must_not_block() {
+            return Err(NotReadyError::InsideRuntime);
         }
-        wait_at_most(limit, self.poller.ready()).unwrap_or_else(|| Err(self.poller.not_ready_within(limit)))
+        wait_at_most(limit, self.poller.ready())
+            .unwrap_or_else(|| Err(self.poller.not_ready_within(limit)))
     }
 
     /// Loads now: one decision, then one read or one request. Joins the load that is running, if one is; any number of
@@ -102,7 +105,7 @@ impl FlagDefinitionPoller {
     ///
     /// [`RefreshError`] says what went wrong in the load; the definitions in memory are kept and can be used.
     pub fn refresh(&self) -> Result<(), RefreshError> {
-        if self.may_not_wait() {
+        if self.must_not_block() {
             return Err(RefreshError::InsideRuntime);
         }
         wait(self.poller.refresh())
@@ -115,7 +118,7 @@ impl FlagDefinitionPoller {
     /// As [`refresh`](Self::refresh).
     pub fn refresh_if_older_than(&self, age: Duration) -> Result<(), RefreshError> {
         // Also if there is no need to wait now, so that a mistake shows at the first call.
-        if self.may_not_wait() {
+        if self.must_not_block() {
             return Err(RefreshError::InsideRuntime);
         }
         wait(self.poller.refresh_if_older_than(age))
@@ -131,11 +134,11 @@ impl FlagDefinitionPoller {
         self.poller.status()
     }
 
-    /// Ends the poller: a request under way is cancelled, a provider call under way ends first (it is bounded), then the
+    /// Ends the poller: a request under way is cancelled, a provider call under way ends first (it is clamped), then the
     /// provider's `shutdown` is called, once. Can be called any number of times, from any clone; each call waits for the
     /// same end. The definitions can still be read afterwards.
     ///
-    /// Returns at the shutdown limit (default 5 s) at the latest. If a provider call still hangs then, the provider's
+    /// Returns at the shutdown timeout (default 5 s) at the latest. If a provider call still hangs then, the provider's
     /// `shutdown` runs when that call ends; the process can end meanwhile.
     ///
     /// # Errors
@@ -143,15 +146,18 @@ impl FlagDefinitionPoller {
     /// [`ShutdownError`] when the limit passed, or the provider's `shutdown` failed. Either way the poller has stopped.
     /// Refused inside a runtime, it does nothing.
     pub fn shutdown(&self) -> Result<(), ShutdownError> {
-        if self.may_not_wait() {
+        if self.must_not_block() {
             return Err(ShutdownError::InsideRuntime);
         }
-        let deadline = Instant::now() + self.poller.shutdown_limit();
+        let deadline = Instant::now() + self.poller.shutdown_timeout();
         self.poller.stop();
-        let stopped = wait_at_most(self.poller.shutdown_limit(), self.poller.stopped())
+        let stopped = wait_at_most(self.poller.shutdown_timeout(), self.poller.stopped())
             .unwrap_or_else(|| Err(self.poller.not_stopped_in_time()));
         // What was spawned on the runtime and what is connected by it goes too, before its caller goes on.
-        wait_at_most(deadline.saturating_duration_since(Instant::now()), self.thread.ended());
+        wait_at_most(
+            deadline.saturating_duration_since(Instant::now()),
+            self.thread.ended(),
+        );
         stopped
     }
 
@@ -164,12 +170,12 @@ impl FlagDefinitionPoller {
         &self.poller
     }
 
-    fn may_not_wait(&self) -> bool {
-        may_not_wait(self.thread.id)
+    fn must_not_block(&self) -> bool {
+        must_not_block(self.thread.id)
     }
 }
 
 /// Whether a wait here would hold up a runtime, or this poller itself: a method of a provider may call its own poller.
-pub(super) fn may_not_wait(thread_of_poller: ThreadId) -> bool {
+pub(super) fn must_not_block(thread_of_poller: ThreadId) -> bool {
     thread::current().id() == thread_of_poller || in_a_task()
 }

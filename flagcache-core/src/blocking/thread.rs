@@ -35,31 +35,42 @@ pub(super) fn start<Handle: 'static>(
 ) -> Result<(FlagDefinitionPoller, PollerThread), StartError> {
     let (tell, started) = mpsc::channel();
     let (ends, alive) = watch::channel(());
-    let thread = thread::Builder::new().name(POLLER.to_owned()).spawn(move || {
-        // With all drivers that the build has: if a source or a provider needs sockets, tokio was built with them.
-        let runtime = match runtime::Builder::new_current_thread().enable_all().thread_name(HELPERS).build() {
-            Ok(runtime) => runtime,
-            // An error says that the caller has gone, here and below; it cannot be.
-            Err(error) => return drop(tell.send(Err(no_thread(error)))),
-        };
-        let inside = runtime.enter();
-        // The bundled stores spawn their tasks when they are attached, so this belongs on the inside.
-        let poller = builder.start_on(runtime.handle().clone());
-        drop(inside);
-        // Without the handle, so that this thread does not keep the poller from ending.
-        let stopped = poller.as_ref().ok().map(FlagDefinitionPoller::stopped);
-        let _ = tell.send(poller);
-        if let Some(stopped) = stopped {
-            let _ = runtime.block_on(stopped);
-        }
-        // By itself it would wait for its blocking threads, and one of them may hang.
-        runtime.shutdown_background();
-        drop(ends);
-    });
+    let thread = thread::Builder::new()
+        .name(POLLER.to_owned())
+        .spawn(move || {
+            // With all drivers that the build has: if a source or a provider needs sockets, tokio was built with them.
+            let runtime = match runtime::Builder::new_current_thread()
+                .enable_all()
+                .thread_name(HELPERS)
+                .build()
+            {
+                Ok(runtime) => runtime,
+                // An error says that the caller has gone, here and below; it cannot be.
+                Err(error) => return drop(tell.send(Err(no_thread(error)))),
+            };
+            let inside = runtime.enter();
+            // The bundled stores spawn their tasks when they are attached, so this belongs on the inside.
+            let poller = builder.start_on(runtime.handle().clone());
+            drop(inside);
+            // Without the handle, so that this thread does not keep the poller from ending.
+            let stopped = poller.as_ref().ok().map(FlagDefinitionPoller::stopped);
+            let _ = tell.send(poller);
+            if let Some(stopped) = stopped {
+                let _ = runtime.block_on(stopped);
+            }
+            // By itself it would wait for its blocking threads, and one of them may hang.
+            runtime.shutdown_background();
+            drop(ends);
+        });
     let id = thread.map_err(no_thread)?.thread().id();
-    Ok((started.recv().map_err(no_thread)??, PollerThread { id, alive }))
+    Ok((
+        started.recv().map_err(no_thread)??,
+        PollerThread { id, alive },
+    ))
 }
 
 fn no_thread(error: impl Display) -> StartError {
-    StartError::NoThread { error: error.to_string() }
+    StartError::NoThread {
+        error: error.to_string(),
+    }
 }

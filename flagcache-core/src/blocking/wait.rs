@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::coop::poll_proceed;
 
-use crate::bounded::bounded;
+use crate::duration::clamped;
 
 /// Waits for `future`, at most for `limit`. It is polled once at least, so that what is there already is never missed.
 pub(super) fn wait_at_most<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
@@ -28,8 +28,8 @@ pub(super) fn wait<F: Future>(future: F) -> F::Output {
 }
 
 fn wait_pinned<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
-    let deadline = Instant::now() + bounded(limit);
-    let bell = Arc::new(Bell::default());
+    let deadline = Instant::now() + clamped(limit);
+    let bell = Arc::new(ThreadWaker::default());
     let waker = Waker::from(Arc::clone(&bell));
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -43,12 +43,12 @@ fn wait_pinned<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Option<F:
 
 /// Wakes one waiting thread. Not `thread::park`: a program that parks its threads would lose a wake-up to a wait of ours.
 #[derive(Default)]
-struct Bell {
+struct ThreadWaker {
     rung: Mutex<bool>,
     ring: Condvar,
 }
 
-impl Bell {
+impl ThreadWaker {
     fn rung(&self) -> MutexGuard<'_, bool> {
         self.rung.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,13 +56,15 @@ impl Bell {
     /// Waits for a ring, and forgets it.
     fn rings_before(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
-        let wait = self.ring.wait_timeout_while(self.rung(), left, |rung| !*rung);
+        let wait = self
+            .ring
+            .wait_timeout_while(self.rung(), left, |rung| !*rung);
         let (mut rung, _) = wait.unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *rung)
     }
 }
 
-impl Wake for Bell {
+impl Wake for ThreadWaker {
     fn wake(self: Arc<Self>) {
         *self.rung() = true;
         self.ring.notify_one();
@@ -105,7 +107,10 @@ mod tests {
     fn what_is_there_is_taken_without_a_wait() {
         assert_eq!(wait_at_most(Duration::ZERO, ready(1)), Some(1));
         assert_eq!(wait_at_most(Duration::ZERO, pending::<()>()), None);
-        assert_eq!(wait_at_most(Duration::from_millis(5), pending::<()>()), None);
+        assert_eq!(
+            wait_at_most(Duration::from_millis(5), pending::<()>()),
+            None
+        );
     }
 
     #[test]
@@ -122,7 +127,10 @@ mod tests {
     #[test]
     fn a_wait_takes_no_wake_up_of_the_programs_own() {
         thread::current().unpark();
-        assert_eq!(wait_at_most(Duration::from_millis(5), pending::<()>()), None);
+        assert_eq!(
+            wait_at_most(Duration::from_millis(5), pending::<()>()),
+            None
+        );
         // Returns at once, or never.
         thread::park();
     }
@@ -130,7 +138,10 @@ mod tests {
     #[test]
     fn a_task_is_told_from_a_thread_that_may_block() {
         assert!(!in_a_task());
-        for runtime in [runtime::Builder::new_current_thread(), runtime::Builder::new_multi_thread()] {
+        for runtime in [
+            runtime::Builder::new_current_thread(),
+            runtime::Builder::new_multi_thread(),
+        ] {
             let runtime = { runtime }.build().unwrap();
             {
                 let _inside = runtime.enter();
@@ -139,15 +150,29 @@ mod tests {
             runtime.block_on(async {
                 assert!(in_a_task(), "the root");
                 assert!(tokio::spawn(async { in_a_task() }).await.unwrap(), "a task");
-                assert!(!spawn_blocking(in_a_task).await.unwrap(), "a thread for blocking");
-                let nested = spawn_blocking(|| runtime::Handle::current().block_on(async { in_a_task() }));
+                assert!(
+                    !spawn_blocking(in_a_task).await.unwrap(),
+                    "a thread for blocking"
+                );
+                let nested =
+                    spawn_blocking(|| runtime::Handle::current().block_on(async { in_a_task() }));
                 assert!(nested.await.unwrap(), "a task on such a thread");
             });
         }
-        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-        assert!(!runtime.block_on(async { block_in_place(in_a_task) }), "a place for blocking, in the root");
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
+        assert!(
+            !runtime.block_on(async { block_in_place(in_a_task) }),
+            "a place for blocking, in the root"
+        );
         let task = runtime.spawn(async { (block_in_place(in_a_task), in_a_task()) });
-        assert_eq!(runtime.block_on(task).unwrap(), (false, true), "a place for blocking, in a task");
+        assert_eq!(
+            runtime.block_on(task).unwrap(),
+            (false, true),
+            "a place for blocking, in a task"
+        );
     }
 
     #[tokio::test]

@@ -63,11 +63,17 @@ pub(super) fn event(
     for (group_type, key) in subject.groups() {
         event.add_group(group_type, key);
     }
-    RequestContext::current().unwrap_or_default().apply_to_event(&mut event);
+    RequestContext::current()
+        .unwrap_or_default()
+        .apply_to_event(&mut event);
     // A flag of which nobody says that it has no experiment keeps what an analysis may need.
     if gate_is_open && flag.is_some_and(|flag| flag.has_experiment == Some(false)) {
-        let others: Vec<String> =
-            event.properties().keys().filter(|name| !MINIMAL.contains(&name.as_str())).cloned().collect();
+        let others: Vec<String> = event
+            .properties()
+            .keys()
+            .filter(|name| !MINIMAL.contains(&name.as_str()))
+            .cloned()
+            .collect();
         for name in others {
             event.remove_prop(&name);
         }
@@ -83,7 +89,9 @@ fn payload(flag: &FeatureFlag, value: &FlagValue) -> Option<Value> {
         FlagValue::String(variant) => variant,
     };
     match flag.filters.payloads.get(name)? {
-        Value::String(text) => Some(serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()))),
+        Value::String(text) => {
+            Some(serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str())))
+        }
         payload => Some(payload.clone()),
     }
 }

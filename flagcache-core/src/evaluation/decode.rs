@@ -11,13 +11,19 @@ use crate::{FlagDefinitionCacheData, RawJson};
 
 /// What posthog-rs makes of the same JSON, flag by flag, so that it can be said which one is at fault. The other members
 /// come from the set's index: it knows both of their spellings, where posthog-rs knows one.
-pub(super) fn decode(set: &FlagDefinitionCacheData) -> Result<LocalEvaluationResponse, UndecodableDefinitions> {
+pub(super) fn decode(
+    set: &FlagDefinitionCacheData,
+) -> Result<LocalEvaluationResponse, UndecodableDefinitions> {
     let mut flags = Vec::with_capacity(set.len());
     for flag in set.flags() {
-        let decoded = flag.deserialize().or_else(|error| foreign_form::decode(flag.json()).ok_or(error));
+        let decoded = flag
+            .deserialize()
+            .or_else(|error| foreign_form::decode(flag.json()).ok_or(error));
         flags.push(decoded.map_err(|error| UndecodableDefinitions::of_flag(flag.key(), &error))?);
     }
-    let version = set.property_matching_version().and_then(|version| i64::try_from(version).ok());
+    let version = set
+        .property_matching_version()
+        .and_then(|version| i64::try_from(version).ok());
     Ok(LocalEvaluationResponse {
         flags,
         group_type_mapping: map("group_type_mapping", set.group_type_mapping())?,
@@ -45,7 +51,8 @@ fn map<'a, T: Deserialize<'a>>(
     name: &'static str,
     json: RawJson<'a>,
 ) -> Result<HashMap<String, T>, UndecodableDefinitions> {
-    json.deserialize().map_err(|error| UndecodableDefinitions::of_member(name, &error))
+    json.deserialize()
+        .map_err(|error| UndecodableDefinitions::of_member(name, &error))
 }
 
 #[cfg(test)]
@@ -60,7 +67,10 @@ mod tests {
     fn a_set_that_says_nothing_is_matched_as_posthog_rs_would() {
         let plain = decoded(r#"{"flags":[]}"#);
         let theirs: LocalEvaluationResponse = serde_json::from_str(r#"{"flags":[]}"#).unwrap();
-        assert_eq!(plain.property_matching_version, theirs.property_matching_version);
+        assert_eq!(
+            plain.property_matching_version,
+            theirs.property_matching_version
+        );
         assert!(!plain.minimal_flag_called_events);
     }
 
@@ -69,8 +79,18 @@ mod tests {
         let set = decoded(
             r#"{"flags":[{"key":"a","active":true,"filters":{"groups":[],"payloads":[]}}],"group_type_mapping":["company","project"],"cohorts":[],"property_matching_version":2.0}"#,
         );
-        assert_eq!((set.flags.len(), set.cohorts.len(), set.property_matching_version), (1, 0, 2));
-        assert_eq!((&*set.group_type_mapping["0"], &*set.group_type_mapping["1"]), ("company", "project"));
+        assert_eq!(
+            (
+                set.flags.len(),
+                set.cohorts.len(),
+                set.property_matching_version
+            ),
+            (1, 0, 2)
+        );
+        assert_eq!(
+            (&*set.group_type_mapping["0"], &*set.group_type_mapping["1"]),
+            ("company", "project")
+        );
     }
 
     #[test]

@@ -13,7 +13,11 @@ pub(super) fn decode(json: &str) -> Option<FeatureFlag> {
     }
     for name in ["payloads", "multivariate"] {
         if let Some(member) = filters.get_mut(name).filter(|member| is_empty_list(member)) {
-            *member = if name == "payloads" { Value::Object(Map::new()) } else { Value::Null };
+            *member = if name == "payloads" {
+                Value::Object(Map::new())
+            } else {
+                Value::Null
+            };
         }
     }
     make_index_whole(filters);
@@ -29,8 +33,12 @@ fn is_empty_list(value: &Value) -> bool {
 
 /// An index of a group type is a small number, so the cast loses nothing.
 fn make_index_whole(filters: &mut Value) {
-    let Some(index) = filters.get_mut("aggregation_group_type_index") else { return };
-    if let Some(number) = index.as_f64().filter(|number| index.is_f64() && number.fract() == 0.0 && number.abs() < 1e9)
+    let Some(index) = filters.get_mut("aggregation_group_type_index") else {
+        return;
+    };
+    if let Some(number) = index
+        .as_f64()
+        .filter(|number| index.is_f64() && number.fract() == 0.0 && number.abs() < 1e9)
     {
         *index = Value::from(number as i64);
     }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::UndecodableDefinitions;
 use super::held::Held;
 use crate::FlagDefinitionCacheData;
-use crate::observer::TARGET;
+use crate::poller::observer::TARGET;
 use crate::poller::{Installed, Installs};
 use crate::text::escaped;
 
@@ -39,7 +39,11 @@ impl Keeper {
     /// Runs until the poller ends. What is held then stays.
     pub(super) async fn run(mut self) {
         loop {
-            let Installed { count, definitions, last } = self.installs.now();
+            let Installed {
+                count,
+                definitions,
+                last,
+            } = self.installs.now();
             let took = match definitions {
                 Some(set) => self.take_up(set).await,
                 None => {
@@ -59,12 +63,23 @@ impl Keeper {
     }
 
     /// Puts a set in force, away from the runtime's threads if it is large; `None` if the runtime ended before that.
-    async fn take_up(&mut self, set: FlagDefinitionCacheData) -> Option<Result<(), UndecodableDefinitions>> {
-        if self.held.definitions().is_some_and(|held| held.same_content(&set)) {
+    async fn take_up(
+        &mut self,
+        set: FlagDefinitionCacheData,
+    ) -> Option<Result<(), UndecodableDefinitions>> {
+        if self
+            .held
+            .definitions()
+            .is_some_and(|held| held.same_content(&set))
+        {
             self.refused = None;
             return Some(Ok(()));
         }
-        if self.refused.as_ref().is_some_and(|refused| refused.same_content(&set)) {
+        if self
+            .refused
+            .as_ref()
+            .is_some_and(|refused| refused.same_content(&set))
+        {
             return Some(self.state.borrow().error.clone().map_or(Ok(()), Err));
         }
         let (held, new) = (Arc::clone(&self.held), set.clone());
@@ -73,8 +88,11 @@ impl Keeper {
             catch_unwind(AssertUnwindSafe(|| held.install(new)))
                 .unwrap_or_else(|_| Err(UndecodableDefinitions::panicked()))
         };
-        let installed =
-            if set.content_len() > INLINE_LEN { tokio::task::spawn_blocking(install).await.ok()? } else { install() };
+        let installed = if set.content_len() > INLINE_LEN {
+            tokio::task::spawn_blocking(install).await.ok()?
+        } else {
+            install()
+        };
         self.refused = installed.is_err().then_some(set);
         Some(installed)
     }
@@ -82,8 +100,19 @@ impl Keeper {
     /// Publishes the state, and logs when it begins to fail, fails in another place, or has recovered.
     fn tell(&self, seen: u64, error: Option<UndecodableDefinitions>) {
         let ready = self.held.definitions().is_some();
-        let before = self.state.send_replace(State { seen, ready, error: error.clone() }).error;
-        let is_news = |error| !before.as_ref().is_some_and(|before| before.same_place(error));
+        let before = self
+            .state
+            .send_replace(State {
+                seen,
+                ready,
+                error: error.clone(),
+            })
+            .error;
+        let is_news = |error| {
+            !before
+                .as_ref()
+                .is_some_and(|before| before.same_place(error))
+        };
         match &error {
             Some(error) if is_news(error) => tracing::warn!(
                 name: "flagcache.evaluation_failed",

@@ -29,13 +29,25 @@ impl Reported {
     }
 
     fn with_generations_of(size: usize) -> Self {
-        Self { seed: fastrand::u64(..), generations: Mutex::default(), size }
+        Self {
+            seed: fastrand::u64(..),
+            generations: Mutex::default(),
+            size,
+        }
     }
 
     /// Whether this call was not reported before. It is from now on.
-    pub(super) fn is_first(&self, subject: &FlagSubject, key: &str, value: Option<&FlagValue>) -> bool {
+    pub(super) fn is_first(
+        &self,
+        subject: &FlagSubject,
+        key: &str,
+        value: Option<&FlagValue>,
+    ) -> bool {
         let call = self.digest(subject, key, value);
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut generations = self
+            .generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let [younger, older] = &mut *generations;
         if younger.contains(&call) {
             return false;
@@ -64,7 +76,10 @@ impl Reported {
         }
         let mut groups: Vec<_> = subject.groups().iter().collect();
         groups.sort_unstable();
-        groups.into_iter().flat_map(|(group_type, key)| [group_type, key]).for_each(|part| add(part));
+        groups
+            .into_iter()
+            .flat_map(|(group_type, key)| [group_type, key])
+            .for_each(|part| add(part));
         digest.digest128()
     }
 }
@@ -86,9 +101,14 @@ mod tests {
         let reported = Reported::new();
         let ada = FlagSubject::new("ada");
         let variant = |name: &str| FlagValue::String(name.to_owned());
-        let first = |subject: &FlagSubject, key, value: Option<&FlagValue>| reported.is_first(subject, key, value);
+        let first = |subject: &FlagSubject, key, value: Option<&FlagValue>| {
+            reported.is_first(subject, key, value)
+        };
         assert!(first(&ada, "a", ON));
-        assert!(!first(&ada.clone().property("plan", "pro"), "a", ON), "properties are no part of it");
+        assert!(
+            !first(&ada.clone().property("plan", "pro"), "a", ON),
+            "properties are no part of it"
+        );
         assert!(first(&ada, "b", ON));
         assert!(first(&FlagSubject::new("grace"), "a", ON));
         assert!(first(&ada, "a", Some(&FlagValue::Boolean(false))));
@@ -96,7 +116,11 @@ mod tests {
         assert!(first(&ada, "a", None));
         let grouped = ada.clone().group("company", "acme").group("team", "red");
         assert!(first(&grouped, "a", ON));
-        assert!(!first(&ada.clone().group("team", "red").group("company", "acme"), "a", ON));
+        assert!(!first(
+            &ada.clone().group("team", "red").group("company", "acme"),
+            "a",
+            ON
+        ));
         assert!(first(&ada.clone().group("company", "acme"), "a", ON));
         assert!(!first(&ada, "a", ON));
     }
@@ -110,7 +134,10 @@ mod tests {
             assert!(reported.is_first(&FlagSubject::new(other.to_string()), "a", ON));
             assert!(!reported.is_first(&ada, "a", ON), "after {other}");
         }
-        assert!(reported.is_first(&FlagSubject::new("0"), "a", ON), "what is not called is");
+        assert!(
+            reported.is_first(&FlagSubject::new("0"), "a", ON),
+            "what is not called is"
+        );
         let generations = reported.generations.lock().unwrap();
         assert!(generations.iter().all(|generation| generation.len() <= 10));
     }

@@ -33,8 +33,14 @@ impl FlagSubject {
     /// A user of whom only the distinct id is known.
     pub fn new(distinct_id: impl Into<String>) -> Self {
         let distinct_id = distinct_id.into();
-        let properties = HashMap::from([("distinct_id".to_owned(), Value::from(distinct_id.as_str()))]);
-        Self { distinct_id, properties, groups: HashMap::new(), group_properties: HashMap::new() }
+        let properties =
+            HashMap::from([("distinct_id".to_owned(), Value::from(distinct_id.as_str()))]);
+        Self {
+            distinct_id,
+            properties,
+            groups: HashMap::new(),
+            group_properties: HashMap::new(),
+        }
     }
 
     /// Adds a property of the person.
@@ -59,7 +65,10 @@ impl FlagSubject {
         name: impl Into<String>,
         value: impl Into<Value>,
     ) -> Self {
-        self.group_properties.entry(group_type.into()).or_default().insert(name.into(), value.into());
+        self.group_properties
+            .entry(group_type.into())
+            .or_default()
+            .insert(name.into(), value.into());
         self
     }
 

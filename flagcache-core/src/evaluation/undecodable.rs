@@ -35,15 +35,24 @@ impl fmt::Display for Place {
 
 impl UndecodableDefinitions {
     pub(super) fn of_flag(key: &str, error: &serde_json::Error) -> Self {
-        Self { place: Place::Flag(key.to_owned()), reason: reason(error) }
+        Self {
+            place: Place::Flag(key.to_owned()),
+            reason: reason(error),
+        }
     }
 
     pub(super) fn of_member(name: &'static str, error: &serde_json::Error) -> Self {
-        Self { place: Place::Member(name), reason: reason(error) }
+        Self {
+            place: Place::Member(name),
+            reason: reason(error),
+        }
     }
 
     pub(super) fn panicked() -> Self {
-        Self { place: Place::Set, reason: "it panicked".to_owned() }
+        Self {
+            place: Place::Set,
+            reason: "it panicked".to_owned(),
+        }
     }
 
     /// The key of the flag at fault, the first of the set's order; `None` if it is another part of the set.
@@ -62,7 +71,10 @@ impl UndecodableDefinitions {
 
 /// What serde_json says, without what it quotes from the definition: that may be a user's address.
 fn reason(error: &serde_json::Error) -> String {
-    let (said, at) = (error.to_string(), format!("line {} column {}", error.line(), error.column()));
+    let (said, at) = (
+        error.to_string(),
+        format!("line {} column {}", error.line(), error.column()),
+    );
     let said = said.strip_suffix(&format!(" at {at}")).unwrap_or(&said);
     match without_quotation(said) {
         Some(what) => format!("{what} ({at})"),
@@ -78,7 +90,15 @@ fn without_quotation(said: &str) -> Option<String> {
     let found = said.strip_prefix("invalid type: ")?;
     // What is expected comes last, and is written by the type.
     let (found, expected) = found.rsplit_once(", expected ")?;
-    let kinds = ["null", "boolean", "integer", "floating point", "string", "map", "sequence"];
+    let kinds = [
+        "null",
+        "boolean",
+        "integer",
+        "floating point",
+        "string",
+        "map",
+        "sequence",
+    ];
     let kind = kinds.into_iter().find(|kind| found.starts_with(kind))?;
     Some(format!("invalid type: {kind}, expected {expected}"))
 }
@@ -92,8 +112,11 @@ mod tests {
     use super::*;
 
     fn flag(json: &str) -> String {
-        UndecodableDefinitions::of_flag("new-checkout", &serde_json::from_str::<FeatureFlag>(json).unwrap_err())
-            .to_string()
+        UndecodableDefinitions::of_flag(
+            "new-checkout",
+            &serde_json::from_str::<FeatureFlag>(json).unwrap_err(),
+        )
+        .to_string()
     }
 
     #[test]
@@ -110,7 +133,10 @@ mod tests {
                 "invalid type: map, expected a sequence",
             ),
         ] {
-            let expected = format!("posthog-rs cannot decode flag `new-checkout`: {fault} {}", at(json));
+            let expected = format!(
+                "posthog-rs cannot decode flag `new-checkout`: {fault} {}",
+                at(json)
+            );
             assert_eq!(flag(json), expected);
         }
     }
@@ -120,36 +146,52 @@ mod tests {
         let error = serde_json::from_str::<FeatureFlag>("{}").unwrap_err();
         let error = UndecodableDefinitions::of_flag("a\n\u{1b}[2K all is well", &error);
         let shown = error.to_string();
-        assert!(shown.starts_with(r"posthog-rs cannot decode flag `a\n\u{1b}[2K all is well`: "), "{shown}");
+        assert!(
+            shown.starts_with(r"posthog-rs cannot decode flag `a\n\u{1b}[2K all is well`: "),
+            "{shown}"
+        );
         assert!(!shown.contains(char::is_control));
-        assert_eq!(error.flag_key(), Some("a\n\u{1b}[2K all is well"), "the key itself is as it is");
+        assert_eq!(
+            error.flag_key(),
+            Some("a\n\u{1b}[2K all is well"),
+            "the key itself is as it is"
+        );
     }
 
     #[test]
     fn what_stands_in_the_definition_is_not_shown() {
-        for secret in
-            [r#""ada@example.com""#, r#""ada@example.com, expected a string""#, "4711", "47.11", "true", "null"]
-        {
+        for secret in [
+            r#""ada@example.com""#,
+            r#""ada@example.com, expected a string""#,
+            "4711",
+            "47.11",
+            "true",
+            "null",
+        ] {
             for json in [
                 format!(r#"{{"key":"new-checkout","active":{secret}}}"#),
                 format!(r#"{{"key":"new-checkout","active":true,"filters":{secret}}}"#),
-                format!(r#"{{"key":"new-checkout","active":true,"filters":{{"groups":[{secret}]}}}}"#),
+                format!(
+                    r#"{{"key":"new-checkout","active":true,"filters":{{"groups":[{secret}]}}}}"#
+                ),
                 format!(
                     r#"{{"key":"new-checkout","active":true,"filters":{{"groups":[{{"rollout_percentage":{secret}}}]}}}}"#
                 ),
             ] {
-                let Err(error) = serde_json::from_str::<FeatureFlag>(&json) else { continue };
+                let Err(error) = serde_json::from_str::<FeatureFlag>(&json) else {
+                    continue;
+                };
                 let shown = UndecodableDefinitions::of_flag("new-checkout", &error).to_string();
                 for part in ["ada", "4711", "47.11", "true"] {
                     assert!(!shown.contains(part), "{shown}");
                 }
             }
         }
-        let error = serde_json::from_str::<HashMap<String, String>>(r#"{"0":["ada@example.com"]}"#).unwrap_err();
+        let error = serde_json::from_str::<HashMap<String, String>>(r#"{"0":["ada@example.com"]}"#)
+            .unwrap_err();
         let error = UndecodableDefinitions::of_member("group_type_mapping", &error);
         let shown = error.to_string();
-        let expected =
-            "posthog-rs cannot decode `group_type_mapping`: invalid type: sequence, expected a string (line 1 ";
+        let expected = "posthog-rs cannot decode `group_type_mapping`: invalid type: sequence, expected a string (line 1 ";
         assert!(shown.starts_with(expected), "{shown}");
         assert_eq!(error.flag_key(), None);
     }

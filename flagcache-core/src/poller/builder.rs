@@ -10,16 +10,16 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::FlagDefinitionPoller;
-use super::driver::{Seat, Setup};
-use super::shared::Shared;
-use crate::attachment::Attachment;
-use crate::bounded::bounded;
-use crate::change::CHANGES_KEPT;
-use crate::cycle::{Cycle, Policy};
-use crate::guard::Guard;
+use super::state::Shared;
+use super::task::{TaskConfig, TaskSlot};
+use crate::duration::clamped;
+use crate::lifecycle::{Machine, Policy};
+use crate::poller::attachment::Attachment;
+use crate::poller::changes::CHANGES_KEPT;
+use crate::poller::guard::Guard;
 use crate::{
-    FlagDefinitionCacheProvider, FlagDefinitionSource, LinkOwner, OnQuotaLimited, OnUnauthorized, PollerSchedule,
-    ReadFailure,
+    FlagDefinitionCacheProvider, FlagDefinitionSource, OnQuotaLimited, OnUnauthorized,
+    PollerContextOwner, PollerSchedule, ReadFailure,
 };
 
 /// Configures a [`FlagDefinitionPoller`]; from [`FlagDefinitionPoller::builder`].
@@ -33,14 +33,14 @@ pub struct FlagDefinitionPollerBuilder<Handle = FlagDefinitionPoller> {
     source: Option<Arc<dyn FlagDefinitionSource>>,
     provider: Option<Arc<dyn FlagDefinitionCacheProvider>>,
     poll_interval: Duration,
-    call_limit: Duration,
-    fetch_limit: Duration,
-    shutdown_limit: Duration,
+    provider_timeout: Duration,
+    fetch_timeout: Duration,
+    shutdown_timeout: Duration,
     cold_start_wait: Duration,
     hedge_after: Option<Duration>,
     fail_open_interval: Option<Duration>,
     max_staleness: Option<Duration>,
-    notice_spread: Duration,
+    notification_jitter: Duration,
     read_failure: ReadFailure,
     on_unauthorized: OnUnauthorized,
     on_quota_limited: OnQuotaLimited,
@@ -64,14 +64,14 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
             source: None,
             provider: None,
             poll_interval: Duration::from_secs(30),
-            call_limit: Duration::from_secs(2),
-            fetch_limit: Duration::from_secs(15),
-            shutdown_limit: Duration::from_secs(5),
+            provider_timeout: Duration::from_secs(2),
+            fetch_timeout: Duration::from_secs(15),
+            shutdown_timeout: Duration::from_secs(5),
             cold_start_wait: Duration::from_secs(5),
             hedge_after: Some(Duration::from_secs(1)),
             fail_open_interval: None,
             max_staleness: None,
-            notice_spread: Duration::ZERO,
+            notification_jitter: Duration::ZERO,
             read_failure: ReadFailure::default(),
             on_unauthorized: OnUnauthorized::default(),
             on_quota_limited: OnQuotaLimited::default(),
@@ -97,76 +97,82 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
     /// For an `Arc` use
     /// [`shared_flag_definition_cache_provider`](Self::shared_flag_definition_cache_provider), which sees that no other
     /// poller has the same instance; handed over here, each clone of the `Arc` counts as a provider of its own.
-    pub fn flag_definition_cache_provider(self, provider: impl FlagDefinitionCacheProvider) -> Self {
+    pub fn flag_definition_cache_provider(
+        self,
+        provider: impl FlagDefinitionCacheProvider,
+    ) -> Self {
         self.shared_flag_definition_cache_provider(Arc::new(provider))
     }
 
     /// As [`flag_definition_cache_provider`](Self::flag_definition_cache_provider), for a provider that the caller keeps a
     /// hold of. One instance serves one poller: [`start`](Self::start) refuses a second.
-    pub fn shared_flag_definition_cache_provider(mut self, provider: Arc<dyn FlagDefinitionCacheProvider>) -> Self {
+    pub fn shared_flag_definition_cache_provider(
+        mut self,
+        provider: Arc<dyn FlagDefinitionCacheProvider>,
+    ) -> Self {
         self.provider = Some(provider);
         self
     }
 
     /// From the end of one load to the start of the next; a tenth is added or taken at random. Default 30 s.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.poll_interval = bounded(interval);
+        self.poll_interval = clamped(interval);
         self
     }
 
     /// The limit of one provider call; what comes later is ignored. Default 2 s.
-    pub fn call_limit(mut self, limit: Duration) -> Self {
-        self.call_limit = bounded(limit);
+    pub fn provider_timeout(mut self, limit: Duration) -> Self {
+        self.provider_timeout = clamped(limit);
         self
     }
 
     /// The limit of one request, for a source that keeps none of its own. Default 15 s.
-    pub fn fetch_limit(mut self, limit: Duration) -> Self {
-        self.fetch_limit = bounded(limit);
+    pub fn fetch_timeout(mut self, limit: Duration) -> Self {
+        self.fetch_timeout = clamped(limit);
         self
     }
 
     /// The time after which [`shutdown`](FlagDefinitionPoller::shutdown) returns, whatever still hangs. Default 5 s.
-    pub fn shutdown_limit(mut self, limit: Duration) -> Self {
-        self.shutdown_limit = bounded(limit);
+    pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
+        self.shutdown_timeout = clamped(limit);
         self
     }
 
     /// How long a worker without definitions, told to read from an empty cache, waits for the leader to publish before it
     /// fetches by itself. Default 5 s. Zero fetches at once, as PostHog's other SDKs do.
     pub fn cold_start_wait(mut self, wait: Duration) -> Self {
-        self.cold_start_wait = bounded(wait);
+        self.cold_start_wait = clamped(wait);
         self
     }
 
     /// How long a worker without definitions waits for an answer of its store before it fetches meanwhile, so that a hung
-    /// store never keeps a new worker from its flags. Default 1 s. `None` waits for the call limit.
+    /// store never keeps a new worker from its flags. Default 1 s. `None` waits for the provider timeout.
     pub fn hedge_after(mut self, after: impl Into<Option<Duration>>) -> Self {
-        self.hedge_after = after.into().map(bounded);
+        self.hedge_after = after.into().map(clamped);
         self
     }
 
     /// The least time between two requests of a worker whose store fails, while it has definitions. Default four poll
     /// intervals. Up to a tenth is added at random.
     pub fn fail_open_interval(mut self, interval: Duration) -> Self {
-        self.fail_open_interval = Some(bounded(interval));
+        self.fail_open_interval = Some(clamped(interval));
         self
     }
 
     /// The age from which a copy that nobody has confirmed counts as stale; followers then fetch, under the fail-open
     /// interval. Default the longer of 5 minutes and ten poll intervals.
     pub fn max_staleness(mut self, age: Duration) -> Self {
-        self.max_staleness = Some(bounded(age));
+        self.max_staleness = Some(clamped(age));
         self
     }
 
-    /// The time over which a fleet spreads its reads after a notice of the store: each worker waits for a random part of
+    /// The time over which a fleet spreads its reads after a notification of the store: each worker waits for a random part of
     /// it before it loads. Default zero: all load at once, and see a change at once.
     ///
     /// For thousands of workers on one store, which would else all ask it for the changed set in the same moment. A worker
     /// without definitions never waits. The next leader, if the last one shut down, may come later by as much.
-    pub fn notice_spread(mut self, spread: Duration) -> Self {
-        self.notice_spread = bounded(spread);
+    pub fn notification_jitter(mut self, spread: Duration) -> Self {
+        self.notification_jitter = clamped(spread);
         self
     }
 
@@ -197,15 +203,23 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
     }
 
     /// Starts the poller on this runtime, which the caller is in.
-    pub(crate) fn start_on(self, runtime: runtime::Handle) -> Result<FlagDefinitionPoller, StartError> {
-        for (option, duration) in
-            [("poll_interval", self.poll_interval), ("call_limit", self.call_limit), ("fetch_limit", self.fetch_limit)]
-        {
+    pub(crate) fn start_on(
+        self,
+        runtime: runtime::Handle,
+    ) -> Result<FlagDefinitionPoller, StartError> {
+        for (option, duration) in [
+            ("poll_interval", self.poll_interval),
+            ("provider_timeout", self.provider_timeout),
+            ("fetch_timeout", self.fetch_timeout),
+        ] {
             if duration.is_zero() {
                 return Err(StartError::ZeroDuration { option });
             }
         }
-        let can_fetch = self.source.as_ref().is_some_and(|source| source.can_fetch());
+        let can_fetch = self
+            .source
+            .as_ref()
+            .is_some_and(|source| source.can_fetch());
         if self.provider.is_none() && !can_fetch {
             return Err(StartError::NothingToLoadFrom);
         }
@@ -213,11 +227,15 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
             poll_interval: self.poll_interval,
             cold_start_wait: self.cold_start_wait,
             hedge_after: self.hedge_after,
-            fail_open_interval: self.fail_open_interval.unwrap_or(self.poll_interval.saturating_mul(4)),
-            max_staleness: self
-                .max_staleness
-                .unwrap_or_else(|| self.poll_interval.saturating_mul(10).max(Duration::from_secs(300))),
-            notice_spread: self.notice_spread,
+            fail_open_interval: self
+                .fail_open_interval
+                .unwrap_or(self.poll_interval.saturating_mul(4)),
+            max_staleness: self.max_staleness.unwrap_or_else(|| {
+                self.poll_interval
+                    .saturating_mul(10)
+                    .max(Duration::from_secs(300))
+            }),
+            notification_jitter: self.notification_jitter,
             read_failure: self.read_failure,
             on_unauthorized: self.on_unauthorized,
             on_quota_limited: self.on_quota_limited,
@@ -226,35 +244,41 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
             can_fetch,
         };
         let mut schedule = PollerSchedule::new(self.poll_interval);
-        schedule.call_limit = self.call_limit;
+        schedule.provider_timeout = self.provider_timeout;
         schedule.max_staleness = policy.max_staleness;
         schedule.manual = self.manual;
-        let link = LinkOwner::new(schedule);
+        let link = PollerContextOwner::new(schedule);
 
         let guard = match self.provider {
             Some(provider) => {
                 let attachment = Attachment::new(&provider).ok_or(StartError::ProviderInUse)?;
-                Some(Guard::new(provider, attachment, self.call_limit))
+                Some(Guard::new(provider, attachment, self.provider_timeout))
             }
             None => None,
         };
         // If this optional method fails, those that matter may still work.
-        let attached = guard.as_ref().map_or(Ok(()), |guard| guard.attach(link.link()));
+        let attached = guard
+            .as_ref()
+            .map_or(Ok(()), |guard| guard.attach(link.link()));
         let changes = broadcast::Sender::new(CHANGES_KEPT);
         let shared = Arc::new(Shared::new(policy.max_staleness, &changes));
-        let setup = Setup {
-            cycle: Cycle::new(policy, Instant::now(), fastrand::u64(..)),
+        let setup = TaskConfig {
+            machine: Machine::new(policy, Instant::now(), fastrand::u64(..)),
             guard,
             source: self.source,
-            fetch_limit: self.fetch_limit,
+            fetch_timeout: self.fetch_timeout,
             schedule,
             link,
             attached,
             shared: Arc::clone(&shared),
             changes,
         };
-        let seat = Seat::new(setup, runtime);
-        Ok(FlagDefinitionPoller { shared, seat, shutdown_limit: self.shutdown_limit })
+        let slot = TaskSlot::new(setup, runtime);
+        Ok(FlagDefinitionPoller {
+            shared,
+            slot,
+            shutdown_timeout: self.shutdown_timeout,
+        })
     }
 }
 
@@ -288,10 +312,14 @@ pub enum StartError {
         error: String,
     },
     /// There is neither a provider to read from nor a source with a secret key to fetch from.
-    #[error("nothing to load from; give the poller a cache provider, or a source with a secret key")]
+    #[error(
+        "nothing to load from; give the poller a cache provider, or a source with a secret key"
+    )]
     NothingToLoadFrom,
     /// The same provider instance is attached to another poller of this process.
-    #[error("this provider instance serves another poller; give each poller its own, as `store.provider()` does")]
+    #[error(
+        "this provider instance serves another poller; give each poller its own, as `store.provider()` does"
+    )]
     ProviderInUse,
     /// An interval or limit is zero.
     #[error("`{option}` must be longer than zero")]

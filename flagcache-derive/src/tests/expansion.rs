@@ -11,7 +11,12 @@ fn expansion_of(args: TokenStream, block: TokenStream) -> String {
     let file: syn::File = syn::parse2(generate(args, block)).unwrap();
     let mut items = file.items.into_iter();
     items.next().unwrap();
-    let rest = syn::File { shebang: None, frontmatter: None, attrs: Vec::new(), items: items.collect() };
+    let rest = syn::File {
+        shebang: None,
+        frontmatter: None,
+        attrs: Vec::new(),
+        items: items.collect(),
+    };
     prettyplease::unparse(&rest)
 }
 
@@ -35,11 +40,11 @@ fn every_shape_of_method() {
             #[deprecated]
             fn shutdown(&self) {}
 
-            fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
                 Box::pin(async {})
             }
 
-            fn on_poller_attached(&self, link: PollerLink) {}
+            fn on_poller_attached(&self, link: PollerContext) {}
         }
     };
     expect_file!["snapshots/every_shape_of_method.rs"].assert_eq(&expansion_of(quote!(), block));

@@ -78,7 +78,9 @@ fn uses(file: &Path) -> Vec<(TokenStream, TokenStream)> {
             Item::Mod(item) => &mut item.attrs,
             _ => continue,
         };
-        let Some(index) = attributes.iter().position(|attribute| attribute.path().is_ident("flag_cache_provider"))
+        let Some(index) = attributes
+            .iter()
+            .position(|attribute| attribute.path().is_ident("flag_cache_provider"))
         else {
             continue;
         };
@@ -94,22 +96,38 @@ fn uses(file: &Path) -> Vec<(TokenStream, TokenStream)> {
 /// Whatever comes out must be an answer: a provider or an error.
 fn answers(args: TokenStream, item: TokenStream) {
     let output = generate(args, item).to_string();
-    assert!(output.contains("FlagDefinitionCacheProvider") || output.contains("compile_error"), "{output}");
+    assert!(
+        output.contains("FlagDefinitionCacheProvider") || output.contains("compile_error"),
+        "{output}"
+    );
 }
 
 #[test]
 fn no_input_makes_it_panic() {
     let mut files = Vec::new();
-    rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/ui"), &mut files);
+    rust_files(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/ui"),
+        &mut files,
+    );
     let uses: Vec<_> = files.iter().flat_map(|file| uses(file)).collect();
-    assert!(uses.len() > 50, "the ui tests have moved: {} uses found", uses.len());
+    assert!(
+        uses.len() > 50,
+        "the ui tests have moved: {} uses found",
+        uses.len()
+    );
     for (args, item) in uses {
         for damage in [Damage::Drop, Damage::Double, Damage::Swap] {
             for index in 0..count(item.clone()) {
-                answers(args.clone(), damaged(item.clone(), &mut Some(index), damage));
+                answers(
+                    args.clone(),
+                    damaged(item.clone(), &mut Some(index), damage),
+                );
             }
             for index in 0..count(args.clone()) {
-                answers(damaged(args.clone(), &mut Some(index), damage), item.clone());
+                answers(
+                    damaged(args.clone(), &mut Some(index), damage),
+                    item.clone(),
+                );
             }
         }
     }
@@ -117,9 +135,16 @@ fn no_input_makes_it_panic() {
 
 #[test]
 fn nothing_and_next_to_nothing() {
-    for item in
-        [quote!(), quote!(impl), quote!(impl {}), quote!({}), quote!(;), quote!(#[a]), quote!(impl<> for {}), quote!(#)]
-    {
+    for item in [
+        quote!(),
+        quote!(impl),
+        quote!(impl {}),
+        quote!({}),
+        quote!(;),
+        quote!(#[a]),
+        quote!(impl<> for {}),
+        quote!(#),
+    ] {
         answers(quote!(), item.clone());
         answers(quote!(crate =), item.clone());
         answers(quote!(=), item);

@@ -16,32 +16,37 @@ pub(super) fn io_error(action: &str, path: &Path, error: io::Error) -> ProviderE
             ": it is a symbolic link, and only those of a Kubernetes volume, into `..data` beside them, are followed; remove \
              the link",
         ),
-        _ if lacks_locks(&error) => {
-            (Other, ": its file system has no working file locks; put the cache folder on a local disk")
-        }
+        _ if lacks_locks(&error) => (
+            Other,
+            ": its file system has no working file locks; put the cache folder on a local disk",
+        ),
         ErrorKind::PermissionDenied => {
             let why = file_in_the_way(path, action != "read")
                 .or_else(|| folder_in_the_way(path.parent()?))
                 .unwrap_or_else(|| NOT_PERMITTED.to_owned());
-            return ProviderError::new(PermissionDenied, format!("cannot {action} {}: {why}", path.display()))
-                .with_source(error);
+            return ProviderError::new(
+                PermissionDenied,
+                format!("cannot {action} {}: {why}", path.display()),
+            )
+            .with_source(error);
         }
         ErrorKind::ReadOnlyFilesystem => (
             PermissionDenied,
             ": the file system is read-only; put the cache folder where it can be written, or only read it (`ReadOnly`)",
         ),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            (Unavailable, ": the disk is full; free some space or move the cache folder")
-        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (
+            Unavailable,
+            ": the disk is full; free some space or move the cache folder",
+        ),
         ErrorKind::NotADirectory => (Other, ": a part of the path is a file; name a folder"),
         ErrorKind::IsADirectory => (Other, ": it is a folder; remove it"),
         _ => (Unavailable, ""),
     };
-    ProviderError::new(kind, format!("cannot {action} {}{remedy}", path.display())).with_source(error)
+    ProviderError::new(kind, format!("cannot {action} {}{remedy}", path.display()))
+        .with_source(error)
 }
 
-const NOT_PERMITTED: &str =
-    "not permitted; give the user of this process read and write access to the cache folder and its files";
+const NOT_PERMITTED: &str = "not permitted; give the user of this process read and write access to the cache folder and its files";
 
 /// The error of putting a new file in the place of `path` in `folder`, for which its own mode does not matter.
 pub(super) fn write_error(path: &Path, folder: &Path, error: io::Error) -> ProviderError {
@@ -49,11 +54,15 @@ pub(super) fn write_error(path: &Path, folder: &Path, error: io::Error) -> Provi
         // What rename says of a mount point; nothing else makes a regular file busy.
         ErrorKind::ResourceBusy => (
             ProviderErrorKind::Other,
-            "it is a mount of its own, which cannot be replaced; mount the folder, not the file".to_owned(),
+            "it is a mount of its own, which cannot be replaced; mount the folder, not the file"
+                .to_owned(),
         ),
         ErrorKind::PermissionDenied => {
             let why = folder_in_the_way(folder).or_else(|| sticky_in_the_way(path, folder));
-            (ProviderErrorKind::PermissionDenied, why.unwrap_or_else(|| NOT_PERMITTED.to_owned()))
+            (
+                ProviderErrorKind::PermissionDenied,
+                why.unwrap_or_else(|| NOT_PERMITTED.to_owned()),
+            )
         }
         _ => return io_error("write", path, error),
     };
@@ -66,7 +75,11 @@ fn file_in_the_way(path: &Path, writes: bool) -> Option<String> {
     use rustix::fs::Access;
     use std::os::unix::fs::MetadataExt;
     let metadata = symlink_metadata(path).ok()?;
-    let needed = if writes { Access::READ_OK | Access::WRITE_OK } else { Access::READ_OK };
+    let needed = if writes {
+        Access::READ_OK | Access::WRITE_OK
+    } else {
+        Access::READ_OK
+    };
     if may(path, needed) {
         return None;
     }
@@ -74,9 +87,14 @@ fn file_in_the_way(path: &Path, writes: bool) -> Option<String> {
     let remedy = if owner == me {
         "give it mode 0600".to_owned()
     } else {
-        format!("run all workers of a service as one user, or have user {owner} delete it and give each user a folder")
+        format!(
+            "run all workers of a service as one user, or have user {owner} delete it and give each user a folder"
+        )
     };
-    Some(format!("not permitted: the file {}; {remedy}", of_whom(&metadata, me)))
+    Some(format!(
+        "not permitted: the file {}; {remedy}",
+        of_whom(&metadata, me)
+    ))
 }
 
 /// The first folder on the way that cannot be entered, or `folder` itself if no file can be made in it.
@@ -85,12 +103,17 @@ fn folder_in_the_way(folder: &Path) -> Option<String> {
     use rustix::fs::Access;
     let mut way: Vec<&Path> = folder.ancestors().collect();
     way.reverse();
-    let closed = way.into_iter().find(|part| part.exists() && !may(part, Access::EXEC_OK));
+    let closed = way
+        .into_iter()
+        .find(|part| part.exists() && !may(part, Access::EXEC_OK));
     let culprit = closed.or_else(|| (!may(folder, Access::WRITE_OK)).then_some(folder))?;
     let metadata = symlink_metadata(culprit).ok()?;
     let whom = of_whom(&metadata, rustix::process::geteuid().as_raw());
     let remedy = "give the user of this process read, write and search access to it";
-    Some(format!("not permitted: the folder {} {whom}; {remedy}", culprit.display()))
+    Some(format!(
+        "not permitted: the folder {} {whom}; {remedy}",
+        culprit.display()
+    ))
 }
 
 /// In a folder such as `/tmp`, only its owner may replace a file.
@@ -113,7 +136,10 @@ fn of_whom(metadata: &std::fs::Metadata, me: u32) -> String {
     if metadata.uid() == me {
         format!("has mode {mode:04o}")
     } else {
-        format!("belongs to user {} with mode {mode:04o}, and this process is user {me}", metadata.uid())
+        format!(
+            "belongs to user {} with mode {mode:04o}, and this process is user {me}",
+            metadata.uid()
+        )
     }
 }
 
@@ -177,20 +203,43 @@ mod tests {
     fn each_cause_has_its_remedy_and_keeps_its_source() {
         use rustix::io::Errno;
         let cases = [
-            (Errno::ROFS, ProviderErrorKind::PermissionDenied, "read-only"),
-            (Errno::ACCESS, ProviderErrorKind::PermissionDenied, "not permitted"),
-            (Errno::LOOP, ProviderErrorKind::PermissionDenied, "symbolic link"),
+            (
+                Errno::ROFS,
+                ProviderErrorKind::PermissionDenied,
+                "read-only",
+            ),
+            (
+                Errno::ACCESS,
+                ProviderErrorKind::PermissionDenied,
+                "not permitted",
+            ),
+            (
+                Errno::LOOP,
+                ProviderErrorKind::PermissionDenied,
+                "symbolic link",
+            ),
             (Errno::NOSPC, ProviderErrorKind::Unavailable, "disk is full"),
             (Errno::DQUOT, ProviderErrorKind::Unavailable, "disk is full"),
-            (Errno::NOLCK, ProviderErrorKind::Other, "no working file locks"),
-            (Errno::OPNOTSUPP, ProviderErrorKind::Other, "no working file locks"),
+            (
+                Errno::NOLCK,
+                ProviderErrorKind::Other,
+                "no working file locks",
+            ),
+            (
+                Errno::OPNOTSUPP,
+                ProviderErrorKind::Other,
+                "no working file locks",
+            ),
             (Errno::NOTDIR, ProviderErrorKind::Other, "name a folder"),
         ];
         for (errno, kind, text) in cases {
             let error = io_error("write", Path::new("/cache/shop.json"), errno.into());
             assert_eq!(error.kind(), kind);
             let shown = error.to_string();
-            assert!(shown.starts_with("cannot write /cache/shop.json: ") && shown.contains(text), "{shown}");
+            assert!(
+                shown.starts_with("cannot write /cache/shop.json: ") && shown.contains(text),
+                "{shown}"
+            );
             assert!(!shown.contains("os error") && error.source().is_some());
         }
         let error = io_error("write", Path::new("/cache/shop.json"), Errno::IO.into());

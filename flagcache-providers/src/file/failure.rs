@@ -8,9 +8,9 @@ use std::time::SystemTime;
 
 use flagcache_core::{FleetFailure, ProviderError};
 
-use super::config::Files;
+use super::builder::Files;
 use super::error::io_error;
-use super::open;
+use super::fs;
 
 /// The longest text that is read: ours have less than 100 bytes.
 const LONGEST: u64 = 256;
@@ -20,24 +20,39 @@ pub(super) fn read(path: &Path) -> Option<FleetFailure> {
     // Absent nearly always, and that is seen without opening anything.
     let written_at = symlink_metadata(path).ok()?.modified().ok()?;
     let mut text = String::new();
-    open::existing(path, "read").ok()??.take(LONGEST).read_to_string(&mut text).ok()?;
+    fs::existing(path, "read")
+        .ok()??
+        .take(LONGEST)
+        .read_to_string(&mut text)
+        .ok()?;
     let failure: FleetFailure = text.parse().ok()?;
     // A time ahead of the clock, after the clock was set back, is as good as now.
-    Some(failure.with_age(SystemTime::now().duration_since(written_at).unwrap_or_default()))
+    Some(
+        failure.with_age(
+            SystemTime::now()
+                .duration_since(written_at)
+                .unwrap_or_default(),
+        ),
+    )
 }
 
 /// Puts the failure in place as a whole, so that no reader sees half of it.
 pub(super) fn write(files: &Files, failure: FleetFailure) -> Result<(), ProviderError> {
     let write = || -> io::Result<()> {
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&files.staging_prefix).suffix(Files::STAGING_SUFFIX);
+        builder
+            .prefix(&files.staging_prefix)
+            .suffix(Files::STAGING_SUFFIX);
         let mut staged = builder.tempfile_in(&files.folder)?;
         // As every writer does, so that another leader does not take it for a file that a killed writer left.
         staged.as_file().try_lock().map_err(io::Error::from)?;
         staged.write_all(failure.to_string().as_bytes())?;
         // Elsewhere than on Unix a lock would keep readers out.
         staged.as_file().unlock()?;
-        staged.persist(&files.failure).map(drop).map_err(|error| error.error)
+        staged
+            .persist(&files.failure)
+            .map(drop)
+            .map_err(|error| error.error)
     };
     write().map_err(|error| io_error("write", &files.failure, error))
 }
@@ -45,7 +60,9 @@ pub(super) fn write(files: &Files, failure: FleetFailure) -> Result<(), Provider
 /// The API answers again.
 pub(super) fn remove(files: &Files) -> Result<(), ProviderError> {
     match remove_file(&files.failure) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &files.failure, error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("remove", &files.failure, error))
+        }
         _ => Ok(()),
     }
 }

@@ -16,7 +16,10 @@ impl FileId {
     #[cfg(unix)]
     pub(super) fn of(metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
-        Self { device: metadata.dev(), inode: metadata.ino() }
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
     }
 
     #[cfg(not(unix))]
@@ -54,7 +57,9 @@ impl Identity {
     /// for some milliseconds.
     pub(super) fn may_be_written_unseen(&self, now: SystemTime) -> bool {
         const CLOCK_STEP: Duration = Duration::from_millis(50);
-        let age = self.modified.and_then(|modified| now.duration_since(modified).ok());
+        let age = self
+            .modified
+            .and_then(|modified| now.duration_since(modified).ok());
         age.is_some_and(|age| age < CLOCK_STEP)
     }
 }

@@ -1,18 +1,18 @@
 #![doc = include_str!("docs.md")]
 
-mod config;
+mod builder;
+mod candidate;
 mod error;
 mod failure;
+mod fs;
 mod identity;
-mod lock;
-mod open;
+mod leader_lock;
+mod maintenance;
 mod provider;
-mod seat;
 mod store;
 mod stored_copy;
-mod tending;
 mod watch;
 
-pub use config::{FileConfigError, FileStoreBuilder};
+pub use builder::{FileConfigError, FileStoreBuilder};
 pub use provider::FileProvider;
 pub use store::FileStore;

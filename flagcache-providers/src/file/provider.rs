@@ -3,24 +3,26 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, PollerLink, ProviderError, ProviderErrorKind};
+use flagcache_core::{
+    FetchOutcome, FlagDefinitionCacheData, PollerContext, ProviderError, ProviderErrorKind,
+};
 use flagcache_derive::flag_cache_provider;
 use tokio::task::spawn_blocking;
 
-use super::seat::Seat;
-use super::store::{Shared, Unreceived};
+use super::candidate::Candidate;
+use super::store::{FetchWithoutUpdate, Shared};
 
 /// What a [`FileStore`](super::FileStore) gives to one poller. Dropping it frees the lead, as a shutdown does.
 #[derive(Debug)]
 pub struct FileProvider {
     store: Arc<Shared>,
-    seat: Arc<Seat>,
+    candidate: Arc<Candidate>,
 }
 
 impl FileProvider {
     pub(super) fn new(store: Arc<Shared>) -> Self {
-        let seat = Arc::new(Seat::new(Arc::clone(store.files())));
-        Self { store, seat }
+        let candidate = Arc::new(Candidate::new(Arc::clone(store.files())));
+        Self { store, candidate }
     }
 
     /// Runs `call` where it may wait for a disk. A call whose future is dropped runs to its end all the same; what it does
@@ -28,13 +30,13 @@ impl FileProvider {
     async fn blocking<T, F>(&self, call: F) -> Result<T, ProviderError>
     where
         T: Send + 'static,
-        F: FnOnce(&Shared, &Seat) -> Result<T, ProviderError> + Send + 'static,
+        F: FnOnce(&Shared, &Candidate) -> Result<T, ProviderError> + Send + 'static,
     {
-        let running = self.seat.begin_call()?;
-        let (store, seat) = (Arc::clone(&self.store), Arc::clone(&self.seat));
+        let running = self.candidate.begin_call()?;
+        let (store, candidate) = (Arc::clone(&self.store), Arc::clone(&self.candidate));
         off_runtime(move || {
             let _running = running;
-            call(&store, &seat)
+            call(&store, &candidate)
         })
         .await
     }
@@ -58,50 +60,63 @@ async fn off_runtime<T: Send + 'static>(
 #[flag_cache_provider(crate = flagcache_core)]
 impl FileProvider {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
-        self.blocking(|store, seat| store.decide(seat)).await
+        self.blocking(|store, candidate| store.decide(candidate))
+            .await
     }
 
     async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.blocking(|store, seat| store.read(seat)).await
+        self.blocking(|store, candidate| store.read(candidate))
+            .await
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         let data = data.clone();
-        self.blocking(move |store, seat| store.publish(seat, &data)).await
+        self.blocking(move |store, candidate| store.publish(candidate, &data))
+            .await
     }
 
     async fn shutdown(&self) -> Result<(), ProviderError> {
-        self.store.leave(&self.seat);
-        let seat = Arc::clone(&self.seat);
+        self.store.leave(&self.candidate);
+        let candidate = Arc::clone(&self.candidate);
         off_runtime(move || {
-            seat.close();
+            candidate.close();
             Ok(())
         })
         .await
     }
 
-    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.blocking(|store, seat| store.read(seat)).await
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.blocking(|store, candidate| store.read(candidate))
+            .await
     }
 
-    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
-        let outcome = Unreceived {
+    async fn on_fetch_without_update(
+        &self,
+        outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
+        let outcome = FetchWithoutUpdate {
             failure: outcome.failure(),
             data: outcome.data().cloned(),
-            give_up_lead_for: outcome.give_up_lead_for(),
+            step_down_for: outcome.step_down_for(),
             fleet_failure: outcome.fleet_failure(),
         };
-        self.blocking(move |store, seat| store.not_received(seat, &outcome)).await
+        self.blocking(move |store, candidate| store.fetch_without_update(candidate, &outcome))
+            .await
     }
 
-    fn on_poller_attached(&self, link: PollerLink) {
-        self.store.attach(&self.seat, link);
+    fn on_poller_attached(&self, link: PollerContext) {
+        self.store.attach(&self.candidate, link);
     }
 }
 
 impl Drop for FileProvider {
     fn drop(&mut self) {
-        self.store.leave(&self.seat);
-        self.seat.close_soon();
+        self.store.leave(&self.candidate);
+        self.candidate.close_soon();
     }
 }

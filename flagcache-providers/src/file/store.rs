@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use flagcache_core::{FetchFailure, FlagDefinitionCacheData, FleetFailure, PollerLink, ProviderError, StoreReport};
+use flagcache_core::{
+    FetchErrorKind, FlagDefinitionCacheData, FleetFailure, FleetStatus, PollerContext,
+    ProviderError,
+};
 
-use super::config::Files;
+use super::builder::Files;
+use super::candidate::Candidate;
 use super::failure;
-use super::lock::{Heard, Note};
-use super::seat::Seat;
+use super::leader_lock::{Confirmation, LockMetadata};
 use super::stored_copy::StoredCopy;
-use super::{FileProvider, FileStoreBuilder, tending};
+use super::{FileProvider, FileStoreBuilder, maintenance};
 use crate::restore;
 
 /// The clock cannot be asked for any later time; nobody waits for this one.
@@ -33,7 +36,14 @@ impl FileStore {
     pub(super) fn open(files: Files, watch: bool) -> Self {
         let files = Arc::new(files);
         let copy = StoredCopy::new(Arc::clone(&files));
-        Self { shared: Arc::new(Shared { files, watch, copy, pollers: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                files,
+                watch,
+                copy,
+                pollers: Mutex::default(),
+            }),
+        }
     }
 
     /// A provider for one poller. Each call gives one with an identity of its own; of many in one process, too, only one
@@ -58,11 +68,11 @@ pub(super) struct Shared {
     pollers: Mutex<Pollers>,
 }
 
-/// The seats of the attached pollers. While there is one, the thread runs.
+/// The candidates of the attached pollers. While there is one, the thread runs.
 #[derive(Debug, Default)]
 struct Pollers {
-    seats: Vec<Arc<Seat>>,
-    tended: bool,
+    candidates: Vec<Arc<Candidate>>,
+    maintained: bool,
 }
 
 impl Shared {
@@ -74,111 +84,145 @@ impl Shared {
         self.watch
     }
 
-    pub(super) fn attach(self: &Arc<Self>, seat: &Arc<Seat>, link: PollerLink) {
-        seat.attach(link);
+    pub(super) fn attach(self: &Arc<Self>, candidate: &Arc<Candidate>, link: PollerContext) {
+        candidate.attach(link);
         let mut pollers = self.pollers();
-        pollers.seats.push(Arc::clone(seat));
-        if !pollers.tended {
-            match tending::start(self) {
-                Ok(()) => pollers.tended = true,
-                Err(error) => tracing::warn!(%error, "cannot start a thread; changes are seen at the next tick only"),
+        pollers.candidates.push(Arc::clone(candidate));
+        if !pollers.maintained {
+            match maintenance::start(self) {
+                Ok(()) => pollers.maintained = true,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot start a thread; changes are seen at the next tick only")
+                }
             }
         }
     }
 
-    /// Forgets the seat. Safe to call again.
-    pub(super) fn leave(&self, seat: &Arc<Seat>) {
-        self.pollers().seats.retain(|other| !Arc::ptr_eq(other, seat));
+    /// Forgets the candidate. Safe to call again.
+    pub(super) fn leave(&self, candidate: &Arc<Candidate>) {
+        self.pollers()
+            .candidates
+            .retain(|other| !Arc::ptr_eq(other, candidate));
     }
 
     /// Whether the thread is still needed. After a `false` it must end: the next poller starts another.
     pub(super) fn has_pollers(&self) -> bool {
         let mut pollers = self.pollers();
-        pollers.tended = !pollers.seats.is_empty();
-        pollers.tended
+        pollers.maintained = !pollers.candidates.is_empty();
+        pollers.maintained
     }
 
-    /// Looks after every seat. Whether a changed file was seen.
-    pub(super) fn tend(&self) -> bool {
-        let seats = self.pollers().seats.clone();
+    /// Looks after every candidate. Whether a changed file was seen.
+    pub(super) fn maintain(&self) -> bool {
+        let candidates = self.pollers().candidates.clone();
         let (now, data) = (Instant::now(), self.copy.identity().ok());
         let mut saw_a_change = false;
-        for seat in seats {
-            let tended = seat.tend(now, data);
-            saw_a_change |= tended.saw_a_change;
-            if tended.got_the_lead {
-                self.copy.sweep();
+        for candidate in candidates {
+            let maintained = candidate.maintain(now, data);
+            saw_a_change |= maintained.saw_a_change;
+            if maintained.got_the_lead {
+                self.copy.remove_stale_temp_files();
             }
         }
         saw_a_change
     }
 
-    pub(super) fn decide(&self, seat: &Seat) -> Result<bool, ProviderError> {
-        let decision = seat.decide(Instant::now());
-        self.report(seat);
+    pub(super) fn decide(&self, candidate: &Candidate) -> Result<bool, ProviderError> {
+        let decision = candidate.decide(Instant::now());
+        self.report(candidate);
         decision
     }
 
-    pub(super) fn read(&self, seat: &Seat) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+    pub(super) fn read(
+        &self,
+        candidate: &Candidate,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         // A poller that only reads is never asked for a decision.
-        self.report(seat);
+        self.report(candidate);
         let identity = self.copy.identity()?;
-        seat.saw(identity);
+        candidate.mark_seen(identity);
         self.copy.read(identity)
     }
 
-    pub(super) fn publish(&self, seat: &Seat, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
-        if !seat.leads_load() {
-            return self.create(seat, data);
+    pub(super) fn publish(
+        &self,
+        candidate: &Candidate,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
+        if !candidate.leads_load() {
+            return self.create(candidate, data);
         }
         if !self.is_stored(data) {
-            self.replace(seat, data)?;
+            self.replace(candidate, data)?;
         }
-        self.confirm(seat, data)
+        self.confirm(candidate, data)
     }
 
-    pub(super) fn not_received(&self, seat: &Seat, outcome: &Unreceived) -> Result<(), ProviderError> {
-        let put_back = outcome.data.as_ref().map_or(Ok(()), |data| self.restore(seat, data, outcome.failure));
+    pub(super) fn fetch_without_update(
+        &self,
+        candidate: &Candidate,
+        outcome: &FetchWithoutUpdate,
+    ) -> Result<(), ProviderError> {
+        let put_back = outcome.data.as_ref().map_or(Ok(()), |data| {
+            self.restore(candidate, data, outcome.failure)
+        });
         let noted = match (outcome.failure, &outcome.data) {
-            (None, Some(data)) => self.confirm(seat, data),
-            (Some(FetchFailure::QuotaLimited), _) => seat.note(Heard::QuotaLimited),
+            (None, Some(data)) => self.confirm(candidate, data),
+            (Some(FetchErrorKind::QuotaLimited), _) => candidate.note(Confirmation::QuotaLimited),
             _ => Ok(()),
         };
         let kept = match outcome.fleet_failure {
-            Some(failure) if seat.leads_load() => failure::write(&self.files, failure),
+            Some(failure) if candidate.leads_load() => failure::write(&self.files, failure),
             _ => Ok(()),
         };
-        if let Some(duration) = outcome.give_up_lead_for {
-            seat.stay_out(Instant::now() + duration.min(LONGEST_ABSENCE));
+        if let Some(duration) = outcome.step_down_for {
+            candidate.step_down_until(Instant::now() + duration.min(LONGEST_ABSENCE));
         }
         put_back.and(noted).and(kept)
     }
 
     fn restore(
         &self,
-        seat: &Seat,
+        candidate: &Candidate,
         data: &FlagDefinitionCacheData,
-        failure: Option<FetchFailure>,
+        failure: Option<FetchErrorKind>,
     ) -> Result<(), ProviderError> {
-        if !seat.leads_load() {
-            return self.create(seat, data);
+        if !candidate.leads_load() {
+            return self.create(candidate, data);
         }
-        let keep = self
-            .stored()
-            .is_ok_and(|stored| stored.is_some_and(|copy| !restore::must_replace(&copy, data, failure.is_none())));
-        if keep { Ok(()) } else { self.replace(seat, data) }
+        let keep = self.stored().is_ok_and(|stored| {
+            stored.is_some_and(|copy| !restore::must_replace(&copy, data, failure.is_none()))
+        });
+        if keep {
+            Ok(())
+        } else {
+            self.replace(candidate, data)
+        }
     }
 
     /// Notes that the API confirmed `data`, if that is what the stored copy holds: followers take the confirmation as one of
     /// the copy. A leader that cannot write leaves them the last true one, which grows old.
-    fn confirm(&self, seat: &Seat, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
-        let removed = if seat.leads_load() { failure::remove(&self.files) } else { Ok(()) };
-        let noted = if self.is_stored(data) { seat.note(Heard::Confirmed) } else { Ok(()) };
+    fn confirm(
+        &self,
+        candidate: &Candidate,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
+        let removed = if candidate.leads_load() {
+            failure::remove(&self.files)
+        } else {
+            Ok(())
+        };
+        let noted = if self.is_stored(data) {
+            candidate.note(Confirmation::Confirmed)
+        } else {
+            Ok(())
+        };
         noted.and(removed)
     }
 
     fn is_stored(&self, data: &FlagDefinitionCacheData) -> bool {
-        self.stored().is_ok_and(|stored| stored.is_some_and(|copy| restore::is_same_copy(&copy, data)))
+        self.stored()
+            .is_ok_and(|stored| stored.is_some_and(|copy| restore::is_same_copy(&copy, data)))
     }
 
     /// The copy as the leader finds it, read only if another hand has changed it.
@@ -186,29 +230,41 @@ impl Shared {
         self.copy.read(self.copy.identity()?)
     }
 
-    fn replace(&self, seat: &Seat, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
-        match self.copy.replace(data, || seat.leads_load())? {
-            Some(identity) => seat.saw(Some(identity)),
-            None => tracing::debug!("lost the lead while writing; what the new leader stores stays"),
+    fn replace(
+        &self,
+        candidate: &Candidate,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
+        match self.copy.replace(data, || candidate.leads_load())? {
+            Some(identity) => candidate.mark_seen(Some(identity)),
+            None => {
+                tracing::debug!("lost the lead while writing; what the new leader stores stays")
+            }
         }
         Ok(())
     }
 
-    fn create(&self, seat: &Seat, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    fn create(
+        &self,
+        candidate: &Candidate,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         if self.copy.identity()?.is_none()
             && let Some(identity) = self.copy.create(data)?
         {
-            seat.saw(Some(identity));
+            candidate.mark_seen(Some(identity));
         }
         Ok(())
     }
 
-    fn report(&self, seat: &Seat) {
-        let Some(link) = seat.link() else { return };
-        let note = Note::read(&self.files.lock);
+    fn report(&self, candidate: &Candidate) {
+        let Some(link) = candidate.link() else { return };
+        let note = LockMetadata::read(&self.files.lock);
         // A time ahead of the clock, after the clock was set back, is as good as now.
-        let ago = note.confirmed_at.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
-        let report = StoreReport::new()
+        let ago = note
+            .confirmed_at
+            .map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
+        let report = FleetStatus::new()
             .confirmed_ago(ago)
             .quota_limited(note.quota_limited)
             .fleet_failure(failure::read(&self.files.failure));
@@ -222,9 +278,9 @@ impl Shared {
 
 /// What a leader's load brought instead of a new set, without the borrow.
 #[derive(Debug)]
-pub(super) struct Unreceived {
-    pub(super) failure: Option<FetchFailure>,
+pub(super) struct FetchWithoutUpdate {
+    pub(super) failure: Option<FetchErrorKind>,
     pub(super) data: Option<FlagDefinitionCacheData>,
-    pub(super) give_up_lead_for: Option<Duration>,
+    pub(super) step_down_for: Option<Duration>,
     pub(super) fleet_failure: Option<FleetFailure>,
 }

@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 use flagcache_core::{DataError, FlagDefinitionCacheData, ProviderError};
 use tempfile::NamedTempFile;
 
-use super::config::Files;
+use super::builder::Files;
 use super::error::{io_error, write_error};
+use super::fs;
 use super::identity::Identity;
-use super::open;
 
 /// The data file, and what was last found in it. All of this blocks; call it from threads where that is allowed.
 #[derive(Debug)]
@@ -32,12 +32,15 @@ struct Content {
 
 impl StoredCopy {
     pub(super) fn new(files: Arc<Files>) -> Self {
-        Self { files, last: Mutex::new(None) }
+        Self {
+            files,
+            last: Mutex::new(None),
+        }
     }
 
     /// The present state of the file, `None` if there is none.
     pub(super) fn identity(&self) -> Result<Option<Identity>, ProviderError> {
-        match symlink_metadata(open::place_of(&self.files.data, &self.files.folder)) {
+        match symlink_metadata(fs::place_of(&self.files.data, &self.files.folder)) {
             Ok(metadata) => Ok(Some(Identity::of(&metadata))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io_error("inspect", &self.files.data, error)),
@@ -45,8 +48,13 @@ impl StoredCopy {
     }
 
     /// What the file holds in the state `identity`, or in a later one. It is read only if it is not known.
-    pub(super) fn read(&self, identity: Option<Identity>) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        let Some(identity) = identity else { return Ok(None) };
+    pub(super) fn read(
+        &self,
+        identity: Option<Identity>,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let Some(identity) = identity else {
+            return Ok(None);
+        };
         // Held while reading, so that many pollers of one process read a new file once.
         let mut last = self.last();
         if let Some(content) = last.as_ref()
@@ -56,7 +64,9 @@ impl StoredCopy {
             return self.deliver(content).map(Some);
         }
         *last = self.load(SystemTime::now())?;
-        last.as_ref().map(|content| self.deliver(content)).transpose()
+        last.as_ref()
+            .map(|content| self.deliver(content))
+            .transpose()
     }
 
     /// Puts `data` in the place of the present copy, unless `still_leads` says no when all but the last step is done.
@@ -66,18 +76,23 @@ impl StoredCopy {
         data: &FlagDefinitionCacheData,
         still_leads: impl FnOnce() -> bool,
     ) -> Result<Option<Identity>, ProviderError> {
-        self.sweep();
+        self.remove_stale_temp_files();
         let staged = self.stage(data)?;
         if !still_leads() {
             return Ok(None);
         }
         let written = self.identity_of(staged.as_file())?;
-        let file = staged.persist(&self.files.data).map_err(|error| self.write_error(error.error))?;
+        let file = staged
+            .persist(&self.files.data)
+            .map_err(|error| self.write_error(error.error))?;
         self.placed(&file, written, data).map(Some)
     }
 
     /// Stores `data` if there is no file. The new state of the file, if it was created.
-    pub(super) fn create(&self, data: &FlagDefinitionCacheData) -> Result<Option<Identity>, ProviderError> {
+    pub(super) fn create(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<Option<Identity>, ProviderError> {
         let staged = self.stage(data)?;
         let written = self.identity_of(staged.as_file())?;
         match staged.persist_noclobber(&self.files.data) {
@@ -88,14 +103,28 @@ impl StoredCopy {
     }
 
     /// Removes what killed writers left behind. A writer holds a lock on its file before it writes the first byte.
-    pub(super) fn sweep(&self) {
+    pub(super) fn remove_stale_temp_files(&self) {
         /// A file that is still empty may be about to be locked.
         const LONG_AGO: Duration = Duration::from_secs(60);
-        let Ok(entries) = read_dir(&self.files.folder) else { return };
-        for path in entries.flatten().map(|entry| entry.path()).filter(|path| self.files.is_staging(path)) {
-            let Ok(file) = open::for_writing(&path) else { continue };
-            let Ok(metadata) = file.metadata() else { continue };
-            let is_old = metadata.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LONG_AGO);
+        let Ok(entries) = read_dir(&self.files.folder) else {
+            return;
+        };
+        for path in entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| self.files.is_staging(path))
+        {
+            let Ok(file) = fs::for_writing(&path) else {
+                continue;
+            };
+            let Ok(metadata) = file.metadata() else {
+                continue;
+            };
+            let is_old = metadata
+                .modified()
+                .ok()
+                .and_then(|at| at.elapsed().ok())
+                .is_some_and(|age| age > LONG_AGO);
             if (metadata.len() > 0 || is_old) && file.try_lock().is_ok() {
                 let _ = remove_file(&path);
             }
@@ -104,8 +133,10 @@ impl StoredCopy {
 
     /// Reads the file; `now` is a time before that.
     fn load(&self, now: SystemTime) -> Result<Option<Content>, ProviderError> {
-        let path = &open::place_of(&self.files.data, &self.files.folder);
-        let Some(mut file) = open::existing(path, "read")? else { return Ok(None) };
+        let path = &fs::place_of(&self.files.data, &self.files.folder);
+        let Some(mut file) = fs::existing(path, "read")? else {
+            return Ok(None);
+        };
         let read = |file: &mut File| -> io::Result<(Identity, Vec<u8>)> {
             let identity = Identity::of(&file.metadata()?);
             let mut json = Vec::new();
@@ -117,7 +148,11 @@ impl StoredCopy {
         // Our own writers never write into a file that can be seen, and date each anew. Other hands may do anything.
         let is_ours = found.as_ref().is_ok_and(|data| data.fetched_at().is_some());
         let lasting = is_ours || !identity.may_be_written_unseen(now);
-        Ok(Some(Content { identity, found, lasting }))
+        Ok(Some(Content {
+            identity,
+            found,
+            lasting,
+        }))
     }
 
     fn deliver(&self, content: &Content) -> Result<FlagDefinitionCacheData, ProviderError> {
@@ -134,14 +169,16 @@ impl StoredCopy {
     fn stage(&self, data: &FlagDefinitionCacheData) -> Result<NamedTempFile, ProviderError> {
         let create = || {
             let mut builder = tempfile::Builder::new();
-            builder.prefix(&self.files.staging_prefix).suffix(Files::STAGING_SUFFIX);
+            builder
+                .prefix(&self.files.staging_prefix)
+                .suffix(Files::STAGING_SUFFIX);
             #[cfg(unix)]
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
             builder.tempfile_in(&self.files.folder)
         };
         let write = || {
-            let mut staged = open::in_folder(&self.files.folder, create)?;
-            open::ensure_private(staged.as_file())?;
+            let mut staged = fs::in_folder(&self.files.folder, create)?;
+            fs::ensure_private(staged.as_file())?;
             // Tells the sweep of a new leader that the writer lives.
             staged.as_file().lock()?;
             staged.write_all(&data.to_json())?;
@@ -160,11 +197,15 @@ impl StoredCopy {
     /// again. So a new file is always dated after the one that it replaces.
     fn date(&self, file: &File) -> io::Result<()> {
         let replaced = symlink_metadata(&self.files.data).and_then(|metadata| metadata.modified());
-        let Ok(replaced) = replaced else { return Ok(()) };
+        let Ok(replaced) = replaced else {
+            return Ok(());
+        };
         if file.metadata()?.modified()? > replaced {
             return Ok(());
         }
-        let next = replaced.checked_add(Duration::from_nanos(1)).unwrap_or_else(SystemTime::now);
+        let next = replaced
+            .checked_add(Duration::from_nanos(1))
+            .unwrap_or_else(SystemTime::now);
         file.set_times(FileTimes::new().set_modified(next))
     }
 
@@ -178,13 +219,20 @@ impl StoredCopy {
         let identity = self.identity_of(file)?;
         // Another hand may have written into it since: then nobody knows what it holds, and it is read.
         let untouched = identity.is_only_renamed(&written);
-        *self.last() = untouched.then(|| Content { identity, found: Ok(data.clone()), lasting: true });
-        sync_folder(&self.files.folder).map_err(|error| io_error("sync", &self.files.folder, error))?;
+        *self.last() = untouched.then(|| Content {
+            identity,
+            found: Ok(data.clone()),
+            lasting: true,
+        });
+        sync_folder(&self.files.folder)
+            .map_err(|error| io_error("sync", &self.files.folder, error))?;
         Ok(identity)
     }
 
     fn identity_of(&self, file: &File) -> Result<Identity, ProviderError> {
-        file.metadata().map(|metadata| Identity::of(&metadata)).map_err(|error| self.write_error(error))
+        file.metadata()
+            .map(|metadata| Identity::of(&metadata))
+            .map_err(|error| self.write_error(error))
     }
 
     fn write_error(&self, error: io::Error) -> ProviderError {
@@ -200,7 +248,14 @@ impl StoredCopy {
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
         outcome => outcome,
     }
 }
@@ -235,7 +290,11 @@ mod tests {
         let stored = copy.identity().unwrap();
         assert_eq!(copy.replace(&set("old"), || false).unwrap(), None);
         assert_eq!(copy.identity().unwrap(), stored);
-        assert_eq!(read_dir(folder.path()).unwrap().count(), 1, "the temporary file stayed");
+        assert_eq!(
+            read_dir(folder.path()).unwrap().count(),
+            1,
+            "the temporary file stayed"
+        );
     }
 
     #[test]
@@ -243,7 +302,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let (writer, successor) = (copy(&folder), copy(&folder));
         let staged = writer.stage(&set("beta")).unwrap();
-        successor.sweep();
+        successor.remove_stale_temp_files();
         staged.persist(&writer.files.data).unwrap();
     }
 
@@ -276,7 +335,10 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let copy = copy(&folder);
         let lasting = |after: Duration| {
-            let modified = symlink_metadata(&copy.files.data).unwrap().modified().unwrap();
+            let modified = symlink_metadata(&copy.files.data)
+                .unwrap()
+                .modified()
+                .unwrap();
             copy.load(modified + after).unwrap().unwrap().lasting
         };
         let (at_once, later) = (Duration::from_millis(5), Duration::from_millis(60));
@@ -293,10 +355,20 @@ mod tests {
     fn each_copy_is_dated_after_the_one_before() {
         let folder = TempDir::new().unwrap();
         let copy = copy(&folder);
-        let modified = || symlink_metadata(folder.path().join("shop.json")).unwrap().modified().unwrap();
+        let modified = || {
+            symlink_metadata(folder.path().join("shop.json"))
+                .unwrap()
+                .modified()
+                .unwrap()
+        };
         copy.replace(&set("first"), || true).unwrap();
         let future = SystemTime::now() + Duration::from_secs(3600);
-        File::options().write(true).open(folder.path().join("shop.json")).unwrap().set_modified(future).unwrap();
+        File::options()
+            .write(true)
+            .open(folder.path().join("shop.json"))
+            .unwrap()
+            .set_modified(future)
+            .unwrap();
         let before = modified();
         copy.replace(&set("other"), || true).unwrap();
         assert_eq!(modified(), before + Duration::from_nanos(1));

@@ -1,4 +1,4 @@
-//! Notices of the operating system about changed files: one watcher for the whole process, because the system has few to
+//! Notifications of the operating system about changed files: one watcher for the whole process, because the system has few to
 //! give (Linux: 128 for each user).
 
 use std::collections::HashMap;
@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::config::Files;
-use super::open::VOLUME_LINK;
+use super::builder::Files;
+use super::fs::VOLUME_LINK;
 
 /// The watcher of this process, while anybody needs it.
 static HUB: Mutex<Weak<Hub>> = Mutex::new(Weak::new());
@@ -54,9 +54,17 @@ impl Watch {
     pub(super) fn start(files: &Files, on_change: OnChange) -> notify::Result<Self> {
         let hub = Hub::of_process()?;
         hub.watch(&files.folder)?;
-        let listener = Listener { data: name(&files.data), lock: name(&files.lock), on_change };
+        let listener = Listener {
+            data: name(&files.data),
+            lock: name(&files.lock),
+            on_change,
+        };
         let id = lock(&hub.listeners).add(listener);
-        Ok(Self { hub, folder: files.folder.clone(), id })
+        Ok(Self {
+            hub,
+            folder: files.folder.clone(),
+            id,
+        })
     }
 }
 
@@ -76,7 +84,13 @@ impl Hub {
         let listeners = Arc::new(Mutex::new(Listeners::default()));
         let told = Arc::clone(&listeners);
         let watcher = notify::recommended_watcher(move |event| tell(&told, event))?;
-        let hub = Arc::new(Self { watcher: Mutex::new(Watched { watcher, folders: HashMap::new() }), listeners });
+        let hub = Arc::new(Self {
+            watcher: Mutex::new(Watched {
+                watcher,
+                folders: HashMap::new(),
+            }),
+            listeners,
+        });
         *current = Arc::downgrade(&hub);
         Ok(hub)
     }
@@ -91,7 +105,9 @@ impl Hub {
 
     fn unwatch(&self, folder: &Path) {
         let mut watched = lock(&self.watcher);
-        let Some(stores) = watched.folders.get_mut(folder) else { return };
+        let Some(stores) = watched.folders.get_mut(folder) else {
+            return;
+        };
         *stores -= 1;
         if *stores == 0 {
             watched.folders.remove(folder);
@@ -113,10 +129,17 @@ impl Listeners {
 impl Listener {
     fn cares_for(&self, event: &Event) -> bool {
         // By name alone: some systems report a folder by another path. A store with a file of this name elsewhere only looks.
-        let is_about = |file: &OsStr| event.paths.iter().any(|path| path.file_name() == Some(file));
+        let is_about = |file: &OsStr| {
+            event
+                .paths
+                .iter()
+                .any(|path| path.file_name() == Some(file))
+        };
         match event.kind {
             // A lock becomes free when its holder closes the file, also when it was killed.
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => is_about(&self.data) || is_about(&self.lock),
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+                is_about(&self.data) || is_about(&self.lock)
+            }
             EventKind::Access(_) => false,
             EventKind::Remove(_) => is_about(&self.data) || is_about(&self.lock),
             _ => is_about(&self.data) || is_about(OsStr::new(VOLUME_LINK)),
@@ -127,9 +150,15 @@ impl Listener {
 fn tell(listeners: &Mutex<Listeners>, event: notify::Result<Event>) {
     // An error or an overflow may have swallowed an event of anybody's.
     let for_all = event.as_ref().map_or(true, Event::need_rescan);
-    let concerns = |listener: &&Listener| for_all || event.as_ref().is_ok_and(|event| listener.cares_for(event));
-    let concerned: Vec<OnChange> =
-        lock(listeners).by_id.values().filter(concerns).map(|listener| Arc::clone(&listener.on_change)).collect();
+    let concerns = |listener: &&Listener| {
+        for_all || event.as_ref().is_ok_and(|event| listener.cares_for(event))
+    };
+    let concerned: Vec<OnChange> = lock(listeners)
+        .by_id
+        .values()
+        .filter(concerns)
+        .map(|listener| Arc::clone(&listener.on_change))
+        .collect();
     for on_change in concerned {
         on_change();
     }

@@ -35,8 +35,8 @@
 //! # }
 //! ```
 
-mod board;
 mod provider;
+mod state;
 mod store;
 
 pub use provider::MemoryProvider;

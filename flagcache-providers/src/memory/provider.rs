@@ -1,11 +1,11 @@
 //! One poller's end of the store.
 
-use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, PollerLink};
+use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, PollerContext};
 use flagcache_derive::flag_cache_provider;
 use tokio::time::Instant;
 
 use super::MemoryStore;
-use super::board::MemberId;
+use super::state::MemberId;
 
 /// What a [`MemoryStore`] gives to one poller. Dropping it frees the lead, as a shutdown does.
 #[derive(Debug)]
@@ -15,8 +15,8 @@ pub struct MemoryProvider {
 }
 
 impl MemoryProvider {
-    pub(super) fn join(store: MemoryStore) -> Self {
-        let id = store.board().join();
+    pub(super) fn register(store: MemoryStore) -> Self {
+        let id = store.state().register();
         Self { store, id }
     }
 }
@@ -24,36 +24,38 @@ impl MemoryProvider {
 #[flag_cache_provider(crate = flagcache_core)]
 impl MemoryProvider {
     fn should_fetch_flag_definitions(&self) -> bool {
-        self.store.board().decide(self.id, Instant::now())
+        self.store.state().decide(self.id, Instant::now())
     }
 
     fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
-        self.store.board().read(self.id, Instant::now())
+        self.store.state().read(self.id, Instant::now())
     }
 
     fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) {
-        self.store.board().publish(self.id, data, Instant::now());
+        self.store.state().publish(self.id, data, Instant::now());
     }
 
     fn shutdown(&self) {
-        self.store.board().leave(self.id);
+        self.store.state().unregister(self.id);
     }
 
-    fn stored_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
-        self.store.board().read(self.id, Instant::now())
+    fn peek_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        self.store.state().read(self.id, Instant::now())
     }
 
-    fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) {
-        self.store.board().not_received(self.id, outcome, Instant::now());
+    fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) {
+        self.store
+            .state()
+            .fetch_without_update(self.id, outcome, Instant::now());
     }
 
-    fn on_poller_attached(&self, link: PollerLink) {
-        self.store.board().attach(self.id, link);
+    fn on_poller_attached(&self, link: PollerContext) {
+        self.store.state().attach(self.id, link);
     }
 }
 
 impl Drop for MemoryProvider {
     fn drop(&mut self) {
-        self.store.board().leave(self.id);
+        self.store.state().unregister(self.id);
     }
 }

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::MemoryProvider;
-use super::board::Board;
+use super::state::State;
 
 /// One copy of the flag definitions, shared by the pollers of one process. Cheap to clone; see the
 /// [module](crate::memory) for what it guarantees.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
-    board: Arc<Mutex<Board>>,
+    state: Arc<Mutex<State>>,
 }
 
 impl MemoryStore {
@@ -26,17 +26,19 @@ impl MemoryStore {
     /// longer one if it needs it: twice its poll interval and its backoff. Zero means that only pollers with ticks keep
     /// the lead from one load to the next.
     pub fn with_lease(lease: Duration) -> Self {
-        Self { board: Arc::new(Mutex::new(Board::new(lease))) }
+        Self {
+            state: Arc::new(Mutex::new(State::new(lease))),
+        }
     }
 
     /// A provider for one poller. Each call gives one with an identity of its own.
     pub fn provider(&self) -> MemoryProvider {
-        MemoryProvider::join(self.clone())
+        MemoryProvider::register(self.clone())
     }
 
-    /// Only short, panic-free code runs under this lock, and never an await; a poisoned board is still whole.
-    pub(super) fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Only short, panic-free code runs under this lock, and never an await; a poisoned state is still whole.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use flagcache_core::{ProviderError, ProviderErrorKind};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use super::call::Call;
+use super::connection::call::Call;
+use super::connection::tls;
 use super::keys::Keys;
-use super::tls;
 
 /// What the user of an access list must be allowed to run on any kind of server.
 const COMMANDS: &str = "+evalsha +script|load +get +set +del +exists +getrange +strlen +pttl +pexpire +persist +hmget \
@@ -51,11 +51,18 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn of(party: Party, error: RedisError) -> Self {
-        Self { party, error, command: None }
+        Self {
+            party,
+            error,
+            command: None,
+        }
     }
 
     pub(super) fn of_call(call: &Call, party: Party, error: RedisError) -> Self {
-        Self { command: call.command_of(&error), ..Self::of(party, error) }
+        Self {
+            command: call.command_of(&error),
+            ..Self::of(party, error)
+        }
     }
 
     /// How much it tells, where several servers were tried: less that a Sentinel cannot be reached than that the primary
@@ -82,7 +89,7 @@ impl Place {
     /// The server did not answer in time; `connected` tells whether it ever did.
     pub(super) fn silent(&self, doing: &str, limit: Duration, connected: bool) -> ProviderError {
         let why = if connected {
-            "it hangs, is unreachable, or the set needs a longer response limit"
+            "it hangs, is unreachable, or the set needs a longer response timeout"
         } else if self.endpoint.starts_with("rediss") {
             "it hangs, is unreachable, or does not speak TLS on that port"
         } else {
@@ -104,7 +111,10 @@ impl Place {
             Party::Found(server) => format!(" ({})", server.escape_debug()),
             Party::Sentinel(server) => format!(" (Sentinel {server})"),
         };
-        let message = format!("cannot {doing} for service `{}` at {}{which}: {why}", self.service, self.endpoint);
+        let message = format!(
+            "cannot {doing} for service `{}` at {}{which}: {why}",
+            self.service, self.endpoint
+        );
         ProviderError::new(kind, message).with_source(without_arguments(failure.error))
     }
 
@@ -125,53 +135,90 @@ impl Place {
                 PermissionDenied,
                 "the user lacks a permission of the Sentinel; grant `+sentinel|get-master-addr-by-name`",
             ),
-            (ErrorKind::MasterNameNotFoundBySentinel, _) => {
-                (Other, "it watches no primary of that name; check the path of the URL")
-            }
-            (ErrorKind::AuthenticationFailed, _) | (_, "WRONGPASS") => {
-                (PermissionDenied, "the server refuses the user or the password; check both")
-            }
-            (_, "NOAUTH") => (PermissionDenied, "the server demands a password; give one in the URL or to the builder"),
+            (ErrorKind::MasterNameNotFoundBySentinel, _) => (
+                Other,
+                "it watches no primary of that name; check the path of the URL",
+            ),
+            (ErrorKind::AuthenticationFailed, _) | (_, "WRONGPASS") => (
+                PermissionDenied,
+                "the server refuses the user or the password; check both",
+            ),
+            (_, "NOAUTH") => (
+                PermissionDenied,
+                "the server demands a password; give one in the URL or to the builder",
+            ),
             _ if not_permitted => return (PermissionDenied, self.grant(detail, failure.command)),
             _ if unknown_command(detail).is_some() => {
-                let command = unknown_command(detail).flatten().or(failure.command).unwrap_or("a command");
+                let command = unknown_command(detail)
+                    .flatten()
+                    .or(failure.command)
+                    .unwrap_or("a command");
                 let remedy = match command {
-                    "EVALSHA" | "SCRIPT" => "scripts (EVALSHA, SCRIPT LOAD) must not be disabled or renamed",
+                    "EVALSHA" | "SCRIPT" => {
+                        "scripts (EVALSHA, SCRIPT LOAD) must not be disabled or renamed"
+                    }
                     _ => "it must not be disabled or renamed",
                 };
-                let message =
-                    format!("the server, or a proxy before it, does not know {command}, which is needed; {remedy}");
+                let message = format!(
+                    "the server, or a proxy before it, does not know {command}, which is needed; {remedy}"
+                );
                 return (PermissionDenied, message);
             }
             (_, "WRONGTYPE") => return (InvalidData, self.other_type()),
             (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => match failure.party {
-                Party::Primary => (Unavailable, "it is a read-only replica; connect to the primary"),
-                _ => (Unavailable, "it is a replica now; the primary will be asked for anew"),
+                Party::Primary => (
+                    Unavailable,
+                    "it is a read-only replica; connect to the primary",
+                ),
+                _ => (
+                    Unavailable,
+                    "it is a replica now; the primary will be asked for anew",
+                ),
             },
-            (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => {
-                (Unavailable, "it is still loading its data; it will answer soon")
-            }
+            (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => (
+                Unavailable,
+                "it is still loading its data; it will answer soon",
+            ),
             (ErrorKind::Server(ServerErrorKind::MasterDown), _) => {
                 (Unavailable, "it is a replica that has lost its primary")
             }
-            (ErrorKind::Server(ServerErrorKind::ClusterDown), _) => {
-                (Unavailable, "the cluster is down, or no node has the keys of this service")
+            (ErrorKind::Server(ServerErrorKind::ClusterDown), _) => (
+                Unavailable,
+                "the cluster is down, or no node has the keys of this service",
+            ),
+            (ErrorKind::Server(ServerErrorKind::TryAgain), _) => (
+                Unavailable,
+                "the keys are being moved to another node; it will answer when they are there",
+            ),
+            (_, "OOM") => (
+                Unavailable,
+                "it is out of memory; raise `maxmemory` or let it evict expiring keys (`volatile-lru`)",
+            ),
+            (_, "MISCONF") => (
+                Unavailable,
+                "it refuses writes because it cannot save to disk",
+            ),
+            (
+                ErrorKind::Server(
+                    ServerErrorKind::CrossSlot | ServerErrorKind::Moved | ServerErrorKind::Ask,
+                ),
+                _,
+            ) => match failure.party {
+                Party::Primary => (
+                    Other,
+                    "it is a node of a cluster; write redis+cluster:// in place of redis://",
+                ),
+                _ => (
+                    Unavailable,
+                    "the keys were moved again; the node that has them will be asked for anew",
+                ),
+            },
+            _ if tls::explain(error).is_some() => {
+                (Unavailable, tls::explain(error).unwrap_or_default())
             }
-            (ErrorKind::Server(ServerErrorKind::TryAgain), _) => {
-                (Unavailable, "the keys are being moved to another node; it will answer when they are there")
+            (ErrorKind::Io, _) if error.is_connection_refusal() => {
+                (Unavailable, "no server listens there")
             }
-            (_, "OOM") => {
-                (Unavailable, "it is out of memory; raise `maxmemory` or let it evict expiring keys (`volatile-lru`)")
-            }
-            (_, "MISCONF") => (Unavailable, "it refuses writes because it cannot save to disk"),
-            (ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::Moved | ServerErrorKind::Ask), _) => {
-                match failure.party {
-                    Party::Primary => (Other, "it is a node of a cluster; write redis+cluster:// in place of redis://"),
-                    _ => (Unavailable, "the keys were moved again; the node that has them will be asked for anew"),
-                }
-            }
-            _ if tls::explain(error).is_some() => (Unavailable, tls::explain(error).unwrap_or_default()),
-            (ErrorKind::Io, _) if error.is_connection_refusal() => (Unavailable, "no server listens there"),
             (ErrorKind::Io, _) if io_kind(error) == Some(io::ErrorKind::PermissionDenied) => (
                 PermissionDenied,
                 "this process may not connect to it; if it is a socket, check the server's `unixsocketperm` and the \
@@ -194,15 +241,24 @@ impl Place {
     /// What to grant to an ACL user that may not do what a store does. `detail` names the missing command, unless a script
     /// ran it.
     fn grant(&self, detail: &str, command: Option<&str>) -> String {
-        let named = detail.split_once("run the '").and_then(|(_, rest)| rest.split_once('\''));
+        let named = detail
+            .split_once("run the '")
+            .and_then(|(_, rest)| rest.split_once('\''));
         let missing = match named.map(|(command, _)| command).or(command) {
             _ if detail.contains(" key") => "access to its keys".to_owned(),
             Some(command) => format!("the permission for {}", command.to_ascii_lowercase()),
             None => "a permission".to_owned(),
         };
-        let Keys { data, lock, meta, channel } = Keys::of(&as_pattern(&self.service));
+        let Keys {
+            data,
+            lock,
+            meta,
+            channel,
+        } = Keys::of(&as_pattern(&self.service));
         let more = self.commands;
-        format!("the user lacks {missing}; grant `~{data} ~{lock} ~{meta} &{channel} {COMMANDS}{more}`")
+        format!(
+            "the user lacks {missing}; grant `~{data} ~{lock} ~{meta} &{channel} {COMMANDS}{more}`"
+        )
     }
 }
 
@@ -211,30 +267,45 @@ fn unknown_command(detail: &str) -> Option<Option<&str>> {
     if detail.starts_with("Unknown Redis command called from script") {
         return Some(None);
     }
-    let named = detail.strip_prefix("unknown command ")?.trim_start_matches(['\'', '`']);
-    let name = named.split(['\'', '`', ',', ' ']).next().filter(|name| !name.is_empty());
+    let named = detail
+        .strip_prefix("unknown command ")?
+        .trim_start_matches(['\'', '`']);
+    let name = named
+        .split(['\'', '`', ',', ' '])
+        .next()
+        .filter(|name| !name.is_empty());
     Some(name)
 }
 
 /// A server that does not know a command quotes its arguments, which may be a password.
 fn without_arguments(error: RedisError) -> RedisError {
-    match error.detail().and_then(|detail| detail.split_once(", with args")) {
-        Some((what, _)) => RedisError::from((error.kind(), "An error was signalled by the server", what.to_owned())),
+    match error
+        .detail()
+        .and_then(|detail| detail.split_once(", with args"))
+    {
+        Some((what, _)) => RedisError::from((
+            error.kind(),
+            "An error was signalled by the server",
+            what.to_owned(),
+        )),
         None => error,
     }
 }
 
 fn io_kind(error: &RedisError) -> Option<io::ErrorKind> {
-    let source = std::error::Error::source(error)?.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
+    let source = std::error::Error::source(error)?
+        .downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
     source.downcast_ref::<io::Error>().map(io::Error::kind)
 }
 
 /// The name in a rule, which takes some letters for patterns.
 fn as_pattern(service: &str) -> String {
-    service.chars().fold(String::new(), |pattern, letter| match letter {
-        '*' | '?' | '[' | ']' | '\\' => pattern + "\\" + letter.encode_utf8(&mut [0; 4]),
-        _ => pattern + letter.encode_utf8(&mut [0; 4]),
-    })
+    service
+        .chars()
+        .fold(String::new(), |pattern, letter| match letter {
+            '*' | '?' | '[' | ']' | '\\' => pattern + "\\" + letter.encode_utf8(&mut [0; 4]),
+            _ => pattern + letter.encode_utf8(&mut [0; 4]),
+        })
 }
 
 #[cfg(test)]
@@ -243,20 +314,39 @@ mod tests {
 
     #[test]
     fn a_socket_that_may_not_be_opened_is_told_from_one_that_is_not_there() {
-        let place = Place { endpoint: "redis+unix:///a?db=0".to_owned(), service: "a".to_owned(), commands: "" };
+        let place = Place {
+            endpoint: "redis+unix:///a?db=0".to_owned(),
+            service: "a".to_owned(),
+            commands: "",
+        };
         let refused = |kind: io::ErrorKind| {
-            place.refused("connect", Failure::of(Party::Primary, RedisError::from(io::Error::from(kind))))
+            place.refused(
+                "connect",
+                Failure::of(Party::Primary, RedisError::from(io::Error::from(kind))),
+            )
         };
         let error = refused(io::ErrorKind::PermissionDenied);
         assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
         assert!(error.to_string().contains("`unixsocketperm`"), "{error}");
-        assert!(refused(io::ErrorKind::NotFound).to_string().ends_with("no server listens there"));
-        assert!(refused(io::ErrorKind::BrokenPipe).to_string().ends_with("the connection failed"));
+        assert!(
+            refused(io::ErrorKind::NotFound)
+                .to_string()
+                .ends_with("no server listens there")
+        );
+        assert!(
+            refused(io::ErrorKind::BrokenPipe)
+                .to_string()
+                .ends_with("the connection failed")
+        );
     }
 
     #[test]
     fn the_rule_names_the_keys_and_nothing_that_resembles_them() {
-        let place = Place { endpoint: String::new(), service: "a*[b]".to_owned(), commands: " +role" };
+        let place = Place {
+            endpoint: String::new(),
+            service: "a*[b]".to_owned(),
+            commands: " +role",
+        };
         let rule = place.grant("", None);
         let keys = r"`~posthog:flags:a\*\[b\] ~posthog:flags:a\*\[b\]:lock ~posthog:flags:a\*\[b\]:meta &posthog:flags:a\*\[b\]:changes ";
         assert!(rule.contains(keys), "{rule}");

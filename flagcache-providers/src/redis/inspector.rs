@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flagcache_core::{ProviderError, ProviderErrorKind};
 
-use super::call::Call;
+use super::connection::call::Call;
+use super::connection::client::Client;
 use super::keys::Keys;
-use super::link::Link;
 use super::provider::RedisProvider;
 
 /// Looks at the server of a Redis store past the store: what the server has counted, and the keys of the service. For
@@ -34,12 +34,14 @@ use super::provider::RedisProvider;
 #[derive(Clone)]
 pub struct RedisInspector {
     keys: Arc<Keys>,
-    link: Link,
+    link: Client,
 }
 
 impl fmt::Debug for RedisInspector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisInspector").field("endpoint", &self.link.endpoint()).finish_non_exhaustive()
+        f.debug_struct("RedisInspector")
+            .field("endpoint", &self.link.endpoint())
+            .finish_non_exhaustive()
     }
 }
 
@@ -47,7 +49,10 @@ impl RedisInspector {
     /// One beside this provider.
     pub fn of(provider: &RedisProvider) -> Self {
         let store = provider.store();
-        Self { keys: Arc::clone(&store.inner.keys), link: store.inner.link.clone() }
+        Self {
+            keys: Arc::clone(&store.inner.keys),
+            link: store.inner.link.clone(),
+        }
     }
 
     /// What the server has counted since it was started, for all its clients together. That includes this very question:
@@ -57,9 +62,16 @@ impl RedisInspector {
     ///
     /// As a store's calls; also if the user may not ask `INFO`.
     pub async fn counters(&self) -> Result<RedisCounters, ProviderError> {
-        let info: String = self.link.run("ask what the server has counted", Call::plain("INFO").arg("all")).await?;
+        let info: String = self
+            .link
+            .run(
+                "ask what the server has counted",
+                Call::plain("INFO").arg("all"),
+            )
+            .await?;
         RedisCounters::parse(&info).ok_or_else(|| {
-            let message = "the server's answer to INFO does not have the counters of Redis 6 or newer";
+            let message =
+                "the server's answer to INFO does not have the counters of Redis 6 or newer";
             ProviderError::new(ProviderErrorKind::InvalidData, message)
         })
     }
@@ -70,7 +82,10 @@ impl RedisInspector {
     ///
     /// As a store's calls.
     pub async fn has_keys(&self) -> Result<bool, ProviderError> {
-        let found: u64 = self.link.run("look for the keys", self.on_all_keys("EXISTS")).await?;
+        let found: u64 = self
+            .link
+            .run("look for the keys", self.on_all_keys("EXISTS"))
+            .await?;
         Ok(found > 0)
     }
 
@@ -80,7 +95,10 @@ impl RedisInspector {
     ///
     /// As a store's calls.
     pub async fn remove_keys(&self) -> Result<(), ProviderError> {
-        self.link.run::<u64>("remove the keys", self.on_all_keys("DEL")).await.map(drop)
+        self.link
+            .run::<u64>("remove the keys", self.on_all_keys("DEL"))
+            .await
+            .map(drop)
     }
 
     /// The stored copy, as it is.
@@ -89,21 +107,31 @@ impl RedisInspector {
     ///
     /// As a store's calls.
     pub async fn copy(&self) -> Result<Option<Bytes>, ProviderError> {
-        let copy: Option<Vec<u8>> = self.link.run("read the copy", Call::get(&self.keys.data)).await?;
+        let copy: Option<Vec<u8>> = self
+            .link
+            .run("read the copy", Call::get(&self.keys.data))
+            .await?;
         Ok(copy.map(Bytes::from))
     }
 
-    /// Overwrites the stored copy, as a wrong hand would: without the lock, without a notice, without an end of its life.
+    /// Overwrites the stored copy, as a wrong hand would: without the lock, without a notification, without an end of its life.
     ///
     /// # Errors
     ///
     /// As a store's calls.
     pub async fn set_copy(&self, with: &[u8]) -> Result<(), ProviderError> {
-        self.link.run("overwrite the copy", Call::plain("SET").arg(&self.keys.data).arg(with)).await
+        self.link
+            .run(
+                "overwrite the copy",
+                Call::plain("SET").arg(&self.keys.data).arg(with),
+            )
+            .await
     }
 
     fn on_all_keys(&self, command: &'static str) -> Call {
-        let Keys { data, lock, meta, .. } = &*self.keys;
+        let Keys {
+            data, lock, meta, ..
+        } = &*self.keys;
         Call::plain(command).arg(data).arg(lock).arg(meta)
     }
 }
@@ -140,7 +168,9 @@ impl RedisCounters {
 
     fn parse(info: &str) -> Option<Self> {
         let field = |name: &str| {
-            let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            let line = info
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
             line.trim().parse::<u64>().ok()
         };
         let mut counters = Self {
@@ -151,7 +181,10 @@ impl RedisCounters {
             clients: field("connected_clients")?,
         };
         // cmdstat_evalsha:calls=12,usec=340,…
-        for line in info.lines().filter_map(|line| line.strip_prefix("cmdstat_")) {
+        for line in info
+            .lines()
+            .filter_map(|line| line.strip_prefix("cmdstat_"))
+        {
             let (name, rest) = line.split_once(":calls=")?;
             let calls: u64 = rest.split(',').next()?.parse().ok()?;
             counters.commands += calls;
@@ -175,17 +208,44 @@ mod tests {
     #[test]
     fn the_servers_own_counts_are_read() {
         let counters = RedisCounters::parse(INFO).unwrap();
-        assert_eq!(counters, RedisCounters { messages: 20, scripts: 12, commands: 44, bytes: 1234, clients: 3 });
-        let earlier = RedisCounters { messages: 15, scripts: 10, commands: 40, bytes: 1200, clients: 9 };
+        assert_eq!(
+            counters,
+            RedisCounters {
+                messages: 20,
+                scripts: 12,
+                commands: 44,
+                bytes: 1234,
+                clients: 3
+            }
+        );
+        let earlier = RedisCounters {
+            messages: 15,
+            scripts: 10,
+            commands: 40,
+            bytes: 1200,
+            clients: 9,
+        };
         assert_eq!(
             counters.since(earlier),
-            RedisCounters { messages: 5, scripts: 2, commands: 4, bytes: 34, clients: 3 }
+            RedisCounters {
+                messages: 5,
+                scripts: 2,
+                commands: 4,
+                bytes: 34,
+                clients: 3
+            }
         );
     }
 
     #[test]
     fn an_answer_without_them_is_none() {
-        assert_eq!(RedisCounters::parse("# Server\r\nredis_version:7.0.15\r\n"), None);
-        assert_eq!(RedisCounters::parse(&INFO.replace("calls=12", "calls=many")), None);
+        assert_eq!(
+            RedisCounters::parse("# Server\r\nredis_version:7.0.15\r\n"),
+            None
+        );
+        assert_eq!(
+            RedisCounters::parse(&INFO.replace("calls=12", "calls=many")),
+            None
+        );
     }
 }

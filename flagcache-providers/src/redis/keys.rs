@@ -14,13 +14,21 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn of(service: &str) -> Self {
         let data = format!("posthog:flags:{service}");
-        Self { lock: format!("{data}:lock"), meta: format!("{data}:meta"), channel: format!("{data}:changes"), data }
+        Self {
+            lock: format!("{data}:lock"),
+            meta: format!("{data}:meta"),
+            channel: format!("{data}:changes"),
+            data,
+        }
     }
 
     /// Whether a cluster keeps the keys together: it hashes only what stands between the first pair of braces, if there
     /// is anything.
     pub(super) fn are_tagged(&self) -> bool {
-        let tag = self.data.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+        let tag = self
+            .data
+            .split_once('{')
+            .and_then(|(_, rest)| rest.split_once('}'));
         tag.is_some_and(|(tag, _)| !tag.is_empty())
     }
 }

@@ -1,28 +1,18 @@
 #![doc = include_str!("docs.md")]
 
-mod allowance;
-mod body;
-mod call;
-mod clock;
-mod config;
-mod copy;
-mod endpoint;
+mod builder;
+mod cached_copy;
+mod connection;
 mod error;
 #[cfg(feature = "testing")]
 pub(crate) mod inspector;
 mod keys;
-mod lease;
-mod link;
-mod open;
+mod leadership;
 mod provider;
-mod race;
-mod renewal;
 mod scripts;
 mod store;
-mod tls;
-mod url;
-mod watch;
+mod stored_body;
 
-pub use config::{RedisConfigError, RedisStoreBuilder};
+pub use builder::{RedisConfigError, RedisStoreBuilder};
 pub use provider::RedisProvider;
 pub use store::RedisStore;

@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use flagcache_core::{
-    FetchFailure, FetchOutcome, FlagDefinitionCacheData, PollerLink, ProviderError, ProviderErrorKind, StoreReport,
+    FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FleetStatus, PollerContext,
+    ProviderError, ProviderErrorKind,
 };
 use flagcache_derive::flag_cache_provider;
 use tokio::task::AbortHandle;
 
-use super::clock::Clock;
-use super::copy::Fingerprint;
-use super::lease::{Bid, Lead};
-use super::scripts::{self, Kept, Mark, Published, Seen};
+use super::cached_copy::Fingerprint;
+use super::leadership::clock::Clock;
+use super::leadership::lease::{Attempt, Leadership};
+use super::scripts::{self, FetchMark, KeepReply, Published, TickReply};
 use super::store::{Inner, RedisStore};
 use super::{error, renewal, watch};
 
@@ -23,8 +24,8 @@ use super::{error, renewal, watch};
 /// the end of its life.
 pub struct RedisProvider {
     store: RedisStore,
-    lead: Arc<Lead>,
-    poller: OnceLock<PollerLink>,
+    lead: Arc<Leadership>,
+    poller: OnceLock<PollerContext>,
     load: Mutex<Load>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
@@ -40,7 +41,10 @@ struct Load {
 
 impl fmt::Debug for RedisProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisProvider").field("store", &self.store).field("worker", &self.lead.worker()).finish()
+        f.debug_struct("RedisProvider")
+            .field("store", &self.store)
+            .field("worker", &self.lead.worker())
+            .finish()
     }
 }
 
@@ -56,11 +60,11 @@ impl RedisProvider {
         *self.load() = Load::default();
         let sent = Instant::now();
         let bid = self.lead.bid(sent);
-        let mut seen = self.look(bid).await?;
+        let mut seen = self.tick(bid).await?;
         self.lead.see_clock(Clock::shown(seen.clock, sent));
         if let Some(bid) = bid.filter(|_| seen.too_late) {
             // The answer is here in time, so it is the clock that is another: it was set, or is another server's.
-            seen = self.look(Some(bid.without_end())).await?;
+            seen = self.tick(Some(bid.without_end())).await?;
         }
         let token = match bid {
             Some(bid) if seen.leads => self.lead.win(bid),
@@ -70,7 +74,10 @@ impl RedisProvider {
             }
         };
         let leads = token.is_some();
-        *self.load() = Load { copy: Some(seen.copy), token };
+        *self.load() = Load {
+            copy: Some(seen.copy),
+            token,
+        };
         Ok(leads)
     }
 
@@ -79,7 +86,7 @@ impl RedisProvider {
         let copy = match known {
             Some(copy) => copy,
             // No decision in this load, as for a worker that only reads, or a second read.
-            None => self.look(None).await?.copy,
+            None => self.tick(None).await?.copy,
         };
         match copy {
             Some(copy) => self.store.read(&copy).await,
@@ -87,30 +94,44 @@ impl RedisProvider {
         }
     }
 
-    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         self.get_flag_definitions().await
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
-        let Some(token) = self.token() else { return self.create(data).await };
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
+        let Some(token) = self.token() else {
+            return self.create(data).await;
+        };
         self.check(&token)?;
         if let Some(same) = self.inner().copy.stands_for(data) {
-            match self.keep(&token, Mark::Confirmed, Some(&same)).await? {
-                Kept::Alive => return Ok(()),
-                Kept::Refused => return Err(self.lost(&token)),
-                Kept::Other => {}
+            match self.keep(&token, FetchMark::Confirmed, Some(&same)).await? {
+                KeepReply::Alive => return Ok(()),
+                KeepReply::Refused => return Err(self.lost(&token)),
+                KeepReply::Other => {}
             }
         }
-        self.publish(&token, Mark::Confirmed, data).await
+        self.publish(&token, FetchMark::Confirmed, data).await
     }
 
-    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(
+        &self,
+        outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
         // Only a leader's load has anything to say about the copy.
-        let Some(token) = self.token() else { return Ok(()) };
+        let Some(token) = self.token() else {
+            return Ok(());
+        };
         let kept = self.keep_or_put_back(&token, outcome).await;
-        let Some(duration) = outcome.give_up_lead_for() else { return kept };
+        let Some(duration) = outcome.step_down_for() else {
+            return kept;
+        };
         self.load().token = None;
-        self.lead.stay_out(duration);
+        self.lead.step_down_until(duration);
         kept.and(self.release().await)
     }
 
@@ -121,12 +142,21 @@ impl RedisProvider {
         self.release().await
     }
 
-    fn on_poller_attached(&self, link: PollerLink) {
-        let Inner { keys, link: connection, .. } = self.inner();
+    fn on_poller_attached(&self, link: PollerContext) {
+        let Inner {
+            keys,
+            link: connection,
+            ..
+        } = self.inner();
         connection.listeners().add(self.lead.worker(), link.clone());
-        let renewal = renewal::renew(Arc::clone(&self.lead), connection.clone(), Arc::clone(keys), link.clone());
+        let renewal = renewal::renew(
+            Arc::clone(&self.lead),
+            connection.clone(),
+            Arc::clone(keys),
+            link.clone(),
+        );
         *self.tasks() = vec![
-            tokio::spawn(watch::keep_open(connection.clone())).abort_handle(),
+            tokio::spawn(listeners::keep_open(connection.clone())).abort_handle(),
             tokio::spawn(renewal).abort_handle(),
         ];
         // Set once: a provider has one poller.
@@ -136,8 +166,17 @@ impl RedisProvider {
 
 impl RedisProvider {
     pub(super) fn new(store: RedisStore) -> Self {
-        let lead = Arc::new(Lead::new(store.inner.config.lock_life, store.inner.config.response_limit));
-        Self { store, lead, poller: OnceLock::new(), load: Mutex::default(), tasks: Mutex::default() }
+        let lead = Arc::new(Leadership::new(
+            store.inner.config.lock_ttl,
+            store.inner.config.response_timeout,
+        ));
+        Self {
+            store,
+            lead,
+            poller: OnceLock::new(),
+            load: Mutex::default(),
+            tasks: Mutex::default(),
+        }
     }
 
     #[cfg(feature = "testing")]
@@ -146,13 +185,19 @@ impl RedisProvider {
     }
 
     /// Looks at the service, makes the bid if there is one, and reports what it saw to the poller.
-    async fn look(&self, bid: Option<Bid>) -> Result<Seen, ProviderError> {
-        let Inner { config, keys, link, .. } = self.inner();
-        let key = self.poller.get().and_then(PollerLink::schedule).and_then(|schedule| schedule.key);
-        let call = scripts::tick(keys, self.lead.worker(), bid, key, config.lock_life);
-        let seen: Seen = link.run("ask who leads", call).await?;
+    async fn tick(&self, bid: Option<Attempt>) -> Result<TickReply, ProviderError> {
+        let Inner {
+            config, keys, link, ..
+        } = self.inner();
+        let key = self
+            .poller
+            .get()
+            .and_then(PollerContext::schedule)
+            .and_then(|schedule| schedule.key);
+        let call = scripts::tick(keys, self.lead.worker(), bid, key, config.lock_ttl);
+        let seen: TickReply = link.run("ask who leads", call).await?;
         if let Some(poller) = self.poller.get() {
-            let report = StoreReport::new()
+            let report = FleetStatus::new()
                 .confirmed_ago(seen.confirmed_ago)
                 .lease_ends_in(seen.lock_left.filter(|_| !seen.leads))
                 .quota_limited(seen.quota_limited)
@@ -162,33 +207,45 @@ impl RedisProvider {
         Ok(seen)
     }
 
-    async fn keep_or_put_back(&self, token: &str, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+    async fn keep_or_put_back(
+        &self,
+        token: &str,
+        outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
         self.check(token)?;
         let mark = match outcome.failure() {
-            None => Mark::Confirmed,
-            Some(FetchFailure::QuotaLimited) => Mark::Quota(outcome.fleet_failure()),
-            Some(_) => Mark::Failed(outcome.fleet_failure()),
+            None => FetchMark::Confirmed,
+            Some(FetchErrorKind::QuotaLimited) => FetchMark::Quota(outcome.fleet_failure()),
+            Some(_) => FetchMark::Failed(outcome.fleet_failure()),
         };
         let Some(data) = outcome.data() else {
             // A confirmation is one of the copy: without data there is nothing that it could vouch for.
-            let mark = if mark == Mark::Confirmed { Mark::Failed(None) } else { mark };
+            let mark = if mark == FetchMark::Confirmed {
+                FetchMark::Failed(None)
+            } else {
+                mark
+            };
             return match self.keep(token, mark, None).await? {
-                Kept::Refused => Err(self.lost(token)),
-                Kept::Alive | Kept::Other => Ok(()),
+                KeepReply::Refused => Err(self.lost(token)),
+                KeepReply::Alive | KeepReply::Other => Ok(()),
             };
         };
-        let expected = self.inner().copy.stands_for(data).unwrap_or_else(|| Fingerprint::of(&data.to_json()));
+        let expected = self
+            .inner()
+            .copy
+            .stands_for(data)
+            .unwrap_or_else(|| Fingerprint::of(&data.to_json()));
         match self.keep(token, mark, Some(&expected)).await? {
-            Kept::Alive => Ok(()),
-            Kept::Refused => Err(self.lost(token)),
-            Kept::Other => {
+            KeepReply::Alive => Ok(()),
+            KeepReply::Refused => Err(self.lost(token)),
+            KeepReply::Other => {
                 let Some(staying) = self.may_stay(mark, data).await? else {
                     return self.publish(token, mark, data).await;
                 };
                 match self.keep(token, mark, Some(&staying)).await? {
-                    Kept::Refused => Err(self.lost(token)),
+                    KeepReply::Refused => Err(self.lost(token)),
                     // Another hand was here meanwhile; the next load puts it right.
-                    Kept::Alive | Kept::Other => Ok(()),
+                    KeepReply::Alive | KeepReply::Other => Ok(()),
                 }
             }
         }
@@ -199,8 +256,14 @@ impl RedisProvider {
     /// before it has read what the last leader stored, and must not put its older set in the place of that.
     ///
     /// A copy without a fetch time is another hand's, and an undecodable one is nobody's: neither counts as later.
-    async fn may_stay(&self, mark: Mark, data: &FlagDefinitionCacheData) -> Result<Option<Fingerprint>, ProviderError> {
-        let Some(copy) = self.look(None).await?.copy else { return Ok(None) };
+    async fn may_stay(
+        &self,
+        mark: FetchMark,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<Option<Fingerprint>, ProviderError> {
+        let Some(copy) = self.tick(None).await?.copy else {
+            return Ok(None);
+        };
         let stored = match self.store.read(&copy).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Ok(None),
@@ -208,18 +271,30 @@ impl RedisProvider {
             Err(error) => return Err(error),
         };
         let same = self.inner().copy.stands_for(data);
-        let is_later = mark != Mark::Confirmed && stored.fetched_at() > data.fetched_at();
+        let is_later = mark != FetchMark::Confirmed && stored.fetched_at() > data.fetched_at();
         Ok(same.or_else(|| is_later.then_some(copy)))
     }
 
-    async fn keep(&self, token: &str, mark: Mark, expected: Option<&Fingerprint>) -> Result<Kept, ProviderError> {
-        let Inner { config, keys, link, .. } = self.inner();
-        let call = scripts::keep(keys, token, config.copy_life, mark, expected);
+    async fn keep(
+        &self,
+        token: &str,
+        mark: FetchMark,
+        expected: Option<&Fingerprint>,
+    ) -> Result<KeepReply, ProviderError> {
+        let Inner {
+            config, keys, link, ..
+        } = self.inner();
+        let call = scripts::keep(keys, token, config.data_ttl, mark, expected);
         link.run("keep the definitions", call).await
     }
 
     /// Stores `data` as the leader.
-    async fn publish(&self, token: &str, mark: Mark, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn publish(
+        &self,
+        token: &str,
+        mark: FetchMark,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         match self.store_copy(Some(token), mark, data).await? {
             Published::Stored { .. } => Ok(()),
             Published::Refused | Published::Exists => Err(self.lost(token)),
@@ -229,22 +304,36 @@ impl RedisProvider {
     /// Stores `data` as a worker that does not lead: only where there is no copy.
     async fn create(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
         // That another was first is what this is for, and no error.
-        self.store_copy(None, Mark::Confirmed, data).await.map(drop)
+        self.store_copy(None, FetchMark::Confirmed, data)
+            .await
+            .map(drop)
     }
 
     async fn store_copy(
         &self,
         token: Option<&str>,
-        mark: Mark,
+        mark: FetchMark,
         data: &FlagDefinitionCacheData,
     ) -> Result<Published, ProviderError> {
-        let Inner { config, keys, link, copy } = self.inner();
+        let Inner {
+            config,
+            keys,
+            link,
+            copy,
+        } = self.inner();
         // What the decision saw is the past now.
         self.load().copy = None;
         // The JSON is gone before the call is sent, which holds two copies of it anyway.
         let (fingerprint, call) = {
             let json = data.to_json();
-            let call = scripts::publish(keys, token, config.copy_life, mark, self.lead.worker(), &json);
+            let call = scripts::publish(
+                keys,
+                token,
+                config.data_ttl,
+                mark,
+                self.lead.worker(),
+                &json,
+            );
             (Fingerprint::of(&json), call)
         };
         let published: Published = link.run("store the definitions", call).await?;
@@ -267,16 +356,25 @@ impl RedisProvider {
     }
 
     async fn release(&self) -> Result<(), ProviderError> {
-        if !self.lead.take_may_hold() {
+        if !self.lead.take_release_needed() {
             return Ok(());
         }
         let Inner { keys, link, .. } = self.inner();
-        link.run::<bool>("release the lead", scripts::release(keys, self.lead.worker())).await.map(drop)
+        link.run::<bool>(
+            "release the lead",
+            scripts::release(keys, self.lead.worker()),
+        )
+        .await
+        .map(drop)
     }
 
     /// Refuses at once what the server would refuse, so that no large set is sent in vain.
     fn check(&self, token: &str) -> Result<(), ProviderError> {
-        if self.lead.believes(token) { Ok(()) } else { Err(self.lost(token)) }
+        if self.lead.believes(token) {
+            Ok(())
+        } else {
+            Err(self.lost(token))
+        }
     }
 
     fn lost(&self, token: &str) -> ProviderError {

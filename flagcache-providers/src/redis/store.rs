@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use flagcache_core::{FlagDefinitionCacheData, ProviderError};
 
-use super::body::Body;
-use super::config::{Config, RedisStoreBuilder};
-use super::copy::{Fingerprint, SharedCopy};
+use super::builder::{Config, RedisStoreBuilder};
+use super::cached_copy::{Fingerprint, SharedCopy};
+use super::connection::client::Client;
 use super::keys::Keys;
-use super::link::Link;
 use super::provider::RedisProvider;
+use super::stored_body::Body;
 
 /// Flag definitions shared by a fleet through one Redis or Valkey: a server, a primary behind Sentinels, or a cluster.
 ///
@@ -35,7 +35,7 @@ pub struct RedisStore {
 pub(super) struct Inner {
     pub(super) config: Config,
     pub(super) keys: Arc<Keys>,
-    pub(super) link: Link,
+    pub(super) link: Client,
     pub(super) copy: SharedCopy,
 }
 
@@ -83,13 +83,25 @@ impl RedisStore {
 
     pub(super) fn new(config: Config) -> Self {
         let keys = Arc::new(Keys::of(&config.service));
-        let link = Link::new(config.clone(), &keys);
-        Self { inner: Arc::new(Inner { config, keys, link, copy: SharedCopy::default() }) }
+        let link = Client::new(config.clone(), &keys);
+        Self {
+            inner: Arc::new(Inner {
+                config,
+                keys,
+                link,
+                copy: SharedCopy::default(),
+            }),
+        }
     }
 
     /// The copy that was seen under this fingerprint; its body is moved only if this process does not hold it.
-    pub(super) async fn read(&self, seen: &Fingerprint) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        let Inner { keys, link, copy, .. } = &*self.inner;
+    pub(super) async fn read(
+        &self,
+        seen: &Fingerprint,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let Inner {
+            keys, link, copy, ..
+        } = &*self.inner;
         copy.get(seen, Body { link, keys }).await
     }
 }

@@ -49,7 +49,10 @@ mod memory {
                 return Err(url.bad_url("write memory: or memory:name").into());
             }
             let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
-            let store = stores.get_or_insert_default().entry(url.path().to_owned()).or_default();
+            let store = stores
+                .get_or_insert_default()
+                .entry(url.path().to_owned())
+                .or_default();
             Ok(store.provider())
         }
     }
@@ -68,7 +71,9 @@ mod file {
         fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
             // Without the slashes a relative path would be taken for an absolute one.
             let folder = url.file_path().filter(|_| url.has_authority());
-            let folder = folder.ok_or_else(|| url.bad_url("write file:///folder?service=name, with three slashes"))?;
+            let folder = folder.ok_or_else(|| {
+                url.bad_url("write file:///folder?service=name, with three slashes")
+            })?;
             let mut builder = FileStore::builder(folder, url.required("service")?);
             if let Some(watch) = url.flag("watch")? {
                 builder = builder.watch(watch);
@@ -85,7 +90,13 @@ mod redis {
     use crate::registry::{OpenProvider, RegistryError, StoreUrl};
     use crate::{RedisProvider, RedisStore};
 
-    const ALWAYS: &[&str] = &["service", "lock_life", "response_limit", "copy_life", "protocol"];
+    const ALWAYS: &[&str] = &[
+        "service",
+        "lock_ttl",
+        "response_timeout",
+        "data_ttl",
+        "protocol",
+    ];
     const WITH_TLS: &[&str] = &["ca", "cert", "key"];
     const WITH_SENTINELS: &[&str] = &["sentinel_username", "sentinel_password"];
     /// What the URL of a socket has no other place for.
@@ -107,9 +118,9 @@ mod redis {
         /// Of all schemes together; each of them has some.
         const OPTIONS: &'static [&'static str] = &[
             "service",
-            "lock_life",
-            "response_limit",
-            "copy_life",
+            "lock_ttl",
+            "response_timeout",
+            "data_ttl",
             "protocol",
             "ca",
             "cert",
@@ -123,31 +134,43 @@ mod redis {
 
         fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
             let is_socket = url.scheme().ends_with("unix");
-            if is_socket && (!url.has_authority() || url.host().is_some() || url.path().trim_matches('/').is_empty()) {
-                return Err(url.bad_url("write redis+unix:///path/to.sock?service=name, with three slashes").into());
+            if is_socket
+                && (!url.has_authority()
+                    || url.host().is_some()
+                    || url.path().trim_matches('/').is_empty())
+            {
+                return Err(url
+                    .bad_url("write redis+unix:///path/to.sock?service=name, with three slashes")
+                    .into());
             }
             // Options of the client's own.
             let own = url.expose_with_options(&["protocol", "db", "user", "pass"]);
             let mut builder = RedisStore::builder(own, url.required("service")?);
-            if let Some(life) = url.duration("lock_life")? {
-                builder = builder.lock_life(life);
+            if let Some(life) = url.duration("lock_ttl")? {
+                builder = builder.lock_ttl(life);
             }
-            if let Some(limit) = url.duration("response_limit")? {
-                builder = builder.response_limit(limit);
+            if let Some(limit) = url.duration("response_timeout")? {
+                builder = builder.response_timeout(limit);
             }
-            match url.option("copy_life") {
+            match url.option("data_ttl") {
                 None => {}
-                Some("none") => builder = builder.copy_life(None),
-                Some(_) => builder = builder.copy_life(url.duration("copy_life")?),
+                Some("none") => builder = builder.data_ttl(None),
+                Some(_) => builder = builder.data_ttl(url.duration("data_ttl")?),
             }
             if let Some(roots) = file(url, "ca")? {
                 builder = builder.root_certificates(roots);
             }
             match (file(url, "cert")?, file(url, "key")?) {
-                (Some(certificate), Some(key)) => builder = builder.client_certificate(certificate, key),
+                (Some(certificate), Some(key)) => {
+                    builder = builder.client_certificate(certificate, key)
+                }
                 (None, None) => {}
-                (Some(_), None) => return Err(url.bad_option("cert", "it together with `key`").into()),
-                (None, Some(_)) => return Err(url.bad_option("key", "it together with `cert`").into()),
+                (Some(_), None) => {
+                    return Err(url.bad_option("cert", "it together with `key`").into());
+                }
+                (None, Some(_)) => {
+                    return Err(url.bad_option("key", "it together with `cert`").into());
+                }
             }
             if let Some(username) = url.option("sentinel_username") {
                 builder = builder.sentinel_username(username);
@@ -160,8 +183,10 @@ mod redis {
     }
 
     fn file(url: &StoreUrl, option: &'static str) -> Result<Option<Vec<u8>>, RegistryError> {
-        let read =
-            |path| std::fs::read(path).map_err(|_| url.bad_option(option, "the path of a file that can be read"));
+        let read = |path| {
+            std::fs::read(path)
+                .map_err(|_| url.bad_option(option, "the path of a file that can be read"))
+        };
         url.option(option).map(read).transpose()
     }
 }

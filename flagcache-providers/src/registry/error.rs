@@ -10,7 +10,9 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum RegistryError {
     /// The text is no URL.
-    #[error("the store's URL cannot be read; write scheme:…, such as memory: or file:///folder?service=name")]
+    #[error(
+        "the store's URL cannot be read; write scheme:…, such as memory: or file:///folder?service=name"
+    )]
     NotAUrl(#[source] Box<dyn Error + Send + Sync>),
     /// The URL is one, but not of the form that its scheme wants.
     #[error("this {scheme} URL cannot be used; {remedy}")]
@@ -29,7 +31,9 @@ pub enum RegistryError {
         known: String,
     },
     /// The scheme is a bundled store's, and that was not compiled in.
-    #[error("the store for {scheme} URLs is not compiled in; build with the feature `{feature}` of flagcache")]
+    #[error(
+        "the store for {scheme} URLs is not compiled in; build with the feature `{feature}` of flagcache"
+    )]
     NotCompiledIn {
         /// The URL's scheme.
         scheme: String,
@@ -84,6 +88,8 @@ pub enum RegistryError {
     #[error("the scheme {0} is registered already; register each scheme once")]
     AlreadyRegistered(String),
     /// The scheme cannot stand in a URL.
-    #[error("{0:?} is no scheme of a URL; use lower-case letters, digits, `+`, `-` and `.`, a letter first")]
+    #[error(
+        "{0:?} is no scheme of a URL; use lower-case letters, digits, `+`, `-` and `.`, a letter first"
+    )]
     BadScheme(String),
 }

@@ -40,7 +40,10 @@ impl ProviderRegistry {
     ///
     /// # Errors
     /// [`RegistryError::AlreadyRegistered`], or [`RegistryError::BadScheme`] if no URL can have the scheme.
-    pub fn register<P: OpenProvider>(mut self, scheme: &'static str) -> Result<Self, RegistryError> {
+    pub fn register<P: OpenProvider>(
+        mut self,
+        scheme: &'static str,
+    ) -> Result<Self, RegistryError> {
         if !is_scheme(scheme) {
             return Err(RegistryError::BadScheme(scheme.to_owned()));
         }
@@ -56,7 +59,11 @@ impl ProviderRegistry {
     }
 
     /// The same, where URLs of this scheme have only these of the provider's options.
-    pub(super) fn add_with<P: OpenProvider>(&mut self, scheme: &'static str, options: Vec<&'static str>) {
+    pub(super) fn add_with<P: OpenProvider>(
+        &mut self,
+        scheme: &'static str,
+        options: Vec<&'static str>,
+    ) {
         let open = |url: &StoreUrl| -> Opened { Ok(Arc::new(P::open(url)?)) };
         self.entries.insert(scheme, Entry { options, open });
     }
@@ -73,33 +80,49 @@ impl ProviderRegistry {
     /// store refuses it. No error shows the URL.
     pub fn open(&self, url: &str) -> Result<Arc<dyn FlagDefinitionCacheProvider>, RegistryError> {
         let url = StoreUrl::parse(url)?;
-        let entry = self.entries.get(url.scheme()).ok_or_else(|| self.unknown(&url))?;
+        let entry = self
+            .entries
+            .get(url.scheme())
+            .ok_or_else(|| self.unknown(&url))?;
         url.refuse_other_options(&entry.options)?;
         (entry.open)(&url).map_err(|error| match error.downcast::<RegistryError>() {
             Ok(error) => *error,
-            Err(source) => RegistryError::Refused { scheme: url.owned_scheme(), source },
+            Err(source) => RegistryError::Refused {
+                scheme: url.owned_scheme(),
+                source,
+            },
         })
     }
 
     fn unknown(&self, url: &StoreUrl) -> RegistryError {
         let scheme = url.owned_scheme();
-        let absent = bundled::SCHEMES.iter().filter(|(_, _, compiled_in)| !compiled_in);
+        let absent = bundled::SCHEMES
+            .iter()
+            .filter(|(_, _, compiled_in)| !compiled_in);
         if let Some((_, feature, _)) = absent.clone().find(|(absent, ..)| *absent == scheme) {
             return RegistryError::NotCompiledIn { scheme, feature };
         }
         let known: Vec<_> = self.schemes().collect();
-        let mut text =
-            if known.is_empty() { "none is known".to_owned() } else { format!("known: {}", known.join(", ")) };
+        let mut text = if known.is_empty() {
+            "none is known".to_owned()
+        } else {
+            format!("known: {}", known.join(", "))
+        };
         for (scheme, feature, _) in absent {
             text.push_str(&format!("; {scheme} with the feature `{feature}`"));
         }
-        RegistryError::UnknownScheme { scheme, known: text }
+        RegistryError::UnknownScheme {
+            scheme,
+            known: text,
+        }
     }
 }
 
 impl fmt::Debug for ProviderRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProviderRegistry").field("schemes", &self.entries.keys()).finish()
+        f.debug_struct("ProviderRegistry")
+            .field("schemes", &self.entries.keys())
+            .finish()
     }
 }
 

@@ -31,17 +31,34 @@ impl StoreUrl {
         let text = text.trim();
         let others = other_servers(text);
         let (before, after) = (&text[..others.start], &text[others.end..]);
-        let url = Url::parse(&format!("{before}{after}")).map_err(|error| RegistryError::NotAUrl(error.into()))?;
+        let url = Url::parse(&format!("{before}{after}"))
+            .map_err(|error| RegistryError::NotAUrl(error.into()))?;
         // Asked of the text: the parser gives a file URL its slashes if it has none.
-        let has_authority = text.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//"));
-        let mut this = Self { url, others: text[others].to_owned(), has_authority, options: BTreeMap::new() };
+        let has_authority = text
+            .split_once(':')
+            .is_some_and(|(_, rest)| rest.starts_with("//"));
+        let mut this = Self {
+            url,
+            others: text[others].to_owned(),
+            has_authority,
+            options: BTreeMap::new(),
+        };
         if this.url.fragment().is_some() {
             // A `#` in a password, most likely, which cuts the rest off.
-            return Err(this.bad_url("it has a `#`: write %23 if that belongs to a name or a password"));
+            return Err(
+                this.bad_url("it has a `#`: write %23 if that belongs to a name or a password")
+            );
         }
         for (option, value) in this.url.clone().query_pairs() {
-            if this.options.insert(option.clone().into_owned(), value.into_owned()).is_some() {
-                return Err(RegistryError::RepeatedOption { scheme: this.owned_scheme(), option: option.into_owned() });
+            if this
+                .options
+                .insert(option.clone().into_owned(), value.into_owned())
+                .is_some()
+            {
+                return Err(RegistryError::RepeatedOption {
+                    scheme: this.owned_scheme(),
+                    option: option.into_owned(),
+                });
             }
         }
         Ok(this)
@@ -60,7 +77,9 @@ impl StoreUrl {
     /// The servers, each with its port if that is given: a URL may name several, separated by commas.
     pub fn servers(&self) -> impl Iterator<Item = &str> {
         let first = &self.url[Position::BeforeHost..Position::AfterPort];
-        std::iter::once(first).chain(self.others.split(',').skip(1)).filter(|server| !server.is_empty())
+        std::iter::once(first)
+            .chain(self.others.split(',').skip(1))
+            .filter(|server| !server.is_empty())
     }
 
     /// The host, if there is one; the first of several.
@@ -93,8 +112,13 @@ impl StoreUrl {
     /// # Errors
     /// If it is missing or empty.
     pub fn required(&self, option: &'static str) -> Result<&str, RegistryError> {
-        let missing = || RegistryError::MissingOption { scheme: self.owned_scheme(), option };
-        self.option(option).filter(|value| !value.is_empty()).ok_or_else(missing)
+        let missing = || RegistryError::MissingOption {
+            scheme: self.owned_scheme(),
+            option,
+        };
+        self.option(option)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(missing)
     }
 
     /// The value of an option that is `true` or `false`.
@@ -102,7 +126,11 @@ impl StoreUrl {
     /// # Errors
     /// If it is neither.
     pub fn flag(&self, option: &'static str) -> Result<Option<bool>, RegistryError> {
-        let parse = |value: &str| value.parse().map_err(|_| self.bad_option(option, "true or false"));
+        let parse = |value: &str| {
+            value
+                .parse()
+                .map_err(|_| self.bad_option(option, "true or false"))
+        };
         self.option(option).map(parse).transpose()
     }
 
@@ -112,7 +140,9 @@ impl StoreUrl {
     /// If it is none.
     pub fn duration(&self, option: &'static str) -> Result<Option<Duration>, RegistryError> {
         let parse = |value: &str| {
-            duration(value).ok_or_else(|| self.bad_option(option, "a whole number with a unit: 500ms, 10s, 5m, 24h"))
+            duration(value).ok_or_else(|| {
+                self.bad_option(option, "a whole number with a unit: 500ms, 10s, 5m, 24h")
+            })
         };
         self.option(option).map(parse).transpose()
     }
@@ -121,7 +151,11 @@ impl StoreUrl {
     pub fn expose_with_options(&self, keep: &[&str]) -> String {
         let mut url = self.url.clone();
         url.set_query(None);
-        let kept: Vec<_> = self.options.iter().filter(|(name, _)| keep.contains(&name.as_str())).collect();
+        let kept: Vec<_> = self
+            .options
+            .iter()
+            .filter(|(name, _)| keep.contains(&name.as_str()))
+            .collect();
         if !kept.is_empty() {
             url.query_pairs_mut().extend_pairs(kept);
         }
@@ -131,21 +165,36 @@ impl StoreUrl {
 
     /// An error that says how a URL of this scheme is written. Never put a part of this one into `remedy`.
     pub fn bad_url(&self, remedy: &'static str) -> RegistryError {
-        RegistryError::BadUrl { scheme: self.owned_scheme(), remedy }
+        RegistryError::BadUrl {
+            scheme: self.owned_scheme(),
+            remedy,
+        }
     }
 
     /// An error that says what an option accepts.
     pub fn bad_option(&self, option: &'static str, expected: &'static str) -> RegistryError {
-        RegistryError::BadOption { scheme: self.owned_scheme(), option, expected }
+        RegistryError::BadOption {
+            scheme: self.owned_scheme(),
+            option,
+            expected,
+        }
     }
 
     pub(super) fn refuse_other_options(&self, known: &[&str]) -> Result<(), RegistryError> {
-        match self.options.keys().find(|option| !known.contains(&option.as_str())) {
+        match self
+            .options
+            .keys()
+            .find(|option| !known.contains(&option.as_str()))
+        {
             None => Ok(()),
             Some(option) => Err(RegistryError::UnknownOption {
                 scheme: self.owned_scheme(),
                 option: option.clone(),
-                known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
+                known: if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                },
             }),
         }
     }
@@ -158,16 +207,27 @@ impl StoreUrl {
 impl fmt::Debug for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options: Vec<_> = self.options.keys().collect();
-        f.debug_struct("StoreUrl").field("scheme", &self.scheme()).field("options", &options).finish_non_exhaustive()
+        f.debug_struct("StoreUrl")
+            .field("scheme", &self.scheme())
+            .field("options", &options)
+            .finish_non_exhaustive()
     }
 }
 
 /// Where `text` names servers after the first. The parser knows but one.
 fn other_servers(text: &str) -> Range<usize> {
-    let Some(start) = text.find("://").map(|colon| colon + 3) else { return 0..0 };
-    let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |end| start + end);
-    let hosts = text[start..end].rfind('@').map_or(start, |at| start + at + 1);
-    text[hosts..end].find(',').map_or(end..end, |comma| hosts + comma..end)
+    let Some(start) = text.find("://").map(|colon| colon + 3) else {
+        return 0..0;
+    };
+    let end = text[start..]
+        .find(['/', '?', '#'])
+        .map_or(text.len(), |end| start + end);
+    let hosts = text[start..end]
+        .rfind('@')
+        .map_or(start, |at| start + at + 1);
+    text[hosts..end]
+        .find(',')
+        .map_or(end..end, |comma| hosts + comma..end)
 }
 
 fn duration(text: &str) -> Option<Duration> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flagcache_core::ProviderError;
 
-use super::{Fault, Gate};
+use super::{Fault, Latch};
 
 /// One answer: a value or a fault, at once or later.
 ///
@@ -15,18 +15,26 @@ use super::{Fault, Gate};
 pub struct Answer<T> {
     outcome: Result<T, Fault>,
     delay: Option<Duration>,
-    gate: Option<Gate>,
+    gate: Option<Latch>,
 }
 
 impl<T> Answer<T> {
     /// The call gives this value.
     pub fn value(value: T) -> Self {
-        Self { outcome: Ok(value), delay: None, gate: None }
+        Self {
+            outcome: Ok(value),
+            delay: None,
+            gate: None,
+        }
     }
 
     /// The call goes wrong. With [`Fault::Slow`] it gives the value of the method's standing answer, late.
     pub fn fault(fault: Fault) -> Self {
-        Self { outcome: Err(fault), delay: None, gate: None }
+        Self {
+            outcome: Err(fault),
+            delay: None,
+            gate: None,
+        }
     }
 
     /// The answer comes this much later.
@@ -38,7 +46,7 @@ impl<T> Answer<T> {
 
     /// The answer comes once `gate` is open.
     #[must_use]
-    pub fn once_open(mut self, gate: &Gate) -> Self {
+    pub fn once_open(mut self, gate: &Latch) -> Self {
         self.gate = Some(gate.clone());
         self
     }
@@ -65,9 +73,14 @@ struct State<T> {
 
 impl<T: Clone> Script<T> {
     pub(crate) fn new(standing: T) -> Self {
-        let state =
-            State { queue: VecDeque::new(), standing: Answer::value(standing.clone()), standing_value: standing };
-        Self { state: Mutex::new(state) }
+        let state = State {
+            queue: VecDeque::new(),
+            standing: Answer::value(standing.clone()),
+            standing_value: standing,
+        };
+        Self {
+            state: Mutex::new(state),
+        }
     }
 
     /// Adds an answer to the queue; each is given once, in order.
@@ -106,7 +119,10 @@ impl<T: Clone> Script<T> {
     pub(crate) async fn play(&self) -> Result<T, ProviderError> {
         let (answer, standing) = {
             let mut state = self.lock();
-            let answer = state.queue.pop_front().unwrap_or_else(|| state.standing.clone());
+            let answer = state
+                .queue
+                .pop_front()
+                .unwrap_or_else(|| state.standing.clone());
             (answer, state.standing_value.clone())
         };
         if let Some(delay) = answer.delay {

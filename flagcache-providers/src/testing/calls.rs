@@ -3,11 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use flagcache_core::{FetchFailure, FetchOutcome, FlagDefinitionCacheData};
+use flagcache_core::{FetchErrorKind, FetchOutcome, FlagDefinitionCacheData};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Method;
+use super::ProviderMethod;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,23 +27,23 @@ pub enum CallEnd {
 #[non_exhaustive]
 pub struct Call {
     /// The method.
-    pub method: Method,
+    pub method: ProviderMethod,
     /// When it began.
     pub started: Instant,
     /// When and how it ended; `None` while it runs.
     pub ended: Option<(Instant, CallEnd)>,
     /// The method whose call was still running when this one began. The poller promises that there is none.
-    pub during: Option<Method>,
+    pub during: Option<ProviderMethod>,
     /// What a publish was given, or what the worker served at a load that brought nothing new.
     pub data: Option<FlagDefinitionCacheData>,
-    /// `on_flag_definitions_not_received`: the kind of failure; `None` if unchanged.
-    pub failure: Option<FetchFailure>,
-    /// `on_flag_definitions_not_received`: for how long the lead is to be given up.
-    pub give_up_lead_for: Option<Duration>,
+    /// `on_fetch_without_update`: the kind of failure; `None` if unchanged.
+    pub failure: Option<FetchErrorKind>,
+    /// `on_fetch_without_update`: for how long the lead is to be given up.
+    pub step_down_for: Option<Duration>,
 }
 
 impl Call {
-    fn new(method: Method) -> Self {
+    fn new(method: ProviderMethod) -> Self {
         Self {
             method,
             started: Instant::now(),
@@ -51,26 +51,29 @@ impl Call {
             during: None,
             data: None,
             failure: None,
-            give_up_lead_for: None,
+            step_down_for: None,
         }
     }
 
-    pub(crate) fn with_data(method: Method, data: &FlagDefinitionCacheData) -> Self {
-        Self { data: Some(data.clone()), ..Self::new(method) }
+    pub(crate) fn with_data(method: ProviderMethod, data: &FlagDefinitionCacheData) -> Self {
+        Self {
+            data: Some(data.clone()),
+            ..Self::new(method)
+        }
     }
 
-    pub(crate) fn with_outcome(method: Method, outcome: FetchOutcome<'_>) -> Self {
+    pub(crate) fn with_outcome(method: ProviderMethod, outcome: FetchOutcome<'_>) -> Self {
         Self {
             data: outcome.data().cloned(),
             failure: outcome.failure(),
-            give_up_lead_for: outcome.give_up_lead_for(),
+            step_down_for: outcome.step_down_for(),
             ..Self::new(method)
         }
     }
 }
 
-impl From<Method> for Call {
-    fn from(method: Method) -> Self {
+impl From<ProviderMethod> for Call {
+    fn from(method: ProviderMethod) -> Self {
         Self::new(method)
     }
 }
@@ -83,7 +86,10 @@ pub(crate) struct CallLog {
 
 impl CallLog {
     pub(crate) fn new() -> Self {
-        Self { calls: Mutex::new(Vec::new()), changed: watch::Sender::new(()) }
+        Self {
+            calls: Mutex::new(Vec::new()),
+            changed: watch::Sender::new(()),
+        }
     }
 
     /// Enters a call; it has ended when the return value is told so or dropped.
@@ -91,8 +97,14 @@ impl CallLog {
         let index = {
             let mut calls = self.lock();
             // Told here and not by the times: on a paused clock everything may happen at one instant.
-            let during = calls.iter().find(|earlier| earlier.ended.is_none()).map(|earlier| earlier.method);
-            calls.push(Call { during, ..call.into() });
+            let during = calls
+                .iter()
+                .find(|earlier| earlier.ended.is_none())
+                .map(|earlier| earlier.method);
+            calls.push(Call {
+                during,
+                ..call.into()
+            });
             calls.len() - 1
         };
         self.changed.send_replace(());
@@ -126,7 +138,11 @@ pub(crate) struct Running<'a> {
 
 impl Running<'_> {
     pub(crate) fn end<T, E>(self, result: Result<T, E>) -> Result<T, E> {
-        self.mark(if result.is_ok() { CallEnd::Answered } else { CallEnd::Failed });
+        self.mark(if result.is_ok() {
+            CallEnd::Answered
+        } else {
+            CallEnd::Failed
+        });
         result
     }
 
@@ -142,7 +158,11 @@ impl Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.mark(if std::thread::panicking() { CallEnd::Panicked } else { CallEnd::Dropped });
+        self.mark(if std::thread::panicking() {
+            CallEnd::Panicked
+        } else {
+            CallEnd::Dropped
+        });
     }
 }
 
@@ -155,11 +175,16 @@ pub(crate) fn violations(calls: &[Call]) -> Vec<String> {
             found.push(format!("{} overlaps {other} (call {index})", call.method));
         }
         if shut_down {
-            found.push(format!("{} was called after shutdown (call {index})", call.method));
+            found.push(format!(
+                "{} was called after shutdown (call {index})",
+                call.method
+            ));
         }
-        shut_down |= call.method == Method::Shutdown;
-        if call.method == Method::Attached && index > 0 {
-            found.push(format!("on_poller_attached was not the first call (call {index})"));
+        shut_down |= call.method == ProviderMethod::Shutdown;
+        if call.method == ProviderMethod::Attached && index > 0 {
+            found.push(format!(
+                "on_poller_attached was not the first call (call {index})"
+            ));
         }
     }
     found

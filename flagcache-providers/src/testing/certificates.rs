@@ -1,6 +1,10 @@
 //! Certificates made for a test.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test without its certificates fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test without its certificates fails by panicking"
+)]
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,7 +20,7 @@ use tempfile::TempDir;
 /// | `named` | a server's, for `localhost` alone |
 /// | `elsewhere` | a server's, for another host |
 /// | `client` | a client's |
-/// | `other`, `stranger` | another root certificate, and a client's that it signed |
+/// | `other`, `unrelated` | another root certificate, and a client's that it signed |
 ///
 /// Each has a file `<name>.crt`, and its key in `<name>.key`.
 #[derive(Debug)]
@@ -48,11 +52,19 @@ impl Certificates {
             sign named root 'subjectAltName=DNS:localhost'
             sign elsewhere root 'subjectAltName=DNS:elsewhere.test'
             sign client root 'extendedKeyUsage=clientAuth'
-            sign stranger other 'extendedKeyUsage=clientAuth'
+            sign unrelated other 'extendedKeyUsage=clientAuth'
         "#;
         let folder = tempfile::tempdir().unwrap();
-        let output = Command::new("bash").args(["-ec", script]).current_dir(folder.path()).output().unwrap();
-        assert!(output.status.success(), "openssl is needed: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new("bash")
+            .args(["-ec", script])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "openssl is needed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Self { folder }
     }
 
@@ -96,11 +108,16 @@ impl ServerTls {
 
     /// As arguments of a server.
     pub(super) fn arguments(&self) -> impl Iterator<Item = String> {
-        self.settings.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()])
+        self.settings
+            .iter()
+            .flat_map(|(name, value)| [format!("--{name}"), value.clone()])
     }
 
     /// As lines of a configuration.
     pub(super) fn lines(&self) -> String {
-        self.settings.iter().map(|(name, value)| format!("{name} {value}\n")).collect()
+        self.settings
+            .iter()
+            .map(|(name, value)| format!("{name} {value}\n"))
+            .collect()
     }
 }

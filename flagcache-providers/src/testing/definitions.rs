@@ -5,8 +5,19 @@ use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
 const COUNTRIES: [&str; 8] = ["DE", "FR", "US", "JP", "BR", "IN", "SE", "KE"];
-const AREAS: [&str; 8] = ["checkout", "search", "billing", "onboarding", "editor", "mobile", "api", "pricing"];
-const WORDS: [&str; 8] = ["new", "fast", "beta", "inline", "größer", "実験", "v2", "compact"];
+const AREAS: [&str; 8] = [
+    "checkout",
+    "search",
+    "billing",
+    "onboarding",
+    "editor",
+    "mobile",
+    "api",
+    "pricing",
+];
+const WORDS: [&str; 8] = [
+    "new", "fast", "beta", "inline", "größer", "実験", "v2", "compact",
+];
 
 /// A set of flag definitions for tests, in the form in which the API sends it: about 1 KB a flag. For tests; not
 /// API-stable.
@@ -27,7 +38,9 @@ pub struct Definitions {
 impl Definitions {
     /// The valid set without flags.
     pub fn empty() -> Self {
-        Self { body: json!({ "flags": [], "group_type_mapping": {}, "cohorts": {} }) }
+        Self {
+            body: json!({ "flags": [], "group_type_mapping": {}, "cohorts": {} }),
+        }
     }
 
     /// `flags` flags with what real ones have: several condition groups on persons, groups and cohorts, whole and fractional
@@ -35,8 +48,12 @@ impl Definitions {
     pub fn realistic(flags: usize, seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let cohort_count = (flags / 20).max(2);
-        let cohorts: Map<_, _> = (1..=cohort_count).map(|id| (id.to_string(), cohort(&mut rng))).collect();
-        let flags: Vec<_> = (0..flags).map(|index| flag(&mut rng, index, cohort_count)).collect();
+        let cohorts: Map<_, _> = (1..=cohort_count)
+            .map(|id| (id.to_string(), cohort(&mut rng)))
+            .collect();
+        let flags: Vec<_> = (0..flags)
+            .map(|index| flag(&mut rng, index, cohort_count))
+            .collect();
         let mut body = json!({ "group_type_mapping": { "0": "organization", "1": "project", "2": "instance" } });
         // Moved in: the macro would copy what it is given.
         body["flags"] = Value::Array(flags);
@@ -52,7 +69,10 @@ impl Definitions {
     /// Sets the rollout of a flag's first condition group, in per cent. `false` if there is no such flag.
     #[must_use = "`false` means that nothing was changed"]
     pub fn set_rollout(&mut self, key: &str, percent: f64) -> bool {
-        let Some(flag) = self.flags_mut().and_then(|flags| flags.iter_mut().find(|flag| flag["key"] == key)) else {
+        let Some(flag) = self
+            .flags_mut()
+            .and_then(|flags| flags.iter_mut().find(|flag| flag["key"] == key))
+        else {
             return false;
         };
         flag["filters"]["groups"][0]["rollout_percentage"] = json!(percent);
@@ -70,7 +90,9 @@ impl Definitions {
     /// Removes a flag. `false` if there is no such flag.
     #[must_use = "`false` means that nothing was changed"]
     pub fn remove(&mut self, key: &str) -> bool {
-        let Some(flags) = self.flags_mut() else { return false };
+        let Some(flags) = self.flags_mut() else {
+            return false;
+        };
         let before = flags.len();
         flags.retain(|flag| flag["key"] != key);
         flags.len() < before
@@ -103,9 +125,15 @@ impl From<Definitions> for Bytes {
 }
 
 fn flag(rng: &mut Rng, index: usize, cohorts: usize) -> Value {
-    let key = format!("{}-{}-{index}", pick(rng, &AREAS), pick(rng, &["rollout", "experiment", "kill-switch"]));
+    let key = format!(
+        "{}-{}-{index}",
+        pick(rng, &AREAS),
+        pick(rng, &["rollout", "experiment", "kill-switch"])
+    );
     let by_group = rng.u8(..10) == 0;
-    let groups: Vec<Value> = (0..rng.usize(1..=3)).map(|_| condition_group(rng, by_group, cohorts)).collect();
+    let groups: Vec<Value> = (0..rng.usize(1..=3))
+        .map(|_| condition_group(rng, by_group, cohorts))
+        .collect();
     let mut filters = json!({ "groups": groups, "multivariate": null, "payloads": {} });
     if by_group {
         filters["aggregation_group_type_index"] = json!(0);
@@ -135,7 +163,9 @@ fn flag(rng: &mut Rng, index: usize, cohorts: usize) -> Value {
 }
 
 fn condition_group(rng: &mut Rng, by_group: bool, cohorts: usize) -> Value {
-    let properties: Vec<Value> = (0..rng.usize(0..=3)).map(|_| property(rng, by_group, cohorts)).collect();
+    let properties: Vec<Value> = (0..rng.usize(0..=3))
+        .map(|_| property(rng, by_group, cohorts))
+        .collect();
     let rollout = match rng.u8(..4) {
         0 => json!(100),
         1 => json!(rng.u8(..=100)),
@@ -150,7 +180,9 @@ fn property(rng: &mut Rng, by_group: bool, cohorts: usize) -> Value {
         return json!({ "key": "plan", "type": "group", "group_type_index": 0, "operator": "exact", "value": ["scale", "enterprise"] });
     }
     match rng.u8(..4) {
-        0 => json!({ "key": "id", "type": "cohort", "operator": "in", "value": rng.usize(1..=cohorts) }),
+        0 => {
+            json!({ "key": "id", "type": "cohort", "operator": "in", "value": rng.usize(1..=cohorts) })
+        }
         1 => {
             json!({ "key": "email", "type": "person", "operator": "icontains", "value": format!("@{}.example", pick(rng, &AREAS)) })
         }
@@ -190,8 +222,14 @@ mod tests {
 
     #[test]
     fn a_seed_always_makes_the_same_bytes() {
-        assert_eq!(Definitions::realistic(50, 1).to_json(), Definitions::realistic(50, 1).to_json());
-        assert_ne!(Definitions::realistic(50, 1).to_json(), Definitions::realistic(50, 2).to_json());
+        assert_eq!(
+            Definitions::realistic(50, 1).to_json(),
+            Definitions::realistic(50, 1).to_json()
+        );
+        assert_ne!(
+            Definitions::realistic(50, 1).to_json(),
+            Definitions::realistic(50, 2).to_json()
+        );
     }
 
     #[test]
@@ -203,7 +241,10 @@ mod tests {
         let keys: std::collections::HashSet<_> = set.keys().collect();
         assert_eq!(keys.len(), 1000);
         let parsed: Value = serde_json::from_slice(&json).unwrap();
-        assert_eq!(parsed["flags"][0]["id"].as_u64(), Some(9_007_199_254_740_993));
+        assert_eq!(
+            parsed["flags"][0]["id"].as_u64(),
+            Some(9_007_199_254_740_993)
+        );
     }
 
     #[test]
@@ -211,7 +252,12 @@ mod tests {
         let before = Definitions::realistic(20, 1);
         let key = before.keys().nth(7).unwrap().to_owned();
         let after = before.clone().with_rollout(&key, 12.5);
-        let differing: Vec<_> = before.flags().iter().zip(after.flags()).filter(|(a, b)| a != b).collect();
+        let differing: Vec<_> = before
+            .flags()
+            .iter()
+            .zip(after.flags())
+            .filter(|(a, b)| a != b)
+            .collect();
         assert_eq!(differing.len(), 1);
         assert_eq!(differing[0].1["key"], key.as_str());
         assert!(!before.clone().set_rollout("no-such-flag", 1.0));

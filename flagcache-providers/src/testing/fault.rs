@@ -48,7 +48,10 @@ impl Fault {
 }
 
 /// The panic of [`Fault::Panic`].
-#[expect(clippy::panic, reason = "panicking is the fault that the test asked for")]
+#[expect(
+    clippy::panic,
+    reason = "panicking is the fault that the test asked for"
+)]
 pub(crate) fn injected_panic() -> ! {
     panic!("injected fault: panic")
 }

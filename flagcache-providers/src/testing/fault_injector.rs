@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError};
+use flagcache_core::{
+    FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
+    ProviderError,
+};
 
-use super::{Fault, Method};
+use super::{Fault, ProviderMethod};
 
 /// How often an injected fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +25,12 @@ pub enum Times {
 ///
 /// ```
 /// use flagcache_core::FlagDefinitionCacheProvider;
-/// use flagcache_providers::testing::{Fault, FaultInjector, Method, ScriptedProvider, Times};
+/// use flagcache_providers::testing::{Fault, FaultInjector, ProviderMethod, ScriptedProvider, Times};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let provider = FaultInjector::new(ScriptedProvider::new());
-/// provider.inject(Method::Get, Fault::Undecodable, Times::Next(1));
+/// provider.inject(ProviderMethod::Get, Fault::Undecodable, Times::Next(1));
 /// assert!(provider.get_flag_definitions().await.is_err());
 /// assert!(provider.get_flag_definitions().await?.is_none());
 /// # Ok(())
@@ -35,7 +38,7 @@ pub enum Times {
 /// ```
 #[derive(Debug)]
 pub struct FaultInjector<P: ?Sized> {
-    faults: Arc<Mutex<HashMap<Method, (Fault, Times)>>>,
+    faults: Arc<Mutex<HashMap<ProviderMethod, (Fault, Times)>>>,
     provider: Arc<P>,
 }
 
@@ -49,19 +52,22 @@ impl<P> FaultInjector<P> {
 impl<P: ?Sized> FaultInjector<P> {
     /// [`new`](Self::new) for a provider that is shared already, an `Arc<dyn FlagDefinitionCacheProvider>` for one.
     pub fn over(provider: Arc<P>) -> Self {
-        Self { faults: Arc::default(), provider }
+        Self {
+            faults: Arc::default(),
+            provider,
+        }
     }
 
     /// Makes calls of `method` go wrong; replaces the fault injected there before.
     ///
-    /// For [`Method::Attached`], which is not async and has no result, only [`Fault::Panic`] has a meaning; any other fault
+    /// For [`ProviderMethod::Attached`], which is not async and has no result, only [`Fault::Panic`] has a meaning; any other fault
     /// keeps the link from the provider.
-    pub fn inject(&self, method: Method, fault: Fault, times: Times) {
+    pub fn inject(&self, method: ProviderMethod, fault: Fault, times: Times) {
         self.lock().insert(method, (fault, times));
     }
 
     /// Makes `method` sound again. A call that hangs already goes on hanging.
-    pub fn clear(&self, method: Method) {
+    pub fn clear(&self, method: ProviderMethod) {
         self.lock().remove(&method);
     }
 
@@ -75,7 +81,7 @@ impl<P: ?Sized> FaultInjector<P> {
         &self.provider
     }
 
-    fn take(&self, method: Method) -> Option<Fault> {
+    fn take(&self, method: ProviderMethod) -> Option<Fault> {
         let mut faults = self.lock();
         match faults.get_mut(&method)? {
             (fault, Times::UntilCleared) => Some(*fault),
@@ -87,7 +93,7 @@ impl<P: ?Sized> FaultInjector<P> {
         }
     }
 
-    async fn strike(&self, method: Method) -> Result<(), ProviderError> {
+    async fn strike(&self, method: ProviderMethod) -> Result<(), ProviderError> {
         match self.take(method) {
             Some(fault) => fault.strike().await,
             None => Ok(()),
@@ -95,14 +101,17 @@ impl<P: ?Sized> FaultInjector<P> {
     }
 
     // Nothing panics while it is held; a poisoned lock is still whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Method, (Fault, Times)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ProviderMethod, (Fault, Times)>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<P: ?Sized> Clone for FaultInjector<P> {
     fn clone(&self) -> Self {
-        Self { faults: Arc::clone(&self.faults), provider: Arc::clone(&self.provider) }
+        Self {
+            faults: Arc::clone(&self.faults),
+            provider: Arc::clone(&self.provider),
+        }
     }
 }
 
@@ -110,37 +119,45 @@ impl<P: ?Sized> Clone for FaultInjector<P> {
 #[async_trait]
 impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for FaultInjector<P> {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
-        self.strike(Method::ShouldFetch).await?;
+        self.strike(ProviderMethod::ShouldFetch).await?;
         self.provider.should_fetch_flag_definitions().await
     }
 
     async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.strike(Method::Get).await?;
+        self.strike(ProviderMethod::Get).await?;
         self.provider.get_flag_definitions().await
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
-        self.strike(Method::Received).await?;
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
+        self.strike(ProviderMethod::Received).await?;
         self.provider.on_flag_definitions_received(data).await
     }
 
     async fn shutdown(&self) -> Result<(), ProviderError> {
-        self.strike(Method::Shutdown).await?;
+        self.strike(ProviderMethod::Shutdown).await?;
         self.provider.shutdown().await
     }
 
-    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.strike(Method::Stored).await?;
-        self.provider.stored_flag_definitions().await
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.strike(ProviderMethod::Peek).await?;
+        self.provider.peek_flag_definitions().await
     }
 
-    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
-        self.strike(Method::NotReceived).await?;
-        self.provider.on_flag_definitions_not_received(outcome).await
+    async fn on_fetch_without_update(
+        &self,
+        outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
+        self.strike(ProviderMethod::FetchWithoutUpdate).await?;
+        self.provider.on_fetch_without_update(outcome).await
     }
 
-    fn on_poller_attached(&self, link: PollerLink) {
-        match self.take(Method::Attached) {
+    fn on_poller_attached(&self, link: PollerContext) {
+        match self.take(ProviderMethod::Attached) {
             Some(Fault::Panic) => super::fault::injected_panic(),
             Some(_) => {}
             None => self.provider.on_poller_attached(link),
@@ -158,33 +175,56 @@ mod tests {
     use super::*;
     use crate::testing::ScriptedProvider;
 
-    async fn call(provider: &dyn FlagDefinitionCacheProvider, method: Method) -> Result<(), ProviderError> {
+    async fn call(
+        provider: &dyn FlagDefinitionCacheProvider,
+        method: ProviderMethod,
+    ) -> Result<(), ProviderError> {
         let data = FlagDefinitionCacheData::from_json(r#"{"flags":[]}"#).unwrap();
         match method {
-            Method::ShouldFetch => provider.should_fetch_flag_definitions().await.map(drop),
-            Method::Get => provider.get_flag_definitions().await.map(drop),
-            Method::Received => provider.on_flag_definitions_received(&data).await,
-            Method::Shutdown => provider.shutdown().await,
-            Method::Stored => provider.stored_flag_definitions().await.map(drop),
-            Method::NotReceived => provider.on_flag_definitions_not_received(FetchOutcome::unchanged(&data)).await,
-            Method::Attached => unreachable!("not async"),
+            ProviderMethod::ShouldFetch => provider.should_fetch_flag_definitions().await.map(drop),
+            ProviderMethod::Get => provider.get_flag_definitions().await.map(drop),
+            ProviderMethod::Received => provider.on_flag_definitions_received(&data).await,
+            ProviderMethod::Shutdown => provider.shutdown().await,
+            ProviderMethod::Peek => provider.peek_flag_definitions().await.map(drop),
+            ProviderMethod::FetchWithoutUpdate => {
+                provider
+                    .on_fetch_without_update(FetchOutcome::unchanged(&data))
+                    .await
+            }
+            ProviderMethod::Attached => unreachable!("not async"),
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_fault_strikes_each_method_and_no_other() {
-        for method in Method::ASYNC {
+        for method in ProviderMethod::ASYNC {
             let provider = FaultInjector::new(ScriptedProvider::new());
-            provider.inject(method, Fault::Error(ProviderErrorKind::Unavailable), Times::Next(2));
-            for other in Method::ASYNC {
-                assert_eq!(call(&provider, other).await.is_err(), other == method, "{other} with a fault in {method}");
+            provider.inject(
+                method,
+                Fault::Error(ProviderErrorKind::Unavailable),
+                Times::Next(2),
+            );
+            for other in ProviderMethod::ASYNC {
+                assert_eq!(
+                    call(&provider, other).await.is_err(),
+                    other == method,
+                    "{other} with a fault in {method}"
+                );
             }
             assert!(call(&provider, method).await.is_err());
             assert!(call(&provider, method).await.is_ok());
-            assert_eq!(provider.provider().count(method), 1, "a faulty call does not reach the provider");
+            assert_eq!(
+                provider.provider().count(method),
+                1,
+                "a faulty call does not reach the provider"
+            );
 
             provider.inject(method, Fault::Hang, Times::UntilCleared);
-            assert!(timeout(Duration::from_secs(60), call(&provider, method)).await.is_err());
+            assert!(
+                timeout(Duration::from_secs(60), call(&provider, method))
+                    .await
+                    .is_err()
+            );
             provider.clear(method);
             provider.inject(method, Fault::Slow(Duration::from_secs(5)), Times::Next(1));
             let begin = Instant::now();

@@ -24,9 +24,14 @@ impl FreePort {
     pub fn find() -> Self {
         for _ in 0..10_000 {
             let number = fastrand::u16(10_000..30_000);
-            let Ok(mark) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else { continue };
+            let Ok(mark) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else {
+                continue;
+            };
             if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-                return Self { number, _mark: mark };
+                return Self {
+                    number,
+                    _mark: mark,
+                };
             }
         }
         panic!("no free port on 127.0.0.1");

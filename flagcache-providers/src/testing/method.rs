@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A method of [`FlagDefinitionCacheProvider`](flagcache_core::FlagDefinitionCacheProvider).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Method {
+pub enum ProviderMethod {
     /// `should_fetch_flag_definitions`: the decision.
     ShouldFetch,
     /// `get_flag_definitions`: the read.
@@ -13,18 +13,24 @@ pub enum Method {
     Received,
     /// `shutdown`.
     Shutdown,
-    /// `stored_flag_definitions`.
+    /// `peek_flag_definitions`.
     Stored,
-    /// `on_flag_definitions_not_received`.
-    NotReceived,
+    /// `on_fetch_without_update`.
+    FetchWithoutUpdate,
     /// `on_poller_attached`, the one that is not async.
     Attached,
 }
 
-impl Method {
+impl ProviderMethod {
     /// Every async method, in the order in which the trait declares them.
-    pub const ASYNC: [Self; 6] =
-        [Self::ShouldFetch, Self::Get, Self::Received, Self::Shutdown, Self::Stored, Self::NotReceived];
+    pub const ASYNC: [Self; 6] = [
+        Self::ShouldFetch,
+        Self::Get,
+        Self::Received,
+        Self::Shutdown,
+        Self::Stored,
+        Self::FetchWithoutUpdate,
+    ];
 
     /// The name of the method in the trait.
     pub fn as_str(self) -> &'static str {
@@ -33,14 +39,14 @@ impl Method {
             Self::Get => "get_flag_definitions",
             Self::Received => "on_flag_definitions_received",
             Self::Shutdown => "shutdown",
-            Self::Stored => "stored_flag_definitions",
-            Self::NotReceived => "on_flag_definitions_not_received",
+            Self::Stored => "peek_flag_definitions",
+            Self::FetchWithoutUpdate => "on_fetch_without_update",
             Self::Attached => "on_poller_attached",
         }
     }
 }
 
-impl fmt::Display for Method {
+impl fmt::Display for ProviderMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

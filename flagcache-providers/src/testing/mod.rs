@@ -11,7 +11,7 @@
 //! | [`ApiStub`] | the PostHog API on this machine, with every fault that an API has |
 //! | `RedisServer` | a `redis-server` of the test's own, to be hung, killed and started again (with feature `redis`) |
 //! | [`FreePort`] | a port that stays a test's own while no server listens there |
-//! | [`LostTime`] | what a busy machine takes away from a time that is promised |
+//! | [`SchedulingDelay`] | what a busy machine takes away from a time that is promised |
 //! | `RedisInspector` | what a Redis store keeps, and what its server has counted (with feature `redis`) |
 //! | `RedisSentinels`, `RedisCluster` | several that work together (with feature `redis`) |
 //! | `Certificates` | certificates for servers with TLS (with feature `redis`) |
@@ -29,8 +29,7 @@ mod definitions;
 mod fault;
 mod fault_injector;
 mod free_port;
-mod gate;
-mod lost_time;
+mod latch;
 mod method;
 #[cfg(feature = "redis")]
 mod redis_cluster;
@@ -38,6 +37,7 @@ mod redis_cluster;
 mod redis_sentinels;
 #[cfg(feature = "redis")]
 mod redis_server;
+mod scheduling_delay;
 mod scripted_provider;
 mod scripted_source;
 
@@ -55,9 +55,8 @@ pub use definitions::Definitions;
 pub use fault::Fault;
 pub use fault_injector::{FaultInjector, Times};
 pub use free_port::FreePort;
-pub use gate::Gate;
-pub use lost_time::LostTime;
-pub use method::Method;
+pub use latch::Latch;
+pub use method::ProviderMethod;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis_cluster::{RedisCluster, SlotMove};
@@ -67,5 +66,6 @@ pub use redis_sentinels::RedisSentinels;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis_server::RedisServer;
+pub use scheduling_delay::SchedulingDelay;
 pub use scripted_provider::ScriptedProvider;
 pub use scripted_source::{Reply, Request, ScriptedSource};

@@ -1,6 +1,10 @@
 //! The nodes of a cluster.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test whose server fails it fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test whose server fails it fails by panicking"
+)]
 
 use super::certificates::ServerTls;
 use super::redis_server::{RedisServer, wait};
@@ -48,9 +52,15 @@ impl RedisCluster {
         self.agrees();
         let (owner, replica) = (self.id(self.owner(key)), &self.nodes[3]);
         replica.run::<()>(&format!("CLUSTER REPLICATE {owner}"));
-        wait("the replica has a copy", || replica.run::<String>("INFO replication").contains("master_link_status:up"));
+        wait("the replica has a copy", || {
+            replica
+                .run::<String>("INFO replication")
+                .contains("master_link_status:up")
+        });
         wait("all know the replica", || {
-            self.nodes.iter().all(|node| node.run::<String>("CLUSTER NODES").contains("slave "))
+            self.nodes
+                .iter()
+                .all(|node| node.run::<String>("CLUSTER NODES").contains("slave "))
         });
     }
 
@@ -58,27 +68,48 @@ impl RedisCluster {
     #[must_use = "the server is killed when it is dropped"]
     pub fn node(options: &[&str], tls: Option<&ServerTls>) -> RedisServer {
         let own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-        let more = ["--cluster-replica-validity-factor", "0", "--cluster-require-full-coverage", "no"];
-        let among = if tls.is_some() { ["--tls-cluster", "yes", "--tls-replication", "yes"].as_slice() } else { &[] };
+        let more = [
+            "--cluster-replica-validity-factor",
+            "0",
+            "--cluster-require-full-coverage",
+            "no",
+        ];
+        let among = if tls.is_some() {
+            ["--tls-cluster", "yes", "--tls-replication", "yes"].as_slice()
+        } else {
+            &[]
+        };
         RedisServer::start_as(tls, true, &[&own, &more, among, options].concat())
     }
 
     /// Where a store finds these nodes: `redis+cluster://127.0.0.1:<port>,…`, with `rediss` if they speak TLS.
     pub fn url(&self, seeds: &[usize]) -> String {
-        let scheme = if self.nodes[0].tls_port().is_some() { "rediss" } else { "redis" };
-        let seeds: Vec<_> = seeds.iter().map(|&seed| format!("127.0.0.1:{}", self.nodes[seed].main_port())).collect();
+        let scheme = if self.nodes[0].tls_port().is_some() {
+            "rediss"
+        } else {
+            "redis"
+        };
+        let seeds: Vec<_> = seeds
+            .iter()
+            .map(|&seed| format!("127.0.0.1:{}", self.nodes[seed].main_port()))
+            .collect();
         format!("{scheme}+cluster://{}", seeds.join(","))
     }
 
     /// The index of the primary that had the key's slot at the start.
     pub fn owner(&self, key: &str) -> usize {
         let slot = self.slot(key);
-        SLOTS.iter().position(|&(first, last)| (first..=last).contains(&slot)).unwrap()
+        SLOTS
+            .iter()
+            .position(|&(first, last)| (first..=last).contains(&slot))
+            .unwrap()
     }
 
     /// The node that takes commands for `key` now, unless there is none.
-    pub fn keeper(&self, key: &str) -> Option<&RedisServer> {
-        self.nodes.iter().find(|node| node.try_run::<u8>(&["EXISTS", key]).is_ok())
+    pub fn primary(&self, key: &str) -> Option<&RedisServer> {
+        self.nodes
+            .iter()
+            .find(|node| node.try_run::<u8>(&["EXISTS", key]).is_ok())
     }
 
     /// The slot of a key.
@@ -93,7 +124,12 @@ impl RedisCluster {
 
     /// Begins to move the slot of `key` from node to node: it is open on both, and no key is moved yet.
     pub fn begin_move(&self, key: &str, from: usize, to: usize) -> SlotMove<'_> {
-        let this = SlotMove { cluster: self, slot: self.slot(key), from, to };
+        let this = SlotMove {
+            cluster: self,
+            slot: self.slot(key),
+            from,
+            to,
+        };
         this.set(to, "IMPORTING", from);
         this.set(from, "MIGRATING", to);
         this
@@ -101,7 +137,10 @@ impl RedisCluster {
 
     fn introduce(&self, node: &RedisServer) {
         let bus = node.run::<Vec<String>>("CONFIG GET cluster-port").remove(1);
-        self.nodes[0].run::<()>(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", node.main_port()));
+        self.nodes[0].run::<()>(&format!(
+            "CLUSTER MEET 127.0.0.1 {} {bus}",
+            node.main_port()
+        ));
     }
 
     fn agrees(&self) {
@@ -128,7 +167,8 @@ impl SlotMove<'_> {
     /// Moves one key. It must be there.
     pub fn key(&self, key: &str) {
         let port = self.cluster.nodes[self.to].main_port();
-        let moved: String = self.cluster.nodes[self.from].run(&format!("MIGRATE 127.0.0.1 {port} {key} 0 5000"));
+        let moved: String =
+            self.cluster.nodes[self.from].run(&format!("MIGRATE 127.0.0.1 {port} {key} 0 5000"));
         assert_eq!(moved, "OK", "there is no {key}");
     }
 

@@ -1,6 +1,10 @@
 //! A primary, a replica of it, and the Sentinels that watch them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test whose server fails it fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test whose server fails it fails by panicking"
+)]
 
 use std::collections::HashMap;
 use std::process::{Child, Command};
@@ -40,14 +44,30 @@ impl RedisSentinels {
     /// among themselves too; each has a plain port for the test.
     #[must_use = "the servers are killed when it is dropped"]
     pub fn start_with(sentinels: usize, lines: &str, tls: Option<&ServerTls>) -> Self {
-        let options = if tls.is_some() { ["--tls-replication", "yes"].as_slice() } else { &[] };
-        let (primary, replica) =
-            (RedisServer::start_as(tls, false, options), RedisServer::start_as(tls, false, options));
+        let options = if tls.is_some() {
+            ["--tls-replication", "yes"].as_slice()
+        } else {
+            &[]
+        };
+        let (primary, replica) = (
+            RedisServer::start_as(tls, false, options),
+            RedisServer::start_as(tls, false, options),
+        );
         replica.run::<()>(&format!("REPLICAOF 127.0.0.1 {}", primary.main_port()));
-        wait("the replica has a copy", || replica.run::<String>("INFO replication").contains("master_link_status:up"));
+        wait("the replica has a copy", || {
+            replica
+                .run::<String>("INFO replication")
+                .contains("master_link_status:up")
+        });
         let quorum = sentinels / 2 + 1;
-        let sentinels = (0..sentinels).map(|_| Sentinel::start(primary.main_port(), quorum, lines, tls)).collect();
-        let all = Self { primary, replica, sentinels };
+        let sentinels = (0..sentinels)
+            .map(|_| Sentinel::start(primary.main_port(), quorum, lines, tls))
+            .collect();
+        let all = Self {
+            primary,
+            replica,
+            sentinels,
+        };
         all.know_each_other();
         all
     }
@@ -55,29 +75,43 @@ impl RedisSentinels {
     fn know_each_other(&self) {
         let others = (self.sentinels.len() - 1).to_string();
         for sentinel in &self.sentinels {
-            wait("the Sentinels know each other and the replica", || match sentinel.sees() {
-                Some(Ok(seen)) => seen["num-slaves"] == "1" && seen["num-other-sentinels"] == others,
-                // One that demands a password answers.
-                Some(Err(error)) => matches!(error.code(), Some("NOAUTH" | "NOPERM")),
-                None => false,
-            });
+            wait(
+                "the Sentinels know each other and the replica",
+                || match sentinel.sees() {
+                    Some(Ok(seen)) => {
+                        seen["num-slaves"] == "1" && seen["num-other-sentinels"] == others
+                    }
+                    // One that demands a password answers.
+                    Some(Err(error)) => matches!(error.code(), Some("NOAUTH" | "NOPERM")),
+                    None => false,
+                },
+            );
         }
     }
 
     /// Where a store finds them: `redis+sentinel://127.0.0.1:<port>,…/<primary>`, with `rediss` if they speak TLS.
     pub fn url(&self, primary: &str) -> String {
-        let scheme = if self.primary.tls_port().is_some() { "rediss" } else { "redis" };
-        let sentinels: Vec<_> =
-            self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.main_port())).collect();
+        let scheme = if self.primary.tls_port().is_some() {
+            "rediss"
+        } else {
+            "redis"
+        };
+        let sentinels: Vec<_> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.main_port()))
+            .collect();
         format!("{scheme}+sentinel://{}/{primary}", sentinels.join(","))
     }
 
     /// The server that takes writes now and that a Sentinel names, unless there is none.
-    pub fn keeper(&self) -> Option<&RedisServer> {
+    pub fn primary(&self) -> Option<&RedisServer> {
         let named: Vec<_> = self.sentinels.iter().filter_map(Sentinel::names).collect();
         [&self.primary, &self.replica].into_iter().find(|server| {
             named.contains(&server.main_port())
-                && server.try_run::<String>(&["INFO", "replication"]).is_ok_and(|info| info.contains("role:master"))
+                && server
+                    .try_run::<String>(&["INFO", "replication"])
+                    .is_ok_and(|info| info.contains("role:master"))
         })
     }
 
@@ -86,7 +120,11 @@ impl RedisSentinels {
         // Until it has heard from the replica how it is, the Sentinel does not find it suitable.
         wait("the Sentinel begins", || {
             let mut connection = self.sentinels[0].connect().unwrap();
-            redis::cmd("SENTINEL").arg("FAILOVER").arg(Self::PRIMARY).exec(&mut connection).is_ok()
+            redis::cmd("SENTINEL")
+                .arg("FAILOVER")
+                .arg(Self::PRIMARY)
+                .exec(&mut connection)
+                .is_ok()
         });
     }
 
@@ -106,7 +144,8 @@ impl RedisSentinels {
     pub fn start_all_again(&mut self) {
         self.primary.start_again();
         self.replica.start_again();
-        self.replica.run::<()>(&format!("REPLICAOF 127.0.0.1 {}", self.primary.main_port()));
+        self.replica
+            .run::<()>(&format!("REPLICAOF 127.0.0.1 {}", self.primary.main_port()));
         self.sentinels.iter_mut().for_each(Sentinel::start_again);
     }
 
@@ -119,8 +158,8 @@ impl RedisSentinels {
 
     /// Lets all go on.
     pub fn all_go_on(&self) {
-        self.primary.go_on();
-        self.replica.go_on();
+        self.primary.resume();
+        self.replica.resume();
         self.children("-CONT");
     }
 
@@ -143,11 +182,18 @@ struct Sentinel {
 impl Sentinel {
     fn start(primary: u16, quorum: usize, more: &str, tls: Option<&ServerTls>) -> Self {
         for _ in 0..10 {
-            let (folder, port, tls_port) =
-                (tempfile::tempdir().unwrap(), FreePort::find(), tls.map(|_| FreePort::find()));
+            let (folder, port, tls_port) = (
+                tempfile::tempdir().unwrap(),
+                FreePort::find(),
+                tls.map(|_| FreePort::find()),
+            );
             let mut settings = format!("port {}\nbind 127.0.0.1\n{more}\n", port.number());
             if let (Some(tls), Some(port)) = (tls, &tls_port) {
-                settings += &format!("tls-port {}\ntls-replication yes\n{}", port.number(), tls.lines());
+                settings += &format!(
+                    "tls-port {}\ntls-replication yes\n{}",
+                    port.number(),
+                    tls.lines()
+                );
             }
             let name = RedisSentinels::PRIMARY;
             // It writes what it learns into its configuration.
@@ -156,7 +202,12 @@ impl Sentinel {
                  sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 5000\n",
             );
             std::fs::write(folder.path().join("sentinel.conf"), config).unwrap();
-            let mut sentinel = Self { child: launch(&folder), port, tls_port, folder };
+            let mut sentinel = Self {
+                child: launch(&folder),
+                port,
+                tls_port,
+                folder,
+            };
             // Should another program have taken the port meanwhile, it exits, and we try again.
             if sentinel.listens() {
                 return sentinel;
@@ -189,7 +240,12 @@ impl Sentinel {
     /// What it knows of the primary, unless it does not answer yet.
     fn sees(&self) -> Option<RedisResult<HashMap<String, String>>> {
         let mut connection = self.connect().ok()?;
-        Some(redis::cmd("SENTINEL").arg("MASTER").arg(RedisSentinels::PRIMARY).query(&mut connection))
+        Some(
+            redis::cmd("SENTINEL")
+                .arg("MASTER")
+                .arg(RedisSentinels::PRIMARY)
+                .query(&mut connection),
+        )
     }
 
     /// The port at which it says that the primary is.
@@ -204,7 +260,11 @@ impl Sentinel {
 
     fn start_again(&mut self) {
         self.child = launch(&self.folder);
-        assert!(self.listens(), "the Sentinel did not start again on port {}", self.port.number());
+        assert!(
+            self.listens(),
+            "the Sentinel did not start again on port {}",
+            self.port.number()
+        );
     }
 }
 
@@ -216,5 +276,9 @@ impl Drop for Sentinel {
 }
 
 fn launch(folder: &TempDir) -> Child {
-    spawn(Command::new(program()).args(["sentinel.conf", "--sentinel"]).current_dir(folder.path()))
+    spawn(
+        Command::new(program())
+            .args(["sentinel.conf", "--sentinel"])
+            .current_dir(folder.path()),
+    )
 }

@@ -1,6 +1,10 @@
 //! A real `redis-server` of the test's own.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test whose server fails it fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test whose server fails it fails by panicking"
+)]
 
 use std::ffi::OsString;
 use std::process::{Child, Command, Stdio};
@@ -26,7 +30,7 @@ const PROGRAM: &str = "FLAGCACHE_TEST_REDIS_SERVER";
 /// let mut server = RedisServer::start();
 /// server.run::<()>("SET key value");
 /// server.hang();          // connections stay open, nothing answers
-/// server.go_on();
+/// server.resume();
 /// server.kill();
 /// server.start_again();   // empty, on the same port
 /// ```
@@ -65,10 +69,14 @@ impl RedisServer {
         let mut last = Vec::new();
         for _ in 0..10 {
             let folder = tempfile::tempdir().unwrap();
-            let mut options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+            let mut options: Vec<String> =
+                options.iter().map(|&option| option.to_owned()).collect();
             // Should another program take a port meanwhile, the server exits, and we try again.
-            let (port, tls_port, bus_port) =
-                (FreePort::find(), tls.map(|_| FreePort::find()), is_node.then(FreePort::find));
+            let (port, tls_port, bus_port) = (
+                FreePort::find(),
+                tls.map(|_| FreePort::find()),
+                is_node.then(FreePort::find),
+            );
             if let (Some(tls), Some(port)) = (tls, &tls_port) {
                 options.extend(["--tls-port".to_owned(), port.number().to_string()]);
                 options.extend(tls.arguments());
@@ -78,7 +86,14 @@ impl RedisServer {
                 options.extend(["--cluster-port".to_owned(), port.number().to_string()]);
             }
             let child = launch(port.number(), &folder, &options);
-            let mut server = Self { child, port, tls_port, _bus_port: bus_port, folder, options };
+            let mut server = Self {
+                child,
+                port,
+                tls_port,
+                _bus_port: bus_port,
+                folder,
+                options,
+            };
             if server.answers() {
                 return server;
             }
@@ -136,7 +151,8 @@ impl RedisServer {
 
     /// A connection of the test's own.
     pub fn admin(&self) -> redis::Connection {
-        self.try_admin().unwrap_or_else(|error| panic!("port {}: {error}", self.port()))
+        self.try_admin()
+            .unwrap_or_else(|error| panic!("port {}: {error}", self.port()))
     }
 
     fn try_admin(&self) -> redis::RedisResult<redis::Connection> {
@@ -153,7 +169,8 @@ impl RedisServer {
 
     /// Runs one command whose arguments may hold spaces.
     pub fn run_args<T: redis::FromRedisValue>(&self, args: &[&str]) -> T {
-        self.try_run(args).unwrap_or_else(|error| panic!("{args:?}: {error}"))
+        self.try_run(args)
+            .unwrap_or_else(|error| panic!("{args:?}: {error}"))
     }
 
     /// The same for one that may fail: the server may be down, or refuse it.
@@ -174,7 +191,7 @@ impl RedisServer {
     }
 
     /// Lets it go on (SIGCONT).
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         signal(&self.child, "-CONT");
     }
 
@@ -187,7 +204,11 @@ impl RedisServer {
     /// Starts it again, empty, on the same port.
     pub fn start_again(&mut self) {
         self.child = launch(self.port(), &self.folder, &self.options);
-        assert!(self.answers(), "the server did not start again on port {}", self.port());
+        assert!(
+            self.answers(),
+            "the server did not start again on port {}",
+            self.port()
+        );
     }
 }
 
@@ -202,8 +223,24 @@ impl Drop for RedisServer {
 fn launch(port: u16, folder: &TempDir, options: &[String]) -> Child {
     let mut command = Command::new(program());
     command
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-        .args(["--daemonize", "no", "--unixsocket", "redis.sock", "--enable-debug-command", "yes"])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ])
+        .args([
+            "--daemonize",
+            "no",
+            "--unixsocket",
+            "redis.sock",
+            "--enable-debug-command",
+            "yes",
+        ])
         .args(options)
         .current_dir(folder.path());
     spawn(&mut command)
@@ -226,7 +263,11 @@ pub(super) fn program() -> OsString {
 }
 
 pub(super) fn signal(child: &Child, signal: &str) {
-    let status = Command::new("kill").arg(signal).arg(child.id().to_string()).status().unwrap();
+    let status = Command::new("kill")
+        .arg(signal)
+        .arg(child.id().to_string())
+        .status()
+        .unwrap();
     assert!(status.success());
 }
 

@@ -3,11 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError};
+use flagcache_core::{
+    FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
+    ProviderError,
+};
 
 use super::calls::{Call, CallLog, violations};
 use super::fault::injected_panic;
-use super::{Method, Script};
+use super::{ProviderMethod, Script};
 
 /// A provider whose answer to each call is scripted, and which remembers every call.
 ///
@@ -18,7 +21,7 @@ use super::{Method, Script};
 /// ```
 /// use std::time::Duration;
 /// use flagcache_core::{FlagDefinitionCacheProvider, ProviderErrorKind};
-/// use flagcache_providers::testing::{Answer, Fault, Method, ScriptedProvider};
+/// use flagcache_providers::testing::{Answer, Fault, ProviderMethod, ScriptedProvider};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,7 +31,7 @@ use super::{Method, Script};
 ///
 /// assert!(provider.should_fetch_flag_definitions().await?);
 /// assert!(provider.get_flag_definitions().await.is_err());
-/// assert_eq!(provider.count(Method::ShouldFetch), 1);
+/// assert_eq!(provider.count(ProviderMethod::ShouldFetch), 1);
 /// assert!(provider.violations().is_empty());
 /// # Ok(())
 /// # }
@@ -45,7 +48,7 @@ struct Inner {
     publish: Script<()>,
     shutdown: Script<()>,
     stored: Script<Option<FlagDefinitionCacheData>>,
-    not_received: Script<()>,
+    fetch_without_update: Script<()>,
     attach: Mutex<Attach>,
     log: CallLog,
 }
@@ -53,7 +56,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Attach {
     panics: bool,
-    link: Option<PollerLink>,
+    link: Option<PollerContext>,
 }
 
 impl ScriptedProvider {
@@ -66,7 +69,7 @@ impl ScriptedProvider {
                 publish: Script::new(()),
                 shutdown: Script::new(()),
                 stored: Script::new(None),
-                not_received: Script::new(()),
+                fetch_without_update: Script::new(()),
                 attach: Mutex::default(),
                 log: CallLog::new(),
             }),
@@ -93,14 +96,14 @@ impl ScriptedProvider {
         &self.inner.shutdown
     }
 
-    /// The answers of `stored_flag_definitions`; `None` unless told otherwise.
+    /// The answers of `peek_flag_definitions`; `None` unless told otherwise.
     pub fn stored(&self) -> &Script<Option<FlagDefinitionCacheData>> {
         &self.inner.stored
     }
 
-    /// The answers of `on_flag_definitions_not_received`.
-    pub fn not_received(&self) -> &Script<()> {
-        &self.inner.not_received
+    /// The answers of `on_fetch_without_update`.
+    pub fn fetch_without_update(&self) -> &Script<()> {
+        &self.inner.fetch_without_update
     }
 
     /// Makes `on_poller_attached` panic, once it has kept the link.
@@ -109,7 +112,7 @@ impl ScriptedProvider {
     }
 
     /// The link of the poller that this provider was attached to last.
-    pub fn link(&self) -> Option<PollerLink> {
+    pub fn link(&self) -> Option<PollerContext> {
         self.with_attach(|attach| attach.link.clone())
     }
 
@@ -119,30 +122,49 @@ impl ScriptedProvider {
     }
 
     /// The methods called so far, in order of beginning.
-    pub fn methods(&self) -> Vec<Method> {
-        self.inner.log.snapshot().iter().map(|call| call.method).collect()
+    pub fn methods(&self) -> Vec<ProviderMethod> {
+        self.inner
+            .log
+            .snapshot()
+            .iter()
+            .map(|call| call.method)
+            .collect()
     }
 
     /// How often `method` was called.
-    pub fn count(&self, method: Method) -> usize {
-        self.inner.log.snapshot().iter().filter(|call| call.method == method).count()
+    pub fn count(&self, method: ProviderMethod) -> usize {
+        self.inner
+            .log
+            .snapshot()
+            .iter()
+            .filter(|call| call.method == method)
+            .count()
     }
 
     /// What was published, in order.
     pub fn published(&self) -> Vec<FlagDefinitionCacheData> {
         let calls = self.inner.log.snapshot().into_iter();
-        calls.filter(|call| call.method == Method::Received).filter_map(|call| call.data).collect()
+        calls
+            .filter(|call| call.method == ProviderMethod::Received)
+            .filter_map(|call| call.data)
+            .collect()
     }
 
     /// Waits until `method` was called `times` times in all (begun, not ended). Cancel safe; put a time limit around it.
-    pub async fn called(&self, method: Method, times: usize) {
-        self.inner.log.wait_until(|calls| calls.iter().filter(|call| call.method == method).count() >= times).await;
+    pub async fn called(&self, method: ProviderMethod, times: usize) {
+        self.inner
+            .log
+            .wait_until(|calls| calls.iter().filter(|call| call.method == method).count() >= times)
+            .await;
     }
 
     /// Waits until `times` calls of `method` have ended, in whatever way. Cancel safe; put a time limit around it.
-    pub async fn ended(&self, method: Method, times: usize) {
+    pub async fn ended(&self, method: ProviderMethod, times: usize) {
         let done = |call: &&Call| call.method == method && call.ended.is_some();
-        self.inner.log.wait_until(|calls| calls.iter().filter(done).count() >= times).await;
+        self.inner
+            .log
+            .wait_until(|calls| calls.iter().filter(done).count() >= times)
+            .await;
     }
 
     /// Which of the poller's promises were broken so far, in words: a call that overlaps another, one after `shutdown`, an
@@ -158,11 +180,20 @@ impl ScriptedProvider {
     #[track_caller]
     pub fn assert_contract_kept(&self) {
         let violations = self.violations();
-        assert!(violations.is_empty(), "the poller broke the provider contract: {violations:#?}");
+        assert!(
+            violations.is_empty(),
+            "the poller broke the provider contract: {violations:#?}"
+        );
     }
 
     fn with_attach<T>(&self, access: impl FnOnce(&mut Attach) -> T) -> T {
-        access(&mut self.inner.attach.lock().unwrap_or_else(PoisonError::into_inner))
+        access(
+            &mut self
+                .inner
+                .attach
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }
 
@@ -176,37 +207,51 @@ impl Default for ScriptedProvider {
 #[async_trait]
 impl FlagDefinitionCacheProvider for ScriptedProvider {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
-        let running = self.inner.log.begin(Method::ShouldFetch);
+        let running = self.inner.log.begin(ProviderMethod::ShouldFetch);
         running.end(self.inner.decision.play().await)
     }
 
     async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        let running = self.inner.log.begin(Method::Get);
+        let running = self.inner.log.begin(ProviderMethod::Get);
         running.end(self.inner.read.play().await)
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
-        let running = self.inner.log.begin(Call::with_data(Method::Received, data));
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
+        let running = self
+            .inner
+            .log
+            .begin(Call::with_data(ProviderMethod::Received, data));
         running.end(self.inner.publish.play().await)
     }
 
     async fn shutdown(&self) -> Result<(), ProviderError> {
-        let running = self.inner.log.begin(Method::Shutdown);
+        let running = self.inner.log.begin(ProviderMethod::Shutdown);
         running.end(self.inner.shutdown.play().await)
     }
 
-    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        let running = self.inner.log.begin(Method::Stored);
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let running = self.inner.log.begin(ProviderMethod::Peek);
         running.end(self.inner.stored.play().await)
     }
 
-    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
-        let running = self.inner.log.begin(Call::with_outcome(Method::NotReceived, outcome));
-        running.end(self.inner.not_received.play().await)
+    async fn on_fetch_without_update(
+        &self,
+        outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
+        let running = self.inner.log.begin(Call::with_outcome(
+            ProviderMethod::FetchWithoutUpdate,
+            outcome,
+        ));
+        running.end(self.inner.fetch_without_update.play().await)
     }
 
-    fn on_poller_attached(&self, link: PollerLink) {
-        let running = self.inner.log.begin(Method::Attached);
+    fn on_poller_attached(&self, link: PollerContext) {
+        let running = self.inner.log.begin(ProviderMethod::Attached);
         let panics = self.with_attach(|attach| {
             attach.link = Some(link);
             attach.panics
@@ -222,11 +267,11 @@ impl FlagDefinitionCacheProvider for ScriptedProvider {
 mod tests {
     use std::time::Duration;
 
-    use flagcache_core::{FetchFailure, LinkOwner, PollerSchedule, ProviderErrorKind};
+    use flagcache_core::{FetchErrorKind, PollerContextOwner, PollerSchedule, ProviderErrorKind};
     use tokio::time::{Instant, timeout};
 
     use super::*;
-    use crate::testing::{Answer, CallEnd, Fault, Gate};
+    use crate::testing::{Answer, CallEnd, Fault, Latch};
 
     fn data() -> FlagDefinitionCacheData {
         FlagDefinitionCacheData::from_json(r#"{"flags":[]}"#).unwrap()
@@ -235,7 +280,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn answers_come_in_order_then_the_standing_one() {
         let provider = ScriptedProvider::new();
-        provider.decision().then(false).then_fault(Fault::Error(ProviderErrorKind::Busy)).always(true);
+        provider
+            .decision()
+            .then(false)
+            .then_fault(Fault::Error(ProviderErrorKind::Busy))
+            .always(true);
         assert!(!provider.should_fetch_flag_definitions().await.unwrap());
         let error = provider.should_fetch_flag_definitions().await.unwrap_err();
         assert_eq!(error.kind(), ProviderErrorKind::Busy);
@@ -259,25 +308,35 @@ mod tests {
         let begin = Instant::now();
         assert!(provider.should_fetch_flag_definitions().await.unwrap());
         assert_eq!(begin.elapsed(), delay);
-        assert!(!provider.should_fetch_flag_definitions().await.unwrap(), "slow gives the standing value");
+        assert!(
+            !provider.should_fetch_flag_definitions().await.unwrap(),
+            "slow gives the standing value"
+        );
         assert_eq!(begin.elapsed(), delay * 2);
-        assert!(timeout(Duration::from_secs(3600), provider.should_fetch_flag_definitions()).await.is_err());
+        assert!(
+            timeout(
+                Duration::from_secs(3600),
+                provider.should_fetch_flag_definitions()
+            )
+            .await
+            .is_err()
+        );
         assert_eq!(provider.calls()[2].ended.unwrap().1, CallEnd::Dropped);
     }
 
     #[tokio::test]
     async fn a_gate_holds_a_call_for_as_long_as_the_test_wants() {
         let provider = ScriptedProvider::new();
-        let gate = Gate::new();
+        let gate = Latch::new();
         provider.publish().then(Answer::value(()).once_open(&gate));
         let call = tokio::spawn({
             let provider = provider.clone();
             async move { provider.on_flag_definitions_received(&data()).await }
         });
-        provider.called(Method::Received, 1).await;
+        provider.called(ProviderMethod::Received, 1).await;
         assert!(provider.calls()[0].ended.is_none());
         gate.open();
-        provider.ended(Method::Received, 1).await;
+        provider.ended(ProviderMethod::Received, 1).await;
         call.await.unwrap().unwrap();
         assert_eq!(provider.published().len(), 1);
     }
@@ -297,28 +356,43 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn broken_promises_of_the_poller_are_told() {
         let provider = ScriptedProvider::new();
-        provider.decision().then_fault(Fault::Slow(Duration::from_secs(1)));
-        let (decision, read) = tokio::join!(provider.should_fetch_flag_definitions(), provider.get_flag_definitions());
+        provider
+            .decision()
+            .then_fault(Fault::Slow(Duration::from_secs(1)));
+        let (decision, read) = tokio::join!(
+            provider.should_fetch_flag_definitions(),
+            provider.get_flag_definitions()
+        );
         assert!(decision.unwrap() && read.unwrap().is_none());
-        assert_eq!(provider.violations().len(), 1, "{:?}", provider.violations());
+        assert_eq!(
+            provider.violations().len(),
+            1,
+            "{:?}",
+            provider.violations()
+        );
         provider.shutdown().await.unwrap();
         provider.get_flag_definitions().await.unwrap();
         provider.shutdown().await.unwrap();
-        assert_eq!(provider.violations().len(), 3, "{:?}", provider.violations());
+        assert_eq!(
+            provider.violations().len(),
+            3,
+            "{:?}",
+            provider.violations()
+        );
     }
 
     #[tokio::test]
     async fn the_link_and_what_a_load_brought_are_kept() {
         let provider = ScriptedProvider::new();
-        let owner = LinkOwner::new(PollerSchedule::new(Duration::from_secs(30)));
+        let owner = PollerContextOwner::new(PollerSchedule::new(Duration::from_secs(30)));
         provider.on_poller_attached(owner.link());
         assert!(provider.link().unwrap().is_connected());
-        let outcome = FetchOutcome::failed(FetchFailure::Connect, None);
-        let outcome = outcome.with_give_up_lead_for(Some(Duration::from_secs(9)));
-        provider.on_flag_definitions_not_received(outcome).await.unwrap();
+        let outcome = FetchOutcome::failed(FetchErrorKind::Connect, None);
+        let outcome = outcome.with_step_down_for(Some(Duration::from_secs(9)));
+        provider.on_fetch_without_update(outcome).await.unwrap();
         let calls = provider.calls();
-        assert_eq!(calls[1].failure, Some(FetchFailure::Connect));
-        assert_eq!(calls[1].give_up_lead_for, Some(Duration::from_secs(9)));
+        assert_eq!(calls[1].failure, Some(FetchErrorKind::Connect));
+        assert_eq!(calls[1].step_down_for, Some(Duration::from_secs(9)));
         provider.assert_contract_kept();
     }
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use flagcache_core::{
-    FetchError, FetchFailure, FetchResponse, FlagDefinitionSource, KeyFingerprint, ProjectFingerprint,
+    FetchError, FetchErrorKind, FetchResponse, FlagDefinitionSource, KeyFingerprint,
+    ProjectFingerprint,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Gate;
+use super::Latch;
 use super::fault::injected_panic;
 
 /// What a [`ScriptedSource`] answers to one request, at once or later.
@@ -20,7 +21,7 @@ use super::fault::injected_panic;
 pub struct Reply {
     kind: ReplyKind,
     delay: Option<Duration>,
-    gate: Option<Gate>,
+    gate: Option<Latch>,
 }
 
 #[derive(Clone, Debug)]
@@ -28,14 +29,18 @@ enum ReplyKind {
     /// What the API holds now, or the word that it is unchanged.
     Current,
     Response(FetchResponse),
-    Failure(FetchFailure, Option<Duration>),
+    Failure(FetchErrorKind, Option<Duration>),
     Panic,
     Hang,
 }
 
 impl Reply {
     fn new(kind: ReplyKind) -> Self {
-        Self { kind, delay: None, gate: None }
+        Self {
+            kind,
+            delay: None,
+            gate: None,
+        }
     }
 
     /// As a sound API would: what it holds now, or a 304 if the request has the ETag of that.
@@ -45,22 +50,27 @@ impl Reply {
 
     /// A 200 with this body, whatever it is.
     pub fn definitions(body: impl Into<Bytes>, etag: Option<&str>) -> Self {
-        let response = FetchResponse::Definitions { body: body.into(), etag: etag.map(str::to_owned) };
+        let response = FetchResponse::Definitions {
+            body: body.into(),
+            etag: etag.map(str::to_owned),
+        };
         Self::new(ReplyKind::Response(response))
     }
 
     /// A 304, whatever ETag was sent.
     pub fn not_modified(etag: Option<&str>) -> Self {
-        Self::new(ReplyKind::Response(FetchResponse::NotModified { etag: etag.map(str::to_owned) }))
+        Self::new(ReplyKind::Response(FetchResponse::NotModified {
+            etag: etag.map(str::to_owned),
+        }))
     }
 
     /// The request fails.
-    pub fn failure(failure: FetchFailure) -> Self {
+    pub fn failure(failure: FetchErrorKind) -> Self {
         Self::new(ReplyKind::Failure(failure, None))
     }
 
     /// The request fails and the server says when to come again.
-    pub fn failure_with_retry_after(failure: FetchFailure, retry_after: Duration) -> Self {
+    pub fn failure_with_retry_after(failure: FetchErrorKind, retry_after: Duration) -> Self {
         Self::new(ReplyKind::Failure(failure, Some(retry_after)))
     }
 
@@ -83,7 +93,7 @@ impl Reply {
 
     /// The reply comes once `gate` is open.
     #[must_use]
-    pub fn once_open(mut self, gate: &Gate) -> Self {
+    pub fn once_open(mut self, gate: &Latch) -> Self {
         self.gate = Some(gate.clone());
         self
     }
@@ -112,14 +122,14 @@ pub struct Request {
 /// share all of it, so a test hands one to a poller and keeps another.
 ///
 /// ```
-/// use flagcache_core::{FetchFailure, FetchResponse, FlagDefinitionSource};
+/// use flagcache_core::{FetchErrorKind, FetchResponse, FlagDefinitionSource};
 /// use flagcache_providers::testing::{Reply, ScriptedSource};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let api = ScriptedSource::new();
 /// api.serve(r#"{"flags":[]}"#, Some("\"1\""));
-/// api.then(Reply::failure(FetchFailure::Server));
+/// api.then(Reply::failure(FetchErrorKind::Server));
 /// assert!(api.fetch(None).await.is_err());
 /// assert!(matches!(api.fetch(None).await?, FetchResponse::Definitions { .. }));
 /// assert!(matches!(api.fetch(Some("\"1\"")).await?, FetchResponse::NotModified { .. }));
@@ -161,7 +171,12 @@ impl ScriptedSource {
             project: None,
             requests: Vec::new(),
         };
-        Self { inner: Arc::new(Inner { state: Mutex::new(state), changed: watch::Sender::new(()) }) }
+        Self {
+            inner: Arc::new(Inner {
+                state: Mutex::new(state),
+                changed: watch::Sender::new(()),
+            }),
+        }
     }
 
     /// Replaces what the API holds.
@@ -204,7 +219,11 @@ impl ScriptedSource {
 
     /// The ETags sent so far, in order.
     pub fn etags_sent(&self) -> Vec<Option<String>> {
-        self.lock().requests.iter().map(|request| request.etag.clone()).collect()
+        self.lock()
+            .requests
+            .iter()
+            .map(|request| request.etag.clone())
+            .collect()
     }
 
     /// How many requests have begun.
@@ -214,7 +233,11 @@ impl ScriptedSource {
 
     /// What PostHog would have billed for the requests that ended.
     pub fn units(&self) -> u64 {
-        self.lock().requests.iter().map(|request| request.units).sum()
+        self.lock()
+            .requests
+            .iter()
+            .map(|request| request.units)
+            .sum()
     }
 
     /// Waits until `times` requests have begun in all. Cancel safe; put a time limit around it.
@@ -228,7 +251,11 @@ impl ScriptedSource {
 
     /// How many requests began while another one was still running. A poller has one at a time.
     pub fn overlaps(&self) -> usize {
-        self.lock().requests.iter().filter(|request| request.overlaps).count()
+        self.lock()
+            .requests
+            .iter()
+            .filter(|request| request.overlaps)
+            .count()
     }
 
     fn begin(&self, etag: Option<&str>) -> (Running<'_>, Option<Reply>) {
@@ -237,24 +264,49 @@ impl ScriptedSource {
         // Told here and not by the times: on a paused clock everything may happen at one instant.
         let overlaps = state.requests.iter().any(|earlier| earlier.ended.is_none());
         let etag = etag.map(str::to_owned);
-        state.requests.push(Request { etag, started: Instant::now(), ended: None, overlaps, units: 0 });
-        let reply = state.has_key.then(|| state.queue.pop_front().unwrap_or_else(|| state.standing.clone()));
+        state.requests.push(Request {
+            etag,
+            started: Instant::now(),
+            ended: None,
+            overlaps,
+            units: 0,
+        });
+        let reply = state.has_key.then(|| {
+            state
+                .queue
+                .pop_front()
+                .unwrap_or_else(|| state.standing.clone())
+        });
         drop(state);
         self.inner.changed.send_replace(());
-        (Running { source: self, index }, reply)
+        (
+            Running {
+                source: self,
+                index,
+            },
+            reply,
+        )
     }
 
     fn current(&self, sent: Option<&str>) -> FetchResponse {
         let state = self.lock();
         match &state.etag {
-            Some(etag) if sent == Some(etag) => FetchResponse::NotModified { etag: Some(etag.clone()) },
-            etag => FetchResponse::Definitions { body: state.body.clone(), etag: etag.clone() },
+            Some(etag) if sent == Some(etag) => FetchResponse::NotModified {
+                etag: Some(etag.clone()),
+            },
+            etag => FetchResponse::Definitions {
+                body: state.body.clone(),
+                etag: etag.clone(),
+            },
         }
     }
 
     // Nothing panics while it is held; a poisoned lock is still whole.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -293,7 +345,10 @@ impl FlagDefinitionSource for ScriptedSource {
     async fn fetch(&self, etag: Option<&str>) -> Result<FetchResponse, FetchError> {
         let (running, reply) = self.begin(etag);
         let Some(reply) = reply else {
-            return Err(FetchError::new(FetchFailure::Unauthorized, "scripted: there is no secret key"));
+            return Err(FetchError::new(
+                FetchErrorKind::Unauthorized,
+                "scripted: there is no secret key",
+            ));
         };
         if let Some(delay) = reply.delay {
             tokio::time::sleep(delay).await;
@@ -307,13 +362,21 @@ impl FlagDefinitionSource for ScriptedSource {
             ReplyKind::Failure(failure, retry_after) => {
                 let error = FetchError::new(failure, format!("scripted failure: {failure}"));
                 // An unusable body came with a 200, and a 200 is billed.
-                running.bill(if failure == FetchFailure::Unusable { 10 } else { 0 });
+                running.bill(if failure == FetchErrorKind::Unusable {
+                    10
+                } else {
+                    0
+                });
                 return Err(error.with_retry_after(retry_after));
             }
             ReplyKind::Panic => injected_panic(),
             ReplyKind::Hang => std::future::pending().await,
         };
-        running.bill(if matches!(response, FetchResponse::NotModified { .. }) { 1 } else { 10 });
+        running.bill(if matches!(response, FetchResponse::NotModified { .. }) {
+            1
+        } else {
+            10
+        });
         Ok(response)
     }
 
@@ -341,15 +404,32 @@ mod tests {
     async fn replies_come_in_order_and_etags_are_remembered() {
         let api = ScriptedSource::new();
         let second = Duration::from_secs(1);
-        api.then(Reply::failure_with_retry_after(FetchFailure::RateLimited, second)).then(Reply::hang());
-        api.then(Reply::definitions("nonsense", None).after(second)).then(Reply::not_modified(None));
-        assert_eq!(api.fetch(None).await.unwrap_err().retry_after(), Some(second));
+        api.then(Reply::failure_with_retry_after(
+            FetchErrorKind::RateLimited,
+            second,
+        ))
+        .then(Reply::hang());
+        api.then(Reply::definitions("nonsense", None).after(second))
+            .then(Reply::not_modified(None));
+        assert_eq!(
+            api.fetch(None).await.unwrap_err().retry_after(),
+            Some(second)
+        );
         assert!(timeout(second, api.fetch(Some("a"))).await.is_err());
         let begin = Instant::now();
-        assert!(matches!(api.fetch(Some("b")).await.unwrap(), FetchResponse::Definitions { etag: None, .. }));
+        assert!(matches!(
+            api.fetch(Some("b")).await.unwrap(),
+            FetchResponse::Definitions { etag: None, .. }
+        ));
         assert_eq!(begin.elapsed(), second);
-        assert!(matches!(api.fetch(None).await.unwrap(), FetchResponse::NotModified { etag: None }));
-        assert_eq!(api.etags_sent(), [None, Some("a".to_owned()), Some("b".to_owned()), None]);
+        assert!(matches!(
+            api.fetch(None).await.unwrap(),
+            FetchResponse::NotModified { etag: None }
+        ));
+        assert_eq!(
+            api.etags_sent(),
+            [None, Some("a".to_owned()), Some("b".to_owned()), None]
+        );
         assert_eq!((api.count(), api.units(), api.overlaps()), (4, 11, 0));
     }
 
@@ -358,7 +438,11 @@ mod tests {
         let api = ScriptedSource::new();
         let (first, second) = tokio::join!(api.fetch(None), api.fetch(None));
         assert!(first.is_ok() && second.is_ok());
-        assert_eq!(api.overlaps(), 0, "a request that ends at its first poll overlaps nothing");
+        assert_eq!(
+            api.overlaps(),
+            0,
+            "a request that ends at its first poll overlaps nothing"
+        );
         api.always(Reply::current().after(Duration::from_secs(1)));
         let (first, second) = tokio::join!(api.fetch(None), api.fetch(None));
         assert!(first.is_ok() && second.is_ok());
@@ -370,7 +454,10 @@ mod tests {
         let api = ScriptedSource::new();
         api.set_has_key(false);
         assert!(!api.can_fetch());
-        assert_eq!(api.fetch(None).await.unwrap_err().failure(), FetchFailure::Unauthorized);
+        assert_eq!(
+            api.fetch(None).await.unwrap_err().kind(),
+            FetchErrorKind::Unauthorized
+        );
         assert_eq!((api.count(), api.units()), (1, 0));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Order
 //!
-//! [`Tiered::new(first).then(second)`](Tiered) puts the store that the whole fleet shares *first* and what is nearer and
+//! [`Tiered::new(first).fallback(second)`](Tiered) puts the store that the whole fleet shares *first* and what is nearer and
 //! more robust behind it:
 //!
 //! ```
@@ -12,14 +12,14 @@
 //!
 //! let fleet = MemoryStore::new(); // in production: Redis
 //! let machine = FileStore::builder("/var/cache/flags", "checkout-prod").build()?;
-//! let provider = Tiered::new(fleet.provider()).then(machine.provider());
+//! let provider = Tiered::new(fleet.provider()).fallback(machine.provider());
 //! # Ok(())
 //! # }
 //! # #[cfg(not(all(feature = "memory", feature = "file")))]
 //! # fn main() {}
 //! ```
 //!
-//! **The wrong order** compiles too and is slow poison: with `Tiered::new(file).then(redis)` the *file* elects, so every
+//! **The wrong order** compiles too and is slow poison: with `Tiered::new(file).fallback(redis)` the *file* elects, so every
 //! machine has a leader and each of them fetches; and since all of them write to Redis, Redis holds what one machine or
 //! another fetched last. The store that elects must be the one that all workers see.
 //!
@@ -30,7 +30,7 @@
 //! | decision | decides, alone; its error is the error | not asked |
 //! | read | its copy is the answer | written to if the copy is new; read as below |
 //! | publish, and a load without news | its result is the result | written to at the same time |
-//! | notices, reports | reach the poller | do not |
+//! | notifications, reports | reach the poller | do not |
 //! | shutdown | its result is the result | shut down at the same time |
 //!
 //! A write behind the first tier asks that tier for *its* lead first: a bundled store lets only its leader overwrite. So one
@@ -46,7 +46,7 @@
 //! - **Warm, failing**: the read fails. The poller keeps its set and fetches under its fail-open limit. A copy from behind
 //!   would hide the outage and could be older than what the worker has.
 //! - **Warm, empty**: `None`, at which the poller keeps its set, and a worker that fetched directly fills the first tier.
-//! - **Cold, no leader to be had** (the decision failed, too): the poller asks `stored_flag_definitions` before its request.
+//! - **Cold, no leader to be had** (the decision failed, too): the poller asks `peek_flag_definitions` before its request.
 //!   It gets the copy from behind, serves it at once, *marked stale*, and its request is conditional. This is how a
 //!   worker boots while the first tier and the API are both down.
 //! - **Cold, the decision was `false` but the read fails**: the read fails, so that the poller sends its request at once. If
@@ -58,13 +58,13 @@
 //!
 //! # Time
 //!
-//! While the worker is cold, each tier is cut off after a quarter of the poller's call limit (less with more than three
+//! While the worker is cold, each tier is cut off after a quarter of the poller's provider timeout (less with more than three
 //! tiers), the decision too: one that hangs leaves time for the next, and a worker is ready in 1.2 s at the default limits.
 //! Once it is warm the first tier has the whole limit. Writing behind never makes a call last longer than three quarters
 //! of it; what does not fit is done with the next read.
 
-mod behind;
-mod fence;
+mod fallback_tier;
+mod guard;
 mod read_only;
 mod state;
 mod tiered;

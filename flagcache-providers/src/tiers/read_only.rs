@@ -1,13 +1,16 @@
 //! A store that is read and never written.
 
 use async_trait::async_trait;
-use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError};
+use flagcache_core::{
+    FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
+    ProviderError,
+};
 
 /// Reads a store, never leads and never writes: the reader's half of a fleet in which one job writes and everybody else
 /// reads.
 ///
 /// The decision is always `false` and the store is not asked for it; publishes and loads without news do not reach it. Reads,
-/// notices and the shutdown do. Give the poller a source without a secret key as well, then it sends no request either:
+/// notifications and the shutdown do. Give the poller a source without a secret key as well, then it sends no request either:
 /// with a key it would fetch for itself whenever it finds the store empty or unreadable. The writer's half is
 /// [`refresh_once`](flagcache_core::refresh_once), where both are shown as a Kubernetes CronJob and its readers.
 ///
@@ -42,7 +45,10 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for ReadOnly<P>
         self.0.get_flag_definitions().await
     }
 
-    async fn on_flag_definitions_received(&self, _data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        _data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         Ok(())
     }
 
@@ -50,15 +56,20 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for ReadOnly<P>
         self.0.shutdown().await
     }
 
-    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.0.stored_flag_definitions().await
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.0.peek_flag_definitions().await
     }
 
-    async fn on_flag_definitions_not_received(&self, _outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(
+        &self,
+        _outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    fn on_poller_attached(&self, link: PollerLink) {
+    fn on_poller_attached(&self, link: PollerContext) {
         self.0.on_poller_attached(link);
     }
 }

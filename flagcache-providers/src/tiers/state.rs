@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use flagcache_core::{PollerLink, PollerSchedule};
+use flagcache_core::{PollerContext, PollerSchedule};
 
 /// The poller's default, until one is attached.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -15,7 +15,7 @@ pub(super) struct State {
 
 #[derive(Debug, Default)]
 struct Inner {
-    link: Option<PollerLink>,
+    link: Option<PollerContext>,
     /// The worker has definitions, for all that can be seen from here.
     warm: bool,
     /// The last decision was `false` and nothing was read since: a failing read must be told as one.
@@ -23,23 +23,25 @@ struct Inner {
 }
 
 impl State {
-    pub(super) fn attach(&self, link: PollerLink) {
+    pub(super) fn attach(&self, link: PollerContext) {
         self.lock().link = Some(link);
     }
 
-    pub(super) fn link(&self) -> Option<PollerLink> {
+    pub(super) fn link(&self) -> Option<PollerContext> {
         self.lock().link.clone()
     }
 
     pub(super) fn schedule(&self) -> PollerSchedule {
-        self.link().and_then(|link| link.schedule()).unwrap_or_else(|| PollerSchedule::new(INTERVAL))
+        self.link()
+            .and_then(|link| link.schedule())
+            .unwrap_or_else(|| PollerSchedule::new(INTERVAL))
     }
 
     pub(super) fn is_warm(&self) -> bool {
         self.lock().warm
     }
 
-    pub(super) fn warm_up(&self) {
+    pub(super) fn mark_warm(&self) {
         self.lock().warm = true;
     }
 

@@ -17,10 +17,14 @@ impl FlagDefinitionCacheProvider for FourMethods {
 
     async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         let copy = self.0.lock().unwrap().clone();
-        copy.map(|copy| FlagDefinitionCacheData::from_json(copy).map_err(ProviderError::from)).transpose()
+        copy.map(|copy| FlagDefinitionCacheData::from_json(copy).map_err(ProviderError::from))
+            .transpose()
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         *self.0.lock().unwrap() = Some(data.to_json());
         Ok(())
     }

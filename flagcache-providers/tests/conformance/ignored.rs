@@ -27,16 +27,24 @@ mod everything {
 /// The tests of this binary, or the ignored ones among them.
 fn tests(ignored: bool) -> Vec<String> {
     let mut list = Command::new(std::env::current_exe().unwrap());
-    list.args(["--list", "--format", "terse"]).args(ignored.then_some("--ignored"));
+    list.args(["--list", "--format", "terse"])
+        .args(ignored.then_some("--ignored"));
     let output = String::from_utf8(list.output().unwrap().stdout).unwrap();
-    output.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
+    output
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn each_rule_is_a_test_and_the_claims_decide_which_are_ignored() {
     let (all, ignored) = (tests(false), tests(true));
     for case in CASES {
-        for (module, applies) in [("ignored::everything", true), ("four_methods", case.needs.is_empty())] {
+        for (module, applies) in [
+            ("ignored::everything", true),
+            ("four_methods", case.needs.is_empty()),
+        ] {
             let name = format!("{module}::{}", case.name);
             assert!(all.contains(&name), "{name} is missing");
             assert_eq!(!ignored.contains(&name), applies, "{name}");

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use flagcache_core::{
-    FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError,
-    ProviderErrorKind, StoreReport,
+    FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+    FleetStatus, PollerContext, ProviderError, ProviderErrorKind,
 };
 use flagcache_providers::testing::conformance::TestStore;
 use tokio::task::yield_now;
@@ -71,17 +71,24 @@ struct Board {
     lead: Option<(u64, Instant)>,
     confirmed_at: Option<Instant>,
     quota_limited: bool,
-    links: HashMap<u64, PollerLink>,
+    links: HashMap<u64, PollerContext>,
     busy: bool,
 }
 
 impl Model {
     pub(crate) fn sound() -> Self {
-        Self { board: Arc::default(), ids: Arc::default(), bug: None }
+        Self {
+            board: Arc::default(),
+            ids: Arc::default(),
+            bug: None,
+        }
     }
 
     pub(crate) fn with(bug: Bug) -> Self {
-        Self { bug: Some(bug), ..Self::sound() }
+        Self {
+            bug: Some(bug),
+            ..Self::sound()
+        }
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -111,7 +118,7 @@ impl TestStore for Model {
         LEASE
     }
 
-    fn notice_time(&self) -> Duration {
+    fn notification_time(&self) -> Duration {
         Duration::from_millis(200)
     }
 
@@ -139,7 +146,9 @@ impl ModelProvider {
     }
 
     fn holds_lead(&self) -> bool {
-        self.board().lead.is_some_and(|(leader, _)| leader == self.id)
+        self.board()
+            .lead
+            .is_some_and(|(leader, _)| leader == self.id)
     }
 
     fn release(&self) {
@@ -150,16 +159,24 @@ impl ModelProvider {
     }
 
     fn tell_others(&self) {
-        self.board().links.iter().filter(|(id, _)| **id != self.id).for_each(|(_, link)| link.notify_changed());
+        self.board()
+            .links
+            .iter()
+            .filter(|(id, _)| **id != self.id)
+            .for_each(|(_, link)| link.notify_changed());
     }
 
     fn report(&self) {
         let board = self.board();
         let now = Instant::now();
-        let lead = board.lead.filter(|(leader, _)| *leader != self.id && !self.has(Bug::HidesTheLease));
-        let report = StoreReport::new()
+        let lead = board
+            .lead
+            .filter(|(leader, _)| *leader != self.id && !self.has(Bug::HidesTheLease));
+        let report = FleetStatus::new()
             .confirmed_ago(board.confirmed_at.map(|at| now - at))
-            .lease_ends_in(lead.map(|(_, ends_at)| ends_at.saturating_duration_since(now).min(LEASE)))
+            .lease_ends_in(
+                lead.map(|(_, ends_at)| ends_at.saturating_duration_since(now).min(LEASE)),
+            )
             .quota_limited(board.quota_limited && !self.has(Bug::HidesTheQuota));
         if let Some(link) = board.links.get(&self.id) {
             link.report(report);
@@ -170,15 +187,18 @@ impl ModelProvider {
         yield_now().await;
         let Some(copy) = self.board().copy.clone() else {
             if self.has(Bug::EmptyStoreIsAnError) {
-                return Err(ProviderError::new(ProviderErrorKind::Other, "there is no copy"));
+                return Err(ProviderError::new(
+                    ProviderErrorKind::Other,
+                    "there is no copy",
+                ));
             }
             return Ok(None);
         };
         match FlagDefinitionCacheData::from_json(copy) {
             Ok(set) if set.is_empty() && self.has(Bug::EmptySetIsMissing) => Ok(None),
-            Ok(set) if set.etag().is_none() && self.has(Bug::RefusesOtherSdks) => {
-                Err(ProviderError::new(ProviderErrorKind::InvalidData, "the copy has no metadata"))
-            }
+            Ok(set) if set.etag().is_none() && self.has(Bug::RefusesOtherSdks) => Err(
+                ProviderError::new(ProviderErrorKind::InvalidData, "the copy has no metadata"),
+            ),
             Ok(set) => Ok(Some(set)),
             Err(_) if self.has(Bug::GarbageIsAnEmptyStore) => Ok(None),
             Err(error) => Err(error.into()),
@@ -191,13 +211,20 @@ impl ModelProvider {
         if self.has(Bug::LosesFractions) {
             let raw = raw.replace("33.333333333333333333", "33.333333333333336");
             let fetched_at = data.fetched_at().unwrap();
-            stored = FlagDefinitionCacheData::from_api_response(raw, data.etag(), fetched_at, data.project())
-                .unwrap()
-                .to_json();
+            stored = FlagDefinitionCacheData::from_api_response(
+                raw,
+                data.etag(),
+                fetched_at,
+                data.project(),
+            )
+            .unwrap()
+            .to_json();
         } else if self.has(Bug::LosesFetchTime) {
             let at = SystemTime::UNIX_EPOCH;
             stored =
-                FlagDefinitionCacheData::from_api_response(raw, data.etag(), at, data.project()).unwrap().to_json();
+                FlagDefinitionCacheData::from_api_response(raw, data.etag(), at, data.project())
+                    .unwrap()
+                    .to_json();
         } else if self.has(Bug::CutsLargeSets) {
             stored.truncate(LARGEST);
         }
@@ -210,7 +237,9 @@ impl ModelProvider {
             self.board().copy = Some(stored.slice(..stored.len() / 2));
             yield_now().await;
         }
-        if self.has(Bug::TakesSameLengthForSame) && self.board().copy.as_ref().map(Bytes::len) == Some(stored.len()) {
+        if self.has(Bug::TakesSameLengthForSame)
+            && self.board().copy.as_ref().map(Bytes::len) == Some(stored.len())
+        {
             return;
         }
         self.board().copy = Some(stored);
@@ -256,8 +285,18 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         yield_now().await;
         self.report();
         let now = Instant::now();
-        let asked_before = self.asked_at.lock().unwrap().replace(now).is_some_and(|before| now - before < LEASE / 30);
-        if self.out_until.lock().unwrap().is_some_and(|until| until > now) {
+        let asked_before = self
+            .asked_at
+            .lock()
+            .unwrap()
+            .replace(now)
+            .is_some_and(|before| now - before < LEASE / 30);
+        if self
+            .out_until
+            .lock()
+            .unwrap()
+            .is_some_and(|until| until > now)
+        {
             return Ok(false);
         }
         let lead = self.board().lead;
@@ -269,7 +308,11 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         }
         let is_renewal = lead.is_some_and(|(leader, ends_at)| leader == self.id && ends_at > now);
         if !(is_renewal && self.has(Bug::NeverRenews)) {
-            let lease = if self.has(Bug::LeaseIsFiveTimesAsLong) { LEASE * 5 } else { LEASE };
+            let lease = if self.has(Bug::LeaseIsFiveTimesAsLong) {
+                LEASE * 5
+            } else {
+                LEASE
+            };
             self.board().lead = Some((self.id, now + lease));
         }
         self.has_led.store(true, Ordering::Relaxed);
@@ -280,14 +323,18 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         self.read().await
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         while self.board().busy {
             sleep(Duration::from_millis(1)).await;
         }
         self.board().busy = self.has(Bug::StaysBusyWhenCut);
         yield_now().await;
         let was_late = self.has_led.load(Ordering::Relaxed) && self.has(Bug::LateLeaderOverwrites);
-        let is_creator = self.has_created.load(Ordering::Relaxed) && self.has(Bug::CreatorOverwrites);
+        let is_creator =
+            self.has_created.load(Ordering::Relaxed) && self.has(Bug::CreatorOverwrites);
         if self.holds_lead() || was_late || is_creator {
             self.write(data).await;
             let mut board = self.board();
@@ -303,7 +350,10 @@ impl FlagDefinitionCacheProvider for ModelProvider {
     async fn shutdown(&self) -> Result<(), ProviderError> {
         yield_now().await;
         if self.has(Bug::UnusedShutdownFails) && self.asked_at.lock().unwrap().is_none() {
-            return Err(ProviderError::new(ProviderErrorKind::Other, "there is no lead to release"));
+            return Err(ProviderError::new(
+                ProviderErrorKind::Other,
+                "there is no lead to release",
+            ));
         }
         if self.has(Bug::CopyDiesWithItsWriter) && self.holds_lead() {
             self.board().copy = None;
@@ -316,7 +366,9 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         Ok(())
     }
 
-    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         if self.has(Bug::HidesTheStoredCopy) {
             return Ok(None);
         }
@@ -325,7 +377,10 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         Ok(copy.and_then(|copy| FlagDefinitionCacheData::from_json(copy).ok()))
     }
 
-    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(
+        &self,
+        outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
         yield_now().await;
         if self.holds_lead() {
             let mut board = self.board();
@@ -335,17 +390,20 @@ impl FlagDefinitionCacheProvider for ModelProvider {
                     board.confirmed_at = Some(Instant::now());
                 }
             }
-            if outcome.failure() == Some(FetchFailure::QuotaLimited) {
+            if outcome.failure() == Some(FetchErrorKind::QuotaLimited) {
                 board.quota_limited = true;
                 if self.has(Bug::EmptiesTheCopyOnQuota) {
                     board.copy = Some(Bytes::from_static(br#"{"flags":[]}"#));
                 }
             }
         }
-        if let Some(data) = outcome.data().filter(|data| self.must_restore(outcome, data)) {
+        if let Some(data) = outcome
+            .data()
+            .filter(|data| self.must_restore(outcome, data))
+        {
             self.write(data).await;
         }
-        if let Some(duration) = outcome.give_up_lead_for() {
+        if let Some(duration) = outcome.step_down_for() {
             if !self.has(Bug::ComesStraightBack) {
                 *self.out_until.lock().unwrap() = Some(Instant::now() + duration);
             }
@@ -356,7 +414,7 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         Ok(())
     }
 
-    fn on_poller_attached(&self, link: PollerLink) {
+    fn on_poller_attached(&self, link: PollerContext) {
         self.board().links.insert(self.id, link);
     }
 }

@@ -17,7 +17,10 @@ struct TwoTiers {
 
 impl TwoTiers {
     fn fresh() -> Self {
-        Self { fleet: MemoryStore::with_lease(LEASE), machine: MemoryStore::with_lease(LEASE) }
+        Self {
+            fleet: MemoryStore::with_lease(LEASE),
+            machine: MemoryStore::with_lease(LEASE),
+        }
     }
 }
 
@@ -26,7 +29,7 @@ impl TestStore for TwoTiers {
         // Behind every pointer and wrapper there is: none may lose a method.
         let shared: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(self.fleet.provider());
         let boxed: Box<dyn FlagDefinitionCacheProvider> = Box::new(FaultInjector::new(shared));
-        Arc::new(Tiered::new(boxed).then(self.machine.provider()))
+        Arc::new(Tiered::new(boxed).fallback(self.machine.provider()))
     }
 
     fn lease_time(&self) -> Duration {

@@ -11,7 +11,7 @@ use flagcache_providers::testing::conformance::{POLL_INTERVAL, TestStore};
 
 use crate::worker::{DATA, builder};
 
-const LOCK_LIFE: Duration = Duration::from_millis(1_500);
+const LOCK_TTL: Duration = Duration::from_millis(1_500);
 
 struct Server(RedisServer);
 
@@ -24,18 +24,23 @@ impl Server {
 #[async_trait]
 impl TestStore for Server {
     fn provider(&self) -> Arc<dyn FlagDefinitionCacheProvider> {
-        let builder = builder(&self.0).response_limit(LOCK_LIFE / 3).lock_life(LOCK_LIFE);
+        let builder = builder(&self.0)
+            .response_timeout(LOCK_TTL / 3)
+            .lock_ttl(LOCK_TTL);
         Arc::new(builder.build().unwrap().provider())
     }
 
     /// The lock is renewed until two polls have been missed.
     fn lease_time(&self) -> Duration {
-        LOCK_LIFE + POLL_INTERVAL * 2
+        LOCK_TTL + POLL_INTERVAL * 2
     }
 
     async fn damage(&self, copy: Option<Bytes>) {
         match copy {
-            Some(copy) => self.0.run_args::<()>(&["SET", DATA, std::str::from_utf8(&copy).unwrap()]),
+            Some(copy) => {
+                self.0
+                    .run_args::<()>(&["SET", DATA, std::str::from_utf8(&copy).unwrap()])
+            }
             None => self.0.run_args(&["DEL", DATA]),
         }
     }

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use flagcache_core::{
-    FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderErrorKind,
+    FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+    ProviderErrorKind,
 };
 use flagcache_providers::testing::RedisServer;
 
@@ -15,11 +16,19 @@ async fn b1_07_a_worker_that_does_not_lead_only_creates() {
     let (leader, other) = (Worker::of(&server), Worker::of(&server));
     assert!(leader.leads().await);
     assert_eq!(other.follow().await, None);
-    assert_eq!(other.read().await.unwrap(), None, "the second read of the load looks again");
+    assert_eq!(
+        other.read().await.unwrap(),
+        None,
+        "the second read of the load looks again"
+    );
     other.publish(&set(1)).await.unwrap();
     assert_eq!(other.follow().await, Some(set(1)));
     other.publish(&set(2)).await.unwrap();
-    assert_eq!(other.follow().await, Some(set(1)), "nothing is overwritten, and that is no error");
+    assert_eq!(
+        other.follow().await,
+        Some(set(1)),
+        "nothing is overwritten, and that is no error"
+    );
 }
 
 #[tokio::test]
@@ -35,7 +44,7 @@ async fn b8_63_what_is_lost_is_restored_in_the_leaders_next_load() {
         if n % 2 == 0 {
             leader.unchanged(&set(n)).await;
         } else {
-            leader.failed(FetchFailure::Server, &set(n)).await;
+            leader.failed(FetchErrorKind::Server, &set(n)).await;
         }
         assert_eq!(follower.follow().await, Some(set(n)), "{lost}");
     }
@@ -48,19 +57,35 @@ async fn b8_66_garbage_is_replaced_in_the_leaders_next_load() {
     leader.lead_with(&set(1)).await;
     let whole = server.run::<String>(&format!("GET {DATA}"));
     let truncated = &whole[..whole.len() - 20];
-    let garbage =
-        ["garbage", "{}", "[]", r#"{"flags":null}"#, r#"{"flags":"x"}"#, r#"{"flags":[1,2]}"#, "{", truncated];
+    let garbage = [
+        "garbage",
+        "{}",
+        "[]",
+        r#"{"flags":null}"#,
+        r#"{"flags":"x"}"#,
+        r#"{"flags":[1,2]}"#,
+        "{",
+        truncated,
+    ];
     for value in garbage {
         server.run_args::<()>(&["SET", DATA, value]);
         assert!(!follower.leads().await);
         let error = follower.read().await.unwrap_err();
-        assert_eq!(error.kind(), ProviderErrorKind::InvalidData, "{value}: {error}");
+        assert_eq!(
+            error.kind(),
+            ProviderErrorKind::InvalidData,
+            "{value}: {error}"
+        );
         assert!(leader.leads().await);
-        leader.failed(FetchFailure::Server, &set(1)).await;
+        leader.failed(FetchErrorKind::Server, &set(1)).await;
         assert_eq!(follower.follow().await, Some(set(1)), "{value}");
     }
     // An empty value is as good as none, and a valid set of another hand as bad as garbage.
-    for (value, failure) in [("", None), (r#"{"flags":[]}"#, None), (r#"{"flags":[]}"#, Some(FetchFailure::Server))] {
+    for (value, failure) in [
+        ("", None),
+        (r#"{"flags":[]}"#, None),
+        (r#"{"flags":[]}"#, Some(FetchErrorKind::Server)),
+    ] {
         server.run_args::<()>(&["SET", DATA, value]);
         assert!(leader.leads().await);
         match failure {
@@ -79,7 +104,7 @@ async fn b8_63_a_failure_never_replaces_a_newer_copy() {
     new.shutdown().await;
     // It has not read the last leader's copy, and its own request fails.
     assert!(old.leads().await);
-    old.failed(FetchFailure::Server, &set(1)).await;
+    old.failed(FetchErrorKind::Server, &set(1)).await;
     assert_eq!(Worker::of(&server).follow().await, Some(set(2)));
     // What the API confirms is current, whatever is stored: the flags were rolled back.
     assert!(old.leads().await);
@@ -111,7 +136,11 @@ async fn b8_68_a_leader_turns_a_foreign_copy_into_its_own() {
     server.run_args::<()>(&["SET", DATA, &plain]);
     assert!(leader.leads().await);
     leader.unchanged(&set(1)).await;
-    assert!(server.run::<String>(&format!("GET {DATA}")).starts_with(r#"{"_flagcache":"#));
+    assert!(
+        server
+            .run::<String>(&format!("GET {DATA}"))
+            .starts_with(r#"{"_flagcache":"#)
+    );
 }
 
 #[tokio::test]
@@ -128,11 +157,14 @@ async fn b8_62_the_confirmation_travels_beside_the_data() {
     tokio::time::sleep(Duration::from_millis(120)).await;
     follower.leads().await;
     let published = follower.report().confirmed_ago.unwrap();
-    assert!(published >= Duration::from_millis(120) && published < Duration::from_secs(5), "{published:?}");
+    assert!(
+        published >= Duration::from_millis(120) && published < Duration::from_secs(5),
+        "{published:?}"
+    );
 
     // A failure confirms nothing.
     assert!(leader.leads().await);
-    leader.failed(FetchFailure::Server, &set(1)).await;
+    leader.failed(FetchErrorKind::Server, &set(1)).await;
     follower.leads().await;
     assert!(follower.report().confirmed_ago.unwrap() >= published);
 
@@ -140,7 +172,11 @@ async fn b8_62_the_confirmation_travels_beside_the_data() {
     leader.unchanged(&set(1)).await;
     follower.leads().await;
     assert!(follower.report().confirmed_ago.unwrap() < published);
-    assert_eq!(server.run::<String>(&format!("GET {DATA}")), stored, "the data is not touched");
+    assert_eq!(
+        server.run::<String>(&format!("GET {DATA}")),
+        stored,
+        "the data is not touched"
+    );
 }
 
 #[tokio::test]
@@ -149,7 +185,10 @@ async fn b8_62_a_servers_clock_that_jumps_misdates_the_confirmation_until_the_ne
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;
     let hour = Duration::from_secs(3600);
-    let now: u64 = server.run::<String>(&format!("HGET {META} confirmed")).parse().unwrap();
+    let now: u64 = server
+        .run::<String>(&format!("HGET {META} confirmed"))
+        .parse()
+        .unwrap();
 
     // Set back by an hour: what was confirmed is ahead, which is as good as now.
     server.run::<()>(&format!("HSET {META} confirmed {}", now + 3_600_000));
@@ -180,7 +219,10 @@ async fn a_set_that_is_stored_already_is_only_confirmed() {
     let again = fetched_now(&set(1));
     leader.lead_with(&again).await;
     assert_eq!(server.run::<String>(&format!("GET {DATA}")), stored);
-    assert!(!follower.noticed(Duration::from_millis(200)).await, "nothing changed for anybody");
+    assert!(
+        !follower.noticed(Duration::from_millis(200)).await,
+        "nothing changed for anybody"
+    );
     follower.leads().await;
     assert!(follower.report().confirmed_ago.is_some());
     // With another ETag it is stored: the next leader's request depends on it.
@@ -191,7 +233,11 @@ async fn a_set_that_is_stored_already_is_only_confirmed() {
 #[tokio::test]
 async fn b8_63_the_same_set_fetched_by_another_worker_is_left_in_place() {
     let server = RedisServer::start();
-    let (last, next, follower) = (Worker::of(&server), Worker::of(&server), Worker::of(&server));
+    let (last, next, follower) = (
+        Worker::of(&server),
+        Worker::of(&server),
+        Worker::of(&server),
+    );
     last.lead_with(&set(1)).await;
     assert_eq!(follower.follow().await, Some(set(1)));
     last.shutdown().await;
@@ -201,9 +247,12 @@ async fn b8_63_the_same_set_fetched_by_another_worker_is_left_in_place() {
     assert!(next.leads().await);
     next.unchanged(&fetched).await;
     assert!(next.leads().await);
-    next.failed(FetchFailure::Server, &fetched).await;
+    next.failed(FetchErrorKind::Server, &fetched).await;
     assert_eq!(server.run::<String>(&format!("GET {DATA}")), stored);
-    assert!(!follower.noticed(Duration::from_millis(200)).await, "nobody has to read it again");
+    assert!(
+        !follower.noticed(Duration::from_millis(200)).await,
+        "nobody has to read it again"
+    );
 }
 
 #[tokio::test]
@@ -212,7 +261,7 @@ async fn b8_68_a_leader_of_another_sdk_leaves_the_confirmation_unknown() {
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;
     assert!(leader.leads().await);
-    leader.failed(FetchFailure::QuotaLimited, &set(1)).await;
+    leader.failed(FetchErrorKind::QuotaLimited, &set(1)).await;
     leader.shutdown().await;
     server.run::<()>(&format!("SET {LOCK} python PX 60000"));
     assert!(!follower.leads().await);
@@ -226,7 +275,13 @@ async fn b8_68_a_leader_of_another_sdk_leaves_the_confirmation_unknown() {
 
 /// The same content and ETag, fetched now.
 fn fetched_now(data: &FlagDefinitionCacheData) -> FlagDefinitionCacheData {
-    FlagDefinitionCacheData::from_api_response(data.raw_json(), data.etag(), SystemTime::now(), None).unwrap()
+    FlagDefinitionCacheData::from_api_response(
+        data.raw_json(),
+        data.etag(),
+        SystemTime::now(),
+        None,
+    )
+    .unwrap()
 }
 
 #[tokio::test]
@@ -240,27 +295,30 @@ async fn b2_29_the_quota_mark_reaches_the_fleet_and_goes_with_the_next_success()
     };
     told(false).await;
     assert!(leader.leads().await);
-    leader.failed(FetchFailure::QuotaLimited, &set(1)).await;
+    leader.failed(FetchErrorKind::QuotaLimited, &set(1)).await;
     told(true).await;
     assert!(leader.leads().await);
-    leader.failed(FetchFailure::Server, &set(1)).await;
+    leader.failed(FetchErrorKind::Server, &set(1)).await;
     told(true).await;
     assert!(leader.leads().await);
     leader.unchanged(&set(1)).await;
     told(false).await;
 
     assert!(leader.leads().await);
-    leader.not_received(FetchOutcome::failed(FetchFailure::QuotaLimited, None)).await.unwrap();
+    leader
+        .fetch_without_update(FetchOutcome::failed(FetchErrorKind::QuotaLimited, None))
+        .await
+        .unwrap();
     told(true).await;
     leader.lead_with(&set(1)).await;
     told(false).await;
 }
 
 #[tokio::test]
-async fn b2_27_the_copys_life_is_extended_only_when_less_than_half_is_left() {
+async fn b2_27_the_copys_ttl_is_extended_only_when_less_than_half_is_left() {
     let server = RedisServer::start();
     let hour = Duration::from_secs(3_600);
-    let leader = Worker::with(builder(&server).copy_life(hour));
+    let leader = Worker::with(builder(&server).data_ttl(hour));
     leader.lead_with(&set(1)).await;
     let left = || server.run::<i64>(&format!("PTTL {DATA}"));
     assert!(left() > 3_590_000);
@@ -271,18 +329,21 @@ async fn b2_27_the_copys_life_is_extended_only_when_less_than_half_is_left() {
             if confirmed {
                 leader.unchanged(&set(1)).await;
             } else {
-                leader.failed(FetchFailure::Server, &set(1)).await;
+                leader.failed(FetchErrorKind::Server, &set(1)).await;
             }
             assert_eq!(left() > set_to, grows, "{set_to}, {}", left());
         }
     }
-    assert!(server.run::<i64>(&format!("PTTL {META}")) > 3_000_000, "the meta key goes with the copy");
+    assert!(
+        server.run::<i64>(&format!("PTTL {META}")) > 3_000_000,
+        "the meta key goes with the copy"
+    );
 }
 
 #[tokio::test]
 async fn a_copy_may_live_for_ever() {
     let server = RedisServer::start();
-    let leader = Worker::with(builder(&server).copy_life(None));
+    let leader = Worker::with(builder(&server).data_ttl(None));
     leader.lead_with(&set(1)).await;
     assert_eq!(server.run::<i64>(&format!("PTTL {DATA}")), -1);
     // Left by a store with other settings.
@@ -300,7 +361,11 @@ async fn a_key_of_another_type_is_a_clear_error_and_is_left_alone() {
         server.run::<()>("FLUSHALL");
         server.run::<()>(&format!("RPUSH {key} x"));
         let error = worker.decide().await.unwrap_err();
-        assert_eq!(error.kind(), ProviderErrorKind::InvalidData, "{key}: {error}");
+        assert_eq!(
+            error.kind(),
+            ProviderErrorKind::InvalidData,
+            "{key}: {error}"
+        );
         assert!(error.to_string().contains("holds another type"), "{error}");
         assert_eq!(server.run::<String>(&format!("TYPE {key}")), "list");
     }
@@ -327,8 +392,16 @@ async fn the_pollers_of_one_store_read_a_change_once() {
     leader.lead_with(&set(1)).await;
     let gets = || {
         let stats = server.run::<String>("INFO commandstats");
-        let line = stats.lines().find(|line| line.starts_with("cmdstat_get:")).unwrap_or("cmdstat_get:calls=0,");
-        line["cmdstat_get:calls=".len()..].split(',').next().unwrap().parse::<u64>().unwrap()
+        let line = stats
+            .lines()
+            .find(|line| line.starts_with("cmdstat_get:"))
+            .unwrap_or("cmdstat_get:calls=0,");
+        line["cmdstat_get:calls=".len()..]
+            .split(',')
+            .next()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
     };
     for reader in &readers {
         assert!(!reader.leads().await);
@@ -337,7 +410,10 @@ async fn the_pollers_of_one_store_read_a_change_once() {
     let reads = futures_util::future::join_all(readers.iter().map(Worker::read)).await;
     assert!(reads.into_iter().all(|read| read.unwrap() == Some(set(1))));
     assert_eq!(gets() - before, 1);
-    eventually("no more reads", Duration::from_secs(1), async || gets() - before == 1).await;
-    let stored = readers[0].provider.stored_flag_definitions().await.unwrap();
+    eventually("no more reads", Duration::from_secs(1), async || {
+        gets() - before == 1
+    })
+    .await;
+    let stored = readers[0].provider.peek_flag_definitions().await.unwrap();
     assert_eq!(stored, Some(set(1)));
 }

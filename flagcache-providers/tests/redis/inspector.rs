@@ -25,12 +25,18 @@ async fn a_tick_is_one_script_and_the_keys_can_be_seen_and_removed() {
     let counted = inspector.counters().await.unwrap().since(before);
     // The scripts' own commands are counted, and the question itself.
     assert_eq!((counted.messages, counted.scripts), (11, 10), "{counted:?}");
-    assert!(counted.commands > 10 * 5 && counted.bytes > 10 * 100, "{counted:?}");
+    assert!(
+        counted.commands > 10 * 5 && counted.bytes > 10 * 100,
+        "{counted:?}"
+    );
     assert!(counted.clients >= 3, "{counted:?}");
 
     assert!(inspector.has_keys().await.unwrap());
     inspector.set_copy(b"no set").await.unwrap();
-    assert_eq!(inspector.copy().await.unwrap().as_deref(), Some(b"no set".as_slice()));
+    assert_eq!(
+        inspector.copy().await.unwrap().as_deref(),
+        Some(b"no set".as_slice())
+    );
     inspector.remove_keys().await.unwrap();
     assert_eq!(server.run::<Vec<String>>("KEYS *"), Vec::<String>::new());
 }
@@ -38,15 +44,23 @@ async fn a_tick_is_one_script_and_the_keys_can_be_seen_and_removed() {
 #[tokio::test]
 async fn a_user_who_may_not_ask_is_told_what_to_grant() {
     let server = RedisServer::start();
-    server.run::<()>(&format!("ACL SETUSER app on >pass ~{DATA}* &{CHANNEL} +@all -info"));
+    server.run::<()>(&format!(
+        "ACL SETUSER app on >pass ~{DATA}* &{CHANNEL} +@all -info"
+    ));
     let worker = Worker::with(
         builder(&server)
             .username("app")
             .password("pass")
-            .response_limit(Duration::from_secs(3))
-            .lock_life(Duration::from_secs(9)),
+            .response_timeout(Duration::from_secs(3))
+            .lock_ttl(Duration::from_secs(9)),
     );
-    let error = RedisInspector::of(&worker.provider).counters().await.unwrap_err();
+    let error = RedisInspector::of(&worker.provider)
+        .counters()
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
-    assert!(error.to_string().contains("lacks the permission for info"), "{error}");
+    assert!(
+        error.to_string().contains("lacks the permission for info"),
+        "{error}"
+    );
 }

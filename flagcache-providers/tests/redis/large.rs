@@ -13,7 +13,12 @@ const MEGABYTE: usize = 1024 * 1024;
 #[tokio::test]
 async fn a_copy_larger_than_what_redis_sends_a_listener_at_once_arrives() {
     let server = RedisServer::start();
-    server.run_args::<()>(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 3mb 3mb 60"]);
+    server.run_args::<()>(&[
+        "CONFIG",
+        "SET",
+        "client-output-buffer-limit",
+        "pubsub 3mb 3mb 60",
+    ]);
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     let large = sized(1, 10 * MEGABYTE + 1);
     leader.lead_with(&large).await;
@@ -26,7 +31,10 @@ async fn b8_66_a_large_copy_that_changes_while_it_is_read_is_never_mixed() {
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     // Of one length, and different in each piece.
     let sets = [1, 2].map(|n| {
-        let body = format!(r#"{{"flags":[{{"key":"v{n}"}}],"x":"{}"}}"#, n.to_string().repeat(4 * MEGABYTE));
+        let body = format!(
+            r#"{{"flags":[{{"key":"v{n}"}}],"x":"{}"}}"#,
+            n.to_string().repeat(4 * MEGABYTE)
+        );
         let fetched_at = SystemTime::UNIX_EPOCH + Duration::from_secs(n);
         FlagDefinitionCacheData::from_api_response(body, Some("\"1\""), fetched_at, None).unwrap()
     });
@@ -67,15 +75,29 @@ async fn a_large_copy_of_which_a_part_was_replaced_keeps_its_definitions_and_los
 #[tokio::test]
 async fn a_large_copy_that_changes_after_the_decision_is_read_in_pieces_too() {
     let server = RedisServer::start();
-    server.run_args::<()>(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 3mb 3mb 60"]);
+    server.run_args::<()>(&[
+        "CONFIG",
+        "SET",
+        "client-output-buffer-limit",
+        "pubsub 3mb 3mb 60",
+    ]);
     let leader = Worker::of(&server);
     leader.lead_with(&sized(1, 10 * MEGABYTE)).await;
-    for (n, size) in [(2, 10 * MEGABYTE), (3, 4 * MEGABYTE), (4, 12 * MEGABYTE), (5, 10)] {
+    for (n, size) in [
+        (2, 10 * MEGABYTE),
+        (3, 4 * MEGABYTE),
+        (4, 12 * MEGABYTE),
+        (5, 10),
+    ] {
         // A new one has nothing that it could take for what it saw.
         let follower = Worker::of(&server);
         assert!(!follower.leads().await);
         leader.lead_with(&sized(n, size)).await;
-        assert_eq!(follower.read().await.unwrap(), Some(sized(n, size)), "{size} bytes");
+        assert_eq!(
+            follower.read().await.unwrap(),
+            Some(sized(n, size)),
+            "{size} bytes"
+        );
     }
     leader.lead_with(&sized(6, 10 * MEGABYTE)).await;
     let follower = Worker::of(&server);
@@ -87,7 +109,12 @@ async fn a_large_copy_that_changes_after_the_decision_is_read_in_pieces_too() {
 #[tokio::test]
 async fn reads_that_cost_the_connection_do_not_bring_about_each_other() {
     let server = RedisServer::start();
-    server.run_args::<()>(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 3mb 3mb 60"]);
+    server.run_args::<()>(&[
+        "CONFIG",
+        "SET",
+        "client-output-buffer-limit",
+        "pubsub 3mb 3mb 60",
+    ]);
     let follower = Worker::of(&server);
     server.run::<()>(&format!("SET {LOCK} python PX 60000"));
     // Another SDK's copy is read at once.

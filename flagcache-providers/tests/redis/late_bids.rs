@@ -16,13 +16,17 @@ const A_DAY_IN_MS: i64 = 86_400_000;
 
 /// Locks that no stall of a busy machine outlasts, so that only bids run scripts, and nothing ends meanwhile.
 fn lasting(builder: RedisStoreBuilder) -> RedisStoreBuilder {
-    builder.lock_life(300 * SECOND)
+    builder.lock_ttl(300 * SECOND)
 }
 
 /// How many scripts the server has run.
 fn scripts_run(server: &RedisServer) -> u64 {
     let stats = server.run::<String>("INFO commandstats");
-    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")?.split(',').next());
+    let calls = stats.lines().find_map(|line| {
+        line.strip_prefix("cmdstat_evalsha:calls=")?
+            .split(',')
+            .next()
+    });
     calls.map_or(0, |calls| calls.parse().unwrap())
 }
 
@@ -40,8 +44,11 @@ async fn bids_and_ends_while_it_hangs(worker: Worker, server: &RedisServer) {
     server.hang();
     worker.decide().await.unwrap_err();
     drop(worker);
-    server.go_on();
-    eventually("the late bid was run", 20 * SECOND, async || scripts_run(server) > before).await;
+    server.resume();
+    eventually("the late bid was run", 20 * SECOND, async || {
+        scripts_run(server) > before
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -94,7 +101,9 @@ impl OtherClock {
 }
 
 async fn carry(worker: TcpStream, server: u16, ahead: Arc<AtomicI64>) {
-    let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else {
+        return;
+    };
     let (mut from_worker, mut to_worker) = worker.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let answers = async move {
@@ -112,14 +121,18 @@ async fn carry(worker: TcpStream, server: u16, ahead: Arc<AtomicI64>) {
 /// The only number of an answer that has thirteen digits is the time.
 fn with_clock_ahead(answer: &[u8], ahead: i64) -> Vec<u8> {
     let moved = |line: &[u8]| {
-        let digits = line.strip_prefix(b":").filter(|digits| digits.len() == 13)?;
+        let digits = line
+            .strip_prefix(b":")
+            .filter(|digits| digits.len() == 13)?;
         let millis: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
         Some(format!(":{}", millis + ahead).into_bytes())
     };
-    let lines = answer.split(|&byte| byte == b'\n').map(|line| match line.strip_suffix(b"\r") {
-        Some(line) => [moved(line).unwrap_or_else(|| line.to_vec()), b"\r".to_vec()].concat(),
-        None => line.to_vec(),
-    });
+    let lines = answer
+        .split(|&byte| byte == b'\n')
+        .map(|line| match line.strip_suffix(b"\r") {
+            Some(line) => [moved(line).unwrap_or_else(|| line.to_vec()), b"\r".to_vec()].concat(),
+            None => line.to_vec(),
+        });
     lines.collect::<Vec<_>>().join(&b'\n')
 }
 
@@ -133,9 +146,17 @@ async fn a_clock_that_is_set_and_another_servers_clock_keep_nobody_from_leading(
     for (ahead, bids, what) in [
         (0, 1, "the first, with no idea of the time"),
         (-A_DAY_IN_MS, 1, "as ever"),
-        (0, 2, "a clock that was set forward makes the bid look late, so it is made again"),
+        (
+            0,
+            2,
+            "a clock that was set forward makes the bid look late, so it is made again",
+        ),
         (A_DAY_IN_MS, 1, "as ever"),
-        (0, 1, "a clock that was set back lets the bid win for longer than it should"),
+        (
+            0,
+            1,
+            "a clock that was set back lets the bid win for longer than it should",
+        ),
         (0, 1, "as ever"),
     ] {
         other.show_ahead_by(ahead);

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use flagcache_core::{FetchFailure, FetchOutcome, FlagDefinitionCacheProvider, PollerSchedule, ProviderErrorKind};
+use flagcache_core::{
+    FetchErrorKind, FetchOutcome, FlagDefinitionCacheProvider, PollerSchedule, ProviderErrorKind,
+};
 use flagcache_providers::testing::RedisServer;
 
 use crate::worker::{DATA, LOCK, Worker, builder, eventually, set, short_lived, version};
@@ -29,7 +31,10 @@ async fn a_leader_publishes_and_followers_read() {
     assert_eq!(follower.follow().await, Some(set(1)));
     leader.lead_with(&set(2)).await;
     let read = follower.follow().await.unwrap();
-    assert_eq!((version(&read), read.etag(), read.fetched_at()), (2, Some("\"v2\""), set(2).fetched_at()));
+    assert_eq!(
+        (version(&read), read.etag(), read.fetched_at()),
+        (2, Some("\"v2\""), set(2).fetched_at())
+    );
 }
 
 #[tokio::test]
@@ -49,7 +54,13 @@ async fn b8_60_a_killed_leader_is_replaced_when_the_lease_ends() {
     // Expiry of thousands of other keys must not delay that of the lock.
     let mut other = redis::pipe();
     for key in 0..20_000 {
-        other.cmd("SET").arg(format!("other:{key}")).arg("x").arg("PX").arg(300 + key % 3_000).ignore();
+        other
+            .cmd("SET")
+            .arg(format!("other:{key}"))
+            .arg("x")
+            .arg("PX")
+            .arg(300 + key % 3_000)
+            .ignore();
     }
     other.query::<()>(&mut server.admin()).unwrap();
 
@@ -61,10 +72,26 @@ async fn b8_60_a_killed_leader_is_replaced_when_the_lease_ends() {
     assert!(!follower.leads().await);
     let left = follower.report().lease_ends_in.unwrap();
     tokio::time::sleep(left).await;
-    eventually("the follower leads", SECOND, async || follower.leads().await).await;
-    assert!(killed.elapsed() < Duration::from_millis(600 + 300), "{:?}", killed.elapsed());
-    let stored = follower.provider.stored_flag_definitions().await.unwrap().unwrap();
-    assert_eq!(stored.etag(), Some("\"v1\""), "so that its first request is conditional");
+    eventually("the follower leads", SECOND, async || {
+        follower.leads().await
+    })
+    .await;
+    assert!(
+        killed.elapsed() < Duration::from_millis(600 + 300),
+        "{:?}",
+        killed.elapsed()
+    );
+    let stored = follower
+        .provider
+        .peek_flag_definitions()
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        stored.etag(),
+        Some("\"v1\""),
+        "so that its first request is conditional"
+    );
 }
 
 #[tokio::test]
@@ -76,9 +103,16 @@ async fn b8_60_a_leader_that_shuts_down_is_replaced_at_once() {
     follower.quiet().await;
     let start = Instant::now();
     leader.shutdown().await;
-    assert!(follower.noticed(SECOND).await, "a notice of the release");
+    assert!(
+        follower.noticed(SECOND).await,
+        "a notification of the release"
+    );
     assert!(follower.leads().await);
-    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_millis(200),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -119,7 +153,10 @@ async fn b8_61_a_leader_without_loads_is_not_renewed() {
     let took = eventually("another leads", 3 * SECOND, async || follower.leads().await).await;
     // Renewed for two intervals, at steps of 200 ms, then one life more.
     assert!(took >= 2 * interval, "{took:?}");
-    assert!(took < Duration::from_millis(600 + 200 + 600 + 400), "{took:?}");
+    assert!(
+        took < Duration::from_millis(600 + 200 + 600 + 400),
+        "{took:?}"
+    );
 }
 
 #[tokio::test]
@@ -158,14 +195,18 @@ async fn b8_61_a_leader_that_cannot_fetch_gives_the_lead_up() {
     follower.quiet().await;
     assert!(leader.leads().await);
     let data = set(1);
-    let outcome = FetchOutcome::failed(FetchFailure::Unauthorized, Some(&data))
-        .with_give_up_lead_for(Some(Duration::from_millis(500)));
-    leader.not_received(outcome).await.unwrap();
+    let outcome = FetchOutcome::failed(FetchErrorKind::Unauthorized, Some(&data))
+        .with_step_down_for(Some(Duration::from_millis(500)));
+    leader.fetch_without_update(outcome).await.unwrap();
     assert!(follower.noticed(SECOND).await);
     assert!(follower.leads().await, "another worker may do better");
     follower.shutdown().await;
     assert!(!leader.leads().await, "it stays out though nobody leads");
-    assert_eq!(leader.read().await.unwrap(), Some(set(1)), "and reads meanwhile");
+    assert_eq!(
+        leader.read().await.unwrap(),
+        Some(set(1)),
+        "and reads meanwhile"
+    );
     eventually("it bids again", 2 * SECOND, async || leader.leads().await).await;
 }
 
@@ -174,7 +215,7 @@ async fn b8_65_a_late_leader_cannot_overwrite_newer_data() {
     let server = RedisServer::start();
     let (late, next) = (Worker::of(&server), Worker::of(&server));
     assert!(late.leads().await);
-    // The lock's life passes while the leader is paused; its own belief has not ended, so the server must refuse.
+    // The lock's TTL passes while the leader is paused; its own belief has not ended, so the server must refuse.
     server.run::<()>(&format!("DEL {LOCK}"));
     next.lead_with(&set(2)).await;
     let error = late.publish(&set(1)).await.unwrap_err();
@@ -192,8 +233,17 @@ async fn b8_65_nor_after_the_newer_leader_is_gone() {
     next.lead_with(&set(2)).await;
     next.shutdown().await;
     late.publish(&set(1)).await.unwrap_err();
-    late.not_received(FetchOutcome::unchanged(&set(1))).await.unwrap_err();
-    assert_eq!(Worker::of(&server).provider.stored_flag_definitions().await.unwrap(), Some(set(2)));
+    late.fetch_without_update(FetchOutcome::unchanged(&set(1)))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        Worker::of(&server)
+            .provider
+            .peek_flag_definitions()
+            .await
+            .unwrap(),
+        Some(set(2))
+    );
 }
 
 #[tokio::test]
@@ -206,7 +256,11 @@ async fn b8_65_nor_over_a_leader_of_another_sdk() {
     late.publish(&set(1)).await.unwrap_err();
     assert_eq!(version(&late.follow().await.unwrap()), 5);
     late.shutdown().await;
-    assert_eq!(server.run::<String>(&format!("GET {LOCK}")), "python-worker-7", "not ours to release");
+    assert_eq!(
+        server.run::<String>(&format!("GET {LOCK}")),
+        "python-worker-7",
+        "not ours to release"
+    );
 }
 
 #[tokio::test]
@@ -217,7 +271,10 @@ async fn b8_65_a_late_leader_looks_at_once_what_another_stored() {
     late.quiet().await;
     server.run::<()>(&format!("SET {LOCK} python-worker-7 PX 60000"));
     late.publish(&set(1)).await.unwrap_err();
-    assert!(late.noticed(SECOND).await, "long before the renewal, and before any tick");
+    assert!(
+        late.noticed(SECOND).await,
+        "long before the renewal, and before any tick"
+    );
 }
 
 #[tokio::test]
@@ -231,8 +288,12 @@ async fn b8_65_a_lead_not_believed_any_more_sends_nothing() {
     tokio::time::sleep(Duration::from_millis(700)).await;
     let start = Instant::now();
     late.publish(&set(1)).await.unwrap_err();
-    assert!(start.elapsed() < Duration::from_millis(50), "refused without asking: {:?}", start.elapsed());
-    server.go_on();
+    assert!(
+        start.elapsed() < Duration::from_millis(50),
+        "refused without asking: {:?}",
+        start.elapsed()
+    );
+    server.resume();
 }
 
 #[tokio::test]
@@ -294,15 +355,18 @@ async fn a_bid_that_comes_late_wins_nothing_from_a_later_one() {
 #[tokio::test]
 async fn a_bid_that_was_given_up_does_not_keep_its_worker_out() {
     let server = RedisServer::start();
-    let worker = Worker::with(short_lived(&server).lock_life(30 * SECOND));
+    let worker = Worker::with(short_lived(&server).lock_ttl(30 * SECOND));
     worker.decide().await.unwrap();
     worker.provider.shutdown().await.unwrap();
-    let worker = Worker::with(short_lived(&server).lock_life(30 * SECOND));
+    let worker = Worker::with(short_lived(&server).lock_ttl(30 * SECOND));
     worker.read().await.unwrap();
     server.hang();
     worker.decide().await.unwrap_err();
-    server.go_on();
-    eventually("the late bid is in", 5 * SECOND, async || server.run::<i32>(&format!("EXISTS {LOCK}")) == 1).await;
+    server.resume();
+    eventually("the late bid is in", 5 * SECOND, async || {
+        server.run::<i32>(&format!("EXISTS {LOCK}")) == 1
+    })
+    .await;
     assert!(worker.leads().await, "the lock of its own late bid");
     worker.publish(&set(1)).await.unwrap();
 }
@@ -314,8 +378,15 @@ async fn a_lost_lock_is_noticed_by_the_renewal() {
     assert!(leader.leads().await);
     leader.quiet().await;
     server.run::<()>("FLUSHALL");
-    assert!(leader.noticed(SECOND).await, "so that it bids, and restores the copy, before its next tick");
-    assert_eq!(server.run::<i32>(&format!("EXISTS {LOCK}")), 0, "a renewal never acquires");
+    assert!(
+        leader.noticed(SECOND).await,
+        "so that it bids, and restores the copy, before its next tick"
+    );
+    assert_eq!(
+        server.run::<i32>(&format!("EXISTS {LOCK}")),
+        0,
+        "a renewal never acquires"
+    );
     assert!(leader.leads().await);
 }
 
@@ -325,9 +396,15 @@ async fn a_renewal_never_lengthens_the_lock_of_another() {
     let leader = Worker::with(short_lived(&server));
     assert!(leader.leads().await);
     server.run::<()>(&format!("SET {LOCK} python PX 500"));
-    assert!(leader.noticed(SECOND).await, "the renewal finds the lead lost");
+    assert!(
+        leader.noticed(SECOND).await,
+        "the renewal finds the lead lost"
+    );
     let left = server.run::<i64>(&format!("PTTL {LOCK}"));
-    assert!((0..=400).contains(&left), "{left} ms left of 500 after a renewal");
+    assert!(
+        (0..=400).contains(&left),
+        "{left} ms left of 500 after a renewal"
+    );
 }
 
 #[tokio::test]
@@ -336,7 +413,10 @@ async fn a_provider_that_is_dropped_stops_renewing() {
     let store = short_lived(&server).build().unwrap();
     let leader = Worker::on(&store);
     assert!(leader.leads().await);
-    let Worker { provider, poller: _poller } = leader;
+    let Worker {
+        provider,
+        poller: _poller,
+    } = leader;
     drop(provider);
     let next = Worker::on(&store);
     eventually("another leads", 2 * SECOND, async || next.leads().await).await;

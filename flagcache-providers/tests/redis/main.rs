@@ -13,7 +13,7 @@ mod large;
 mod late_bids;
 mod lead;
 mod model;
-mod notices;
+mod notifications;
 mod outside;
 mod partition;
 mod permissions;

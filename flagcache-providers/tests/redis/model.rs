@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use flagcache_core::{FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider};
+use flagcache_core::{
+    FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+};
 use flagcache_providers::testing::RedisServer;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -32,7 +34,7 @@ enum Op {
     Kill(usize),
     /// The worker is shut down, and another comes in its place.
     ShutDown(usize),
-    /// The lock's life passes.
+    /// The lock's TTL passes.
     Expire,
     /// The server loses everything.
     Flush,
@@ -87,7 +89,12 @@ struct Member {
 
 impl Member {
     fn new(server: &RedisServer) -> Self {
-        Self { worker: Worker::with(builder(server)), memory: None, load: None, out: false }
+        Self {
+            worker: Worker::with(builder(server)),
+            memory: None,
+            load: None,
+            out: false,
+        }
     }
 }
 
@@ -118,22 +125,34 @@ impl Fleet<'_> {
                     self.holder = Some((at, self.decisions));
                 }
                 let (decision, answer, seen) = (self.decisions, self.current, self.stored);
-                self.members[at].load = Some(Load { leads, decision, answer, seen });
+                self.members[at].load = Some(Load {
+                    leads,
+                    decision,
+                    answer,
+                    seen,
+                });
             }
             Op::Read(at) => {
-                let Some(load) = self.members[at].load.take_if(|load| !load.leads) else { return };
+                let Some(load) = self.members[at].load.take_if(|load| !load.leads) else {
+                    return;
+                };
                 // The copy that the decision saw, or the present one if that had to be fetched.
                 let read = match self.members[at].worker.read().await {
                     Ok(data) => data.as_ref().map(|data| Stored::Version(version(data))),
                     Err(_) => Some(Stored::Garbage),
                 };
-                assert!(read == load.seen || read == self.stored, "{at} read {read:?}");
+                assert!(
+                    read == load.seen || read == self.stored,
+                    "{at} read {read:?}"
+                );
                 if let Some(Stored::Version(version)) = read {
                     self.members[at].memory = Some(version);
                 }
             }
             Op::Answer(at) => {
-                let Some(load) = self.members[at].load.take() else { return };
+                let Some(load) = self.members[at].load.take() else {
+                    return;
+                };
                 let holds = load.leads && self.holder == Some((at, load.decision));
                 let member = &mut self.members[at];
                 let fresh = member.memory != Some(load.answer);
@@ -144,9 +163,16 @@ impl Fleet<'_> {
                 let done = if fresh {
                     member.worker.publish(&set(load.answer)).await
                 } else {
-                    member.worker.not_received(FetchOutcome::unchanged(&set(load.answer))).await
+                    member
+                        .worker
+                        .fetch_without_update(FetchOutcome::unchanged(&set(load.answer)))
+                        .await
                 };
-                assert_eq!(done.is_ok(), holds || !load.leads, "answer of {at}: {done:?}");
+                assert_eq!(
+                    done.is_ok(),
+                    holds || !load.leads,
+                    "answer of {at}: {done:?}"
+                );
                 if holds {
                     self.store(load.answer);
                 } else if !load.leads && self.stored.is_none() {
@@ -197,11 +223,14 @@ impl Fleet<'_> {
 
     /// Gives whether there was a leader's load to fail.
     async fn fail(&mut self, at: usize, give_up: Option<Duration>) -> bool {
-        let Some(load) = self.members[at].load.take_if(|load| load.leads) else { return false };
+        let Some(load) = self.members[at].load.take_if(|load| load.leads) else {
+            return false;
+        };
         let holds = self.holder == Some((at, load.decision));
         let memory = self.members[at].memory.map(set);
-        let outcome = FetchOutcome::failed(FetchFailure::Server, memory.as_ref()).with_give_up_lead_for(give_up);
-        let done = self.members[at].worker.not_received(outcome).await;
+        let outcome = FetchOutcome::failed(FetchErrorKind::Server, memory.as_ref())
+            .with_step_down_for(give_up);
+        let done = self.members[at].worker.fetch_without_update(outcome).await;
         assert_eq!(done.is_ok(), holds, "failure of {at}: {done:?}");
         if let Some(memory) = self.members[at].memory.filter(|_| holds) {
             let newer = matches!(self.stored, Some(Stored::Version(stored)) if stored > memory);
@@ -214,7 +243,10 @@ impl Fleet<'_> {
 
     fn store(&mut self, version: u64) {
         if let Some(Stored::Version(stored)) = self.stored.filter(|_| self.by_leader) {
-            assert!(stored <= version, "the copy went back from {stored} to {version}");
+            assert!(
+                stored <= version,
+                "the copy went back from {stored} to {version}"
+            );
         }
         self.stored = Some(Stored::Version(version));
         self.by_leader = true;
@@ -226,8 +258,16 @@ impl Fleet<'_> {
 
     fn check(&self) {
         let held = self.server.run::<Option<String>>(&format!("GET {LOCK}"));
-        assert_eq!(held.is_some(), self.holder.is_some(), "{held:?} in the lock");
-        let stored = match self.server.run::<Option<String>>(&format!("GET {DATA}")).as_deref() {
+        assert_eq!(
+            held.is_some(),
+            self.holder.is_some(),
+            "{held:?} in the lock"
+        );
+        let stored = match self
+            .server
+            .run::<Option<String>>(&format!("GET {DATA}"))
+            .as_deref()
+        {
             None => None,
             Some("garbage") => Some(Stored::Garbage),
             Some(copy) => {
@@ -242,8 +282,15 @@ impl Fleet<'_> {
 #[test]
 fn b8_65_random_operations_agree_with_the_model() {
     let server = RedisServer::start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let config = Config {
+        cases: 64,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let result = TestRunner::new(config).run(&ops(), |ops| {
         runtime.block_on(async {
             server.run::<()>("FLUSHALL");
@@ -298,7 +345,8 @@ async fn b8_65_workers_at_the_same_time_never_take_the_copy_back() {
     let mut last = 0;
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end {
-        let (copy, _): (Option<String>, i64) = redis::pipe().get(DATA).del(LOCK).query(&mut admin).unwrap();
+        let (copy, _): (Option<String>, i64) =
+            redis::pipe().get(DATA).del(LOCK).query(&mut admin).unwrap();
         if let Some(copy) = copy {
             let stored = version(&FlagDefinitionCacheData::from_json(copy).unwrap());
             assert!(last <= stored, "the copy went back from {last} to {stored}");
@@ -310,5 +358,8 @@ async fn b8_65_workers_at_the_same_time_never_take_the_copy_back() {
         worker.abort();
     }
     assert!(last > 20, "only {last} loads");
-    assert!(refused.load(Ordering::Relaxed) > 0, "no late leader was among them");
+    assert!(
+        refused.load(Ordering::Relaxed) > 0,
+        "no late leader was among them"
+    );
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flagcache_core::{
-    FetchOutcome, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule, ProviderError, ProviderErrorKind,
+    FetchOutcome, FlagDefinitionCacheProvider, PollerContextOwner, PollerSchedule, ProviderError,
+    ProviderErrorKind,
 };
 use flagcache_providers::redis::{RedisConfigError, RedisStore};
 use flagcache_providers::testing::{Certificates, RedisServer};
@@ -28,26 +29,45 @@ fn sound<T>(result: Result<T, ProviderError>, when: &str) -> T {
 
 /// Waits until the server has closed every connection that is idle, beside those that listen.
 async fn all_idle_closed(server: &RedisServer) {
-    let clients =
-        || server.run::<String>("CLIENT LIST TYPE normal").lines().filter(|line| !line.contains("cmd=client")).count();
-    eventually("idle connections are closed", Duration::from_secs(10), async || clients() == 0).await;
+    let clients = || {
+        server
+            .run::<String>("CLIENT LIST TYPE normal")
+            .lines()
+            .filter(|line| !line.contains("cmd=client"))
+            .count()
+    };
+    eventually(
+        "idle connections are closed",
+        Duration::from_secs(10),
+        async || clients() == 0,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn b9_74_an_idle_connection_that_the_server_closed_costs_no_failed_call() {
     for hidden in [false, true] {
         // Without notifications no connection is exempt from the timeout.
-        let options: &[&str] =
-            if hidden { &["--timeout", "1", "--rename-command", "SUBSCRIBE", ""] } else { &["--timeout", "1"] };
+        let options: &[&str] = if hidden {
+            &["--timeout", "1", "--rename-command", "SUBSCRIBE", ""]
+        } else {
+            &["--timeout", "1"]
+        };
         let server = RedisServer::start_with(options);
         for (protocol, url) in PROTOCOLS.iter().zip(urls(&server)) {
             server.run::<()>("FLUSHALL");
-            let store = RedisStore::builder(url, SERVICE).lock_life(Duration::from_secs(30)).build().unwrap();
+            let store = RedisStore::builder(url, SERVICE)
+                .lock_ttl(Duration::from_secs(30))
+                .build()
+                .unwrap();
             let mut schedule = PollerSchedule::new(Duration::from_secs(600));
             schedule.manual = true;
-            let (provider, poller) = (store.provider(), LinkOwner::new(schedule));
+            let (provider, poller) = (store.provider(), PollerContextOwner::new(schedule));
             provider.on_poller_attached(poller.link());
-            let polled = Worker::with(RedisStore::builder(format!("{}?protocol={protocol}", server.url()), "other"));
+            let polled = Worker::with(RedisStore::builder(
+                format!("{}?protocol={protocol}", server.url()),
+                "other",
+            ));
             for round in 0..3 {
                 if round > 0 && !hidden {
                     all_idle_closed(&server).await;
@@ -55,8 +75,14 @@ async fn b9_74_an_idle_connection_that_the_server_closed_costs_no_failed_call() 
                     tokio::time::sleep(Duration::from_millis(2_500)).await;
                 }
                 let when = format!("{protocol}, without notifications: {hidden}, round {round}");
-                assert!(sound(provider.should_fetch_flag_definitions().await, &when), "{when}");
-                sound(provider.on_flag_definitions_received(&set(round)).await, &when);
+                assert!(
+                    sound(provider.should_fetch_flag_definitions().await, &when),
+                    "{when}"
+                );
+                sound(
+                    provider.on_flag_definitions_received(&set(round)).await,
+                    &when,
+                );
                 sound(polled.decide().await, &when);
                 sound(polled.read().await, &when);
             }
@@ -71,8 +97,10 @@ async fn b9_74_the_notifications_go_on_after_an_idle_connection_was_closed() {
     let server = RedisServer::start_with(&["--timeout", "1"]);
     for url in urls(&server) {
         server.run::<()>("FLUSHALL");
-        let (leader, follower) =
-            (Worker::with(RedisStore::builder(&url, SERVICE)), Worker::with(RedisStore::builder(&url, SERVICE)));
+        let (leader, follower) = (
+            Worker::with(RedisStore::builder(&url, SERVICE)),
+            Worker::with(RedisStore::builder(&url, SERVICE)),
+        );
         leader.lead_with(&set(1)).await;
         assert_eq!(follower.follow().await, Some(set(1)));
         all_idle_closed(&server).await;
@@ -102,20 +130,28 @@ impl Log {
     fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
         (log, tracing::subscriber::set_default(subscriber))
     }
 
     fn warnings(&self) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect()
+        text.lines()
+            .filter(|line| line.contains("WARN"))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
 /// A leader and a follower whose loads all succeed, and who hand over.
 async fn serves(url: &str) {
-    let (leader, follower) =
-        (Worker::with(RedisStore::builder(url, SERVICE)), Worker::with(RedisStore::builder(url, SERVICE)));
+    let (leader, follower) = (
+        Worker::with(RedisStore::builder(url, SERVICE)),
+        Worker::with(RedisStore::builder(url, SERVICE)),
+    );
     leader.lead_with(&set(1)).await;
     assert_eq!(follower.follow().await, Some(set(1)));
     leader.lead_with(&set(2)).await;
@@ -135,7 +171,12 @@ async fn b9_74_a_server_without_subscribe_works_without_notifications_and_with_o
         let warnings = log.warnings();
         // One for each of the two workers.
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings.iter().all(|warning| warning.contains("refuses SUBSCRIBE")), "{warnings:?}");
+        assert!(
+            warnings
+                .iter()
+                .all(|warning| warning.contains("refuses SUBSCRIBE")),
+            "{warnings:?}"
+        );
         server.run::<()>("FLUSHALL");
     }
 }
@@ -149,7 +190,8 @@ async fn proxy_that_closes_at(command: &'static str, server: &RedisServer) -> St
         while let Ok((client, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                let (mut client, mut buffer, mut answer) = (client, vec![0; 65_536], vec![0; 65_536]);
+                let (mut client, mut buffer, mut answer) =
+                    (client, vec![0; 65_536], vec![0; 65_536]);
                 loop {
                     tokio::select! {
                         read = client.read(&mut buffer) => {
@@ -193,7 +235,12 @@ async fn b9_74_without_hello_or_client_it_works_all_the_same() {
             serves(&url).await;
             let warnings = log.warnings();
             if command == "PUBLISH" {
-                assert!(warnings.iter().all(|warning| warning.contains("refuses PUBLISH")), "{warnings:?}");
+                assert!(
+                    warnings
+                        .iter()
+                        .all(|warning| warning.contains("refuses PUBLISH")),
+                    "{warnings:?}"
+                );
             } else {
                 assert_eq!(warnings, [""; 0], "{command}");
             }
@@ -207,10 +254,17 @@ async fn b9_74_a_needed_command_that_is_hidden_is_named() {
     for command in ["EVALSHA", "SCRIPT", "HMGET"] {
         let server = RedisServer::start_with(&["--rename-command", command, "HIDDEN"]);
         for url in urls(&server) {
-            let error = Worker::with(RedisStore::builder(url, SERVICE)).decide().await.unwrap_err();
+            let error = Worker::with(RedisStore::builder(url, SERVICE))
+                .decide()
+                .await
+                .unwrap_err();
             assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
             let expected = format!("does not know {command}, which is needed");
-            assert!(error.to_string().contains(&expected), "{error}: {:?}", error.source());
+            assert!(
+                error.to_string().contains(&expected),
+                "{error}: {:?}",
+                error.source()
+            );
         }
     }
 }
@@ -222,8 +276,12 @@ async fn a_password_is_not_shown_by_the_error_of_a_server_without_auth() {
     for hidden in ["AUTH", "HELLO"] {
         let server = RedisServer::start_with(&["--rename-command", hidden, "HIDDEN"]);
         for url in urls(&server) {
-            let store = RedisStore::builder(url, SERVICE).username("app").password(PASSWORD);
-            let Err(error) = Worker::with(store).decide().await else { continue };
+            let store = RedisStore::builder(url, SERVICE)
+                .username("app")
+                .password(PASSWORD);
+            let Err(error) = Worker::with(store).decide().await else {
+                continue;
+            };
             let mut shown = format!("{error} {error:?}");
             let mut source = error.source();
             while let Some(cause) = source {
@@ -256,13 +314,20 @@ fn b9_74_certificates_that_are_none_are_refused_at_build() {
     ] {
         let builder = || RedisStore::builder("rediss://localhost", SERVICE);
         let roots = builder().root_certificates(pem.clone()).build();
-        let client = builder().client_certificate(pem, certificates.pem("server.key")).build();
+        let client = builder()
+            .client_certificate(pem, certificates.pem("server.key"))
+            .build();
         for (what, built) in [("root certificates", roots), ("client certificate", client)] {
             let Err(error @ RedisConfigError::Certificates(_)) = built else {
                 panic!("{what} with {problem}: {built:?}")
             };
             let source = error.source().unwrap().to_string();
-            assert!(source.starts_with(&format!("the {what} hold no certificate in PEM, but {problem}")), "{source}");
+            assert!(
+                source.starts_with(&format!(
+                    "the {what} hold no certificate in PEM, but {problem}"
+                )),
+                "{source}"
+            );
         }
     }
 }
@@ -280,10 +345,16 @@ async fn b9_72_a_leader_whose_copy_the_server_refuses_confirms_nothing() {
         assert!(leader.leads().await);
         leader.publish(&large).await.unwrap_err();
         assert!(leader.leads().await);
-        leader.not_received(FetchOutcome::unchanged(&large)).await.unwrap_err();
+        leader
+            .fetch_without_update(FetchOutcome::unchanged(&large))
+            .await
+            .unwrap_err();
     }
     assert_eq!(confirmed(), before, "the old copy was confirmed");
     assert!(leader.leads().await);
     leader.unchanged(&set(1)).await;
-    assert!(confirmed() > before, "the copy that is there may be confirmed");
+    assert!(
+        confirmed() > before,
+        "the copy that is there may be confirmed"
+    );
 }

@@ -25,7 +25,12 @@ fn shown(error: &ProviderError) -> String {
 async fn refused(builder: RedisStoreBuilder) -> ProviderError {
     let worker = Worker::with(builder.clone());
     let error = worker.decide().await.unwrap_err();
-    let all = format!("{} {:?} {:?} {builder:?}", shown(&error), worker.provider, builder.clone().build().unwrap());
+    let all = format!(
+        "{} {:?} {:?} {builder:?}",
+        shown(&error),
+        worker.provider,
+        builder.clone().build().unwrap()
+    );
     assert!(!all.contains(PASSWORD), "{all}");
     assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied, "{all}");
     error
@@ -37,28 +42,51 @@ async fn a_missing_or_wrong_password_is_a_clear_error_and_never_shown() {
     for protocol in ["resp2", "resp3"] {
         let url = format!("{}?protocol={protocol}", server.url());
         let error = refused(RedisStore::builder(&url, SERVICE)).await;
-        assert!(error.to_string().contains("demands a password"), "{}", shown(&error));
+        assert!(
+            error.to_string().contains("demands a password"),
+            "{}",
+            shown(&error)
+        );
         let wrong = RedisStore::builder(&url, SERVICE).password(format!("{PASSWORD}x"));
         let error = refused(wrong).await;
-        assert!(error.to_string().contains("refuses the user or the password"), "{}", shown(&error));
+        assert!(
+            error
+                .to_string()
+                .contains("refuses the user or the password"),
+            "{}",
+            shown(&error)
+        );
         let right = Worker::with(RedisStore::builder(&url, SERVICE).password(PASSWORD));
         right.leads().await;
     }
-    let in_url = server.url().replace("redis://", &format!("redis://:{PASSWORD}@"));
-    Worker::with(RedisStore::builder(in_url, SERVICE)).leads().await;
+    let in_url = server
+        .url()
+        .replace("redis://", &format!("redis://:{PASSWORD}@"));
+    Worker::with(RedisStore::builder(in_url, SERVICE))
+        .leads()
+        .await;
 }
 
 #[tokio::test]
 async fn a_user_without_scripts_is_told_what_to_grant_and_that_is_enough() {
     let server = RedisServer::start();
-    server.run::<()>(&format!("ACL SETUSER app on >{PASSWORD} ~* &* +@all -@scripting"));
+    server.run::<()>(&format!(
+        "ACL SETUSER app on >{PASSWORD} ~* &* +@all -@scripting"
+    ));
     let app = builder(&server).username("app").password(PASSWORD);
     let error = refused(app.clone()).await;
     let message = error.to_string();
-    assert!(message.contains("lacks the permission for evalsha; grant"), "{message}");
+    assert!(
+        message.contains("lacks the permission for evalsha; grant"),
+        "{message}"
+    );
 
     // Nothing but what the message says.
-    let grant = message.split('`').find(|part| part.starts_with('~')).expect("what to grant").to_owned();
+    let grant = message
+        .split('`')
+        .find(|part| part.starts_with('~'))
+        .expect("what to grant")
+        .to_owned();
     server.run::<()>(&format!("ACL SETUSER app reset on >{PASSWORD} {grant}"));
     let (leader, follower) = (Worker::with(app.clone()), Worker::with(app));
     leader.lead_with(&set(1)).await;
@@ -75,22 +103,45 @@ async fn a_user_without_scripts_is_told_what_to_grant_and_that_is_enough() {
 #[tokio::test]
 async fn a_user_without_the_keys_or_a_command_is_told_what_to_grant() {
     let server = RedisServer::start();
-    for rules in
-        ["~other:* +@all", "~* +@all -get", "~* +@all -set", "~* +@all -hmget", "~posthog:flags:checkout +@all"]
-    {
+    for rules in [
+        "~other:* +@all",
+        "~* +@all -get",
+        "~* +@all -set",
+        "~* +@all -hmget",
+        "~posthog:flags:checkout +@all",
+    ] {
         server.run::<()>(&format!("ACL SETUSER app reset on >{PASSWORD} {rules}"));
         let error = refused(builder(&server).username("app").password(PASSWORD)).await;
-        assert!(error.to_string().contains("grant `~posthog:flags:checkout ~"), "{rules}: {}", shown(&error));
+        assert!(
+            error
+                .to_string()
+                .contains("grant `~posthog:flags:checkout ~"),
+            "{rules}: {}",
+            shown(&error)
+        );
     }
 }
 
 #[tokio::test]
 async fn a_user_who_may_not_select_the_database_is_told_what_to_grant() {
     let server = RedisServer::start();
-    server.run::<()>(&format!("ACL SETUSER app reset on >{PASSWORD} ~* &* +@all -select"));
+    server.run::<()>(&format!(
+        "ACL SETUSER app reset on >{PASSWORD} ~* &* +@all -select"
+    ));
     let two = format!("{}/2", server.url());
-    let error = refused(RedisStore::builder(two, SERVICE).username("app").password(PASSWORD)).await;
-    assert!(error.to_string().contains("lacks the permission for select; grant"), "{}", shown(&error));
+    let error = refused(
+        RedisStore::builder(two, SERVICE)
+            .username("app")
+            .password(PASSWORD),
+    )
+    .await;
+    assert!(
+        error
+            .to_string()
+            .contains("lacks the permission for select; grant"),
+        "{}",
+        shown(&error)
+    );
 }
 
 #[tokio::test]
@@ -124,7 +175,11 @@ async fn a_worker_that_only_reads_needs_no_permission_to_write() {
 
     // Should it ask to lead all the same, it is told what it lacks.
     let asking = Worker::with(builder(&server).username("reader").password(PASSWORD));
-    let error = asking.provider.on_flag_definitions_received(&set(3)).await.unwrap_err();
+    let error = asking
+        .provider
+        .on_flag_definitions_received(&set(3))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
     assert_eq!(asking.read().await.unwrap(), Some(set(2)));
 }
@@ -133,5 +188,11 @@ async fn a_worker_that_only_reads_needs_no_permission_to_write() {
 async fn a_server_whose_scripts_are_disabled_is_a_clear_error() {
     let server = RedisServer::start_with(&["--rename-command", "EVALSHA", ""]);
     let error = refused(builder(&server)).await;
-    assert!(error.to_string().contains("scripts (EVALSHA, SCRIPT LOAD) must not be disabled"), "{}", shown(&error));
+    assert!(
+        error
+            .to_string()
+            .contains("scripts (EVALSHA, SCRIPT LOAD) must not be disabled"),
+        "{}",
+        shown(&error)
+    );
 }

@@ -11,7 +11,9 @@ use crate::worker::{SERVICE, Worker, set};
 
 /// Handshakes without optimisation are slow on a busy machine, and are not what is tested.
 fn patient(url: &str) -> RedisStoreBuilder {
-    RedisStore::builder(url, SERVICE).response_limit(Duration::from_secs(5)).lock_life(Duration::from_secs(30))
+    RedisStore::builder(url, SERVICE)
+        .response_timeout(Duration::from_secs(5))
+        .lock_ttl(Duration::from_secs(30))
 }
 
 #[tokio::test]
@@ -32,7 +34,11 @@ async fn a_certificate_counts_if_the_system_trusts_it() {
         .env("FLAGCACHE_TEST_REDIS_URL", &url)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
 }
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use flagcache_core::{
-    FetchFailure, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule,
-    ProviderError, StoreReport,
+    FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+    FleetStatus, PollerContextOwner, PollerSchedule, ProviderError,
 };
 use flagcache_providers::redis::{RedisProvider, RedisStore, RedisStoreBuilder};
 use flagcache_providers::testing::RedisServer;
@@ -17,7 +17,7 @@ pub(crate) const CHANNEL: &str = "posthog:flags:checkout:changes";
 /// A provider attached to a stand-in for a poller.
 pub(crate) struct Worker {
     pub(crate) provider: RedisProvider,
-    pub(crate) poller: LinkOwner,
+    pub(crate) poller: PollerContextOwner,
 }
 
 impl Worker {
@@ -37,7 +37,7 @@ impl Worker {
 
     pub(crate) fn polling(store: &RedisStore, interval: Duration) -> Self {
         let provider = store.provider();
-        let poller = LinkOwner::new(PollerSchedule::new(interval));
+        let poller = PollerContextOwner::new(PollerSchedule::new(interval));
         provider.on_poller_attached(poller.link());
         Self { provider, poller }
     }
@@ -60,7 +60,10 @@ impl Worker {
         self.read().await.unwrap()
     }
 
-    pub(crate) async fn publish(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    pub(crate) async fn publish(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         self.provider.on_flag_definitions_received(data).await
     }
 
@@ -70,32 +73,41 @@ impl Worker {
         self.publish(data).await.unwrap();
     }
 
-    pub(crate) async fn not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
-        self.provider.on_flag_definitions_not_received(outcome).await
+    pub(crate) async fn fetch_without_update(
+        &self,
+        outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
+        self.provider.on_fetch_without_update(outcome).await
     }
 
     pub(crate) async fn unchanged(&self, data: &FlagDefinitionCacheData) {
-        self.not_received(FetchOutcome::unchanged(data)).await.unwrap();
+        self.fetch_without_update(FetchOutcome::unchanged(data))
+            .await
+            .unwrap();
     }
 
-    pub(crate) async fn failed(&self, failure: FetchFailure, data: &FlagDefinitionCacheData) {
-        self.not_received(FetchOutcome::failed(failure, Some(data))).await.unwrap();
+    pub(crate) async fn failed(&self, failure: FetchErrorKind, data: &FlagDefinitionCacheData) {
+        self.fetch_without_update(FetchOutcome::failed(failure, Some(data)))
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn shutdown(&self) {
         self.provider.shutdown().await.unwrap();
     }
 
-    pub(crate) fn report(&self) -> StoreReport {
+    pub(crate) fn report(&self) -> FleetStatus {
         self.poller.take_report().expect("a report")
     }
 
-    /// Waits for a notice.
+    /// Waits for a notification.
     pub(crate) async fn noticed(&self, limit: Duration) -> bool {
-        tokio::time::timeout(limit, self.poller.changed()).await.is_ok()
+        tokio::time::timeout(limit, self.poller.changed())
+            .await
+            .is_ok()
     }
 
-    /// Throws away the notices that came so far, until none comes for a while.
+    /// Throws away the notifications that came so far, until none comes for a while.
     pub(crate) async fn quiet(&self) {
         while self.noticed(Duration::from_millis(150)).await {}
     }
@@ -107,7 +119,9 @@ pub(crate) fn builder(server: &RedisServer) -> RedisStoreBuilder {
 
 /// Lives so short that a test can wait for their end.
 pub(crate) fn short_lived(server: &RedisServer) -> RedisStoreBuilder {
-    builder(server).response_limit(Duration::from_millis(200)).lock_life(Duration::from_millis(600))
+    builder(server)
+        .response_timeout(Duration::from_millis(200))
+        .lock_ttl(Duration::from_millis(600))
 }
 
 /// The definitions of version `n`, fetched `n` seconds after the others.
@@ -122,7 +136,8 @@ pub(crate) fn sized(n: u64, padding: usize) -> FlagDefinitionCacheData {
         "x".repeat(padding)
     );
     let fetched_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + n);
-    FlagDefinitionCacheData::from_api_response(body, Some(&format!("\"v{n}\"")), fetched_at, None).unwrap()
+    FlagDefinitionCacheData::from_api_response(body, Some(&format!("\"v{n}\"")), fetched_at, None)
+        .unwrap()
 }
 
 /// The version of a set.
@@ -132,7 +147,11 @@ pub(crate) fn version(data: &FlagDefinitionCacheData) -> u64 {
 }
 
 /// Waits until `condition` holds, and fails the test if it does not in time.
-pub(crate) async fn eventually(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> bool) -> Duration {
+pub(crate) async fn eventually(
+    what: &str,
+    limit: Duration,
+    mut condition: impl AsyncFnMut() -> bool,
+) -> Duration {
     let start = Instant::now();
     while !condition().await {
         assert!(start.elapsed() < limit, "not within {limit:?}: {what}");

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use flagcache_core::{FetchFailure, FetchOutcome, FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind};
+use flagcache_core::{
+    FetchErrorKind, FetchOutcome, FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind,
+};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use flagcache_providers::testing::{RedisCluster, RedisSentinels, RedisServer};
 use tracing_subscriber::fmt::MakeWriter;
@@ -56,19 +58,37 @@ async fn everything(server: &RedisServer, protocol: &str) -> String {
     server.run::<()>("FLUSHALL");
     server.run::<()>("SCRIPT FLUSH");
     let logs = Logs::default();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(logs.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(logs.clone())
+        .finish();
     let guard = tracing::subscriber::set_default(subscriber);
     let mut met = Vec::new();
-    let mut note = |result: Result<(), ProviderError>| met.extend(result.err().map(|error| error.to_string()));
+    let mut note =
+        |result: Result<(), ProviderError>| met.extend(result.err().map(|error| error.to_string()));
 
-    let builder = as_app(RedisStore::builder(format!("{}?protocol={protocol}", server.url()), SERVICE));
-    for builder in [builder.clone(), builder.copy_life(None)] {
+    let builder = as_app(RedisStore::builder(
+        format!("{}?protocol={protocol}", server.url()),
+        SERVICE,
+    ));
+    for builder in [builder.clone(), builder.data_ttl(None)] {
         let worker = Worker::with(builder.clone());
         note(worker.publish(&set(1)).await);
         note(worker.decide().await.map(drop));
         note(worker.publish(&set(2)).await);
-        note(worker.not_received(FetchOutcome::unchanged(&set(2))).await);
-        note(worker.not_received(FetchOutcome::failed(FetchFailure::QuotaLimited, Some(&set(2)))).await);
+        note(
+            worker
+                .fetch_without_update(FetchOutcome::unchanged(&set(2)))
+                .await,
+        );
+        note(
+            worker
+                .fetch_without_update(FetchOutcome::failed(
+                    FetchErrorKind::QuotaLimited,
+                    Some(&set(2)),
+                ))
+                .await,
+        );
         note(Worker::with(builder).read().await.map(drop));
         note(worker.provider.shutdown().await);
     }
@@ -95,12 +115,17 @@ async fn the_documented_rule_is_enough_and_every_part_of_it_is_missed_by_name() 
         for protocol in ["resp2", "resp3"] {
             let met = everything(&server, protocol).await;
             let named = match taken.split_at(1) {
-                ("~", _) => met.contains("lacks access to its keys; grant `~posthog:flags:checkout ~"),
+                ("~", _) => {
+                    met.contains("lacks access to its keys; grant `~posthog:flags:checkout ~")
+                }
                 ("&", channel) => {
-                    met.contains("the Redis user may not subscribe") && met.contains(&format!("`&{channel}`"))
+                    met.contains("the Redis user may not subscribe")
+                        && met.contains(&format!("`&{channel}`"))
                 }
                 (_, command @ ("publish" | "subscribe")) => met.contains(&format!("`+{command}`")),
-                (_, command) => met.contains(&format!("the user lacks the permission for {command}; grant `")),
+                (_, command) => met.contains(&format!(
+                    "the user lacks the permission for {command}; grant `"
+                )),
             };
             assert!(named, "without {taken}, {protocol}: {met}");
         }
@@ -112,7 +137,12 @@ async fn another_database_and_sentinels_take_one_permission_more() {
     let server = RedisServer::start();
     let mut rule = documented();
     grant(&server, &rule);
-    let in_two = || Worker::with(as_app(RedisStore::builder(format!("{}/2", server.url()), SERVICE)));
+    let in_two = || {
+        Worker::with(as_app(RedisStore::builder(
+            format!("{}/2", server.url()),
+            SERVICE,
+        )))
+    };
     lacks(&in_two().decide().await.unwrap_err(), "select");
     rule.push(beside("a database other than 0"));
     grant(&server, &rule);
@@ -133,13 +163,24 @@ async fn the_user_of_the_sentinels_takes_one_permission_alone() {
     let docs = include_str!("../../src/redis/docs.md");
     let (_, needed) = docs.split_once("their own user needs `").expect("the rule");
     let (needed, _) = needed.split_once("` and nothing else").expect("its end");
-    let users = format!("user app on >{PASSWORD} {needed}\nuser none on >{PASSWORD}\nuser default off");
+    let users =
+        format!("user app on >{PASSWORD} {needed}\nuser none on >{PASSWORD}\nuser default off");
     let watched = RedisSentinels::start_with(1, &users, None);
-    let user =
-        |name: &str| Worker::with(failover::builder(&watched).sentinel_username(name).sentinel_password(PASSWORD));
+    let user = |name: &str| {
+        Worker::with(
+            failover::builder(&watched)
+                .sentinel_username(name)
+                .sentinel_password(PASSWORD),
+        )
+    };
     let error = user("none").decide().await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
-    assert!(error.to_string().ends_with(&format!("lacks a permission of the Sentinel; grant `{needed}`")), "{error}");
+    assert!(
+        error.to_string().ends_with(&format!(
+            "lacks a permission of the Sentinel; grant `{needed}`"
+        )),
+        "{error}"
+    );
     user("app").leads().await;
 }
 
@@ -147,9 +188,16 @@ async fn the_user_of_the_sentinels_takes_one_permission_alone() {
 async fn a_cluster_takes_one_permission_more_while_the_slot_moves() {
     let nodes = RedisCluster::start();
     let permit = |more: &[&str]| {
-        let rule = documented().into_iter().map(|part| part.replace("checkout", cluster::SERVICE));
-        let rule: Vec<_> = rule.chain(more.iter().map(|&part| part.to_owned())).collect();
-        nodes.nodes.iter().for_each(|node| grant(node, &rule.iter().map(String::as_str).collect::<Vec<_>>()));
+        let rule = documented()
+            .into_iter()
+            .map(|part| part.replace("checkout", cluster::SERVICE));
+        let rule: Vec<_> = rule
+            .chain(more.iter().map(|&part| part.to_owned()))
+            .collect();
+        nodes
+            .nodes
+            .iter()
+            .for_each(|node| grant(node, &rule.iter().map(String::as_str).collect::<Vec<_>>()));
     };
     permit(&[]);
     let owner = nodes.owner(cluster::DATA);
@@ -172,7 +220,10 @@ async fn a_cluster_takes_one_permission_more_while_the_slot_moves() {
 /// What the documentation says is needed beside the rule, there.
 fn beside(place: &str) -> &'static str {
     let docs = include_str!("../../src/redis/docs.md");
-    let row = docs.lines().find(|line| line.starts_with(&format!("| {place}"))).expect("a row of the table");
+    let row = docs
+        .lines()
+        .find(|line| line.starts_with(&format!("| {place}")))
+        .expect("a row of the table");
     row.split('`').nth(1).expect("a permission")
 }
 
@@ -180,6 +231,9 @@ fn beside(place: &str) -> &'static str {
 fn lacks(error: &ProviderError, command: &str) {
     assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
     let error = error.to_string();
-    assert!(error.contains(&format!("lacks the permission for {command}; grant `")), "{error}");
+    assert!(
+        error.contains(&format!("lacks the permission for {command}; grant `")),
+        "{error}"
+    );
     assert!(error.ends_with(&format!(" +{command}`")), "{error}");
 }

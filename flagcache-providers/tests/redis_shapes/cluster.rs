@@ -24,11 +24,18 @@ async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
     let owner = cluster.owner(DATA);
     let (next, last) = ((owner + 1) % 3, (owner + 2) % 3);
     for seeds in [[owner], [next], [last]] {
-        sharing::works(&builder(&cluster, &seeds), SERVICE, &mut cluster.nodes[owner].admin()).await;
+        sharing::works(
+            &builder(&cluster, &seeds),
+            SERVICE,
+            &mut cluster.nodes[owner].admin(),
+        )
+        .await;
     }
 
-    let (leader, follower) =
-        (Worker::with(builder(&cluster, &[owner])), Worker::with(builder(&cluster, &[next, last])));
+    let (leader, follower) = (
+        Worker::with(builder(&cluster, &[owner])),
+        Worker::with(builder(&cluster, &[next, last])),
+    );
     leader.lead_with(&set(5)).await;
     assert_eq!(follower.follow().await, Some(set(5)));
     leader.quiet().await;
@@ -40,13 +47,21 @@ async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
     // Some are here and some are there: no node can run a script on them.
     let error = leader.decide().await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
-    assert!(error.to_string().contains("the keys are being moved to another node"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("the keys are being moved to another node"),
+        "{error}"
+    );
     slot.key(DATA);
     slot.key(&format!("{DATA}:meta"));
     // All are there, but the slot is not yet.
     assert!(leader.leads().await);
     leader.publish(&set(6)).await.unwrap();
-    assert!(follower.noticed(2 * SECOND).await, "a notice reaches every node");
+    assert!(
+        follower.noticed(2 * SECOND).await,
+        "a notification reaches every node"
+    );
     assert_eq!(follower.follow().await, Some(set(6)));
     slot.end();
     assert!(leader.leads().await, "the first call finds the new node");
@@ -54,7 +69,10 @@ async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
     leader.quiet().await;
     follower.quiet().await;
     leader.lead_with(&set(7)).await;
-    assert!(follower.noticed(2 * SECOND).await, "it is subscribed at the new node");
+    assert!(
+        follower.noticed(2 * SECOND).await,
+        "it is subscribed at the new node"
+    );
     assert_eq!(follower.follow().await, Some(set(7)));
 
     // And back, under the workers' feet.
@@ -75,12 +93,15 @@ async fn b8_63_a_replica_that_takes_over_gets_the_copy_back() {
     let others: Vec<_> = (0..3).filter(|&node| node != owner).collect();
     // The lock outlives the failover: this is about the copy. The node that will be lost is the first that the leader
     // knows.
-    let lasting = |seeds: &[usize]| Worker::with(builder(&cluster, seeds).lock_life(60 * SECOND));
+    let lasting = |seeds: &[usize]| Worker::with(builder(&cluster, seeds).lock_ttl(60 * SECOND));
     let leader = lasting(&[owner, others[0], others[1]]);
     let follower = lasting(&others);
     leader.lead_with(&set(1)).await;
     assert_eq!(follower.follow().await, Some(set(1)));
-    eventually("the replica has it", 5 * SECOND, async || cluster.nodes[3].run::<u64>("DBSIZE") == 3).await;
+    eventually("the replica has it", 5 * SECOND, async || {
+        cluster.nodes[3].run::<u64>("DBSIZE") == 3
+    })
+    .await;
     leader.quiet().await;
     follower.quiet().await;
 
@@ -91,7 +112,7 @@ async fn b8_63_a_replica_that_takes_over_gets_the_copy_back() {
     assert_eq!(follower.follow().await, Some(set(2)));
     cluster.nodes[owner].kill();
     let lost = Instant::now();
-    cluster.nodes[3].go_on();
+    cluster.nodes[3].resume();
 
     let recovery = recovery::of(&leader, &follower, &set(2), lost).await;
     println!("cluster (node timeout 1 s): {recovery}");
@@ -112,7 +133,7 @@ async fn a_hanging_node_costs_a_fraction_of_the_limit() {
     let begun = Instant::now();
     assert!(worker.leads().await);
     assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
-    cluster.nodes[hung].go_on();
+    cluster.nodes[hung].resume();
 }
 
 #[tokio::test]
@@ -120,8 +141,16 @@ async fn a_cluster_without_the_slot_and_one_taken_for_a_single_server_are_clear_
     let cluster = RedisCluster::start();
     let owner = cluster.owner(DATA);
     let single = |node: usize| RedisStore::builder(cluster.nodes[node].url(), SERVICE);
-    let error = Worker::with(single((owner + 1) % 3)).decide().await.unwrap_err();
-    assert!(error.to_string().contains("write redis+cluster:// in place of redis://"), "{error}");
+    let error = Worker::with(single((owner + 1) % 3))
+        .decide()
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("write redis+cluster:// in place of redis://"),
+        "{error}"
+    );
 
     let empty = RedisCluster::node(&[], None);
     let url = format!("redis+cluster://127.0.0.1:{}", empty.port());
@@ -130,11 +159,19 @@ async fn a_cluster_without_the_slot_and_one_taken_for_a_single_server_are_clear_
     assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
     assert!(error.to_string().contains("the cluster is down"), "{error}");
     empty.run::<()>("CLUSTER ADDSLOTSRANGE 0 16383");
-    eventually("it is served when the cluster is up", 10 * SECOND, async || worker.decide().await.unwrap_or(false))
-        .await;
+    eventually(
+        "it is served when the cluster is up",
+        10 * SECOND,
+        async || worker.decide().await.unwrap_or(false),
+    )
+    .await;
 
     // A server that is no cluster has all slots.
     let plain = RedisServer::start();
     let url = format!("redis+cluster://127.0.0.1:{}", plain.port());
-    assert!(Worker::with(RedisStore::builder(url, SERVICE)).leads().await);
+    assert!(
+        Worker::with(RedisStore::builder(url, SERVICE))
+            .leads()
+            .await
+    );
 }

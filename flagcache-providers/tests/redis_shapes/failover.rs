@@ -22,12 +22,15 @@ async fn b8_63_a_primary_that_is_lost_with_the_last_write_is_replaced_and_gets_t
     sharing::works(&builder(&watched), SERVICE, &mut watched.primary.admin()).await;
 
     // The lock outlives the failover: this is about the copy.
-    let lasting = builder(&watched).lock_life(60 * SECOND);
+    let lasting = builder(&watched).lock_ttl(60 * SECOND);
     let (leader, follower) = (Worker::with(lasting.clone()), Worker::with(lasting));
     leader.lead_with(&set(1)).await;
     assert_eq!(follower.follow().await, Some(set(1)));
     eventually("the replica has it", 5 * SECOND, async || {
-        watched.replica.run::<u8>(&format!("EXISTS {}", crate::worker::DATA)) == 1
+        watched
+            .replica
+            .run::<u8>(&format!("EXISTS {}", crate::worker::DATA))
+            == 1
     })
     .await;
     leader.quiet().await;
@@ -40,7 +43,7 @@ async fn b8_63_a_primary_that_is_lost_with_the_last_write_is_replaced_and_gets_t
     assert_eq!(follower.follow().await, Some(set(2)));
     watched.primary.kill();
     let lost = Instant::now();
-    watched.replica.go_on();
+    watched.replica.resume();
 
     let recovery = recovery::of(&leader, &follower, &set(2), lost).await;
     println!("Sentinel (down after 1 s): {recovery}");
@@ -59,8 +62,14 @@ async fn b8_63_a_primary_that_is_lost_with_the_last_write_is_replaced_and_gets_t
     watched.kill_sentinel(2);
     let error = Worker::with(builder(&watched)).decide().await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
-    assert!(error.to_string().contains("(Sentinel 127.0.0.1:"), "{error}");
-    assert!(error.to_string().ends_with("no server listens there"), "{error}");
+    assert!(
+        error.to_string().contains("(Sentinel 127.0.0.1:"),
+        "{error}"
+    );
+    assert!(
+        error.to_string().ends_with("no server listens there"),
+        "{error}"
+    );
     sharing::changes_travel(&leader, &follower, 5).await;
 }
 
@@ -70,25 +79,40 @@ async fn a_primary_that_is_demoted_while_it_runs_is_left() {
     let worker = Worker::with(builder(&watched));
     worker.lead_with(&set(1)).await;
     eventually("the replica has it", 5 * SECOND, async || {
-        watched.replica.run::<u8>(&format!("EXISTS {}", crate::worker::DATA)) == 1
+        watched
+            .replica
+            .run::<u8>(&format!("EXISTS {}", crate::worker::DATA))
+            == 1
     })
     .await;
     let promoted = Worker::with(RedisStore::builder(watched.replica.url(), SERVICE));
     watched.fail_over();
     let begun = Instant::now();
     eventually("the replica is promoted", 20 * SECOND, async || {
-        watched.replica.run::<String>("INFO replication").contains("role:master")
+        watched
+            .replica
+            .run::<String>("INFO replication")
+            .contains("role:master")
     })
     .await;
     // Until the Sentinel demotes the old primary, that goes on taking writes, which are lost.
-    eventually("the new primary has what the leader serves", 20 * SECOND, async || {
-        if worker.decide().await.unwrap_or(false) {
-            let _ = worker.not_received(FetchOutcome::unchanged(&set(2))).await;
-        }
-        promoted.provider.stored_flag_definitions().await.unwrap() == Some(set(2))
-    })
+    eventually(
+        "the new primary has what the leader serves",
+        20 * SECOND,
+        async || {
+            if worker.decide().await.unwrap_or(false) {
+                let _ = worker
+                    .fetch_without_update(FetchOutcome::unchanged(&set(2)))
+                    .await;
+            }
+            promoted.provider.peek_flag_definitions().await.unwrap() == Some(set(2))
+        },
+    )
     .await;
-    println!("Sentinel (planned failover): the copy was at the new primary after {:.1?}", begun.elapsed());
+    println!(
+        "Sentinel (planned failover): the copy was at the new primary after {:.1?}",
+        begun.elapsed()
+    );
     assert_eq!(Worker::with(builder(&watched)).follow().await, Some(set(2)));
 }
 
@@ -99,8 +123,10 @@ async fn a_sentinel_that_names_a_replica_is_passed_over() {
     let alone = RedisStore::builder(format!("redis+sentinel://{old}/flags"), SERVICE);
     let error = Worker::with(alone).decide().await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
-    let advice =
-        format!("(127.0.0.1:{}): it is a replica now; the primary will be asked for anew", watched.replica.port());
+    let advice = format!(
+        "(127.0.0.1:{}): it is a replica now; the primary will be asked for anew",
+        watched.replica.port()
+    );
     assert!(error.to_string().ends_with(&advice), "{error}");
 
     let both = watched.url("flags").replace("://", &format!("://{old},"));
@@ -116,16 +142,30 @@ async fn a_wrong_name_and_a_missing_password_of_the_sentinels_are_clear_errors()
     let error = Worker::with(builder(&watched)).decide().await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
     assert!(
-        error.to_string().contains("give them to the builder (`sentinel_username`, `sentinel_password`)"),
+        error
+            .to_string()
+            .contains("give them to the builder (`sentinel_username`, `sentinel_password`)"),
         "{error}"
     );
     let wrong = Worker::with(builder(&watched).sentinel_password("s3cret-wrong"));
     let error = wrong.decide().await.unwrap_err();
-    assert!(error.to_string().contains("the Sentinel refuses the user or the password"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("the Sentinel refuses the user or the password"),
+        "{error}"
+    );
     assert!(!format!("{error:?}").contains("s3cret"));
-    Worker::with(builder(&watched).sentinel_password("s3cret-pa55")).leads().await;
+    Worker::with(builder(&watched).sentinel_password("s3cret-pa55"))
+        .leads()
+        .await;
 
     let other = RedisStore::builder(watched.url("other"), SERVICE).sentinel_password("s3cret-pa55");
     let error = Worker::with(other).decide().await.unwrap_err();
-    assert!(error.to_string().contains("it watches no primary of that name; check the path of the URL"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("it watches no primary of that name; check the path of the URL"),
+        "{error}"
+    );
 }

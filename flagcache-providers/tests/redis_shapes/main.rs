@@ -13,6 +13,9 @@ mod sharing;
 mod tls;
 mod urls;
 
-#[allow(dead_code, reason = "shared with the tests on a single server, which use all of it")]
+#[allow(
+    dead_code,
+    reason = "shared with the tests on a single server, which use all of it"
+)]
 #[path = "../redis/worker.rs"]
 mod worker;

@@ -32,7 +32,10 @@ pub(crate) async fn of(
         loop {
             leader.noticed(interval).await;
             if matches!(leader.decide().await, Ok(true))
-                && leader.not_received(FetchOutcome::unchanged(latest)).await.is_ok()
+                && leader
+                    .fetch_without_update(FetchOutcome::unchanged(latest))
+                    .await
+                    .is_ok()
             {
                 return restored.set(Some(lost.elapsed()));
             }
@@ -43,8 +46,12 @@ pub(crate) async fn of(
         loop {
             follower.noticed(interval).await;
             let was_restored = restored.get().is_some();
-            let Ok(false) = follower.decide().await else { continue };
-            let Ok(Some(copy)) = follower.read().await else { continue };
+            let Ok(false) = follower.decide().await else {
+                continue;
+            };
+            let Ok(Some(copy)) = follower.read().await else {
+                continue;
+            };
             if version(&copy) < version(latest) {
                 assert!(!was_restored, "older after the leader's load");
                 older_since.get_or_insert_with(Instant::now);
@@ -54,11 +61,19 @@ pub(crate) async fn of(
         }
     };
     let both = async { tokio::join!(leads, follows).1 };
-    let set_back = tokio::time::timeout(AT_MOST, both).await.expect("the copy is put back in time");
+    let set_back = tokio::time::timeout(AT_MOST, both)
+        .await
+        .expect("the copy is put back in time");
     let set_back = set_back.unwrap_or_default();
-    // A load of the leader, the notice of it, and a load of the follower; the rest is for a busy machine.
-    assert!(set_back < Duration::from_secs(2), "the follower was set back for {set_back:?}");
-    Recovery { restored: restored.get().unwrap(), set_back }
+    // A load of the leader, the notification of it, and a load of the follower; the rest is for a busy machine.
+    assert!(
+        set_back < Duration::from_secs(2),
+        "the follower was set back for {set_back:?}"
+    );
+    Recovery {
+        restored: restored.get().unwrap(),
+        set_back,
+    }
 }
 
 impl fmt::Display for Recovery {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flagcache_core::{FetchFailure, FlagDefinitionCacheProvider};
+use flagcache_core::{FetchErrorKind, FlagDefinitionCacheProvider};
 use flagcache_providers::redis::RedisStoreBuilder;
 use redis::{ConnectionLike, cmd};
 
@@ -12,7 +12,11 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// One leads, the others read; changes are pushed; what is lost comes back; a late write changes nothing; a leader that
 /// shuts down is replaced at once. `primary` is a connection to whichever server has the keys.
-pub(crate) async fn works(builder: &RedisStoreBuilder, service: &str, primary: &mut dyn ConnectionLike) {
+pub(crate) async fn works(
+    builder: &RedisStoreBuilder,
+    service: &str,
+    primary: &mut dyn ConnectionLike,
+) {
     let data = format!("posthog:flags:{service}");
     let (leader, follower) = (Worker::with(builder.clone()), Worker::with(builder.clone()));
     leader.lead_with(&set(1)).await;
@@ -23,24 +27,40 @@ pub(crate) async fn works(builder: &RedisStoreBuilder, service: &str, primary: &
     leader.lead_with(&set(2)).await;
     assert!(follower.noticed(2 * SECOND).await, "a change is pushed");
     assert_eq!(follower.follow().await, Some(set(2)));
-    assert!(follower.report().confirmed_ago.is_some(), "the time of the confirmation travels");
+    assert!(
+        follower.report().confirmed_ago.is_some(),
+        "the time of the confirmation travels"
+    );
 
     cmd("DEL").arg(&data).exec(primary).unwrap();
     assert!(leader.leads().await);
-    leader.failed(FetchFailure::Server, &set(2)).await;
+    leader.failed(FetchErrorKind::Server, &set(2)).await;
     assert!(follower.noticed(2 * SECOND).await);
-    assert_eq!(follower.follow().await, Some(set(2)), "what was lost is put back");
+    assert_eq!(
+        follower.follow().await,
+        Some(set(2)),
+        "what was lost is put back"
+    );
 
     assert!(leader.leads().await);
-    cmd("SET").arg(format!("{data}:lock")).arg("flagcache:another:1").arg("PX").arg(300).exec(primary).unwrap();
+    cmd("SET")
+        .arg(format!("{data}:lock"))
+        .arg("flagcache:another:1")
+        .arg("PX")
+        .arg(300)
+        .exec(primary)
+        .unwrap();
     leader.publish(&set(3)).await.unwrap_err();
     assert_eq!(
-        follower.provider.stored_flag_definitions().await.unwrap(),
+        follower.provider.peek_flag_definitions().await.unwrap(),
         Some(set(2)),
         "a late write changes nothing"
     );
 
-    crate::worker::eventually("the other lock ends", 2 * SECOND, async || leader.leads().await).await;
+    crate::worker::eventually("the other lock ends", 2 * SECOND, async || {
+        leader.leads().await
+    })
+    .await;
     follower.quiet().await;
     leader.shutdown().await;
     assert!(follower.noticed(2 * SECOND).await, "a release is pushed");

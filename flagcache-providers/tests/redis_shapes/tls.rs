@@ -10,10 +10,10 @@ use crate::worker::{SERVICE, Worker, eventually, set};
 use crate::{cluster, failover, recovery, sharing};
 
 /// What is said of a certificate that does not count.
-const NOT_ACCEPTED: &str =
-    "its TLS certificate is signed by none of the trusted root certificates; give the builder the one";
+const NOT_ACCEPTED: &str = "its TLS certificate is signed by none of the trusted root certificates; give the builder the one";
 /// What is said of one that is another server's.
-const OTHER_NAME: &str = "its TLS certificate is for another name; check the host's name in the URL";
+const OTHER_NAME: &str =
+    "its TLS certificate is for another name; check the host's name in the URL";
 /// What is said by a server that does not let one in.
 const NOT_LET_IN: &str = "if it demands a client certificate, check the one given to the builder";
 
@@ -24,7 +24,9 @@ fn url(server: &RedisServer) -> String {
 
 /// Handshakes without optimisation are slow on a busy machine, and their speed is not what is tested.
 fn unhurried(builder: RedisStoreBuilder) -> RedisStoreBuilder {
-    builder.response_limit(Duration::from_secs(5)).lock_life(Duration::from_secs(15))
+    builder
+        .response_timeout(Duration::from_secs(5))
+        .lock_ttl(Duration::from_secs(15))
 }
 
 fn patient(url: &str) -> RedisStoreBuilder {
@@ -32,7 +34,11 @@ fn patient(url: &str) -> RedisStoreBuilder {
 }
 
 /// With the root certificate of the tests, and the client's certificate of that name.
-fn known(builder: RedisStoreBuilder, certificates: &Certificates, client: Option<&str>) -> RedisStoreBuilder {
+fn known(
+    builder: RedisStoreBuilder,
+    certificates: &Certificates,
+    client: Option<&str>,
+) -> RedisStoreBuilder {
     let builder = unhurried(builder).root_certificates(certificates.pem("root.crt"));
     let Some(name) = client else { return builder };
     let pem = |end: &str| certificates.pem(&format!("{name}.{end}"));
@@ -47,7 +53,11 @@ async fn refused(builder: RedisStoreBuilder) -> ProviderError {
 
 #[track_caller]
 fn says(error: &ProviderError, words: &str) {
-    assert!(error.to_string().contains(words), "{error}: {:?}", std::error::Error::source(error));
+    assert!(
+        error.to_string().contains(words),
+        "{error}: {:?}",
+        std::error::Error::source(error)
+    );
 }
 
 #[tokio::test]
@@ -55,31 +65,47 @@ async fn a_root_certificate_of_ones_own_counts_and_no_other() {
     let certificates = Certificates::make();
     let server = RedisServer::start_with_tls(&certificates.server("server"), &[]);
     let with = |roots: Vec<u8>| patient(&url(&server)).root_certificates(roots);
-    sharing::works(&with(certificates.pem("root.crt")), SERVICE, &mut server.admin()).await;
-    Worker::with(with([certificates.pem("other.crt"), certificates.pem("root.crt")].concat())).leads().await;
+    sharing::works(
+        &with(certificates.pem("root.crt")),
+        SERVICE,
+        &mut server.admin(),
+    )
+    .await;
+    Worker::with(with(
+        [certificates.pem("other.crt"), certificates.pem("root.crt")].concat(),
+    ))
+    .leads()
+    .await;
     let older = patient(&format!("{}?protocol=resp2", url(&server)));
-    Worker::with(older.root_certificates(certificates.pem("root.crt"))).leads().await;
+    Worker::with(older.root_certificates(certificates.pem("root.crt")))
+        .leads()
+        .await;
 
     says(&refused(patient(&url(&server))).await, NOT_ACCEPTED);
-    says(&refused(with(certificates.pem("other.crt"))).await, NOT_ACCEPTED);
+    says(
+        &refused(with(certificates.pem("other.crt"))).await,
+        NOT_ACCEPTED,
+    );
 }
 
 #[tokio::test]
 async fn a_certificate_for_another_name_does_not_count() {
     let certificates = Certificates::make();
     let server = RedisServer::start_with_tls(&certificates.server("elsewhere"), &[]);
-    let error = refused(patient(&url(&server)).root_certificates(certificates.pem("root.crt"))).await;
+    let error =
+        refused(patient(&url(&server)).root_certificates(certificates.pem("root.crt"))).await;
     says(&error, OTHER_NAME);
 }
 
 #[tokio::test]
 async fn a_server_that_demands_a_client_certificate_gets_it() {
     let certificates = Certificates::make();
-    let server = RedisServer::start_with_tls(&certificates.server("server").for_known_clients(), &[]);
+    let server =
+        RedisServer::start_with_tls(&certificates.server("server").for_known_clients(), &[]);
     let with = |client| known(patient(&url(&server)), &certificates, client);
     sharing::works(&with(Some("client")), SERVICE, &mut server.admin()).await;
     says(&refused(with(None)).await, NOT_LET_IN);
-    says(&refused(with(Some("stranger"))).await, NOT_LET_IN);
+    says(&refused(with(Some("unrelated"))).await, NOT_LET_IN);
 }
 
 #[tokio::test]
@@ -102,27 +128,41 @@ async fn sentinels_and_the_primary_that_they_name_are_spoken_to_with_tls() {
     let worker = Worker::with(with(Some("client")));
     assert!(worker.leads().await);
     let clients = watched.primary.run::<String>("CLIENT LIST");
-    let ours: Vec<_> = clients.lines().filter(|line| line.contains("sub=1")).collect();
+    let ours: Vec<_> = clients
+        .lines()
+        .filter(|line| line.contains("sub=1"))
+        .collect();
     let port = format!("laddr=127.0.0.1:{} ", watched.primary.tls_port().unwrap());
-    assert!(!ours.is_empty() && ours.iter().all(|line| line.contains(&port)), "{clients}");
+    assert!(
+        !ours.is_empty() && ours.iter().all(|line| line.contains(&port)),
+        "{clients}"
+    );
 
     for (builder, words) in [
         (with(None), NOT_LET_IN),
-        (with(Some("stranger")), NOT_LET_IN),
-        (with(Some("client")).root_certificates(certificates.pem("other.crt")), NOT_ACCEPTED),
+        (with(Some("unrelated")), NOT_LET_IN),
+        (
+            with(Some("client")).root_certificates(certificates.pem("other.crt")),
+            NOT_ACCEPTED,
+        ),
     ] {
         let error = refused(builder).await;
         says(&error, words);
         says(&error, "(Sentinel 127.0.0.1:");
     }
-    let plain = watched.url(RedisSentinels::PRIMARY).replace("rediss", "redis");
+    let plain = watched
+        .url(RedisSentinels::PRIMARY)
+        .replace("rediss", "redis");
     let error = refused(patient(&plain)).await;
     says(&error, "(Sentinel 127.0.0.1:");
 
     // Another primary is another handshake.
     worker.publish(&set(1)).await.unwrap();
     eventually("the replica has it", Duration::from_secs(5), async || {
-        watched.replica.run::<u8>(&format!("EXISTS {}", crate::worker::DATA)) == 1
+        watched
+            .replica
+            .run::<u8>(&format!("EXISTS {}", crate::worker::DATA))
+            == 1
     })
     .await;
     let follower = Worker::with(with(Some("client")));
@@ -136,13 +176,25 @@ async fn sentinels_and_the_primary_that_they_name_are_spoken_to_with_tls() {
 #[tokio::test]
 async fn every_node_of_a_cluster_is_spoken_to_with_tls() {
     let certificates = Certificates::make();
-    let nodes = RedisCluster::start_with(&[], Some(&certificates.server("server").for_known_clients()));
+    let nodes = RedisCluster::start_with(
+        &[],
+        Some(&certificates.server("server").for_known_clients()),
+    );
     let owner = nodes.owner(cluster::DATA);
     let (next, last) = ((owner + 1) % 3, (owner + 2) % 3);
-    let with = |client, seeds: &[usize]| known(cluster::builder(&nodes, seeds), &certificates, client);
-    sharing::works(&with(Some("client"), &[last]), cluster::SERVICE, &mut nodes.nodes[owner].admin()).await;
+    let with =
+        |client, seeds: &[usize]| known(cluster::builder(&nodes, seeds), &certificates, client);
+    sharing::works(
+        &with(Some("client"), &[last]),
+        cluster::SERVICE,
+        &mut nodes.nodes[owner].admin(),
+    )
+    .await;
 
-    let (leader, follower) = (Worker::with(with(Some("client"), &[next])), Worker::with(with(Some("client"), &[last])));
+    let (leader, follower) = (
+        Worker::with(with(Some("client"), &[next])),
+        Worker::with(with(Some("client"), &[last])),
+    );
     leader.lead_with(&set(1)).await;
     assert_eq!(follower.follow().await, Some(set(1)));
     let slot = nodes.begin_move(cluster::DATA, owner, next);
@@ -156,8 +208,11 @@ async fn every_node_of_a_cluster_is_spoken_to_with_tls() {
 
     for (builder, words) in [
         (with(None, &[last]), NOT_LET_IN),
-        (with(Some("stranger"), &[last]), NOT_LET_IN),
-        (with(Some("client"), &[last]).root_certificates(certificates.pem("other.crt")), NOT_ACCEPTED),
+        (with(Some("unrelated"), &[last]), NOT_LET_IN),
+        (
+            with(Some("client"), &[last]).root_certificates(certificates.pem("other.crt")),
+            NOT_ACCEPTED,
+        ),
     ] {
         says(&refused(builder).await, words);
     }
@@ -167,15 +222,26 @@ async fn every_node_of_a_cluster_is_spoken_to_with_tls() {
 async fn nodes_that_are_known_by_name_show_certificates_for_that() {
     let certificates = Certificates::make();
     // Their certificates name no address, so a node that were asked for by its address would be refused.
-    let by_name = ["--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname"];
+    let by_name = [
+        "--cluster-announce-hostname",
+        "localhost",
+        "--cluster-preferred-endpoint-type",
+        "hostname",
+    ];
     let nodes = RedisCluster::start_with(&by_name, Some(&certificates.server("named")));
     let next = (nodes.owner(cluster::DATA) + 1) % 3;
     let by_address = known(cluster::builder(&nodes, &[next]), &certificates, None);
     says(&refused(by_address).await, OTHER_NAME);
     let url = nodes.url(&[next]).replace("127.0.0.1", "localhost");
-    let builder = known(RedisStore::builder(url, cluster::SERVICE), &certificates, None);
-    eventually("the nodes know each other's names", Duration::from_secs(10), async || {
-        Worker::with(builder.clone()).decide().await.is_ok()
-    })
+    let builder = known(
+        RedisStore::builder(url, cluster::SERVICE),
+        &certificates,
+        None,
+    );
+    eventually(
+        "the nodes know each other's names",
+        Duration::from_secs(10),
+        async || Worker::with(builder.clone()).decide().await.is_ok(),
+    )
     .await;
 }

@@ -44,7 +44,9 @@ pub(crate) fn say(word: &str, number: u64, at: Duration) {
 
 /// Now, on the clock that all processes of a machine share.
 pub(crate) fn now() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
 }
 
 pub(crate) struct WorkerProcess {
@@ -70,10 +72,21 @@ impl WorkerProcess {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (tell, lines) = channel();
         thread::spawn(move || {
-            let said = stdout.lines().map_while(Result::ok).filter_map(|line| Said::parse(&line));
-            said.map(|said| tell.send(said)).take_while(Result::is_ok).for_each(drop);
+            let said = stdout
+                .lines()
+                .map_while(Result::ok)
+                .filter_map(|line| Said::parse(&line));
+            said.map(|said| tell.send(said))
+                .take_while(Result::is_ok)
+                .for_each(drop);
         });
-        Self { child, stdin, lines, said: Vec::new(), waited: 0 }
+        Self {
+            child,
+            stdin,
+            lines,
+            said: Vec::new(),
+            waited: 0,
+        }
     }
 
     pub(crate) fn tell(&mut self, line: &str) {
@@ -90,10 +103,17 @@ impl WorkerProcess {
                     return said.clone();
                 }
             }
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self
+                .lines
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
                 Ok(said) => self.said.push(said),
-                Err(RecvTimeoutError::Timeout) => panic!("the worker never said it, only {:?}", self.said),
-                Err(RecvTimeoutError::Disconnected) => panic!("the worker ended; it said {:?}", self.said),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("the worker never said it, only {:?}", self.said)
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("the worker ended; it said {:?}", self.said)
+                }
             }
         }
     }

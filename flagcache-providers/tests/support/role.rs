@@ -6,7 +6,9 @@ use std::io::stdin;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule};
+use flagcache_core::{
+    FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContextOwner, PollerSchedule,
+};
 use flagcache_providers::{FileProvider, FileStore};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{interval, sleep};
@@ -17,16 +19,24 @@ pub(crate) const TICK: Duration = Duration::from_millis(300);
 
 /// Plays the role that the environment names, if it names one.
 pub(crate) fn play() {
-    let (Ok(role), Some(folder)) = (env::var(ROLE), env::var_os(FOLDER).map(PathBuf::from)) else { return };
+    let (Ok(role), Some(folder)) = (env::var(ROLE), env::var_os(FOLDER).map(PathBuf::from)) else {
+        return;
+    };
     // Ends the line that the test harness has begun.
     println!();
     let store = FileStore::builder(folder, "shop").build().unwrap();
     if role == "visitor" {
         return visit(&store);
     }
-    let (provider, poller) = (store.provider(), LinkOwner::new(PollerSchedule::new(TICK)));
+    let (provider, poller) = (
+        store.provider(),
+        PollerContextOwner::new(PollerSchedule::new(TICK)),
+    );
     provider.on_poller_attached(poller.link());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     match role.as_str() {
         "poller" => runtime.block_on(poll(&provider, &poller, commands())),
         "writer" => runtime.block_on(write(&provider)),
@@ -39,13 +49,22 @@ pub(crate) fn play() {
 fn commands() -> UnboundedReceiver<String> {
     let (tell, commands) = unbounded_channel();
     std::thread::spawn(move || {
-        stdin().lines().map_while(Result::ok).map(|line| tell.send(line)).take_while(Result::is_ok).for_each(drop);
+        stdin()
+            .lines()
+            .map_while(Result::ok)
+            .map(|line| tell.send(line))
+            .take_while(Result::is_ok)
+            .for_each(drop);
     });
     commands
 }
 
-/// Loads at each tick and notice, as a poller does, and publishes what it is told to.
-async fn poll(provider: &FileProvider, poller: &LinkOwner, mut commands: UnboundedReceiver<String>) {
+/// Loads at each tick and notification, as a poller does, and publishes what it is told to.
+async fn poll(
+    provider: &FileProvider,
+    poller: &PollerContextOwner,
+    mut commands: UnboundedReceiver<String>,
+) {
     let mut ticks = interval(TICK);
     let mut seen = None;
     loop {
@@ -82,10 +101,13 @@ async fn write(provider: &FileProvider) {
     while !provider.should_fetch_flag_definitions().await.unwrap() {
         sleep(Duration::from_millis(1)).await;
     }
-    let stored = provider.stored_flag_definitions().await.unwrap();
+    let stored = provider.peek_flag_definitions().await.unwrap();
     let mut next = stored.as_ref().map_or(1, |stored| version(stored) + 1);
     loop {
-        provider.on_flag_definitions_received(&set(next, flags_of(next))).await.unwrap();
+        provider
+            .on_flag_definitions_received(&set(next, flags_of(next)))
+            .await
+            .unwrap();
         say("wrote", next, now());
         next += 1;
     }
@@ -115,9 +137,17 @@ async fn read(provider: &FileProvider, store: &FileStore, mut commands: Unbounde
 }
 
 fn set(version: u64, flags: usize) -> FlagDefinitionCacheData {
-    let flags: Vec<String> = (0..flags).map(|flag| format!(r#"{{"key":"flag-{flag}"}}"#)).collect();
+    let flags: Vec<String> = (0..flags)
+        .map(|flag| format!(r#"{{"key":"flag-{flag}"}}"#))
+        .collect();
     let body = format!(r#"{{"flags":[{}],"version":{version}}}"#, flags.join(","));
-    FlagDefinitionCacheData::from_api_response(body, Some(&format!("\"{version}\"")), SystemTime::now(), None).unwrap()
+    FlagDefinitionCacheData::from_api_response(
+        body,
+        Some(&format!("\"{version}\"")),
+        SystemTime::now(),
+        None,
+    )
+    .unwrap()
 }
 
 /// How many flags the writer puts into a version: each differs in size from the one before.
@@ -132,7 +162,10 @@ fn version(set: &FlagDefinitionCacheData) -> u64 {
 /// Attaches and leaves twice, and says each time how many threads the store has at work and how many have stayed.
 fn visit(store: &FileStore) {
     for _ in 0..2 {
-        let (provider, poller) = (store.provider(), LinkOwner::new(PollerSchedule::new(TICK)));
+        let (provider, poller) = (
+            store.provider(),
+            PollerContextOwner::new(PollerSchedule::new(TICK)),
+        );
         provider.on_poller_attached(poller.link());
         say("works", threads_until(1), now());
         drop(provider);

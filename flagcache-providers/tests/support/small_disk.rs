@@ -21,7 +21,13 @@ const FOLDER: &str = "FLAGCACHE_TEST_FOLDER";
 /// Remounts the disk of this case (`bind`: the mount, which a user in a namespace may do). Whether that was possible: it is not while a file is open for writing.
 pub(crate) fn make_read_only(folder: &Path) -> bool {
     let mut mount = Command::new("mount");
-    mount.args(["-o", "remount,bind,ro"]).arg(folder).stderr(Stdio::null()).status().unwrap().success()
+    mount
+        .args(["-o", "remount,bind,ro"])
+        .arg(folder)
+        .stderr(Stdio::null())
+        .status()
+        .unwrap()
+        .success()
 }
 
 /// Goes on as user `id`, with all threads that are started from here on.
@@ -35,13 +41,24 @@ pub(crate) fn become_user(id: u32) {
 
 /// Puts a file over the one at `path` that is a mount of its own.
 pub(crate) fn mount_over(file: &Path, path: &Path) {
-    assert!(Command::new("mount").arg("--bind").arg(file).arg(path).status().unwrap().success());
+    assert!(
+        Command::new("mount")
+            .arg("--bind")
+            .arg(file)
+            .arg(path)
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// Runs the cases and reports them as the standard harness does.
 pub(crate) fn run(cases: &[(&str, Case)]) -> ExitCode {
     if let (Ok(name), Some(folder)) = (env::var(CASE), env::var_os(FOLDER).map(PathBuf::from)) {
-        let (_, case) = cases.iter().find(|(case, _)| *case == name).expect("no such case");
+        let (_, case) = cases
+            .iter()
+            .find(|(case, _)| *case == name)
+            .expect("no such case");
         case(&folder);
         return ExitCode::SUCCESS;
     }
@@ -52,8 +69,9 @@ pub(crate) fn run(cases: &[(&str, Case)]) -> ExitCode {
     }
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let chosen: Vec<&str> = cases.iter().map(|(name, _)| *name).collect();
-    let chosen =
-        chosen.into_iter().filter(|name| filters.is_empty() || filters.iter().any(|part| name.contains(*part)));
+    let chosen = chosen
+        .into_iter()
+        .filter(|name| filters.is_empty() || filters.iter().any(|part| name.contains(*part)));
     let namespace = namespace();
     // In a namespace of its own a user is root, but cannot become anybody else.
     let is_root = namespace.is_some_and(|namespace| !namespace.contains(&"--map-root-user"));
@@ -81,7 +99,11 @@ pub(crate) fn run(cases: &[(&str, Case)]) -> ExitCode {
     }
     let outcome = if failed == 0 { "ok" } else { "FAILED" };
     println!("\ntest result: {outcome}. {passed} passed; {failed} failed; {ignored} ignored\n");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// The arguments of `unshare` with which this user may mount: root's, or those of a user who may be root in a namespace.
@@ -89,7 +111,9 @@ fn namespace() -> Option<&'static [&'static str]> {
     let ways: [&[&str]; 2] = [&["--mount"], &["--map-root-user", "--mount"]];
     ways.into_iter().find(|way| {
         let folder = TempDir::new().unwrap();
-        let status = on_disk(way, folder.path(), Path::new("true")).stderr(Stdio::null()).status();
+        let status = on_disk(way, folder.path(), Path::new("true"))
+            .stderr(Stdio::null())
+            .status();
         status.is_ok_and(|status| status.success())
     })
 }
@@ -97,13 +121,21 @@ fn namespace() -> Option<&'static [&'static str]> {
 fn passes(name: &str, namespace: &[&str]) -> bool {
     let folder = TempDir::new().unwrap();
     let mut case = on_disk(namespace, folder.path(), &env::current_exe().unwrap());
-    case.env(CASE, name).env(FOLDER, folder.path()).status().unwrap().success()
+    case.env(CASE, name)
+        .env(FOLDER, folder.path())
+        .status()
+        .unwrap()
+        .success()
 }
 
 /// `program`, with a disk at `folder` that nobody else sees and that is gone with it.
 fn on_disk(namespace: &[&str], folder: &Path, program: &Path) -> Command {
     let script = format!(r#"mount -t tmpfs -o size={SIZE} flagcache "$1" && exec "$2""#);
     let mut command = Command::new("unshare");
-    command.args(namespace).args(["sh", "-c", &script, "sh"]).arg(folder).arg(program);
+    command
+        .args(namespace)
+        .args(["sh", "-c", &script, "sh"])
+        .arg(folder)
+        .arg(program);
     command
 }

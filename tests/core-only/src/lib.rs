@@ -18,7 +18,10 @@ impl Kept {
     }
 
     fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
-        self.data.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.data
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     #[flag_cache(blocking)]
@@ -40,6 +43,14 @@ mod tests {
         let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(Kept::default());
         assert!(provider.should_fetch_flag_definitions().await.unwrap());
         provider.on_flag_definitions_received(&data).await.unwrap();
-        assert_eq!(provider.get_flag_definitions().await.unwrap().unwrap().to_json(), data.to_json());
+        assert_eq!(
+            provider
+                .get_flag_definitions()
+                .await
+                .unwrap()
+                .unwrap()
+                .to_json(),
+            data.to_json()
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flagcache_providers::testing::{Definitions, LostTime};
+use flagcache_providers::testing::{Definitions, SchedulingDelay};
 use serde_json::{Value, json};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
@@ -46,17 +46,26 @@ fn b8_68_the_other_sdks_read_what_a_rust_leader_stored() {
     for peer in peers {
         assert_eq!(peer::evaluate(&mut fleet, peer, "flag-0"), true);
         assert_eq!(peer::evaluate(&mut fleet, peer, "flag-1"), false);
-        assert_eq!(peer::evaluate(&mut fleet, peer, &format!("flag-{FLAGS}")), Value::Null, "not there yet");
+        assert_eq!(
+            peer::evaluate(&mut fleet, peer, &format!("flag-{FLAGS}")),
+            Value::Null,
+            "not there yet"
+        );
     }
     fleet.api.serve_body(definitions(FLAGS + 1));
     fleet.refresh(0);
     fleet.wait_until_all_have(FLAGS + 1);
     for peer in peers {
         // It takes what its provider reads a moment after.
-        fleet.wait(AMPLE, "the new flag", |fleet| peer::evaluate(fleet, peer, &format!("flag-{FLAGS}")) == true);
+        fleet.wait(AMPLE, "the new flag", |fleet| {
+            peer::evaluate(fleet, peer, &format!("flag-{FLAGS}")) == true
+        });
     }
     let gets = fleet.api.gets_from(0);
-    assert!(gets.len() == 2 && gets.iter().all(|get| get.by == "worker-0"), "{gets:?}");
+    assert!(
+        gets.len() == 2 && gets.iter().all(|get| get.by == "worker-0"),
+        "{gets:?}"
+    );
 }
 
 #[test]
@@ -78,13 +87,22 @@ fn a_rust_follower_reads_what_another_stored(sdk: Sdk) {
     assert_eq!(fleet.leader(), peer);
     fleet.api.serve_body(definitions(FLAGS + 1));
     fleet.wait_until_all_have(FLAGS + 1);
-    fleet.wait(AMPLE, "ours is ready", |fleet| fleet.workers[ours].state().as_deref() == Some("ready"));
-    assert!(fleet.api.gets_from(0).iter().all(|get| get.by != fleet.name(ours)), "a follower of ours has fetched");
+    fleet.wait(AMPLE, "ours is ready", |fleet| {
+        fleet.workers[ours].state().as_deref() == Some("ready")
+    });
+    assert!(
+        fleet
+            .api
+            .gets_from(0)
+            .iter()
+            .all(|get| get.by != fleet.name(ours)),
+        "a follower of ours has fetched"
+    );
 }
 
 #[test]
 fn b8_68_three_sdks_have_one_leader_and_hand_over() {
-    let mut fleet = fleet(Settings::every(INTERVAL).lock_life(Server::LOCK_LIFE));
+    let mut fleet = fleet(Settings::every(INTERVAL).lock_ttl(Server::LOCK_TTL));
     let mut leader = peer::start(&mut fleet, Sdk::Python, INTERVAL);
     fleet.wait_until_all_have(FLAGS);
     peer::start(&mut fleet, Sdk::Node, INTERVAL);
@@ -93,11 +111,11 @@ fn b8_68_three_sdks_have_one_leader_and_hand_over() {
     for _ in 0..2 {
         assert_eq!(fleet.leader(), leader);
         let name = fleet.name(leader).to_owned();
-        let lost = LostTime::begin();
+        let lost = SchedulingDelay::begin();
         let killed = fleet.workers[leader].kill();
         let (next, took) = fleet.next_leader(leader, killed);
         let what = format!("{name} was killed, {} leads", fleet.name(next));
-        Fleet::<Server>::promised(&what, took, Server::LOCK_LIFE + INTERVAL, lost);
+        Fleet::<Server>::promised(&what, took, Server::LOCK_TTL + INTERVAL, lost);
         leader = next;
     }
     // The last one leads alone, and all had their flags all the time.
@@ -107,44 +125,85 @@ fn b8_68_three_sdks_have_one_leader_and_hand_over() {
 
 #[test]
 fn b8_68_a_late_rust_leader_overwrites_nothing_of_a_python_leader() {
-    let mut fleet = Fleet::<Server>::running(Settings::every(NO_TICKS).lock_life(Server::LOCK_LIFE), 1);
+    let mut fleet =
+        Fleet::<Server>::running(Settings::every(NO_TICKS).lock_ttl(Server::LOCK_TTL), 1);
     let python = peer::start(&mut fleet, Sdk::Python, INTERVAL);
     fleet.wait_until_all_have(FLAGS);
     let ours = pause_leader_in_a_get(&mut fleet);
     fleet.api.serve(NEWER);
-    fleet.wait(AMPLE, "the Python worker leads and has published", |fleet| {
-        fleet.workers[python].leads() && fleet.workers[python].flags() == NEWER
-    });
+    fleet.wait(
+        AMPLE,
+        "the Python worker leads and has published",
+        |fleet| fleet.workers[python].leads() && fleet.workers[python].flags() == NEWER,
+    );
     let woken = now();
-    fleet.workers[ours].go_on();
-    fleet.wait(AMPLE, "the late leader had its answer, and then read what is newer", |fleet| {
-        assert_eq!(stored_flags(fleet), NEWER, "the late leader has overwritten the copy");
-        let late = &mut fleet.workers[ours];
-        late.first(woken, has(LATE)).is_some() && late.flags() == NEWER
-    });
+    fleet.workers[ours].resume();
+    fleet.wait(
+        AMPLE,
+        "the late leader had its answer, and then read what is newer",
+        |fleet| {
+            assert_eq!(
+                stored_flags(fleet),
+                NEWER,
+                "the late leader has overwritten the copy"
+            );
+            let late = &mut fleet.workers[ours];
+            late.first(woken, has(LATE)).is_some() && late.flags() == NEWER
+        },
+    );
     assert_eq!(fleet.leader(), python);
-    assert!(fleet.place.0.run::<String>(&format!("GET {LOCK}")).starts_with("python-"));
+    assert!(
+        fleet
+            .place
+            .0
+            .run::<String>(&format!("GET {LOCK}"))
+            .starts_with("python-")
+    );
 }
 
 #[test]
 fn b8_68_what_a_late_python_leader_overwrites_is_put_right() {
     // Its SDK has no token to compare: it writes whatever it was last told.
     const TICK: Duration = Duration::from_secs(1);
-    let mut fleet = Fleet::<Server>::new(Settings::every(TICK).lock_life(Server::LOCK_LIFE));
+    let mut fleet = Fleet::<Server>::new(Settings::every(TICK).lock_ttl(Server::LOCK_TTL));
     let python = peer::start(&mut fleet, Sdk::Python, INTERVAL);
     fleet.wait_until_all_have(FLAGS);
     let ours = fleet.start(2);
     fleet.wait_until_all_have(FLAGS);
-    peer::pause_leader_in_a_get(&mut fleet, python, Definitions::realistic(LATE, LATE as u64).to_json());
+    peer::pause_leader_in_a_get(
+        &mut fleet,
+        python,
+        Definitions::realistic(LATE, LATE as u64).to_json(),
+    );
     fleet.api.serve(NEWER);
     fleet.wait(AMPLE, "a worker of ours leads and has published", |fleet| {
-        fleet.workers[ours..].iter_mut().all(|worker| worker.flags() == NEWER) && stored_flags(fleet) == NEWER
+        fleet.workers[ours..]
+            .iter_mut()
+            .all(|worker| worker.flags() == NEWER)
+            && stored_flags(fleet) == NEWER
     });
-    let (woken, lost) = (now(), LostTime::begin());
-    fleet.workers[python].go_on();
-    let wrote = |event: &Event| matches!(event, Event::Change { flags: Some(LATE), .. });
-    fleet.wait(AMPLE, "the late leader has written", |fleet| fleet.workers[python].first(woken, wrote).is_some());
-    let took = fleet.wait(AMPLE, "the copy is put right", |fleet| stored_flags(fleet) == NEWER);
-    Fleet::<Server>::promised("what a late Python leader wrote is put right", took, TICK.mul_f64(1.1), lost);
+    let (woken, lost) = (now(), SchedulingDelay::begin());
+    fleet.workers[python].resume();
+    let wrote = |event: &Event| {
+        matches!(
+            event,
+            Event::Change {
+                flags: Some(LATE),
+                ..
+            }
+        )
+    };
+    fleet.wait(AMPLE, "the late leader has written", |fleet| {
+        fleet.workers[python].first(woken, wrote).is_some()
+    });
+    let took = fleet.wait(AMPLE, "the copy is put right", |fleet| {
+        stored_flags(fleet) == NEWER
+    });
+    Fleet::<Server>::promised(
+        "what a late Python leader wrote is put right",
+        took,
+        TICK.mul_f64(1.1),
+        lost,
+    );
     fleet.wait_until_all_have(NEWER);
 }

@@ -27,7 +27,10 @@ impl Sdk {
         let packages = packages();
         let workers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
         let (program, worker) = match self {
-            Self::Python => (packages.join("python/bin/python"), workers.join("worker.py")),
+            Self::Python => (
+                packages.join("python/bin/python"),
+                workers.join("worker.py"),
+            ),
             Self::Node => (PathBuf::from("node"), workers.join("worker.mjs")),
         };
         let mut command = Command::new(program);
@@ -39,8 +42,14 @@ impl Sdk {
 /// The folder in which the SDKs are. Without them these tests prove nothing, so they fail.
 fn packages() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers");
-    let missing = ["python", "node"].into_iter().find(|sdk| !folder.join(sdk).join("installed").exists());
-    assert!(missing.is_none(), "PostHog's {} SDK is missing: run scripts/peers", missing.unwrap_or_default());
+    let missing = ["python", "node"]
+        .into_iter()
+        .find(|sdk| !folder.join(sdk).join("installed").exists());
+    assert!(
+        missing.is_none(),
+        "PostHog's {} SDK is missing: run scripts/peers",
+        missing.unwrap_or_default()
+    );
     folder
 }
 
@@ -53,7 +62,7 @@ pub(crate) fn start(fleet: &mut Fleet<Server>, sdk: Sdk, interval: Duration) -> 
         "project_key": ApiStub::PROJECT_KEY,
         "secret_key": ApiStub::SECRET_KEY,
         "interval_ms": interval.as_millis(),
-        "lock_life_ms": fleet.settings.lock_life.as_millis(),
+        "lock_life_ms": fleet.settings.lock_ttl.as_millis(),
         "waits_to_begin": fleet.settings.waits_to_begin,
         "packages": packages().join("node"),
     });
@@ -61,16 +70,26 @@ pub(crate) fn start(fleet: &mut Fleet<Server>, sdk: Sdk, interval: Duration) -> 
     let name = format!("{sdk:?}-{index}").to_lowercase();
     let mut command = sdk.command();
     command.env(ASSIGNMENT, assignment.to_string());
-    fleet.workers.push(WorkerProcess::start(&name, &mut command));
+    fleet
+        .workers
+        .push(WorkerProcess::start(&name, &mut command));
     index
 }
 
 /// A worker that leads and polls by itself is paused while the answer to its request, another set, is on its way.
 pub(crate) fn pause_leader_in_a_get(fleet: &mut Fleet<Server>, leader: usize, set: Bytes) {
     let from = fleet.api.count();
-    fleet.api.next(ApiReply::body(set).delay(Duration::from_secs(2)));
+    fleet
+        .api
+        .next(ApiReply::body(set).delay(Duration::from_secs(2)));
     // All other requests are answered 304.
-    fleet.wait(AMPLE, "the request", |fleet| fleet.api.gets_from(from).iter().any(|get| get.status == Some(200)));
+    fleet.wait(AMPLE, "the request", |fleet| {
+        fleet
+            .api
+            .gets_from(from)
+            .iter()
+            .any(|get| get.status == Some(200))
+    });
     fleet.workers[leader].pause();
 }
 
@@ -80,10 +99,16 @@ pub(crate) fn evaluate(fleet: &mut Fleet<Server>, worker: usize, key: &str) -> V
     fleet.workers[worker].tell_line(&json!({ "evaluate": key }).to_string());
     let mut answer = None;
     fleet.wait(AMPLE, "the value of a flag", |fleet| {
-        answer = fleet.workers[worker].said().iter().rev().find_map(|said| match &said.event {
-            Event::Evaluated { key: asked, value } if asked == key && said.at >= told => Some(value.clone()),
-            _ => None,
-        });
+        answer = fleet.workers[worker]
+            .said()
+            .iter()
+            .rev()
+            .find_map(|said| match &said.event {
+                Event::Evaluated { key: asked, value } if asked == key && said.at >= told => {
+                    Some(value.clone())
+                }
+                _ => None,
+            });
         answer.is_some()
     });
     answer.unwrap_or_default()

@@ -23,8 +23,16 @@ type Measure = fn(Option<Sdk>) -> Vec<Figure>;
 
 /// A situation, what is measured in it (a row of the table each), and how.
 const SITUATIONS: [(&str, &[&str], Measure); 11] = [
-    ("cold-start", &["Cold start: requests (units)"], news::cold_start),
-    ("change", &["A change of the flags until the last worker has it: median, worst of 9"], news::change),
+    (
+        "cold-start",
+        &["Cold start: requests (units)"],
+        news::cold_start,
+    ),
+    (
+        "change",
+        &["A change of the flags until the last worker has it: median, worst of 9"],
+        news::change,
+    ),
     (
         "tick",
         &[
@@ -43,11 +51,21 @@ const SITUATIONS: [(&str, &[&str], Measure); 11] = [
     ),
     (
         "killed-leader-at-defaults",
-        &["Leader killed, all at the defaults (polls of 30 s, lock of 10 s here and 60 s there): next leader"],
+        &[
+            "Leader killed, all at the defaults (polls of 30 s, lock of 10 s here and 60 s there): next leader",
+        ],
         leader::killed_at_defaults,
     ),
-    ("late-leader", &["A late leader's old answer: workers on the old flags 5 polls later"], leader::late),
-    ("roll-back", &["A roll-back over a change of leader: workers not rolled back 5 polls later"], leader::roll_back),
+    (
+        "late-leader",
+        &["A late leader's old answer: workers on the old flags 5 polls later"],
+        leader::late,
+    ),
+    (
+        "roll-back",
+        &["A roll-back over a change of leader: workers not rolled back 5 polls later"],
+        leader::roll_back,
+    ),
     (
         "damage",
         &[
@@ -58,13 +76,23 @@ const SITUATIONS: [(&str, &[&str], Measure); 11] = [
     ),
     (
         "lost-copy",
-        &["The copy evicted, nothing changed: it is back", "Redis restarted empty, nothing changed: the copy is back"],
+        &[
+            "The copy evicted, nothing changed: it is back",
+            "Redis restarted empty, nothing changed: the copy is back",
+        ],
         copy::lost,
     ),
-    ("down", &["Redis down for 5 s: requests (units) until 5 s after"], server::down),
+    (
+        "down",
+        &["Redis down for 5 s: requests (units) until 5 s after"],
+        server::down,
+    ),
     (
         "hanging",
-        &["Redis hangs: a newcomer has its flags", "Redis hangs: a worker that is told to end (SIGTERM) has ended"],
+        &[
+            "Redis hangs: a newcomer has its flags",
+            "Redis hangs: a worker that is told to end (SIGTERM) has ended",
+        ],
         server::hangs,
     ),
 ];
@@ -74,7 +102,8 @@ const SITUATIONS: [(&str, &[&str], Measure); 11] = [
 #[ignore = "takes minutes and measures other SDKs; scripts/compare-sdks runs it"]
 fn compare() {
     let wanted = env::var("FLAGCACHE_SITUATIONS").unwrap_or_default();
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.split(' ').any(|wanted| wanted == name);
+    let is_wanted =
+        |name: &str| wanted.is_empty() || wanted.split(' ').any(|wanted| wanted == name);
     let mut table = Table::default();
     for (name, rows, measure) in SITUATIONS.into_iter().filter(|(name, ..)| is_wanted(name)) {
         let columns = KINDS.map(|sdk| {

@@ -14,42 +14,49 @@ use crate::worker::Store;
 const SERVICE: &str = "{checkout}";
 const DATA: &str = "posthog:flags:{checkout}";
 const LOCK: &str = "posthog:flags:{checkout}:lock";
-/// The shortest that the default response limit allows.
-const LOCK_LIFE: Duration = Duration::from_secs(3);
+/// The shortest that the default response timeout allows.
+const LOCK_TTL: Duration = Duration::from_secs(3);
 
 /// What the URL of the servers, with `options`, opens. A lock that lives long may wait long for an answer.
-fn store(servers: &str, lock_life: Duration, options: &str) -> Store {
-    let (life, limit) = (lock_life.as_millis(), (lock_life / 3).min(Duration::from_secs(10)).as_millis());
-    Store::Url { url: format!("{servers}?service={SERVICE}&lock_life={life}ms&response_limit={limit}ms{options}") }
+fn store(servers: &str, lock_ttl: Duration, options: &str) -> Store {
+    let (life, limit) = (
+        lock_ttl.as_millis(),
+        (lock_ttl / 3).min(Duration::from_secs(10)).as_millis(),
+    );
+    Store::Url {
+        url: format!(
+            "{servers}?service={SERVICE}&lock_ttl={life}ms&response_timeout={limit}ms{options}"
+        ),
+    }
 }
 
 /// What a test does at the server that has the keys, if there is one at the moment.
 trait Keeper {
-    fn keeper(&self) -> Option<&RedisServer>;
+    fn primary(&self) -> Option<&RedisServer>;
 
     fn sure(&self) -> &RedisServer {
-        self.keeper().expect("a server that has the keys")
+        self.primary().expect("a server that has the keys")
     }
 }
 
-/// Makes a place of servers that have a keeper.
+/// Makes a place of servers that have a primary.
 macro_rules! place {
     ($servers:ty, $name:literal, $new:expr, |$this:ident| $url:expr, $options:expr) => {
         impl $crate::place::Place for $servers {
             const NAME: &'static str = $name;
-            const LOCK_LIFE: std::time::Duration = $crate::redis::shapes::LOCK_LIFE;
+            const LOCK_TTL: std::time::Duration = $crate::redis::shapes::LOCK_TTL;
 
             fn new() -> Self {
                 $new
             }
 
-            fn store(&self, lock_life: std::time::Duration) -> $crate::worker::Store {
+            fn store(&self, lock_ttl: std::time::Duration) -> $crate::worker::Store {
                 let $this = self;
-                $crate::redis::shapes::store(&$url, lock_life, &$options)
+                $crate::redis::shapes::store(&$url, lock_ttl, &$options)
             }
 
             fn copy(&self) -> Option<Vec<u8>> {
-                self.keeper()?.try_run(&["GET", $crate::redis::shapes::DATA]).ok()?
+                self.primary()?.try_run(&["GET", $crate::redis::shapes::DATA]).ok()?
             }
 
             fn put(&self, copy: &[u8]) {

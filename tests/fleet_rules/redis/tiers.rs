@@ -4,7 +4,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use flagcache_providers::testing::{ApiReply, LostTime, RedisServer};
+use flagcache_providers::testing::{ApiReply, RedisServer, SchedulingDelay};
 use tempfile::TempDir;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
@@ -25,15 +25,22 @@ struct Tiers {
 
 impl Place for Tiers {
     const NAME: &'static str = "Redis and a file";
-    const LOCK_LIFE: Duration = Server::LOCK_LIFE;
+    const LOCK_TTL: Duration = Server::LOCK_TTL;
 
     fn new() -> Self {
-        Self { first: Server(RedisServer::start()), behind: TempDir::new().unwrap() }
+        Self {
+            first: Server(RedisServer::start()),
+            behind: TempDir::new().unwrap(),
+        }
     }
 
-    fn store(&self, lock_life: Duration) -> Store {
+    fn store(&self, lock_ttl: Duration) -> Store {
         let folder = self.behind.path().to_owned();
-        Store::Tiered { url: self.first.0.url(), lock_life, folder }
+        Store::Tiered {
+            url: self.first.0.url(),
+            lock_ttl,
+            folder,
+        }
     }
 
     /// The one behind.
@@ -57,8 +64,11 @@ impl Place for Tiers {
 /// Workers that ran before, then boot while Redis and the API are both away, for so long.
 fn boots_in_an_outage(begin: fn(&mut RedisServer), end: fn(&mut RedisServer), lasts: Duration) {
     const WORKERS: usize = 3;
-    let mut fleet = Fleet::<Tiers>::running(Settings::every(INTERVAL).lock_life(Tiers::LOCK_LIFE), WORKERS);
-    fleet.wait(AMPLE, "the file holds a copy", |fleet| fleet.place.copy().is_some());
+    let mut fleet =
+        Fleet::<Tiers>::running(Settings::every(INTERVAL).lock_ttl(Tiers::LOCK_TTL), WORKERS);
+    fleet.wait(AMPLE, "the file holds a copy", |fleet| {
+        fleet.place.copy().is_some()
+    });
     for worker in 0..WORKERS {
         fleet.workers[worker].terminate();
         fleet.workers[worker].wait_for_end(AMPLE);
@@ -66,13 +76,18 @@ fn boots_in_an_outage(begin: fn(&mut RedisServer), end: fn(&mut RedisServer), la
 
     begin(&mut fleet.place.first.0);
     fleet.api.always(ApiReply::reset());
-    let (down, lost) = (now(), LostTime::begin());
+    let (down, lost) = (now(), SchedulingDelay::begin());
     let first = fleet.start(WORKERS);
     fleet.wait_until_all_have(FLAGS);
     let boots = (first..first + WORKERS).map(|worker| {
         let worker = &mut fleet.workers[worker];
-        let started = worker.first(down, |event| matches!(event, Event::Started)).unwrap();
-        worker.first(started, |event| matches!(event, Event::Ready)).unwrap() - started
+        let started = worker
+            .first(down, |event| matches!(event, Event::Started))
+            .unwrap();
+        worker
+            .first(started, |event| matches!(event, Event::Ready))
+            .unwrap()
+            - started
     });
     let slowest = boots.max().unwrap();
     Fleet::<Tiers>::promised(
@@ -84,17 +99,33 @@ fn boots_in_an_outage(begin: fn(&mut RedisServer), end: fn(&mut RedisServer), la
     fleet.wait(AMPLE, "all are stale", |fleet| all_are(fleet, "stale"));
 
     sleep(lasts);
-    assert!(all_are(&mut fleet, "stale"), "nobody has confirmed the copy");
-    let lost = LostTime::begin();
+    assert!(
+        all_are(&mut fleet, "stale"),
+        "nobody has confirmed the copy"
+    );
+    let lost = SchedulingDelay::begin();
     end(&mut fleet.place.first.0);
     fleet.api.recovers();
-    let took = fleet.wait(AMPLE, "all are valid again", |fleet| all_are(fleet, "ready"));
-    Fleet::<Tiers>::promised(&format!("status is valid after {lasts:?} of outage"), took, TICK, lost);
-    assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS));
+    let took = fleet.wait(AMPLE, "all are valid again", |fleet| {
+        all_are(fleet, "ready")
+    });
+    Fleet::<Tiers>::promised(
+        &format!("status is valid after {lasts:?} of outage"),
+        took,
+        TICK,
+        lost,
+    );
+    assert!(
+        fleet
+            .running_workers()
+            .all(|worker| worker.flags() == FLAGS)
+    );
 }
 
 fn all_are(fleet: &mut Fleet<Tiers>, state: &str) -> bool {
-    fleet.running_workers().all(|worker| worker.state().as_deref() == Some(state))
+    fleet
+        .running_workers()
+        .all(|worker| worker.state().as_deref() == Some(state))
 }
 
 #[test]
@@ -104,10 +135,18 @@ fn workers_boot_from_the_file_while_redis_and_the_api_are_down() {
 
 #[test]
 fn workers_boot_from_the_file_while_redis_hangs() {
-    boots_in_an_outage(|server| server.hang(), |server| server.go_on(), Duration::ZERO);
+    boots_in_an_outage(
+        |server| server.hang(),
+        |server| server.resume(),
+        Duration::ZERO,
+    );
 }
 
 #[test]
 fn workers_boot_from_the_file_and_see_out_a_long_outage() {
-    boots_in_an_outage(RedisServer::kill, RedisServer::start_again, Duration::from_secs(5));
+    boots_in_an_outage(
+        RedisServer::kill,
+        RedisServer::start_again,
+        Duration::from_secs(5),
+    );
 }

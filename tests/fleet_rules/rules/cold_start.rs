@@ -20,7 +20,10 @@ pub(crate) fn b8_58_a_cold_fleet_sends_one_get<P: Place>() {
     sleep(A_WHILE);
     let gets = fleet.api.gets_from(0);
     assert_eq!(gets.len(), 1, "{gets:?}");
-    assert_eq!((gets[0].by.as_str(), gets[0].status), (fleet.name(leader), Some(200)));
+    assert_eq!(
+        (gets[0].by.as_str(), gets[0].status),
+        (fleet.name(leader), Some(200))
+    );
 }
 
 pub(crate) fn b8_58_on_a_filled_cache_it_sends_at_most_one<P: Place>() {

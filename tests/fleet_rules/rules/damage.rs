@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flagcache::FlagDefinitionCacheData;
-use flagcache_providers::testing::LostTime;
+use flagcache_providers::testing::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::place::Place;
@@ -32,28 +32,53 @@ pub(crate) fn b8_66_a_damaged_copy_costs_nobody_a_flag<P: Place>() {
         br#"{"flags":[]}"#,
     ];
     for damage in garbage {
-        let lost = LostTime::begin();
+        let lost = SchedulingDelay::begin();
         fleet.place.put(damage);
         let shown = String::from_utf8_lossy(&damage[..damage.len().min(40)]).into_owned();
-        let took = fleet.wait(AMPLE, &format!("the leader puts the copy back after {shown:?}"), |fleet| {
-            // A store that reads what another hand is writing may find nothing, or a part.
-            let copy = fleet.place.copy().map(FlagDefinitionCacheData::from_json);
-            copy.is_some_and(|copy| copy.is_ok_and(|copy| copy.same_content(&set) && copy.etag() == set.etag()))
-        });
-        Fleet::<P>::promised(&format!("{shown:?} is repaired"), took, INTERVAL.mul_f64(1.1), lost);
+        let took = fleet.wait(
+            AMPLE,
+            &format!("the leader puts the copy back after {shown:?}"),
+            |fleet| {
+                // A store that reads what another hand is writing may find nothing, or a part.
+                let copy = fleet.place.copy().map(FlagDefinitionCacheData::from_json);
+                copy.is_some_and(|copy| {
+                    copy.is_ok_and(|copy| copy.same_content(&set) && copy.etag() == set.etag())
+                })
+            },
+        );
+        Fleet::<P>::promised(
+            &format!("{shown:?} is repaired"),
+            took,
+            INTERVAL.mul_f64(1.1),
+            lost,
+        );
     }
 
     // All have seen the repaired copy, and have lost nothing meanwhile.
     let before = fleet.count();
     fleet.wait(AMPLE, "two more loads of each", |fleet| {
-        fleet.count().iter().zip(&before).all(|(now, before)| now.0 >= before.0 + 2)
+        fleet
+            .count()
+            .iter()
+            .zip(&before)
+            .all(|(now, before)| now.0 >= before.0 + 2)
     });
-    assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
+    assert!(
+        fleet
+            .running_workers()
+            .all(|worker| worker.flags() == FLAGS && worker.changes() == 1)
+    );
 
     let gets = fleet.api.gets_from(from);
     assert!(gets.iter().all(|get| get.status == Some(304)), "{gets:?}");
     for worker in (0..fleet.workers.len()).filter(|&worker| worker != leader) {
-        let direct = gets.iter().filter(|get| get.by == fleet.name(worker)).count();
-        assert_eq!(direct, 0, "a follower left the repair to the leader: {gets:?}");
+        let direct = gets
+            .iter()
+            .filter(|get| get.by == fleet.name(worker))
+            .count();
+        assert_eq!(
+            direct, 0,
+            "a follower left the repair to the leader: {gets:?}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use flagcache_providers::testing::{ApiReply, ApiStub, LostTime};
+use flagcache_providers::testing::{ApiReply, ApiStub, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
 use crate::line::now;
@@ -16,7 +16,10 @@ use crate::worker::Settings;
 
 pub(crate) fn b8_61_a_refused_leader_gives_up<P: Place>() {
     // The others have another key: with the refused one none would try.
-    let mut fleet = Fleet::<P>::with_keys(Settings::every(NO_TICKS), &[ApiStub::SECRET_KEY, "phs_b", "phs_b", "phs_b"]);
+    let mut fleet = Fleet::<P>::with_keys(
+        Settings::every(NO_TICKS),
+        &[ApiStub::SECRET_KEY, "phs_b", "phs_b", "phs_b"],
+    );
     gives_up_after(&mut fleet, &ApiReply::status(401), 1);
 }
 
@@ -36,23 +39,40 @@ fn gives_up_after<P: Place>(fleet: &mut Fleet<P>, failure: &ApiReply, times: usi
         assert!(fleet.workers[leader].leads(), "it gave up too early");
     }
     fleet.api.next(failure.clone());
-    let (told, lost) = (now(), LostTime::begin());
+    let (told, lost) = (now(), SchedulingDelay::begin());
     fleet.refresh(leader);
     let (_, took) = fleet.next_leader(leader, told);
     let gets = fleet.wait_for_gets(from, times + 1);
     let (failed, others) = gets.split_at(times);
-    assert!(failed.iter().all(|get| get.by == name && get.status != Some(304)), "{gets:?}");
-    assert!(others.iter().all(|get| get.by != name && get.status == Some(304)), "{gets:?}");
+    assert!(
+        failed
+            .iter()
+            .all(|get| get.by == name && get.status != Some(304)),
+        "{gets:?}"
+    );
+    assert!(
+        others
+            .iter()
+            .all(|get| get.by != name && get.status == Some(304)),
+        "{gets:?}"
+    );
 
     fleet.refresh(leader);
-    assert!(!fleet.workers[leader].leads(), "it stays out for its backoff");
+    assert!(
+        !fleet.workers[leader].leads(),
+        "it stays out for its backoff"
+    );
     // The new leader may not have written down yet that the API answers.
     fleet.wait(AMPLE, "what it reads is current", |fleet| {
         fleet.refresh(leader);
         fleet.workers[leader].state().as_deref() == Some("ready")
     });
     assert_eq!(fleet.api.count(), from + times + 1);
-    assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
+    assert!(
+        fleet
+            .running_workers()
+            .all(|worker| worker.flags() == FLAGS && worker.changes() == 1)
+    );
     Fleet::<P>::promised("the next one leads", took, Duration::from_millis(300), lost);
 }
 
@@ -77,44 +97,76 @@ fn all_see<P: Place>(failure: &ApiReply, at_first: usize, state: Option<&str>) {
     fleet.api.always(failure.clone());
     thread::sleep(LASTS);
     let gets = fleet.api.gets_from(from);
-    println!("{}: {} requests of {WORKERS} workers in {LASTS:?} of {failure:?}", P::NAME, gets.len());
+    println!(
+        "{}: {} requests of {WORKERS} workers in {LASTS:?} of {failure:?}",
+        P::NAME,
+        gets.len()
+    );
     let most = at_first + LASTS.as_secs() as usize;
-    assert!(!gets.is_empty() && gets.len() <= most, "{} requests, {most} are allowed: {gets:?}", gets.len());
+    assert!(
+        !gets.is_empty() && gets.len() <= most,
+        "{} requests, {most} are allowed: {gets:?}",
+        gets.len()
+    );
     if let Some(state) = state {
         fleet.wait(AMPLE, "all workers say so", |fleet| {
-            fleet.running_workers().all(|worker| worker.state().as_deref() == Some(state))
+            fleet
+                .running_workers()
+                .all(|worker| worker.state().as_deref() == Some(state))
         });
     }
-    assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
+    assert!(
+        fleet
+            .running_workers()
+            .all(|worker| worker.flags() == FLAGS && worker.changes() == 1)
+    );
 
-    let lost = LostTime::begin();
+    let lost = SchedulingDelay::begin();
     fleet.api.serve(FLAGS + 1);
     fleet.api.recovers();
     let took = fleet.wait(AMPLE, "the next change is everywhere", |fleet| {
-        fleet.running_workers().all(|worker| worker.flags() == FLAGS + 1)
+        fleet
+            .running_workers()
+            .all(|worker| worker.flags() == FLAGS + 1)
     });
     Fleet::<P>::promised("the change after it is everywhere", took, TICK * 2, lost);
     fleet.wait(AMPLE, "all are well", |fleet| {
-        fleet.running_workers().all(|worker| worker.state().as_deref() == Some("ready"))
+        fleet
+            .running_workers()
+            .all(|worker| worker.state().as_deref() == Some("ready"))
     });
 }
 
 pub(crate) fn b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once<P: Place>() {
-    let keys = ["phs_old", "phs_old", "phs_old", "phs_old", "phs_new", "phs_new", "phs_new", "phs_new"];
+    let keys = [
+        "phs_old", "phs_old", "phs_old", "phs_old", "phs_new", "phs_new", "phs_new", "phs_new",
+    ];
     let mut fleet = Fleet::<P>::with_keys(Settings::every(TICK), &keys);
     let leader = fleet.leader();
     assert_eq!(keys[leader], "phs_old", "the first to start leads");
     let from = fleet.api.count();
     fleet.api.takes(&["phs_new"]);
     fleet.api.serve(FLAGS + 1);
-    let (revoked, lost) = (now(), LostTime::begin());
+    let (revoked, lost) = (now(), SchedulingDelay::begin());
     let (next, _) = fleet.next_leader(leader, revoked);
     assert_eq!(keys[next], "phs_new");
     let took = fleet.wait(AMPLE, "a change is everywhere", |fleet| {
-        fleet.running_workers().all(|worker| worker.flags() == FLAGS + 1)
+        fleet
+            .running_workers()
+            .all(|worker| worker.flags() == FLAGS + 1)
     });
-    Fleet::<P>::promised("a change by the new key is everywhere", took, TICK.mul_f64(1.1) * 2, lost);
-    let refused = fleet.api.gets_from(from).iter().filter(|get| get.status == Some(401)).count();
+    Fleet::<P>::promised(
+        "a change by the new key is everywhere",
+        took,
+        TICK.mul_f64(1.1) * 2,
+        lost,
+    );
+    let refused = fleet
+        .api
+        .gets_from(from)
+        .iter()
+        .filter(|get| get.status == Some(401))
+        .count();
     assert_eq!(refused, 1, "with the refused key nobody else tries");
 }
 
@@ -130,12 +182,21 @@ pub(crate) fn b8_61_a_leader_that_alone_is_cut_off_is_replaced<P: Place>() {
     let from = fleet.api.count();
     front.is_down();
     fleet.api.serve(FLAGS + 1);
-    let (down, lost) = (now(), LostTime::begin());
+    let (down, lost) = (now(), SchedulingDelay::begin());
     let (_, took) = fleet.next_leader(0, down);
-    Fleet::<P>::promised("another leads at its second failure", took, TICK.mul_f64(1.1) * 2, lost);
+    Fleet::<P>::promised(
+        "another leads at its second failure",
+        took,
+        TICK.mul_f64(1.1) * 2,
+        lost,
+    );
     fleet.wait_until_all_have(FLAGS + 1);
     let gets = fleet.api.gets_from(from);
-    assert!(gets.iter().all(|get| get.by != fleet.name(0) || get.status != Some(200)), "{gets:?}");
+    assert!(
+        gets.iter()
+            .all(|get| get.by != fleet.name(0) || get.status != Some(200)),
+        "{gets:?}"
+    );
 }
 
 /// A way to the API for one worker alone, which can be closed.
@@ -147,19 +208,27 @@ struct Front {
 impl Front {
     fn before(api: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let (address, down) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+        let (address, down) = (
+            listener.local_addr().unwrap(),
+            Arc::new(AtomicBool::new(false)),
+        );
         let is_down = Arc::clone(&down);
         thread::spawn(move || {
             let mut open: Vec<TcpStream> = Vec::new();
             for client in listener.incoming().flatten() {
                 if is_down.load(Ordering::SeqCst) {
-                    open.drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+                    open.drain(..)
+                        .for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
                     continue;
                 }
-                let Ok(server) = TcpStream::connect(api) else { continue };
+                let Ok(server) = TcpStream::connect(api) else {
+                    continue;
+                };
                 open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
-                {
+                for (mut from, mut to) in [
+                    (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                    (server, client),
+                ] {
                     thread::spawn(move || copy(&mut from, &mut to));
                 }
             }

@@ -14,21 +14,34 @@ pub(crate) const LATE: usize = FLAGS + 1;
 pub(crate) const NEWER: usize = FLAGS + 2;
 
 pub(crate) fn b8_65_a_leader_that_wakes_up_overwrites_nothing<P: Place>() {
-    let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS).lock_life(P::LOCK_LIFE), 3);
+    let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS).lock_ttl(P::LOCK_TTL), 3);
     let leader = pause_leader_in_a_get(&mut fleet);
     fleet.api.serve(NEWER);
     fleet.place.take_lead_away();
-    fleet.wait(AMPLE, "another leads, and all but the paused one have what it published", |fleet| {
-        (0..fleet.workers.len()).all(|worker| worker == leader || fleet.workers[worker].flags() == NEWER)
-    });
+    fleet.wait(
+        AMPLE,
+        "another leads, and all but the paused one have what it published",
+        |fleet| {
+            (0..fleet.workers.len())
+                .all(|worker| worker == leader || fleet.workers[worker].flags() == NEWER)
+        },
+    );
 
     let woken = now();
-    fleet.workers[leader].go_on();
-    fleet.wait(AMPLE, "the late leader had its answer, and then read what is newer", |fleet| {
-        assert_eq!(stored_flags(fleet), NEWER, "the late leader has overwritten the copy");
-        let late = &mut fleet.workers[leader];
-        late.first(woken, has(LATE)).is_some() && late.flags() == NEWER
-    });
+    fleet.workers[leader].resume();
+    fleet.wait(
+        AMPLE,
+        "the late leader had its answer, and then read what is newer",
+        |fleet| {
+            assert_eq!(
+                stored_flags(fleet),
+                NEWER,
+                "the late leader has overwritten the copy"
+            );
+            let late = &mut fleet.workers[leader];
+            late.first(woken, has(LATE)).is_some() && late.flags() == NEWER
+        },
+    );
     assert_eq!(stored_flags(&fleet), NEWER);
     let paused = leader;
     assert_ne!(fleet.leader(), paused);
@@ -39,7 +52,9 @@ pub(crate) fn pause_leader_in_a_get<P: Place>(fleet: &mut Fleet<P>) -> usize {
     let leader = fleet.leader();
     fleet.api.serve(LATE);
     // So long that it is still on its way when the leader is paused, on a busy machine too.
-    fleet.api.next(ApiReply::usual().delay(Duration::from_secs(2)));
+    fleet
+        .api
+        .next(ApiReply::usual().delay(Duration::from_secs(2)));
     let from = fleet.api.count();
     fleet.workers[leader].tell(Order::Refresh);
     fleet.wait_for_gets(from, 1);
@@ -52,5 +67,7 @@ pub(crate) fn has(flags: usize) -> impl Fn(&Event) -> bool {
 }
 
 pub(crate) fn stored_flags<P: Place>(fleet: &Fleet<P>) -> usize {
-    FlagDefinitionCacheData::from_json(fleet.place.copy().unwrap()).unwrap().len()
+    FlagDefinitionCacheData::from_json(fleet.place.copy().unwrap())
+        .unwrap()
+        .len()
 }

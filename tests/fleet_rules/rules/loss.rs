@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::{ApiReply, LostTime};
+use flagcache_providers::testing::{ApiReply, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::place::Failing;
@@ -16,7 +16,9 @@ pub(crate) const FAIL_OPEN: Duration = Duration::from_secs(3);
 pub(crate) const TICK: Duration = Duration::from_millis(1100);
 
 pub(crate) fn fleet<P: Failing>(workers: usize) -> Fleet<P> {
-    let settings = Settings::every(INTERVAL).fail_open(FAIL_OPEN).lock_life(P::LOCK_LIFE);
+    let settings = Settings::every(INTERVAL)
+        .fail_open(FAIL_OPEN)
+        .lock_ttl(P::LOCK_TTL);
     let mut fleet = Fleet::running(settings, workers);
     fleet.leader();
     fleet
@@ -41,19 +43,44 @@ fn what_is_lost_comes_back<P: Failing>(api: Option<u16>) {
     let losses: [(&str, fn(&mut P), Duration); 3] = [
         ("the evicted copy", |place| place.evict(), Duration::ZERO),
         ("the flushed copy", |place| place.flush(), Duration::ZERO),
-        ("the copy of a server that was restarted empty", P::restart, P::GATHERS_IN),
+        (
+            "the copy of a server that was restarted empty",
+            P::restart,
+            P::GATHERS_IN,
+        ),
     ];
     for (what, lose, gathers) in losses {
-        let lost = LostTime::begin();
+        let lost = SchedulingDelay::begin();
         lose(&mut fleet.place);
-        let took = fleet.wait(AMPLE, &format!("{what} is back"), |fleet| fleet.place.copy().is_some());
+        let took = fleet.wait(AMPLE, &format!("{what} is back"), |fleet| {
+            fleet.place.copy().is_some()
+        });
         assert_eq!(stored_flags(&fleet), FLAGS);
-        Fleet::<P>::promised(&format!("{what} is back (API {})", api.unwrap_or(304)), took, TICK + gathers, lost);
+        Fleet::<P>::promised(
+            &format!("{what} is back (API {})", api.unwrap_or(304)),
+            took,
+            TICK + gathers,
+            lost,
+        );
     }
     let lasted = start.elapsed().as_secs_f64();
-    assert!(fleet.running_workers().all(|worker| worker.flags() == FLAGS && worker.changes() == 1));
+    assert!(
+        fleet
+            .running_workers()
+            .all(|worker| worker.flags() == FLAGS && worker.changes() == 1)
+    );
     let gets = fleet.api.gets_from(from);
-    assert!(gets.iter().all(|get| get.status == Some(api.unwrap_or(304))), "{gets:?}");
-    let most = 1 + (lasted / INTERVAL.as_secs_f64()) as usize + 4 * (1 + (lasted / FAIL_OPEN.as_secs_f64()) as usize);
-    assert!(gets.len() <= most, "{} requests, {most} are allowed: {gets:?}", gets.len());
+    assert!(
+        gets.iter()
+            .all(|get| get.status == Some(api.unwrap_or(304))),
+        "{gets:?}"
+    );
+    let most = 1
+        + (lasted / INTERVAL.as_secs_f64()) as usize
+        + 4 * (1 + (lasted / FAIL_OPEN.as_secs_f64()) as usize);
+    assert!(
+        gets.len() <= most,
+        "{} requests, {most} are allowed: {gets:?}",
+        gets.len()
+    );
 }

@@ -14,12 +14,12 @@ const A: usize = FLAGS;
 const B: usize = FLAGS + 1;
 
 pub(crate) fn b3_37_a_roll_back_over_a_change_of_leader_reaches_all<P: Place>() {
-    let settings = Settings::every(Duration::from_millis(500)).lock_life(P::LOCK_LIFE);
+    let settings = Settings::every(Duration::from_millis(500)).lock_ttl(P::LOCK_TTL);
     let mut fleet = Fleet::<P>::running(settings, 2);
     let first = fleet.leader();
     let second = 1 - first;
 
-    // The first has fetched A. It gives up the lead, so the second fetches B.
+    // The first has fetched A. It steps down, so the second fetches B.
     let told = now();
     fleet.api.next(ApiReply::status(401));
     // The answer may go to a tick that comes before.
@@ -40,10 +40,21 @@ pub(crate) fn b3_37_a_roll_back_over_a_change_of_leader_reaches_all<P: Place>() 
     let mut get = None;
     fleet.wait(AMPLE, "the first one's request", |fleet| {
         // One of the second may have been on its way when it was paused.
-        get = fleet.api.gets_from(from).into_iter().find(|get| get.by == name);
+        get = fleet
+            .api
+            .gets_from(from)
+            .into_iter()
+            .find(|get| get.by == name);
         get.is_some()
     });
-    assert_eq!(get, Some(Get { by: name, status: Some(200), conditional: true }));
+    assert_eq!(
+        get,
+        Some(Get {
+            by: name,
+            status: Some(200),
+            conditional: true
+        })
+    );
     fleet.start(1);
     fleet.wait_until_all_have(A);
 }

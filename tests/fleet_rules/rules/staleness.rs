@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::LostTime;
+use flagcache_providers::testing::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::line::{Event, now};
@@ -15,16 +15,20 @@ const STALE: Duration = Duration::from_secs(1);
 const FAIL_OPEN: Duration = Duration::from_secs(2);
 
 pub(crate) fn b8_62_followers_of_a_petrified_leader_help_themselves<P: Place>() {
-    let settings = Settings::every(INTERVAL).max_staleness(STALE).fail_open(FAIL_OPEN);
+    let settings = Settings::every(INTERVAL)
+        .max_staleness(STALE)
+        .fail_open(FAIL_OPEN);
     let mut fleet = Fleet::<P>::running(settings, 4);
     let leader = fleet.leader();
     let copy = fleet.place.copy().unwrap();
     fleet.place.petrify(&mut fleet.workers[leader]);
-    let (petrified, since, lost) = (now(), Instant::now(), LostTime::begin());
+    let (petrified, since, lost) = (now(), Instant::now(), SchedulingDelay::begin());
     let from = fleet.api.count();
     fleet.api.serve(FLAGS + 1);
 
-    let followers: Vec<_> = (0..fleet.workers.len()).filter(|&worker| worker != leader).collect();
+    let followers: Vec<_> = (0..fleet.workers.len())
+        .filter(|&worker| worker != leader)
+        .collect();
     fleet.wait(AMPLE, "every follower is stale, then has the new set", |fleet| {
         followers.iter().all(|&worker| {
             let worker = &mut fleet.workers[worker];
@@ -32,14 +36,30 @@ pub(crate) fn b8_62_followers_of_a_petrified_leader_help_themselves<P: Place>() 
             worker.first(petrified, stale).is_some() && worker.flags() == FLAGS + 1
         })
     });
-    Fleet::<P>::promised("every follower has the new set", since.elapsed(), STALE + INTERVAL.mul_f64(1.1), lost);
+    Fleet::<P>::promised(
+        "every follower has the new set",
+        since.elapsed(),
+        STALE + INTERVAL.mul_f64(1.1),
+        lost,
+    );
     sleep(FAIL_OPEN);
     let most = 1 + (since.elapsed().as_secs_f64() / FAIL_OPEN.as_secs_f64()) as usize;
     for &follower in &followers {
         let gets = fleet.api.gets_from(from);
-        let gets: Vec<_> = gets.iter().filter(|get| get.by == fleet.name(follower)).collect();
+        let gets: Vec<_> = gets
+            .iter()
+            .filter(|get| get.by == fleet.name(follower))
+            .collect();
         assert!(gets.len() <= most, "more than {most}: {gets:?}");
     }
-    assert!(followers.iter().all(|&follower| !fleet.workers[follower].leads()));
-    assert_eq!(fleet.place.copy().unwrap(), copy, "only a leader replaces the copy");
+    assert!(
+        followers
+            .iter()
+            .all(|&follower| !fleet.workers[follower].leads())
+    );
+    assert_eq!(
+        fleet.place.copy().unwrap(),
+        copy,
+        "only a leader replaces the copy"
+    );
 }

@@ -61,7 +61,8 @@ impl Logs {
     /// The poller's own warnings and errors.
     pub(crate) fn warnings(&self) -> Vec<Record> {
         let mut records = self.all();
-        records.retain(|record| record.level <= Level::WARN && record.target.starts_with("flagcache"));
+        records
+            .retain(|record| record.level <= Level::WARN && record.target.starts_with("flagcache"));
         records
     }
 

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use flagcache::{FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionPollerBuilder};
-use flagcache_providers::testing::{Method, ScriptedProvider, ScriptedSource};
+use flagcache_providers::testing::{ProviderMethod, ScriptedProvider, ScriptedSource};
 use tokio::time::{sleep, timeout};
 
 use super::{body, millis, secs};
@@ -28,7 +28,10 @@ impl Rig {
     pub(crate) fn new() -> Self {
         let api = ScriptedSource::new();
         api.serve(body("a"), Some("\"a\""));
-        Self { provider: ScriptedProvider::new(), api }
+        Self {
+            provider: ScriptedProvider::new(),
+            api,
+        }
     }
 
     /// A follower whose store holds this.
@@ -63,7 +66,10 @@ impl Rig {
         configure: impl FnOnce(FlagDefinitionPollerBuilder) -> FlagDefinitionPollerBuilder,
     ) -> Worker {
         let poller = configure(self.builder()).start().unwrap();
-        Worker { rig: self.clone(), poller }
+        Worker {
+            rig: self.clone(),
+            poller,
+        }
     }
 }
 
@@ -86,7 +92,11 @@ impl Worker {
             }
         };
         if timeout(secs(3600), enough).await.is_err() {
-            panic!("{} loads within an hour, not {count}: {:?}", self.poller.status().counters.loads, self.methods());
+            panic!(
+                "{} loads within an hour, not {count}: {:?}",
+                self.poller.status().counters.loads,
+                self.methods()
+            );
         }
     }
 
@@ -101,26 +111,37 @@ impl Worker {
     }
 
     /// What was called since the attachment.
-    pub(crate) fn methods(&self) -> Vec<Method> {
-        self.provider.methods().into_iter().filter(|method| *method != Method::Attached).collect()
+    pub(crate) fn methods(&self) -> Vec<ProviderMethod> {
+        self.provider
+            .methods()
+            .into_iter()
+            .filter(|method| *method != ProviderMethod::Attached)
+            .collect()
     }
 
     /// The keys of the sets that were published.
     pub(crate) fn published(&self) -> Vec<String> {
-        self.provider.published().into_iter().filter_map(key_of).collect()
+        self.provider
+            .published()
+            .into_iter()
+            .filter_map(key_of)
+            .collect()
     }
 
     /// The time between the beginnings of one request and the next.
     pub(crate) fn gaps(&self) -> Vec<Duration> {
         let requests = self.api.requests();
-        requests.windows(2).map(|pair| pair[1].started - pair[0].started).collect()
+        requests
+            .windows(2)
+            .map(|pair| pair[1].started - pair[0].started)
+            .collect()
     }
 
     /// Ends the poller and checks what it promises to a provider and to an API.
     pub(crate) async fn finish(self) {
         self.poller.shutdown().await.unwrap();
         self.provider.assert_contract_kept();
-        assert_eq!(self.provider.count(Method::Shutdown), 1);
+        assert_eq!(self.provider.count(ProviderMethod::Shutdown), 1);
         assert_eq!(self.api.overlaps(), 0, "two requests at the same time");
     }
 }

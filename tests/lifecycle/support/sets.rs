@@ -6,7 +6,9 @@ use flagcache::FlagDefinitionCacheData;
 
 /// An API body with one flag of this key.
 pub(crate) fn body(key: &str) -> String {
-    format!(r#"{{"flags":[{{"key":"{key}","active":true}}],"group_type_mapping":{{}},"cohorts":{{}}}}"#)
+    format!(
+        r#"{{"flags":[{{"key":"{key}","active":true}}],"group_type_mapping":{{}},"cohorts":{{}}}}"#
+    )
 }
 
 /// The set of [`body`] as a leader stored it: with an ETag and the time of its fetch.

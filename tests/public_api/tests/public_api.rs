@@ -6,7 +6,12 @@
 //! ```
 //!
 //! The JSON of rustdoc changes with the compiler; this reads that of the compiler which CI runs.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,11 +20,19 @@ use std::{env, fs};
 
 use public_api::Builder;
 
-const CRATES: [&str; 4] = ["flagcache", "flagcache-core", "flagcache-derive", "flagcache-providers"];
+const CRATES: [&str; 4] = [
+    "flagcache",
+    "flagcache-core",
+    "flagcache-derive",
+    "flagcache-providers",
+];
 
 #[test]
 fn the_public_api_is_as_listed() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap();
     let docs = document(root);
     let mut changes = String::new();
     for name in CRATES {
@@ -28,7 +41,8 @@ fn the_public_api_is_as_listed() {
         if env::var_os("FLAGCACHE_WRITE_API").is_some() {
             fs::write(&list, now).unwrap();
         } else {
-            let listed = fs::read_to_string(&list).unwrap_or_else(|error| panic!("{}: {error}", list.display()));
+            let listed = fs::read_to_string(&list)
+                .unwrap_or_else(|error| panic!("{}: {error}", list.display()));
             changes.push_str(&differences(&listed, &now));
         }
     }
@@ -42,22 +56,37 @@ fn the_public_api_is_as_listed() {
 /// One line for each item. What the compiler implements by itself, and for everything, is left out.
 fn public_api(docs: &Path, name: &str) -> String {
     let json = docs.join(name.replace('-', "_")).with_extension("json");
-    let api = Builder::from_rustdoc_json(json).omit_blanket_impls(true).omit_auto_trait_impls(true).build();
-    api.unwrap_or_else(|error| panic!("{name}: {error}")).to_string()
+    let api = Builder::from_rustdoc_json(json)
+        .omit_blanket_impls(true)
+        .omit_auto_trait_impls(true)
+        .build();
+    api.unwrap_or_else(|error| panic!("{name}: {error}"))
+        .to_string()
 }
 
 /// Makes the JSON of all crates. Where it is.
 fn document(root: &Path) -> PathBuf {
     // As the pages for people are made, so that what was built for those is not built again.
     let output = Command::new(env!("CARGO"))
-        .args(["doc", "--locked", "--quiet", "--workspace", "--no-deps", "--all-features"])
+        .args([
+            "doc",
+            "--locked",
+            "--quiet",
+            "--workspace",
+            "--no-deps",
+            "--all-features",
+        ])
         .env("RUSTDOC", root.join("tests/public_api/rustdoc-json"))
         // Cargo does not look at which rustdoc made what is there; at its flags it does.
         .env("RUSTDOCFLAGS", "--cfg flagcache_public_api")
         .current_dir(root)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("doc")
 }
 

@@ -23,8 +23,12 @@ const COLOURS: [RGBColor; 6] = [
 /// Draws a chart that has points; leaves out one that has none.
 pub(crate) fn draw(chart: &Chart, path: &Path) {
     let points = || chart.series.iter().flat_map(|series| &series.points);
-    let Some(x) = range(points().map(|point| point.0), chart.log[0], 1.0) else { return };
-    let Some(y) = range(points().map(|point| point.1), chart.log[1], LEGEND) else { return };
+    let Some(x) = range(points().map(|point| point.0), chart.log[0], 1.0) else {
+        return;
+    };
+    let Some(y) = range(points().map(|point| point.1), chart.log[1], LEGEND) else {
+        return;
+    };
     match chart.log {
         [true, true] => draw_on(chart, path, x.log_scale(), y.log_scale()),
         [true, false] => draw_on(chart, path, x.log_scale(), y),
@@ -35,8 +39,9 @@ pub(crate) fn draw(chart: &Chart, path: &Path) {
 
 /// Room for all values, and for something of the part `above` of their height; from zero unless it is logarithmic.
 fn range(values: impl Iterator<Item = f64>, log: bool, above: f64) -> Option<Range<f64>> {
-    let (least, most) =
-        values.fold((f64::INFINITY, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)));
+    let (least, most) = values.fold((f64::INFINITY, 0.0_f64), |(least, most), value| {
+        (least.min(value), most.max(value))
+    });
     if most <= 0.0 {
         return None;
     }
@@ -83,7 +88,9 @@ where
             .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
         // Few points are measurements of their own; many are a curve.
         if points.len() < 20 {
-            let dots = points.iter().map(|point| Circle::new(*point, 3, colour.filled()));
+            let dots = points
+                .iter()
+                .map(|point| Circle::new(*point, 3, colour.filled()));
             ground.draw_series(dots).unwrap();
         }
     }

@@ -4,7 +4,12 @@
 //! report <folder of records> <BENCHMARKS.md> <folder of charts>
 //! ```
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a bench fails by panicking"
+)]
 
 mod chart;
 mod machine;
@@ -38,17 +43,33 @@ fn main() {
         std::process::exit(2);
     };
     let records = Path::new(records);
-    let sections: Vec<Section> = ORDER.iter().filter_map(|name| read(records, name)).collect();
+    let sections: Vec<Section> = ORDER
+        .iter()
+        .filter_map(|name| read(records, name))
+        .collect();
     std::fs::create_dir_all(charts).unwrap();
     for chart in sections.iter().flat_map(|section| &section.charts) {
-        chart::draw(chart, &Path::new(charts).join(&chart.name).with_extension("svg"));
+        chart::draw(
+            chart,
+            &Path::new(charts).join(&chart.name).with_extension("svg"),
+        );
     }
-    let about = |name: &str| std::fs::read_to_string(records.join(name)).ok().map(|text| text.trim().to_owned());
+    let about = |name: &str| {
+        std::fs::read_to_string(records.join(name))
+            .ok()
+            .map(|text| text.trim().to_owned())
+    };
     let machine = machine::describe(about("load").as_deref(), about("quick").is_some());
     std::fs::write(page, page::write(&machine, &sections, charts)).unwrap();
-    let missed = sections.iter().flat_map(|section| &section.verdicts).filter(|verdict| !verdict.met);
+    let missed = sections
+        .iter()
+        .flat_map(|section| &section.verdicts)
+        .filter(|verdict| !verdict.met);
     for verdict in missed {
-        println!("missed: {}: {} (target: {})", verdict.figure, verdict.measured, verdict.target);
+        println!(
+            "missed: {}: {} (target: {})",
+            verdict.figure, verdict.measured, verdict.target
+        );
     }
 }
 

@@ -41,7 +41,11 @@ pub(crate) fn write(machine: &Table, sections: &[Section], charts: &str) -> Stri
 fn markdown(table: &Table) -> String {
     let row = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut text = row(&table.columns);
-    let bars = table.columns.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "---:" });
+    let bars = table
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(at, _)| if at == 0 { "---" } else { "---:" });
     let _ = writeln!(text, "|{}|", bars.collect::<Vec<_>>().join("|"));
     text.extend(table.rows.iter().map(|cells| row(cells)));
     text

@@ -10,7 +10,7 @@ use crate::stage::{NO_TICKS, STORES, Stage, Store, millis, percentile};
 const PROCESSES: usize = 16;
 /// The sizes in flags; the first one is judged.
 const SIZES: [usize; 2] = [100, 1_000];
-const LOCK_LIFE: Duration = Duration::from_secs(10);
+const LOCK_TTL: Duration = Duration::from_secs(10);
 const MOST: Duration = Duration::from_millis(50);
 
 pub(crate) fn run() -> Section {
@@ -21,7 +21,14 @@ pub(crate) fn run() -> Section {
          has the new set and begins to store it, until the last of the {} followers has it in force.",
         PROCESSES - 1
     ));
-    let columns = ["store", "flags", "any follower, median", "the last, median", "99th percentile", "worst"];
+    let columns = [
+        "store",
+        "flags",
+        "any follower, median",
+        "the last, median",
+        "99th percentile",
+        "worst",
+    ];
     let mut table = Table::new("until a follower has the change", &columns);
     let mut chart = Chart::new(
         "changes",
@@ -32,7 +39,7 @@ pub(crate) fn run() -> Section {
     for store in STORES {
         for flags in SIZES {
             let mut stage = Stage::new(Store::open(store), flags);
-            let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_LIFE), PROCESSES, PROCESSES);
+            let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_TTL), PROCESSES, PROCESSES);
             crew.all_have(Mark::BEGINNING, None, AMPLE);
             let (mut all, mut last) = (Vec::new(), Vec::new());
             for _ in 0..changes {
@@ -45,13 +52,29 @@ pub(crate) fn run() -> Section {
             all.sort();
             last.sort();
             let high = percentile(&last, 99);
-            let cells = [percentile(&all, 50), percentile(&last, 50), high, percentile(&last, 100)].map(millis);
-            table.row([store.to_owned(), flags.to_string()].into_iter().chain(cells));
-            let points =
-                (1..=100).map(|share| (f64::from(share), percentile(&last, share as usize).as_secs_f64() * 1e3));
+            let cells = [
+                percentile(&all, 50),
+                percentile(&last, 50),
+                high,
+                percentile(&last, 100),
+            ]
+            .map(millis);
+            table.row(
+                [store.to_owned(), flags.to_string()]
+                    .into_iter()
+                    .chain(cells),
+            );
+            let points = (1..=100).map(|share| {
+                (
+                    f64::from(share),
+                    percentile(&last, share as usize).as_secs_f64() * 1e3,
+                )
+            });
             chart.line(&format!("{store}, {flags} flags"), points);
             if flags == SIZES[0] {
-                let figure = format!("a change is seen by every follower, 99th percentile: {store}, {flags} flags");
+                let figure = format!(
+                    "a change is seen by every follower, 99th percentile: {store}, {flags} flags"
+                );
                 section.judge(&figure, "≤ 50 ms", millis(high), high <= MOST);
             }
         }

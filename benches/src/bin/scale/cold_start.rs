@@ -11,7 +11,7 @@ use crate::stage::{NO_TICKS, STORES, Stage, Store};
 const PROCESSES: usize = 64;
 const FLAGS: usize = 100;
 const INTERVAL: Duration = Duration::from_secs(1);
-const LOCK_LIFE: Duration = Duration::from_secs(10);
+const LOCK_TTL: Duration = Duration::from_secs(10);
 /// For a request that nobody should send.
 const A_WHILE: Duration = Duration::from_millis(500);
 
@@ -40,7 +40,14 @@ pub(crate) fn run() -> Section {
          200 and 1 for a 304. The peer is PostHog's own SDK for Rust, which has no shared cache.",
         INTERVAL.as_secs()
     ));
-    let columns = ["", "cold start", "until all have flags", "on a filled cache", "a tick of the fleet", "ticks seen"];
+    let columns = [
+        "",
+        "cold start",
+        "until all have flags",
+        "on a filled cache",
+        "a tick of the fleet",
+        "ticks seen",
+    ];
     let mut table = Table::new("requests and billed units", &columns);
     for store in STORES {
         let stage = Stage::new(Store::open(store), FLAGS);
@@ -57,8 +64,18 @@ pub(crate) fn run() -> Section {
         ]);
         let (requests, units) = (cold.cost.requests, filled.cost.units);
         let met = requests == 1;
-        section.judge(&format!("requests of a cold start of 64 processes: {store}"), "1", requests.to_string(), met);
-        section.judge(&format!("units of a start on a filled cache: {store}"), "≤ 1", units.to_string(), units <= 1);
+        section.judge(
+            &format!("requests of a cold start of 64 processes: {store}"),
+            "1",
+            requests.to_string(),
+            met,
+        );
+        section.judge(
+            &format!("units of a start on a filled cache: {store}"),
+            "≤ 1",
+            units.to_string(),
+            units <= 1,
+        );
         let units = steady.cost.units as f64 / steady.ticks;
         section.judge(
             &format!("units of a tick of the whole fleet: {store}"),
@@ -87,17 +104,23 @@ pub(crate) fn run() -> Section {
 fn start(stage: &Stage) -> Start {
     let before = stage.asked();
     let begun = Instant::now();
-    let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_LIFE), PROCESSES, PROCESSES);
+    let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_TTL), PROCESSES, PROCESSES);
     crew.all_have(Mark::BEGINNING, None, AMPLE);
     let took = begun.elapsed();
     sleep(A_WHILE);
     let after = stage.asked();
     crew.stop();
-    Start { cost: Cost { requests: after.requests - before.requests, units: after.units - before.units }, took }
+    Start {
+        cost: Cost {
+            requests: after.requests - before.requests,
+            units: after.units - before.units,
+        },
+        took,
+    }
 }
 
 fn steady(stage: &Stage) -> Steady {
-    let mut crew = Crew::start(&stage.spec(INTERVAL, LOCK_LIFE), PROCESSES, PROCESSES);
+    let mut crew = Crew::start(&stage.spec(INTERVAL, LOCK_TTL), PROCESSES, PROCESSES);
     crew.all_have(Mark::BEGINNING, None, AMPLE);
     // The peer's first tick has no ETag yet.
     sleep(INTERVAL * 2);
@@ -112,12 +135,19 @@ fn steady(stage: &Stage) -> Steady {
         Store::None => took.as_secs_f64() / INTERVAL.as_secs_f64(),
         _ => (counts.loads - loads) as f64 / PROCESSES as f64,
     };
-    Steady { ticks, cost: Cost { requests: after.requests - before.requests, units: after.units - before.units } }
+    Steady {
+        ticks,
+        cost: Cost {
+            requests: after.requests - before.requests,
+            units: after.units - before.units,
+        },
+    }
 }
 
 impl Steady {
     fn per_tick(&self) -> String {
-        let [requests, units] = [self.cost.requests, self.cost.units].map(|count| count as f64 / self.ticks);
+        let [requests, units] =
+            [self.cost.requests, self.cost.units].map(|count| count as f64 / self.ticks);
         format!("{requests:.2} requests, {units:.2} units")
     }
 }
@@ -125,12 +155,21 @@ impl Steady {
 impl std::fmt::Display for Cost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { requests, units } = self;
-        write!(f, "{requests} {}, {units} {}", word(*requests, "request"), word(*units, "unit"))
+        write!(
+            f,
+            "{requests} {}, {units} {}",
+            word(*requests, "request"),
+            word(*units, "unit")
+        )
     }
 }
 
 fn word(count: u64, one: &str) -> String {
-    if count == 1 { one.to_owned() } else { format!("{one}s") }
+    if count == 1 {
+        one.to_owned()
+    } else {
+        format!("{one}s")
+    }
 }
 
 fn seconds(duration: Duration) -> String {

@@ -40,11 +40,20 @@ impl Crew {
     /// Starts `pollers` pollers, spread evenly over so many processes.
     pub(crate) fn start(spec: &Spec, pollers: usize, processes: usize) -> Self {
         let (sender, receiver) = channel();
-        let mut crew = Self { members: Vec::new(), sender, receiver, told: Vec::new() };
+        let mut crew = Self {
+            members: Vec::new(),
+            sender,
+            receiver,
+            told: Vec::new(),
+        };
         let mut first = 0;
         for process in 0..processes {
             let share = pollers / processes + usize::from(process < pollers % processes);
-            crew.add(Spec { pollers: share, first, ..spec.clone() });
+            crew.add(Spec {
+                pollers: share,
+                first,
+                ..spec.clone()
+            });
             first += share;
         }
         crew
@@ -94,12 +103,18 @@ impl Crew {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let told = self.receiver.recv_timeout(left);
-            self.told.push(told.unwrap_or_else(|_| panic!("{what}: not within {limit:?}")));
+            self.told
+                .push(told.unwrap_or_else(|_| panic!("{what}: not within {limit:?}")));
         }
     }
 
     /// Waits until each poller has a set: any, or the one with this ETag. Gives the moments at which they got it.
-    pub(crate) fn all_have(&mut self, mark: Mark, etag: Option<&str>, limit: Duration) -> Vec<(usize, Moment)> {
+    pub(crate) fn all_have(
+        &mut self,
+        mark: Mark,
+        etag: Option<&str>,
+        limit: Duration,
+    ) -> Vec<(usize, Moment)> {
         let pollers = self.pollers();
         let mut having = Vec::new();
         let mut seen = HashSet::new();
@@ -108,7 +123,11 @@ impl Crew {
         loop {
             self.mark();
             for told in &self.told[next..] {
-                if let Told::Has { poller, etag: theirs, at } = told
+                if let Told::Has {
+                    poller,
+                    etag: theirs,
+                    at,
+                } = told
                     && etag.is_none_or(|etag| theirs.as_deref() == Some(etag))
                     && seen.insert(*poller)
                 {
@@ -122,12 +141,18 @@ impl Crew {
             let left = deadline.saturating_duration_since(Instant::now());
             let told = self.receiver.recv_timeout(left);
             let have = having.len();
-            self.told.push(told.unwrap_or_else(|_| panic!("{have} of {pollers} pollers have a set after {limit:?}")));
+            self.told.push(told.unwrap_or_else(|_| {
+                panic!("{have} of {pollers} pollers have a set after {limit:?}")
+            }));
         }
     }
 
     pub(crate) fn order(&mut self, order: Order) {
-        for stdin in self.members.iter_mut().filter_map(|member| member.stdin.as_mut()) {
+        for stdin in self
+            .members
+            .iter_mut()
+            .filter_map(|member| member.stdin.as_mut())
+        {
             writeln!(stdin, "{}", order.as_str()).unwrap();
         }
     }
@@ -136,23 +161,36 @@ impl Crew {
         let (mark, members) = (self.mark(), self.members.len());
         self.order(Order::Count);
         self.find(mark, "counts", AMPLE, |told| {
-            let counts =
-                told.iter().filter_map(|told| if let Told::Counts(counts) = told { Some(*counts) } else { None });
+            let counts = told.iter().filter_map(|told| {
+                if let Told::Counts(counts) = told {
+                    Some(*counts)
+                } else {
+                    None
+                }
+            });
             let counts: Vec<_> = counts.collect();
-            (counts.len() == members).then(|| counts.into_iter().fold(Counts::default(), |a, b| a + b))
+            (counts.len() == members)
+                .then(|| counts.into_iter().fold(Counts::default(), |a, b| a + b))
         })
     }
 
     /// Processor time of all processes.
     pub(crate) fn processor_time(&self) -> Duration {
-        self.members.iter().map(|member| host::processor_time(member.child.id())).sum()
+        self.members
+            .iter()
+            .map(|member| host::processor_time(member.child.id()))
+            .sum()
     }
 
     /// Kills the process of a poller, which cannot do anything about it, and gives the moment before. Another one takes
     /// its place later, with [`replace`](Self::replace).
     pub(crate) fn kill(&mut self, poller: usize) -> (Moment, Spec) {
         let runs = |spec: &Spec| (spec.first..spec.first + spec.pollers).contains(&poller);
-        let at = self.members.iter().position(|member| runs(&member.spec)).expect("the process of a poller");
+        let at = self
+            .members
+            .iter()
+            .position(|member| runs(&member.spec))
+            .expect("the process of a poller");
         let mut member = self.members.swap_remove(at);
         let moment = Moment::now();
         member.child.kill().unwrap();

@@ -11,41 +11,54 @@ use crate::stage::{NO_TICKS, STORES, Stage, Store, millis, percentile};
 
 const PROCESSES: usize = 16;
 const FLAGS: usize = 100;
-const LOCK_LIFE: Duration = Duration::from_secs(2);
+const LOCK_TTL: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_millis(300);
 
 pub(crate) fn run() -> Section {
     let mut section = Section::new("A dead leader");
     section.say(format!(
-        "{PROCESSES} worker processes. The leader's is killed (SIGKILL) at moments spread over the third of its lock's life between two renewals; from there \
+        "{PROCESSES} worker processes. The leader's is killed (SIGKILL) at moments spread over the third of its lock's TTL between two renewals; from there \
          until another one leads. The file store's lock is the operating system's and has no life; the Redis lock's is \
          {} s here (the default is 10 s).",
-        LOCK_LIFE.as_secs()
+        LOCK_TTL.as_secs()
     ));
-    let columns = ["store", "kills", "median", "fastest", "slowest", "requests for each"];
+    let columns = [
+        "store",
+        "kills",
+        "median",
+        "fastest",
+        "slowest",
+        "requests for each",
+    ];
     let mut table = Table::new("until another one leads", &columns);
     for store in STORES {
         let (life, kills) = match store {
             "file" => (Duration::ZERO, if is_quick() { 5 } else { 20 }),
-            _ => (LOCK_LIFE, if is_quick() { 3 } else { 8 }),
+            _ => (LOCK_TTL, if is_quick() { 3 } else { 8 }),
         };
         let stage = Stage::new(Store::open(store), FLAGS);
-        let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_LIFE), PROCESSES, PROCESSES);
+        let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_TTL), PROCESSES, PROCESSES);
         crew.all_have(Mark::BEGINNING, None, AMPLE);
         let before = stage.asked().requests;
         let mut took = Vec::new();
         let mut mark = Mark::BEGINNING;
         for kill in 0..kills {
-            let leader = crew.find(mark, "a leader", AMPLE, |told| leader(told).map(|(poller, _)| poller));
+            let leader = crew.find(mark, "a leader", AMPLE, |told| {
+                leader(told).map(|(poller, _)| poller)
+            });
             sleep(Duration::from_millis(200 + 370 * kill % 700));
             mark = crew.mark();
             let (killed, spec) = crew.kill(leader);
-            let led = crew.find(mark, "another leader", AMPLE, |told| leader_but(told, leader));
+            let led = crew.find(mark, "another leader", AMPLE, |told| {
+                leader_but(told, leader)
+            });
             took.push(led.since(killed));
             let joined = crew.mark();
             crew.replace(spec);
             crew.find(joined, "a worker in its place", AMPLE, |told| {
-                told.iter().any(|told| matches!(told, Told::Has { poller, .. } if *poller == leader)).then_some(())
+                told.iter()
+                    .any(|told| matches!(told, Told::Has { poller, .. } if *poller == leader))
+                    .then_some(())
             });
         }
         sleep(Duration::from_millis(500));
@@ -53,10 +66,17 @@ pub(crate) fn run() -> Section {
         crew.stop();
         took.sort();
         let cells = [50, 0, 100].map(|percent| millis(percentile(&took, percent)));
-        let cells = [store.to_owned(), kills.to_string()].into_iter().chain(cells).chain([format!("{requests:.2}")]);
+        let cells = [store.to_owned(), kills.to_string()]
+            .into_iter()
+            .chain(cells)
+            .chain([format!("{requests:.2}")]);
         table.row(cells);
         let slowest = percentile(&took, 100);
-        let target = if life.is_zero() { "≤ 300 ms".to_owned() } else { format!("≤ {}", millis(life + SLACK)) };
+        let target = if life.is_zero() {
+            "≤ 300 ms".to_owned()
+        } else {
+            format!("≤ {}", millis(life + SLACK))
+        };
         section.judge(
             &format!("failover, the slowest of {kills}: {store}"),
             &target,
@@ -70,9 +90,17 @@ pub(crate) fn run() -> Section {
 
 /// The last one that came to lead.
 fn leader(told: &[Told]) -> Option<(usize, crate::protocol::Moment)> {
-    told.iter().rev().find_map(|told| if let Told::Leads { poller, at } = told { Some((*poller, *at)) } else { None })
+    told.iter().rev().find_map(|told| {
+        if let Told::Leads { poller, at } = told {
+            Some((*poller, *at))
+        } else {
+            None
+        }
+    })
 }
 
 fn leader_but(told: &[Told], old: usize) -> Option<crate::protocol::Moment> {
-    leader(told).filter(|(poller, _)| *poller != old).map(|(_, at)| at)
+    leader(told)
+        .filter(|(poller, _)| *poller != old)
+        .map(|(_, at)| at)
 }

@@ -14,7 +14,7 @@ use crate::stage::{Stage, Store, millis, percentile};
 const SIZES: [usize; 3] = [100, 1_000, 5_000];
 const PROCESSES: usize = 4;
 const FLAGS: usize = 50;
-const LOCK_LIFE: Duration = Duration::from_secs(10);
+const LOCK_TTL: Duration = Duration::from_secs(10);
 /// Between the starts of two pollers of all: 400 a second.
 const PAUSE: Duration = Duration::from_micros(2_500);
 /// What two cores can carry with all of them, and be idle most of the time.
@@ -59,9 +59,14 @@ pub(crate) fn run() -> Section {
     ));
     let mut found = Vec::new();
     let mut redis = String::new();
-    for pollers in SIZES.into_iter().take(if is_quick() { 2 } else { SIZES.len() }) {
+    for pollers in SIZES
+        .into_iter()
+        .take(if is_quick() { 2 } else { SIZES.len() })
+    {
         if (pollers as u64) + 100 > files {
-            section.say(format!("{pollers} connections were not tried: this machine allows {files} open files."));
+            section.say(format!(
+                "{pollers} connections were not tried: this machine allows {files} open files."
+            ));
             continue;
         }
         eprintln!("  {pollers} pollers …");
@@ -74,14 +79,33 @@ pub(crate) fn run() -> Section {
     change_table(&mut section, &found, body);
     charts(&mut section, &found);
     if let (Some(first), Some(last)) = (found.first(), found.last()) {
-        let most = found.iter().map(|found| found.bytes_per_tick).fold(0.0, f64::max);
-        let figure = format!("bytes of a follower's unchanged tick from Redis, up to {} workers", last.pollers);
+        let most = found
+            .iter()
+            .map(|found| found.bytes_per_tick)
+            .fold(0.0, f64::max);
+        let figure = format!(
+            "bytes of a follower's unchanged tick from Redis, up to {} workers",
+            last.pollers
+        );
         section.judge(&figure, "< 700", format!("{most:.0}"), most < MOST_BYTES);
         let scripts = last.scripts_per_tick;
-        let figure = format!("scripts of a worker's tick, {} workers on one Redis", last.pollers);
-        section.judge(&figure, "1, and the leader's renewals", format!("{scripts:.3}"), scripts < 1.1);
+        let figure = format!(
+            "scripts of a worker's tick, {} workers on one Redis",
+            last.pollers
+        );
+        section.judge(
+            &figure,
+            "1, and the leader's renewals",
+            format!("{scripts:.3}"),
+            scripts < 1.1,
+        );
         let reads: f64 = found.iter().map(|found| found.reads).sum();
-        section.judge("bodies read while nothing changes", "0", format!("{reads:.0}"), reads == 0.0);
+        section.judge(
+            "bodies read while nothing changes",
+            "0",
+            format!("{reads:.0}"),
+            reads == 0.0,
+        );
         let (few, many) = (first.redis_per_tick, last.redis_per_tick);
         section.say(format!(
             "A tick costs Redis {few:.0} µs with {} workers and {many:.0} µs with {}.",
@@ -95,7 +119,7 @@ fn measure(pollers: usize) -> (Found, String) {
     let server = RedisServer::start_with(&["--maxclients", "15000"]);
     let mut stage = Stage::new(Store::Redis(server), FLAGS);
     let empty = info(&stage);
-    let mut spec = stage.spec(INTERVAL, LOCK_LIFE);
+    let mut spec = stage.spec(INTERVAL, LOCK_TTL);
     spec.pause = PAUSE * PROCESSES as u32;
 
     let begun = Instant::now();
@@ -145,7 +169,8 @@ fn measure(pollers: usize) -> (Found, String) {
         worker_per_tick: (worker_after - worker_before).as_secs_f64() * 1e6 / ticks,
         redis_per_tick: redis_time * 1e6 / ticks,
         redis_load: redis_time / took.as_secs_f64(),
-        bytes_per_connection: (before.number("used_memory") - empty.number("used_memory")) / pollers as f64,
+        bytes_per_connection: (before.number("used_memory") - empty.number("used_memory"))
+            / pollers as f64,
         any: percentile(&any, 50),
         last,
         change_requests,
@@ -223,15 +248,43 @@ fn change_table(section: &mut Section, found: &[Found], body: usize) {
 }
 
 fn charts(section: &mut Section, found: &[Found]) {
-    let mut chart = Chart::new("growth_cost", "Processor time of an unchanged tick", "workers", "microseconds");
+    let mut chart = Chart::new(
+        "growth_cost",
+        "Processor time of an unchanged tick",
+        "workers",
+        "microseconds",
+    );
     chart.log = [true, true];
-    chart.line("the worker", found.iter().map(|it| (it.pollers as f64, it.worker_per_tick)));
-    chart.line("Redis", found.iter().map(|it| (it.pollers as f64, it.redis_per_tick)));
+    chart.line(
+        "the worker",
+        found
+            .iter()
+            .map(|it| (it.pollers as f64, it.worker_per_tick)),
+    );
+    chart.line(
+        "Redis",
+        found
+            .iter()
+            .map(|it| (it.pollers as f64, it.redis_per_tick)),
+    );
     section.charts.push(chart);
-    let mut chart = Chart::new("growth_change", "From a publish to the followers", "workers", "milliseconds");
+    let mut chart = Chart::new(
+        "growth_change",
+        "From a publish to the followers",
+        "workers",
+        "milliseconds",
+    );
     chart.log = [true, true];
     let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
-    chart.line("the last follower", found.iter().map(|it| (it.pollers as f64, millis(percentile(&it.last, 50)))));
-    chart.line("half of the followers", found.iter().map(|it| (it.pollers as f64, millis(it.any))));
+    chart.line(
+        "the last follower",
+        found
+            .iter()
+            .map(|it| (it.pollers as f64, millis(percentile(&it.last, 50)))),
+    );
+    chart.line(
+        "half of the followers",
+        found.iter().map(|it| (it.pollers as f64, millis(it.any))),
+    );
     section.charts.push(chart);
 }

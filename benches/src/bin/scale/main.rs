@@ -13,7 +13,12 @@
 //! | `worker`, `watched`, `peer` | the other end: many pollers in one process, or PostHog's own SDK |
 //! | `server`, `host` | what Redis and the kernel count |
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a bench fails by panicking"
+)]
 
 mod changes;
 mod cold_start;
@@ -32,8 +37,12 @@ use flagcache_benches::Section;
 
 type Scenario = fn() -> Section;
 
-const SCENARIOS: [(&str, Scenario); 4] =
-    [("cold_start", cold_start::run), ("changes", changes::run), ("failover", failover::run), ("growth", growth::run)];
+const SCENARIOS: [(&str, Scenario); 4] = [
+    ("cold_start", cold_start::run),
+    ("changes", changes::run),
+    ("failover", failover::run),
+    ("growth", growth::run),
+];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -24,7 +24,11 @@ pub(crate) async fn run(spec: &Spec, mut orders: UnboundedReceiver<Order>) {
         let mut poller = AsyncFlagPoller::new(config, cache.clone());
         poller.start().await;
         assert!(!cache.get_all_flags().is_empty(), "the peer has no flags");
-        tell(&Told::Has { poller: number, etag: None, at: Moment::now() });
+        tell(&Told::Has {
+            poller: number,
+            etag: None,
+            at: Moment::now(),
+        });
         pollers.push(poller);
         sleep(spec.pause).await;
     }

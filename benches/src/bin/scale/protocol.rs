@@ -22,7 +22,7 @@ pub(crate) struct Spec {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Kind {
     /// Ours, on the store at this place.
-    Sharing { place: String, lock_life: Duration },
+    Sharing { place: String, lock_ttl: Duration },
     /// PostHog's own SDK, each for itself.
     Peer,
 }
@@ -61,11 +61,19 @@ impl Order {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Told {
     /// A poller has another set.
-    Has { poller: usize, etag: Option<String>, at: Moment },
+    Has {
+        poller: usize,
+        etag: Option<String>,
+        at: Moment,
+    },
     /// A poller has been told to fetch, and had not been before.
     Leads { poller: usize, at: Moment },
     /// The leader has a new set and begins to store it.
-    Publishes { poller: usize, etag: Option<String>, at: Moment },
+    Publishes {
+        poller: usize,
+        etag: Option<String>,
+        at: Moment,
+    },
     /// All pollers together.
     Counts(Counts),
 }
@@ -80,7 +88,10 @@ impl std::ops::Add for Counts {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { loads: self.loads + other.loads, faults: self.faults + other.faults }
+        Self {
+            loads: self.loads + other.loads,
+            faults: self.faults + other.faults,
+        }
     }
 }
 

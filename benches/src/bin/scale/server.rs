@@ -12,20 +12,34 @@ impl Info {
     pub(crate) fn of(server: &RedisServer) -> Self {
         let text: String = server.run("INFO all");
         let lines = text.lines().filter_map(|line| line.trim().split_once(':'));
-        Self(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        Self(
+            lines
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        )
     }
 
     pub(crate) fn number(&self, name: &str) -> f64 {
-        self.0.get(name).and_then(|value| value.parse().ok()).unwrap_or_default()
+        self.0
+            .get(name)
+            .and_then(|value| value.parse().ok())
+            .unwrap_or_default()
     }
 
     /// How often a command did what it is for, called by clients and by scripts. The first call of a script fails: the
     /// server does not know it yet.
     pub(crate) fn calls(&self, command: &str) -> f64 {
-        let stats = self.0.get(&format!("cmdstat_{command}")).map_or("", String::as_str);
+        let stats = self
+            .0
+            .get(&format!("cmdstat_{command}"))
+            .map_or("", String::as_str);
         let count = |name: &str| {
-            let count = stats.split(',').find_map(|stat| stat.strip_prefix(name)?.strip_prefix('='));
-            count.and_then(|count| count.parse::<f64>().ok()).unwrap_or_default()
+            let count = stats
+                .split(',')
+                .find_map(|stat| stat.strip_prefix(name)?.strip_prefix('='));
+            count
+                .and_then(|count| count.parse::<f64>().ok())
+                .unwrap_or_default()
         };
         count("calls") - count("failed_calls")
     }

@@ -40,24 +40,43 @@ impl Store {
 
 impl Stage {
     pub(crate) fn new(store: Store, flags: usize) -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let api = runtime.block_on(ApiStub::start()).unwrap();
         api.set_definitions(bodies::body(flags));
-        Self { _runtime: runtime, api, store, changes: 0 }
+        Self {
+            _runtime: runtime,
+            api,
+            store,
+            changes: 0,
+        }
     }
 
     /// What each process is told, but for its share of the pollers.
-    pub(crate) fn spec(&self, interval: Duration, lock_life: Duration) -> Spec {
+    pub(crate) fn spec(&self, interval: Duration, lock_ttl: Duration) -> Spec {
         let place = match &self.store {
             Store::File(folder) => Some(Place::File(folder.path().to_owned())),
             Store::Redis(server) => Some(Place::Redis(server.url())),
             Store::None => None,
         };
         let kind = match place {
-            Some(place) => Kind::Sharing { place: place.to_string(), lock_life },
+            Some(place) => Kind::Sharing {
+                place: place.to_string(),
+                lock_ttl,
+            },
             None => Kind::Peer,
         };
-        Spec { kind, api: self.api.url(), pollers: 0, first: 0, interval, pause: Duration::ZERO }
+        Spec {
+            kind,
+            api: self.api.url(),
+            pollers: 0,
+            first: 0,
+            interval,
+            pause: Duration::ZERO,
+        }
     }
 
     /// What the API was asked so far.
@@ -68,7 +87,8 @@ impl Stage {
     /// Changes one of the definitions' `flags` flags, never to what it was before.
     pub(crate) fn change(&mut self, flags: usize) {
         self.changes += 1;
-        self.api.set_definitions(bodies::changed_body(flags, f64::from(self.changes) / 100.0));
+        self.api
+            .set_definitions(bodies::changed_body(flags, f64::from(self.changes) / 100.0));
     }
 
     /// Changes a flag and lets the leader see it. Gives how long each of the others took to have it, from the moment when
@@ -93,7 +113,10 @@ impl Stage {
 
 /// The value below which so many per cent of sorted values are.
 pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
+    sorted
+        .get((sorted.len() * percent).div_ceil(100).saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
 }
 
 /// In milliseconds.

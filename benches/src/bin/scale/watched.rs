@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use flagcache_benches::Provider;
-use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerLink, ProviderError};
+use flagcache_core::{
+    FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
+    ProviderError,
+};
 
 use crate::protocol::{Moment, Told};
 use crate::worker::tell;
@@ -22,7 +25,10 @@ impl FlagDefinitionCacheProvider for Watched {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
         let leads = self.provider.should_fetch_flag_definitions().await?;
         if !self.leads.swap(leads, Ordering::Relaxed) && leads {
-            tell(&Told::Leads { poller: self.poller, at: Moment::now() });
+            tell(&Told::Leads {
+                poller: self.poller,
+                at: Moment::now(),
+            });
         }
         Ok(leads)
     }
@@ -31,9 +37,16 @@ impl FlagDefinitionCacheProvider for Watched {
         self.provider.get_flag_definitions().await
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         let etag = data.etag().map(str::to_owned);
-        tell(&Told::Publishes { poller: self.poller, etag, at: Moment::now() });
+        tell(&Told::Publishes {
+            poller: self.poller,
+            etag,
+            at: Moment::now(),
+        });
         self.provider.on_flag_definitions_received(data).await
     }
 
@@ -41,15 +54,20 @@ impl FlagDefinitionCacheProvider for Watched {
         self.provider.shutdown().await
     }
 
-    async fn stored_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.provider.stored_flag_definitions().await
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        self.provider.peek_flag_definitions().await
     }
 
-    async fn on_flag_definitions_not_received(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
-        self.provider.on_flag_definitions_not_received(outcome).await
+    async fn on_fetch_without_update(
+        &self,
+        outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
+        self.provider.on_fetch_without_update(outcome).await
     }
 
-    fn on_poller_attached(&self, link: PollerLink) {
+    fn on_poller_attached(&self, link: PollerContext) {
         self.provider.on_poller_attached(link);
     }
 }

@@ -24,7 +24,9 @@ pub(crate) fn run(spec: &Spec) {
     runtime.block_on(async {
         let orders = orders();
         match &spec.kind {
-            Kind::Sharing { place, lock_life } => share(spec, &Place::parse(place), *lock_life, orders).await,
+            Kind::Sharing { place, lock_ttl } => {
+                share(spec, &Place::parse(place), *lock_ttl, orders).await
+            }
             Kind::Peer => peer::run(spec, orders).await,
         }
     });
@@ -54,18 +56,29 @@ struct Sharer {
     leads: Arc<AtomicBool>,
 }
 
-async fn share(spec: &Spec, place: &Place, lock_life: Duration, mut orders: UnboundedReceiver<Order>) {
-    let api = PostHogApi::builder().host(&spec.api).project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY);
+async fn share(
+    spec: &Spec,
+    place: &Place,
+    lock_ttl: Duration,
+    mut orders: UnboundedReceiver<Order>,
+) {
+    let api = PostHogApi::builder()
+        .host(&spec.api)
+        .project_key(ApiStub::PROJECT_KEY)
+        .secret_key(ApiStub::SECRET_KEY);
     let api: Arc<dyn FlagDefinitionSource> = Arc::new(api.build().unwrap());
     let mut sharers = Vec::new();
     for number in spec.first..spec.first + spec.pollers {
-        sharers.push(start(spec, number, place, lock_life, Arc::clone(&api)));
+        sharers.push(start(spec, number, place, lock_ttl, Arc::clone(&api)));
         sleep(spec.pause).await;
     }
     while let Some(order) = orders.recv().await {
         match order {
             Order::Refresh => {
-                for sharer in sharers.iter().filter(|sharer| sharer.leads.load(Ordering::Relaxed)) {
+                for sharer in sharers
+                    .iter()
+                    .filter(|sharer| sharer.leads.load(Ordering::Relaxed))
+                {
                     let poller = sharer.poller.clone();
                     // What goes wrong in it is counted.
                     tokio::spawn(async move { drop(poller.refresh().await) });
@@ -73,33 +86,57 @@ async fn share(spec: &Spec, place: &Place, lock_life: Duration, mut orders: Unbo
             }
             Order::Count => {
                 let counts = sharers.iter().map(|sharer| sharer.poller.status().counters);
-                let counts = counts.map(|counts| Counts { loads: counts.loads, faults: counts.provider_faults });
-                tell(&Told::Counts(counts.reduce(|a, b| a + b).unwrap_or_default()));
+                let counts = counts.map(|counts| Counts {
+                    loads: counts.loads,
+                    faults: counts.provider_faults,
+                });
+                tell(&Told::Counts(
+                    counts.reduce(|a, b| a + b).unwrap_or_default(),
+                ));
             }
             Order::Stop => break,
         }
     }
-    let ends: Vec<_> =
-        sharers.into_iter().map(|sharer| tokio::spawn(async move { sharer.poller.shutdown().await })).collect();
+    let ends: Vec<_> = sharers
+        .into_iter()
+        .map(|sharer| tokio::spawn(async move { sharer.poller.shutdown().await }))
+        .collect();
     for end in ends {
         let _ = end.await;
     }
 }
 
-fn start(spec: &Spec, number: usize, place: &Place, lock_life: Duration, api: Arc<dyn FlagDefinitionSource>) -> Sharer {
+fn start(
+    spec: &Spec,
+    number: usize,
+    place: &Place,
+    lock_ttl: Duration,
+    api: Arc<dyn FlagDefinitionSource>,
+) -> Sharer {
     let leads = Arc::new(AtomicBool::new(false));
-    let provider = place.provider(SERVICE, lock_life);
+    let provider = place.provider(SERVICE, lock_ttl);
     let poller = FlagDefinitionPoller::builder()
         .shared_source(api)
-        .flag_definition_cache_provider(Watched { provider, poller: number, leads: Arc::clone(&leads) })
+        .flag_definition_cache_provider(Watched {
+            provider,
+            poller: number,
+            leads: Arc::clone(&leads),
+        })
         .poll_interval(spec.interval)
         .start()
         .unwrap();
     let mut changes = poller.subscribe();
     tokio::spawn(async move {
         while let Some(change) = changes.next().await {
-            let etag = change.new.as_ref().and_then(|set| set.etag().map(str::to_owned));
-            tell(&Told::Has { poller: number, etag, at: Moment::now() });
+            let etag = change
+                .new
+                .as_ref()
+                .and_then(|set| set.etag().map(str::to_owned));
+            tell(&Told::Has {
+                poller: number,
+                etag,
+                at: Moment::now(),
+            });
         }
     });
     Sharer { poller, leads }

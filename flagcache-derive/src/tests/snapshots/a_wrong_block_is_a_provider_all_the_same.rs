@@ -2,7 +2,7 @@
     "missing `get_flag_definitions` and `on_flag_definitions_received`; write in this block\n    async fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData>\n    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData)\nplain `fn` and `Result` do as well; `shutdown` is optional"
 }
 const _: () = {
-    use ::flagcache::__private as __flagcache;
+    use ::flagcache::macro_support as __flagcache;
     #[automatically_derived]
     impl<T> __flagcache::FlagDefinitionCacheProvider for Store<T>
     where

@@ -1,5 +1,5 @@
 const _: () = {
-    use ::flagcache::__private as __flagcache;
+    use ::flagcache::macro_support as __flagcache;
     #[automatically_derived]
     impl __flagcache::FlagDefinitionCacheProvider for Store
     where

@@ -1,5 +1,5 @@
 const _: () = {
-    use ::flagcache::__private as __flagcache;
+    use ::flagcache::macro_support as __flagcache;
     #[automatically_derived]
     #[allow(clippy::pedantic)]
     impl __flagcache::FlagDefinitionCacheProvider for Store
@@ -61,7 +61,7 @@ const _: () = {
                 _,
             >::resolve(Self::shutdown(self)))
         }
-        fn on_flag_definitions_not_received<'__provider, '__given, '__call>(
+        fn on_fetch_without_update<'__provider, '__given, '__call>(
             &'__provider self,
             __given: __flagcache::FetchOutcome<'__given>,
         ) -> __flagcache::Call<'__call, __flagcache::Done>
@@ -73,7 +73,7 @@ const _: () = {
                 __flagcache::IntoOutcome::<
                     __flagcache::Done,
                 >::into_outcome(
-                    Self::on_flag_definitions_not_received(
+                    Self::on_fetch_without_update(
                             self,
                             __flagcache::Argument::argument(__flagcache::Given(__given)),
                         )
@@ -81,7 +81,7 @@ const _: () = {
                 )
             })
         }
-        fn on_poller_attached(&self, __given: __flagcache::PollerLink) {
+        fn on_poller_attached(&self, __given: __flagcache::PollerContext) {
             Self::on_poller_attached(
                 self,
                 __flagcache::Argument::argument(__flagcache::Given(__given)),

@@ -1,5 +1,5 @@
 const _: () = {
-    use flagcache_core::__private as __flagcache;
+    use flagcache_core::macro_support as __flagcache;
     #[automatically_derived]
     impl<T: Clone, const N: usize> __flagcache::FlagDefinitionCacheProvider
     for Store<T, N>

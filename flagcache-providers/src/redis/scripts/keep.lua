@@ -1,7 +1,7 @@
 -- The leader's load brought no new set: mark what it learned, and keep the copy alive if it is still the expected one.
 --
 -- KEYS  data, lock, meta
--- ARGV  token that the lock must hold, life of the copy in ms (0: for ever), mark ('confirmed', 'quota' or ''),
+-- ARGV  token that the lock must hold, TTL of the copy in ms (0: for ever), mark ('confirmed', 'quota' or ''),
 --       length and digest of the expected copy (length -1: any), what the API answered the leader ('': keep what is there)
 -- gives 0 token not held; 1 kept; 2 the copy is gone or another one, nothing was done
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then

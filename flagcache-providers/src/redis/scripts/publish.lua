@@ -1,10 +1,10 @@
 -- Stores a copy and tells the fleet.
 --
 -- KEYS  data, lock, meta
--- ARGV  token that the lock must hold ('': store only where there is no copy), life of the copy in ms (0: for ever),
+-- ARGV  token that the lock must hold ('': store only where there is no copy), TTL of the copy in ms (0: for ever),
 --       mark ('confirmed', 'quota' or ''), channel, worker, copy,
 --       what the API answered the leader ('': keep what is there)
--- gives {0} token not held; {1, error of the notice or false} stored; {2} there is a copy already
+-- gives {0} token not held; {1, error of the notification or false} stored; {2} there is a copy already
 local life = tonumber(ARGV[2])
 if ARGV[1] ~= '' then
   if redis.call('GET', KEYS[2]) ~= ARGV[1] then

@@ -1,7 +1,7 @@
 -- Renews the lock, never acquires it.
 --
 -- KEYS  lock
--- ARGV  token that the lock must hold, life of the lock in ms
+-- ARGV  token that the lock must hold, TTL of the lock in ms
 -- gives 1 renewed; 0 token not held
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0

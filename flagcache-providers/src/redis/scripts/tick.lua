@@ -1,7 +1,7 @@
 -- One look at the service's state, and a bid for the lead.
 --
 -- KEYS  data, lock, meta
--- ARGV  worker, number of this decision, life of the lock in ms (0: look, do not bid),
+-- ARGV  worker, number of this decision, TTL of the lock in ms (0: look, do not bid),
 --       until when the bid may win, in ms of the server's clock (0: for ever), fingerprint of the worker's key ('': unknown)
 -- gives {leads (2: it would, but the bid came too late), ms left of the lock, ms since the last confirmation,
 --       quota used up, length, digest, own format, ms of the server's clock,

@@ -43,7 +43,12 @@ impl std::error::Error for Closed {}
 
 impl StubBody {
     pub(super) fn new(state: Arc<State>, content: Source, cut: Cut) -> Self {
-        Self { state, content, cut, flushed: false }
+        Self {
+            state,
+            content,
+            cut,
+            flushed: false,
+        }
     }
 
     /// Ends the connection, after one more turn: until then the server keeps headers and body in its buffer, and would throw
@@ -75,7 +80,10 @@ impl Body for StubBody {
     type Data = Bytes;
     type Error = Closed;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
         let most = match self.cut {
             Cut::Never => usize::MAX,
             // Nothing wakes this body again: it ends with its connection.

@@ -90,9 +90,14 @@ impl Log {
         self.events.borrow().clone()
     }
 
-    pub(super) async fn wait_for_events(&self, limit: Duration, count: usize) -> Result<Vec<Value>, Vec<Value>> {
+    pub(super) async fn wait_for_events(
+        &self,
+        limit: Duration,
+        count: usize,
+    ) -> Result<Vec<Value>, Vec<Value>> {
         let mut events = self.events.subscribe();
-        let reached = tokio::time::timeout(limit, events.wait_for(|events| events.len() >= count)).await;
+        let reached =
+            tokio::time::timeout(limit, events.wait_for(|events| events.len() >= count)).await;
         match reached {
             Ok(Ok(events)) => Ok(events.clone()),
             _ => Err(self.events()),
@@ -100,26 +105,36 @@ impl Log {
     }
 
     /// Remembers a request. It counts from here on, also if its answer is delayed or cut.
-    pub(super) fn record(&self, request: &hyper::Request<hyper::body::Incoming>, status: Option<u16>) {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(ApiRequest {
-            at: Instant::now(),
-            method: request.method().to_string(),
-            target: request.uri().to_string(),
-            status,
-            headers: request.headers().clone(),
-        });
+    pub(super) fn record(
+        &self,
+        request: &hyper::Request<hyper::body::Incoming>,
+        status: Option<u16>,
+    ) {
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(ApiRequest {
+                at: Instant::now(),
+                method: request.method().to_string(),
+                target: request.uri().to_string(),
+                status,
+                headers: request.headers().clone(),
+            });
         self.stats.send_modify(|stats| {
             stats.requests += 1;
             match status {
                 Some(200) => (stats.ok, stats.units) = (stats.ok + 1, stats.units + 10),
-                Some(304) => (stats.not_modified, stats.units) = (stats.not_modified + 1, stats.units + 1),
+                Some(304) => {
+                    (stats.not_modified, stats.units) = (stats.not_modified + 1, stats.units + 1)
+                }
                 _ => stats.others += 1,
             }
         });
     }
 
     pub(super) fn sent(&self, bytes: usize) {
-        self.stats.send_modify(|stats| stats.body_bytes += bytes as u64);
+        self.stats
+            .send_modify(|stats| stats.body_bytes += bytes as u64);
     }
 
     pub(super) fn stats(&self) -> ApiStats {
@@ -127,7 +142,10 @@ impl Log {
     }
 
     pub(super) fn requests(&self) -> Vec<ApiRequest> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) async fn wait_until(

@@ -63,17 +63,29 @@ impl ApiReply {
 
     /// This status with an empty body, whatever the keys.
     pub fn status(status: u16) -> Self {
-        Self { status: Some(status), body: Some(Content::Bytes(Bytes::new())), ..Self::default() }
+        Self {
+            status: Some(status),
+            body: Some(Content::Bytes(Bytes::new())),
+            ..Self::default()
+        }
     }
 
     /// A 200 with this body, and an ETag of it.
     pub fn body(body: impl Into<Bytes>) -> Self {
-        Self { status: Some(200), body: Some(Content::Bytes(body.into())), ..Self::default() }
+        Self {
+            status: Some(200),
+            body: Some(Content::Bytes(body.into())),
+            ..Self::default()
+        }
     }
 
     /// A 200 with a body of this many bytes whose length is not told in advance; add a `content-length` header to tell it.
     pub fn oversize(bytes: u64) -> Self {
-        Self { status: Some(200), body: Some(Content::Long(bytes)), ..Self::default() }
+        Self {
+            status: Some(200),
+            body: Some(Content::Long(bytes)),
+            ..Self::default()
+        }
     }
 
     /// A 200 whose small gzip body grows to this many bytes.
@@ -88,7 +100,10 @@ impl ApiReply {
 
     /// The connection is reset without an answer.
     pub fn reset() -> Self {
-        Self { reset: true, ..Self::default() }
+        Self {
+            reset: true,
+            ..Self::default()
+        }
     }
 
     /// Answers with another status.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH};
+use hyper::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
+};
 use hyper::http::HeaderValue;
 use hyper::{Method, Request, Response, StatusCode};
 
@@ -39,27 +41,51 @@ struct Answer {
     body: Source,
 }
 
-pub(super) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<StubBody>, Reset> {
+pub(super) async fn answer(
+    state: Arc<State>,
+    request: Request<Incoming>,
+) -> Result<Response<StubBody>, Reset> {
     if request.method() == Method::POST && request.uri().path().trim_end_matches('/') == "/batch" {
         return Ok(take_events(&state, request.into_body()).await);
     }
-    let Turn { served, etag_form, reply } = state.turn();
+    let Turn {
+        served,
+        etag_form,
+        reply,
+    } = state.turn();
     let answer = match &reply.body {
         None => {
             let usual = usual(&state, &request, &served, served.etag(etag_form));
-            Answer { status: status(&reply).unwrap_or(usual.status), ..usual }
+            Answer {
+                status: status(&reply).unwrap_or(usual.status),
+                ..usual
+            }
         }
         Some(Content::Bytes(body)) => {
             let status = status(&reply).unwrap_or_default();
-            let etag = (status == StatusCode::OK).then(|| Served::new(body.clone(), false).etag(etag_form)).flatten();
-            Answer { status, etag, gzip: false, body: Source::Bytes(body.clone()) }
+            let etag = (status == StatusCode::OK)
+                .then(|| Served::new(body.clone(), false).etag(etag_form))
+                .flatten();
+            Answer {
+                status,
+                etag,
+                gzip: false,
+                body: Source::Bytes(body.clone()),
+            }
         }
         Some(Content::Long(bytes)) => {
             let status = status(&reply).unwrap_or_default();
-            Answer { status, etag: None, gzip: false, body: Source::Spaces(*bytes) }
+            Answer {
+                status,
+                etag: None,
+                gzip: false,
+                body: Source::Spaces(*bytes),
+            }
         }
     };
-    state.log.record(&request, (!reply.reset).then_some(answer.status.as_u16()));
+    state
+        .log
+        .record(&request, (!reply.reset).then_some(answer.status.as_u16()));
     tokio::time::sleep(reply.delay).await;
     if reply.reset {
         return Err(Reset);
@@ -77,15 +103,34 @@ async fn take_events(state: &Arc<State>, mut body: Incoming) -> Response<StubBod
         Ok(()) => (StatusCode::OK, Bytes::from_static(br#"{"status":"Ok"}"#)),
         Err(_) => (StatusCode::BAD_REQUEST, Bytes::new()),
     };
-    let mut response = Response::new(StubBody::new(Arc::clone(state), Source::Bytes(answer), Default::default()));
+    let mut response = Response::new(StubBody::new(
+        Arc::clone(state),
+        Source::Bytes(answer),
+        Default::default(),
+    ));
     *response.status_mut() = status;
     response
 }
 
 /// What the API does: it checks the keys, and compares ETags before it sends definitions.
-fn usual(state: &State, request: &Request<Incoming>, served: &Served, etag: Option<Vec<u8>>) -> Answer {
-    let empty = |status, etag| Answer { status, etag, gzip: false, body: Source::Bytes(Bytes::new()) };
-    if !request.uri().path().trim_end_matches('/').ends_with("/flags/definitions") {
+fn usual(
+    state: &State,
+    request: &Request<Incoming>,
+    served: &Served,
+    etag: Option<Vec<u8>>,
+) -> Answer {
+    let empty = |status, etag| Answer {
+        status,
+        etag,
+        gzip: false,
+        body: Source::Bytes(Bytes::new()),
+    };
+    if !request
+        .uri()
+        .path()
+        .trim_end_matches('/')
+        .ends_with("/flags/definitions")
+    {
         return empty(StatusCode::NOT_FOUND, None);
     }
     if request.method() != Method::GET {
@@ -102,13 +147,28 @@ fn usual(state: &State, request: &Request<Incoming>, served: &Served, etag: Opti
     if !parameters.any(|parameter| parameter == "send_cohorts") {
         return empty(StatusCode::BAD_REQUEST, None);
     }
-    if etag.as_deref().is_some_and(|etag| !etag.is_empty() && same_etag(header(request, IF_NONE_MATCH), etag)) {
+    if etag
+        .as_deref()
+        .is_some_and(|etag| !etag.is_empty() && same_etag(header(request, IF_NONE_MATCH), etag))
+    {
         return empty(StatusCode::NOT_MODIFIED, etag);
     }
-    let accepts_gzip = header(request, ACCEPT_ENCODING).windows(4).any(|word| word == b"gzip");
+    let accepts_gzip = header(request, ACCEPT_ENCODING)
+        .windows(4)
+        .any(|word| word == b"gzip");
     match served.gzip.clone().filter(|_| accepts_gzip) {
-        Some(body) => Answer { status: StatusCode::OK, etag, gzip: true, body: Source::Bytes(body) },
-        None => Answer { status: StatusCode::OK, etag, gzip: false, body: Source::Bytes(served.body.clone()) },
+        Some(body) => Answer {
+            status: StatusCode::OK,
+            etag,
+            gzip: true,
+            body: Source::Bytes(body),
+        },
+        None => Answer {
+            status: StatusCode::OK,
+            etag,
+            gzip: false,
+            body: Source::Bytes(served.body.clone()),
+        },
     }
 }
 
@@ -122,11 +182,17 @@ fn respond(state: &Arc<State>, answer: Answer, reply: &ApiReply) -> Response<Stu
     if answer.gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    if let Some(etag) = answer.etag.and_then(|etag| HeaderValue::from_bytes(&etag).ok()) {
+    if let Some(etag) = answer
+        .etag
+        .and_then(|etag| HeaderValue::from_bytes(&etag).ok())
+    {
         headers.insert(ETAG, etag);
     }
     for (name, value) in &reply.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::try_from(name),
+            HeaderValue::from_bytes(value.as_bytes()),
+        ) {
             headers.insert(name, value);
         }
     }
@@ -135,11 +201,17 @@ fn respond(state: &Arc<State>, answer: Answer, reply: &ApiReply) -> Response<Stu
 
 /// The scripted status, if there is one and HTTP knows its like.
 fn status(reply: &ApiReply) -> Option<StatusCode> {
-    reply.status.and_then(|status| StatusCode::from_u16(status).ok())
+    reply
+        .status
+        .and_then(|status| StatusCode::from_u16(status).ok())
 }
 
 fn header(request: &Request<Incoming>, name: HeaderName) -> &[u8] {
-    request.headers().get(name).map(HeaderValue::as_bytes).unwrap_or_default()
+    request
+        .headers()
+        .get(name)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default()
 }
 
 /// A weak ETag confirms as a strong one does.

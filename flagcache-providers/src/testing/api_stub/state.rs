@@ -47,7 +47,11 @@ impl Served {
     pub(super) fn new(body: Bytes, gzip: bool) -> Self {
         let mut hasher = DefaultHasher::new();
         body.hash(&mut hasher);
-        Self { gzip: gzip.then(|| super::gzip::compressed(&body[..])), hash: hasher.finish(), body }
+        Self {
+            gzip: gzip.then(|| super::gzip::compressed(&body[..])),
+            hash: hasher.finish(),
+            body,
+        }
     }
 
     /// The same content has the same ETag.
@@ -72,7 +76,10 @@ impl State {
             always: None,
             secret_keys: vec![super::ApiStub::SECRET_KEY.to_owned()],
         };
-        Self { settings: Mutex::new(settings), log: Log::new() }
+        Self {
+            settings: Mutex::new(settings),
+            log: Log::new(),
+        }
     }
 
     fn settings(&self) -> MutexGuard<'_, Settings> {
@@ -94,7 +101,12 @@ impl State {
 
     pub(super) fn takes_secret_key(&self, bearer: &[u8]) -> bool {
         let key = bearer.strip_prefix(b"Bearer ");
-        key.is_some_and(|key| self.settings().secret_keys.iter().any(|taken| taken.as_bytes() == key))
+        key.is_some_and(|key| {
+            self.settings()
+                .secret_keys
+                .iter()
+                .any(|taken| taken.as_bytes() == key)
+        })
     }
 
     pub(super) fn set_gzip(&self, on: bool) {
@@ -103,7 +115,9 @@ impl State {
     }
 
     pub(super) fn push(&self, reply: ApiReply, count: usize) {
-        self.settings().next.extend(std::iter::repeat_n(reply, count));
+        self.settings()
+            .next
+            .extend(std::iter::repeat_n(reply, count));
     }
 
     pub(super) fn set_always(&self, reply: ApiReply) {
@@ -119,7 +133,15 @@ impl State {
     /// Takes what the next request meets, so that each scripted reply is given once.
     pub(super) fn turn(&self) -> Turn {
         let mut settings = self.settings();
-        let reply = settings.next.pop_front().or_else(|| settings.always.clone()).unwrap_or_default();
-        Turn { served: settings.served.clone(), etag_form: settings.etag_form, reply }
+        let reply = settings
+            .next
+            .pop_front()
+            .or_else(|| settings.always.clone())
+            .unwrap_or_default();
+        Turn {
+            served: settings.served.clone(),
+            etag_form: settings.etag_form,
+            reply,
+        }
     }
 }

@@ -34,13 +34,13 @@ capabilities! {
     create_only,
     /// A leader that lost the lead without noticing cannot overwrite what its successor stored. Needs `lease`.
     fenced,
-    /// `stored_flag_definitions` gives the copy.
+    /// `peek_flag_definitions` gives the copy.
     stored_copy,
-    /// `on_flag_definitions_not_received` puts back a copy that was lost or changed by another hand.
+    /// `on_fetch_without_update` puts back a copy that was lost or changed by another hand.
     restores,
-    /// `on_flag_definitions_not_received` gives up the lead when the outcome says so.
+    /// `on_fetch_without_update` steps down when the outcome says so.
     gives_up_lead,
-    /// The others are told through their [`PollerLink`](flagcache_core::PollerLink) when there is something new.
+    /// The others are told through their [`PollerContext`](flagcache_core::PollerContext) when there is something new.
     push,
     /// The age of the last confirmation is reported.
     confirms,

@@ -1,7 +1,7 @@
 //! What another hand did to the copy.
 
 use bytes::Bytes;
-use flagcache_core::{FetchFailure, FetchOutcome};
+use flagcache_core::{FetchErrorKind, FetchOutcome};
 
 use super::TestStore;
 use super::sample::numbered;
@@ -27,11 +27,19 @@ pub async fn garbage_is_an_error(store: &dyn TestStore) {
         let data = numbered(number);
         writer.loads(&data).await;
         reader.assert_reads(&data, "a publish over garbage").await;
-        store.damage(Some(Bytes::from_static(garbage.as_bytes()))).await;
+        store
+            .damage(Some(Bytes::from_static(garbage.as_bytes())))
+            .await;
         let copy = reader.tries_to_read().await;
-        assert!(copy.is_err(), "{garbage:?} was put into the store, and it gives {copy:?} in place of an error");
+        assert!(
+            copy.is_err(),
+            "{garbage:?} was put into the store, and it gives {copy:?} in place of an error"
+        );
         let copy = reader.tries_stored().await;
-        assert!(!matches!(copy, Ok(Some(_))), "{garbage:?} was put into the store, and a leader is given {copy:?}");
+        assert!(
+            !matches!(copy, Ok(Some(_))),
+            "{garbage:?} was put into the store, and a leader is given {copy:?}"
+        );
     }
 }
 
@@ -39,12 +47,18 @@ pub async fn garbage_is_an_error(store: &dyn TestStore) {
 pub async fn copy_of_another_sdk_loads(store: &dyn TestStore) {
     const COPY: &str = r#"{"flags":[{"key":"theirs","active":true}],"groupTypeMapping":{"0":"company"},"cohorts":{}}"#;
     let reader = Worker::join(store);
-    store.damage(Some(Bytes::from_static(COPY.as_bytes()))).await;
+    store
+        .damage(Some(Bytes::from_static(COPY.as_bytes())))
+        .await;
     let copy = reader.tries_to_read().await;
-    let loaded = copy.as_ref().ok().and_then(Option::as_ref).is_some_and(|copy| {
-        // Whatever ETag the store made up, the API never gave it for this content.
-        copy.flag("theirs").is_some() && copy.etag().is_none()
-    });
+    let loaded = copy
+        .as_ref()
+        .ok()
+        .and_then(Option::as_ref)
+        .is_some_and(|copy| {
+            // Whatever ETag the store made up, the API never gave it for this content.
+            copy.flag("theirs").is_some() && copy.etag().is_none()
+        });
     assert!(loaded, "a copy that another SDK stored gives {copy:?}");
 }
 
@@ -66,8 +80,12 @@ pub async fn failed_load_puts_a_lost_copy_back(store: &dyn TestStore) {
     leader.loads(&data).await;
     store.damage(None).await;
     leader.leads().await;
-    leader.tells(FetchOutcome::failed(FetchFailure::Server, Some(&data))).await;
-    follower.assert_reads(&data, "lost, then a load that failed").await;
+    leader
+        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
+        .await;
+    follower
+        .assert_reads(&data, "lost, then a load that failed")
+        .await;
 }
 
 /// B8 66: a copy that another hand changed, into garbage or into a valid set, is replaced at the leader's next confirmation.
@@ -76,9 +94,13 @@ pub async fn unchanged_replaces_a_damaged_copy(store: &dyn TestStore) {
     let data = numbered(1);
     for damage in [r#"{"flags":[]}"#, r#"{"flags":[{"key":"half-wri"#] {
         leader.loads(&data).await;
-        store.damage(Some(Bytes::from_static(damage.as_bytes()))).await;
+        store
+            .damage(Some(Bytes::from_static(damage.as_bytes())))
+            .await;
         leader.leads().await;
         leader.tells(FetchOutcome::unchanged(&data)).await;
-        follower.assert_reads(&data, "damaged, then confirmed").await;
+        follower
+            .assert_reads(&data, "damaged, then confirmed")
+            .await;
     }
 }

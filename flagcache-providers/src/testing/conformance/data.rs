@@ -21,7 +21,11 @@ pub async fn round_trip_is_exact(store: &dyn TestStore) {
     writer.loads(&data).await;
     for worker in [&reader, &reader, &writer] {
         let copy = worker.reads().await.map(|copy| copy.raw_json());
-        assert_eq!(copy, Some(data.raw_json()), "a set must come back byte for byte");
+        assert_eq!(
+            copy,
+            Some(data.raw_json()),
+            "a set must come back byte for byte"
+        );
     }
 }
 
@@ -31,7 +35,9 @@ pub async fn metadata_travels(store: &dyn TestStore) {
     let data = rich();
     writer.loads(&data).await;
     let copy = reader.reads().await;
-    let told = copy.as_ref().map(|copy| (copy.etag(), copy.fetched_at(), copy.project()));
+    let told = copy
+        .as_ref()
+        .map(|copy| (copy.etag(), copy.fetched_at(), copy.project()));
     assert_eq!(
         told,
         Some((data.etag(), data.fetched_at(), data.project())),
@@ -44,7 +50,11 @@ pub async fn empty_set_is_not_a_missing_one(store: &dyn TestStore) {
     let (writer, reader) = (Worker::join(store), Worker::join(store));
     writer.loads(&empty()).await;
     let flags = reader.reads().await.map(|copy| copy.len());
-    assert_eq!(flags, Some(0), "a set without flags must be stored and read as any other");
+    assert_eq!(
+        flags,
+        Some(0),
+        "a set without flags must be stored and read as any other"
+    );
 }
 
 /// Half a megabyte comes back whole.
@@ -53,8 +63,14 @@ pub async fn large_set_survives(store: &dyn TestStore) {
     let data = large(1, 512);
     writer.loads(&data).await;
     let copy = reader.tries_to_read().await;
-    let same = copy.as_ref().is_ok_and(|copy| copy.as_ref().is_some_and(|copy| copy.same_content(&data)));
-    assert!(same, "a set of {} bytes did not come back whole", data.raw_json().len());
+    let same = copy
+        .as_ref()
+        .is_ok_and(|copy| copy.as_ref().is_some_and(|copy| copy.same_content(&data)));
+    assert!(
+        same,
+        "a set of {} bytes did not come back whole",
+        data.raw_json().len()
+    );
 }
 
 /// The copy stays when its writer shuts down.
@@ -64,7 +80,9 @@ pub async fn copy_outlives_its_writer(store: &dyn TestStore) {
     writer.loads(&data).await;
     writer.shuts_down().await;
     drop(writer);
-    Worker::join(store).assert_reads(&data, "after its writer's shutdown").await;
+    Worker::join(store)
+        .assert_reads(&data, "after its writer's shutdown")
+        .await;
 }
 
 /// B1 4: a new leader is given the copy with its ETag, so that its first request costs 1 unit.
@@ -73,6 +91,8 @@ pub async fn cold_leader_is_given_the_stored_copy(store: &dyn TestStore) {
     let data = numbered(1);
     writer.loads(&data).await;
     let copy = cold.stored().await;
-    let same = copy.as_ref().is_some_and(|copy| copy.same_content(&data) && copy.etag() == data.etag());
+    let same = copy
+        .as_ref()
+        .is_some_and(|copy| copy.same_content(&data) && copy.etag() == data.etag());
     assert!(same, "a cold leader is given {copy:?} in place of {data:?}");
 }

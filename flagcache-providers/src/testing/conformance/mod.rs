@@ -40,7 +40,7 @@ mod damage;
 mod data;
 mod election;
 mod list;
-mod notices;
+mod notifications;
 mod reports;
 mod run;
 mod sample;
@@ -51,26 +51,29 @@ mod writing;
 
 pub use capabilities::Capabilities;
 pub use damage::{
-    copy_of_another_sdk_loads, failed_load_puts_a_lost_copy_back, garbage_is_an_error, unchanged_puts_a_lost_copy_back,
-    unchanged_replaces_a_damaged_copy,
+    copy_of_another_sdk_loads, failed_load_puts_a_lost_copy_back, garbage_is_an_error,
+    unchanged_puts_a_lost_copy_back, unchanged_replaces_a_damaged_copy,
 };
 pub use data::{
     cold_leader_is_given_the_stored_copy, copy_outlives_its_writer, empty_set_is_not_a_missing_one,
     empty_store_reads_none, large_set_survives, metadata_travels, round_trip_is_exact,
 };
 pub use election::{
-    asking_renews_the_lease, at_most_one_leads, dropped_leader_is_replaced, follower_shutdown_frees_nothing,
-    leader_stays_leader, leader_steps_down_when_told, shutdown_frees_the_lead, silent_leader_is_replaced,
-    who_stepped_down_stays_out,
+    asking_renews_the_lease, at_most_one_leads, dropped_leader_is_replaced,
+    follower_shutdown_frees_nothing, leader_stays_leader, leader_steps_down_when_told,
+    shutdown_frees_the_lead, silent_leader_is_replaced, who_stepped_down_stays_out,
 };
 pub use list::{CASES, Case};
-pub use notices::{publish_is_noticed, release_is_noticed};
+pub use notifications::{publish_is_noticed, release_is_noticed};
 pub use reports::{confirmation_age_is_told, lease_end_is_told, used_up_quota_is_told};
 pub use run::{Verdict, run, run_all};
-pub use soundness::{cancelled_calls_do_no_harm, drop_outside_a_runtime, unused_provider_shuts_down};
+pub use soundness::{
+    cancelled_calls_do_no_harm, drop_outside_a_runtime, unused_provider_shuts_down,
+};
 pub use store::TestStore;
 pub use worker::POLL_INTERVAL;
 pub use writing::{
-    concurrent_creates_keep_the_first, concurrent_publishes_leave_a_whole_set, follower_never_overwrites,
-    late_leader_never_overwrites, load_without_news_leaves_the_copy, publish_replaces_the_copy,
+    concurrent_creates_keep_the_first, concurrent_publishes_leave_a_whole_set,
+    follower_never_overwrites, late_leader_never_overwrites, load_without_news_leaves_the_copy,
+    publish_replaces_the_copy,
 };

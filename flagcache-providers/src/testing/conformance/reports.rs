@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flagcache_core::{FetchFailure, FetchOutcome};
+use flagcache_core::{FetchErrorKind, FetchOutcome};
 use tokio::time::sleep;
 
 use super::TestStore;
@@ -19,19 +19,31 @@ pub async fn confirmation_age_is_told(store: &dyn TestStore) {
     sleep(WAIT).await;
     leader.leads().await;
     let before = follower.hears().await.confirmed_ago;
-    assert!(before.is_some_and(|ago| ago >= WAIT / 4), "confirmed {WAIT:?} ago, told {before:?}");
+    assert!(
+        before.is_some_and(|ago| ago >= WAIT / 4),
+        "confirmed {WAIT:?} ago, told {before:?}"
+    );
     leader.tells(FetchOutcome::unchanged(&data)).await;
     let after = follower.hears().await.confirmed_ago;
-    assert!(after.is_some() && after < before, "confirmed just now, told {after:?} (before: {before:?})");
+    assert!(
+        after.is_some() && after < before,
+        "confirmed just now, told {after:?} (before: {before:?})"
+    );
 }
 
 /// B8 60: a follower is told when the leader's lease ends.
 pub async fn lease_end_is_told(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
-    assert!(leader.leads().await, "nobody else asked, so the first worker leads");
+    assert!(
+        leader.leads().await,
+        "nobody else asked, so the first worker leads"
+    );
     let told = follower.hears().await.lease_ends_in;
     let limit = lease_and_slack(store);
-    assert!(told.is_some_and(|ends_in| ends_in <= limit), "the lease ends within {limit:?}, told {told:?}");
+    assert!(
+        told.is_some_and(|ends_in| ends_in <= limit),
+        "the lease ends within {limit:?}, told {told:?}"
+    );
 }
 
 /// B2 29: a quota that is used up is told to every worker, until the next success.
@@ -39,11 +51,25 @@ pub async fn used_up_quota_is_told(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     let data = numbered(1);
     leader.loads(&data).await;
-    assert!(!follower.hears().await.quota_limited, "a quota that is not used up was told as used up");
+    assert!(
+        !follower.hears().await.quota_limited,
+        "a quota that is not used up was told as used up"
+    );
     leader.leads().await;
-    leader.tells(FetchOutcome::failed(FetchFailure::QuotaLimited, Some(&data))).await;
-    assert!(follower.hears().await.quota_limited, "a follower was not told that the quota is used up");
+    leader
+        .tells(FetchOutcome::failed(
+            FetchErrorKind::QuotaLimited,
+            Some(&data),
+        ))
+        .await;
+    assert!(
+        follower.hears().await.quota_limited,
+        "a follower was not told that the quota is used up"
+    );
     leader.leads().await;
     leader.tells(FetchOutcome::unchanged(&data)).await;
-    assert!(!follower.hears().await.quota_limited, "a follower was not told that the quota is there again");
+    assert!(
+        !follower.hears().await.quota_limited,
+        "a follower was not told that the quota is there again"
+    );
 }

@@ -29,7 +29,10 @@ pub enum Verdict {
 /// If the rule is broken.
 #[expect(clippy::expect_used, reason = "a test fails by panicking")]
 pub fn run(case: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build();
     let runtime = runtime.expect("a runtime for the test");
     runtime.block_on(limited(case));
     // A provider that left a blocking call behind must not keep the test from ending.
@@ -38,10 +41,18 @@ pub fn run(case: impl Future<Output = ()>) {
 
 /// Holds stores to every rule that applies to them, all at once, each with a fresh store. For a test harness of your own; on
 /// the current runtime.
-pub async fn run_all<S: TestStore>(capabilities: Capabilities, fresh: impl Fn() -> S) -> Vec<(&'static str, Verdict)> {
+pub async fn run_all<S: TestStore>(
+    capabilities: Capabilities,
+    fresh: impl Fn() -> S,
+) -> Vec<(&'static str, Verdict)> {
     let fresh = &fresh;
     let verdicts = CASES.iter().map(|case| async move {
-        let missing: Vec<_> = case.needs.iter().copied().filter(|need| !capabilities.has(need)).collect();
+        let missing: Vec<_> = case
+            .needs
+            .iter()
+            .copied()
+            .filter(|need| !capabilities.has(need))
+            .collect();
         if !missing.is_empty() {
             return (case.name, Verdict::DoesNotApply(missing));
         }
@@ -64,7 +75,10 @@ async fn limited(case: impl Future<Output = ()>) {
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic without a message").to_owned()
 }
 
@@ -140,7 +154,7 @@ macro_rules! __conformance_ignored {
         $crate::__conformance_ignored!("does not apply: does not put the copy back", $case);
     };
     (gives_up_lead $case:ident) => {
-        $crate::__conformance_ignored!("does not apply: cannot give up the lead", $case);
+        $crate::__conformance_ignored!("does not apply: cannot step down", $case);
     };
     (push $case:ident) => {
         $crate::__conformance_ignored!("does not apply: no push", $case);

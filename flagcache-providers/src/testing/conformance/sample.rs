@@ -25,26 +25,49 @@ pub(super) fn rich() -> FlagDefinitionCacheData {
 
 /// A small set: number `number` of a series, each fetched a second after the one before.
 pub(super) fn numbered(number: u64) -> FlagDefinitionCacheData {
-    let body = format!(r#"{{"flags":[{{"key":"flag-{number}"}}],"group_type_mapping":{{}},"cohorts":{{}}}}"#);
+    let body = format!(
+        r#"{{"flags":[{{"key":"flag-{number}"}}],"group_type_mapping":{{}},"cohorts":{{}}}}"#
+    );
     fetched(body, &format!("\"{number}\""), Duration::from_secs(number))
 }
 
 /// A set of about `kilobytes` whose content says `number` throughout.
 pub(super) fn large(number: u64, kilobytes: usize) -> FlagDefinitionCacheData {
-    let flag = |index| format!(r#"{{"key":"flag-{number}-{index}","filler":"{}"}}"#, "x".repeat(900));
+    let flag = |index| {
+        format!(
+            r#"{{"key":"flag-{number}-{index}","filler":"{}"}}"#,
+            "x".repeat(900)
+        )
+    };
     let flags: Vec<String> = (0..kilobytes).map(flag).collect();
-    let body = format!(r#"{{"flags":[{}],"group_type_mapping":{{}},"cohorts":{{}}}}"#, flags.join(","));
-    fetched(body, &format!("\"large-{number}\""), Duration::from_secs(number))
+    let body = format!(
+        r#"{{"flags":[{}],"group_type_mapping":{{}},"cohorts":{{}}}}"#,
+        flags.join(",")
+    );
+    fetched(
+        body,
+        &format!("\"large-{number}\""),
+        Duration::from_secs(number),
+    )
 }
 
 /// A valid set of no flags.
 pub(super) fn empty() -> FlagDefinitionCacheData {
-    fetched(r#"{"flags":[],"group_type_mapping":{},"cohorts":{}}"#.to_owned(), "\"empty\"", Duration::ZERO)
+    fetched(
+        r#"{"flags":[],"group_type_mapping":{},"cohorts":{}}"#.to_owned(),
+        "\"empty\"",
+        Duration::ZERO,
+    )
 }
 
 #[expect(clippy::expect_used, reason = "the samples are fixed")]
 fn fetched(body: String, etag: &str, later: Duration) -> FlagDefinitionCacheData {
     let at = SystemTime::UNIX_EPOCH + FETCHED_AT + later;
-    FlagDefinitionCacheData::from_api_response(body, Some(etag), at, Some(ProjectFingerprint::of("phc_sample")))
-        .expect("a valid sample")
+    FlagDefinitionCacheData::from_api_response(
+        body,
+        Some(etag),
+        at,
+        Some(ProjectFingerprint::of("phc_sample")),
+    )
+    .expect("a valid sample")
 }

@@ -19,12 +19,18 @@ pub async fn cancelled_calls_do_no_harm(store: &dyn TestStore) {
         let _ = timeout(cut, provider.should_fetch_flag_definitions()).await;
         let _ = timeout(cut, provider.on_flag_definitions_received(&data)).await;
         let _ = timeout(cut, provider.get_flag_definitions()).await;
-        let _ = timeout(cut, provider.stored_flag_definitions()).await;
-        let _ = timeout(cut, provider.on_flag_definitions_not_received(FetchOutcome::unchanged(&data))).await;
+        let _ = timeout(cut, provider.peek_flag_definitions()).await;
+        let _ = timeout(
+            cut,
+            provider.on_fetch_without_update(FetchOutcome::unchanged(&data)),
+        )
+        .await;
     }
     worker.recovers().await;
     worker.loads(&data).await;
-    reader.assert_reads(&data, "after calls that were cut").await;
+    reader
+        .assert_reads(&data, "after calls that were cut")
+        .await;
     worker.shuts_down().await;
 }
 
@@ -32,7 +38,10 @@ pub async fn cancelled_calls_do_no_harm(store: &dyn TestStore) {
 pub async fn unused_provider_shuts_down(store: &dyn TestStore) {
     Worker::join(store).shuts_down().await;
     let shut_down = store.provider().shutdown().await;
-    assert!(shut_down.is_ok(), "shutdown of a provider that was never attached failed: {shut_down:?}");
+    assert!(
+        shut_down.is_ok(),
+        "shutdown of a provider that was never attached failed: {shut_down:?}"
+    );
 }
 
 /// B5 49: a provider that is in use can be dropped outside a runtime.
@@ -40,5 +49,8 @@ pub async fn drop_outside_a_runtime(store: &dyn TestStore) {
     let worker = Worker::join(store);
     worker.loads(&numbered(1)).await;
     let dropped = std::thread::spawn(move || drop(worker)).join();
-    assert!(dropped.is_ok(), "dropping a provider outside a runtime panicked");
+    assert!(
+        dropped.is_ok(),
+        "dropping a provider outside a runtime panicked"
+    );
 }

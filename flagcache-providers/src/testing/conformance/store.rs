@@ -22,8 +22,8 @@ pub trait TestStore: Send + Sync + 'static {
         Duration::from_secs(10)
     }
 
-    /// How long a notice takes at most to reach the others; default 1 s.
-    fn notice_time(&self) -> Duration {
+    /// How long a notification takes at most to reach the others; default 1 s.
+    fn notification_time(&self) -> Duration {
         Duration::from_secs(1)
     }
 

@@ -4,29 +4,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flagcache_core::{
-    FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, LinkOwner, PollerSchedule, ProviderError,
-    ProviderErrorKind, StoreReport,
+    FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, FleetStatus,
+    PollerContextOwner, PollerSchedule, ProviderError, ProviderErrorKind,
 };
 use tokio::time::{Instant, sleep, timeout};
 
 use super::TestStore;
-use crate::testing::Method;
+use crate::testing::ProviderMethod;
 
 /// The poll interval that the workers of the kit tell their store.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One worker: a provider, attached as a poller attaches it and called as a poller calls it. A call that fails or takes
-/// longer than the call limit fails the test.
+/// longer than the provider timeout fails the test.
 #[derive(Clone)]
 pub(super) struct Worker {
     provider: Arc<dyn FlagDefinitionCacheProvider>,
-    poller: Arc<LinkOwner>,
+    poller: Arc<PollerContextOwner>,
 }
 
 impl Worker {
     pub(super) fn join(store: &dyn TestStore) -> Self {
         let provider = store.provider();
-        let poller = Arc::new(LinkOwner::new(PollerSchedule::new(POLL_INTERVAL)));
+        let poller = Arc::new(PollerContextOwner::new(PollerSchedule::new(POLL_INTERVAL)));
         provider.on_poller_attached(poller.link());
         Self { provider, poller }
     }
@@ -38,36 +38,58 @@ impl Worker {
 
     /// Asks for the decision.
     pub(super) async fn leads(&self) -> bool {
-        sound(Method::ShouldFetch, self.provider.should_fetch_flag_definitions()).await
+        sound(
+            ProviderMethod::ShouldFetch,
+            self.provider.should_fetch_flag_definitions(),
+        )
+        .await
     }
 
     /// Waits until blocking calls that were cut, and still run, let new ones in.
     pub(super) async fn recovers(&self) {
         let wait = async {
             let is_busy = |error: &ProviderError| error.kind() == ProviderErrorKind::Busy;
-            while self.provider.should_fetch_flag_definitions().await.is_err_and(|error| is_busy(&error)) {
+            while self
+                .provider
+                .should_fetch_flag_definitions()
+                .await
+                .is_err_and(|error| is_busy(&error))
+            {
                 sleep(Duration::from_millis(5)).await;
             }
             Ok(())
         };
-        sound(Method::ShouldFetch, wait).await;
+        sound(ProviderMethod::ShouldFetch, wait).await;
     }
 
     pub(super) async fn reads(&self) -> Option<FlagDefinitionCacheData> {
-        sound(Method::Get, self.provider.get_flag_definitions()).await
+        sound(ProviderMethod::Get, self.provider.get_flag_definitions()).await
     }
 
-    pub(super) async fn tries_to_read(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        in_time(Method::Get, self.provider.get_flag_definitions()).await
+    pub(super) async fn tries_to_read(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        in_time(ProviderMethod::Get, self.provider.get_flag_definitions()).await
     }
 
     pub(super) async fn publishes(&self, data: &FlagDefinitionCacheData) {
-        sound(Method::Received, self.provider.on_flag_definitions_received(data)).await;
+        sound(
+            ProviderMethod::Received,
+            self.provider.on_flag_definitions_received(data),
+        )
+        .await;
     }
 
     /// A publish that the store may refuse, by an error or in silence.
-    pub(super) async fn tries_to_publish(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
-        in_time(Method::Received, self.provider.on_flag_definitions_received(data)).await
+    pub(super) async fn tries_to_publish(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
+        in_time(
+            ProviderMethod::Received,
+            self.provider.on_flag_definitions_received(data),
+        )
+        .await
     }
 
     /// A load as a leader has it: the decision first, whatever it says, then the publish.
@@ -83,30 +105,39 @@ impl Worker {
     }
 
     pub(super) async fn tells(&self, outcome: FetchOutcome<'_>) {
-        sound(Method::NotReceived, self.provider.on_flag_definitions_not_received(outcome)).await;
+        sound(
+            ProviderMethod::FetchWithoutUpdate,
+            self.provider.on_fetch_without_update(outcome),
+        )
+        .await;
     }
 
     pub(super) async fn stored(&self) -> Option<FlagDefinitionCacheData> {
-        sound(Method::Stored, self.provider.stored_flag_definitions()).await
+        sound(ProviderMethod::Peek, self.provider.peek_flag_definitions()).await
     }
 
-    pub(super) async fn tries_stored(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        in_time(Method::Stored, self.provider.stored_flag_definitions()).await
+    pub(super) async fn tries_stored(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        in_time(ProviderMethod::Peek, self.provider.peek_flag_definitions()).await
     }
 
     pub(super) async fn shuts_down(&self) {
-        sound(Method::Shutdown, self.provider.shutdown()).await;
+        sound(ProviderMethod::Shutdown, self.provider.shutdown()).await;
     }
 
     /// Asks for the decision and takes the report that the store made meanwhile.
-    pub(super) async fn hears(&self) -> StoreReport {
+    pub(super) async fn hears(&self) -> FleetStatus {
         self.leads().await;
         let report = self.poller.take_report();
-        assert!(report.is_some(), "the store reported nothing with a decision");
+        assert!(
+            report.is_some(),
+            "the store reported nothing with a decision"
+        );
         report.unwrap_or_default()
     }
 
-    /// Whether a notice comes within `limit`.
+    /// Whether a notification comes within `limit`.
     pub(super) async fn is_notified_within(&self, limit: Duration) -> bool {
         timeout(limit, self.poller.changed()).await.is_ok()
     }
@@ -127,18 +158,30 @@ impl Worker {
 
     /// Fails the test unless this worker reads exactly `data`, metadata included.
     #[track_caller]
-    pub(super) fn assert_reads(&self, data: &FlagDefinitionCacheData, when: &str) -> impl Future<Output = ()> {
+    pub(super) fn assert_reads(
+        &self,
+        data: &FlagDefinitionCacheData,
+        when: &str,
+    ) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
             let copy = self.reads().await;
-            let same = copy.as_ref().is_some_and(|copy| copy.same_content(data) && copy.etag() == data.etag());
-            assert!(same, "{when}: the store gives {copy:?} in place of {data:?} (expected at {caller})");
+            let same = copy
+                .as_ref()
+                .is_some_and(|copy| copy.same_content(data) && copy.etag() == data.etag());
+            assert!(
+                same,
+                "{when}: the store gives {copy:?} in place of {data:?} (expected at {caller})"
+            );
         }
     }
 }
 
 /// Starts `work` on a task of its own, so that what several workers do truly happens at once.
-pub(super) fn at_once<T, F>(worker: Worker, work: impl FnOnce(Worker) -> F) -> impl Future<Output = T>
+pub(super) fn at_once<T, F>(
+    worker: Worker,
+    work: impl FnOnce(Worker) -> F,
+) -> impl Future<Output = T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
@@ -157,8 +200,11 @@ pub(super) fn lease_and_slack(store: &dyn TestStore) -> Duration {
     store.lease_time() + (store.lease_time() / 2).max(Duration::from_millis(500))
 }
 
-async fn in_time<T>(method: Method, call: impl Future<Output = Result<T, ProviderError>>) -> Result<T, ProviderError> {
-    let limit = PollerSchedule::new(POLL_INTERVAL).call_limit;
+async fn in_time<T>(
+    method: ProviderMethod,
+    call: impl Future<Output = Result<T, ProviderError>>,
+) -> Result<T, ProviderError> {
+    let limit = PollerSchedule::new(POLL_INTERVAL).provider_timeout;
     let answer = timeout(limit, call).await;
     assert!(answer.is_ok(), "{method} did not answer within {limit:?}");
     #[expect(clippy::unwrap_used, reason = "seen above")]
@@ -166,7 +212,10 @@ async fn in_time<T>(method: Method, call: impl Future<Output = Result<T, Provide
 }
 
 #[expect(clippy::panic, reason = "a test fails by panicking")]
-async fn sound<T>(method: Method, call: impl Future<Output = Result<T, ProviderError>>) -> T {
+async fn sound<T>(
+    method: ProviderMethod,
+    call: impl Future<Output = Result<T, ProviderError>>,
+) -> T {
     match in_time(method, call).await {
         Ok(value) => value,
         Err(error) => panic!("{method} failed: {error} ({error:?})"),

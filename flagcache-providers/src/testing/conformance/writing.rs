@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flagcache_core::{FetchFailure, FetchOutcome};
+use flagcache_core::{FetchErrorKind, FetchOutcome};
 use futures_util::future::join_all;
 
 use super::TestStore;
@@ -14,20 +14,33 @@ pub async fn publish_replaces_the_copy(store: &dyn TestStore) {
     let (writer, reader) = (Worker::join(store), Worker::join(store));
     for number in 1..=3 {
         writer.loads(&numbered(number)).await;
-        reader.assert_reads(&numbered(number), "after a publish").await;
+        reader
+            .assert_reads(&numbered(number), "after a publish")
+            .await;
     }
 }
 
 /// B2 27, 29: neither a confirmation nor a failure of any kind, a used-up quota among them, harms a sound copy.
 pub async fn load_without_news_leaves_the_copy(store: &dyn TestStore) {
-    use FetchFailure::{Connect, QuotaLimited, RateLimited, Rejected, Server, Timeout, Unauthorized, Unusable};
+    use FetchErrorKind::{
+        Connect, QuotaLimited, RateLimited, Rejected, Server, Timeout, Unauthorized, Unusable,
+    };
     let (writer, reader) = (Worker::join(store), Worker::join(store));
     let data = numbered(1);
     writer.loads(&data).await;
     writer.leads().await;
     writer.tells(FetchOutcome::unchanged(&data)).await;
     reader.assert_reads(&data, "after a confirmation").await;
-    for failure in [Unauthorized, QuotaLimited, RateLimited, Server, Connect, Timeout, Unusable, Rejected] {
+    for failure in [
+        Unauthorized,
+        QuotaLimited,
+        RateLimited,
+        Server,
+        Connect,
+        Timeout,
+        Unusable,
+        Rejected,
+    ] {
         for served in [Some(&data), None] {
             writer.leads().await;
             writer.tells(FetchOutcome::failed(failure, served)).await;
@@ -42,8 +55,12 @@ pub async fn concurrent_publishes_leave_a_whole_set(store: &dyn TestStore) {
     let writers = [Worker::join(store), Worker::join(store)];
     let reader = Worker::join(store);
     // Small and large in turn: a shorter set over a longer one leaves a tail in a store that writes in place.
-    let sets: Vec<_> = (0..ROUNDS).map(|number| large(number, if number % 2 == 0 { 32 } else { 1 })).collect();
-    let known = |copy: &flagcache_core::FlagDefinitionCacheData| sets.iter().any(|set| set.same_content(copy));
+    let sets: Vec<_> = (0..ROUNDS)
+        .map(|number| large(number, if number % 2 == 0 { 32 } else { 1 }))
+        .collect();
+    let known = |copy: &flagcache_core::FlagDefinitionCacheData| {
+        sets.iter().any(|set| set.same_content(copy))
+    };
     writers[0].loads(&sets[0]).await;
 
     let publishing = join_all(writers.iter().map(async |writer| {
@@ -57,7 +74,10 @@ pub async fn concurrent_publishes_leave_a_whole_set(store: &dyn TestStore) {
     let reading = async {
         for reads in 1_u32.. {
             let copy = reader.reads().await;
-            assert!(copy.as_ref().is_some_and(known), "a reader saw {copy:?} while two workers published");
+            assert!(
+                copy.as_ref().is_some_and(known),
+                "a reader saw {copy:?} while two workers published"
+            );
             // Often enough to see every state, and yet a paused clock gets its chance to move.
             match reads % 16 {
                 0 => tokio::time::sleep(Duration::from_millis(1)).await,
@@ -70,7 +90,10 @@ pub async fn concurrent_publishes_leave_a_whole_set(store: &dyn TestStore) {
         () = reading => {}
     }
     let copy = reader.reads().await;
-    assert!(copy.as_ref().is_some_and(known), "two workers that published left {copy:?}");
+    assert!(
+        copy.as_ref().is_some_and(known),
+        "two workers that published left {copy:?}"
+    );
 }
 
 /// B1 7: a worker that does not lead fills an empty store; what is there stays.
@@ -78,18 +101,28 @@ pub async fn follower_never_overwrites(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     // Not one of the two: what a decision saw of the copy may answer the read of its load.
     let reader = Worker::join(store);
-    assert!(leader.leads().await, "nobody else asked, so the first worker leads");
+    assert!(
+        leader.leads().await,
+        "nobody else asked, so the first worker leads"
+    );
     assert!(!follower.leads().await, "there is a leader already");
     follower.publishes(&numbered(1)).await;
-    reader.assert_reads(&numbered(1), "after a follower filled the empty store").await;
+    reader
+        .assert_reads(&numbered(1), "after a follower filled the empty store")
+        .await;
     let _ = follower.tries_to_publish(&numbered(2)).await;
-    reader.assert_reads(&numbered(1), "after a follower published over a copy").await;
+    reader
+        .assert_reads(&numbered(1), "after a follower published over a copy")
+        .await;
 }
 
 /// B1 7: of many workers that fill an empty store at once, one does; from then on the copy stays.
 pub async fn concurrent_creates_keep_the_first(store: &dyn TestStore) {
     let (leader, reader) = (Worker::join(store), Worker::join(store));
-    assert!(leader.leads().await, "nobody else asked, so the first worker leads");
+    assert!(
+        leader.leads().await,
+        "nobody else asked, so the first worker leads"
+    );
     let followers: Vec<_> = (0..8).map(|number| (number, Worker::join(store))).collect();
     for (_, follower) in &followers {
         assert!(!follower.leads().await, "there is a leader already");
@@ -103,19 +136,36 @@ pub async fn concurrent_creates_keep_the_first(store: &dyn TestStore) {
     .await;
     let last = reader.reads().await;
     for copy in seen {
-        let same = copy.as_ref().zip(last.as_ref()).is_some_and(|(copy, last)| copy.same_content(last));
-        assert!(same, "a copy that filled an empty store was overwritten: {copy:?}, then {last:?}");
+        let same = copy
+            .as_ref()
+            .zip(last.as_ref())
+            .is_some_and(|(copy, last)| copy.same_content(last));
+        assert!(
+            same,
+            "a copy that filled an empty store was overwritten: {copy:?}, then {last:?}"
+        );
     }
 }
 
 /// B8 65: a leader that slept through its lease cannot overwrite what its successor stored.
 pub async fn late_leader_never_overwrites(store: &dyn TestStore) {
     let (late, successor) = (Worker::join(store), Worker::join(store));
-    assert!(late.leads().await, "nobody else asked, so the first worker leads");
+    assert!(
+        late.leads().await,
+        "nobody else asked, so the first worker leads"
+    );
     // How soon is another rule.
     let patience = lease_and_slack(store) * 8 + Duration::from_secs(2);
-    assert!(successor.leads_within(patience).await.is_some(), "a silent leader was never replaced");
+    assert!(
+        successor.leads_within(patience).await.is_some(),
+        "a silent leader was never replaced"
+    );
     successor.publishes(&numbered(2)).await;
     let _ = late.tries_to_publish(&numbered(1)).await;
-    successor.assert_reads(&numbered(2), "after a publish of a leader that lost its lead").await;
+    successor
+        .assert_reads(
+            &numbered(2),
+            "after a publish of a leader that lost its lead",
+        )
+        .await;
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use flagcache::testing::{ApiReply, ApiStub, ScriptedSource};
-use flagcache::{FlagDefinitionPoller, FlagSubject, LocalEvaluation, NotReady, OnUnauthorized};
+use flagcache::{
+    FlagDefinitionPoller, FlagSubject, LocalEvaluation, NotReadyError, OnUnauthorized,
+};
 use posthog_rs::FlagValue;
 use serde_json::json;
 use tracing::Level;
@@ -16,8 +18,17 @@ const SHORT: Duration = Duration::from_millis(50);
 fn is_on(flags: &LocalEvaluation, key: &str) -> bool {
     let value = flags.evaluate(key, &FlagSubject::new("ada")).unwrap();
     let evaluator = flags.evaluator();
-    let none = (&Default::default(), &Default::default(), &Default::default());
-    assert_eq!(evaluator.evaluate_flag(key, "ada", none.0, none.1, none.2).unwrap(), value);
+    let none = (
+        &Default::default(),
+        &Default::default(),
+        &Default::default(),
+    );
+    assert_eq!(
+        evaluator
+            .evaluate_flag(key, "ada", none.0, none.1, none.2)
+            .unwrap(),
+        value
+    );
     value == Some(FlagValue::Boolean(true))
 }
 
@@ -31,11 +42,14 @@ async fn a_change_is_taken_up() {
     assert!(is_on(&flags, "a") && !is_on(&flags, "b"));
     stub.set_definitions(set(&[on("b")]));
     poller.refresh().await.unwrap();
-    flags.caught_up().await.unwrap();
+    flags.synced().await.unwrap();
     for flags in [&flags, &clone] {
         assert!(is_on(flags, "b") && !is_on(flags, "a"));
     }
-    assert!(evaluator.cache().get_flag("b").is_some(), "one that was handed out before");
+    assert!(
+        evaluator.cache().get_flag("b").is_some(),
+        "one that was handed out before"
+    );
     poller.shutdown().await.unwrap();
 }
 
@@ -44,18 +58,25 @@ async fn a_set_that_means_the_same_in_other_numbers_is_taken_up_too() {
     let stub = ApiStub::start().await.unwrap();
     let wanting = |age: &str| {
         let property = format!(r#"{{"key":"age","operator":"exact","value":[{age}]}}"#);
-        set(&[format!(r#"{{"key":"a","active":true,"filters":{{"groups":[{{"properties":[{property}]}}]}}}}"#)])
+        set(&[format!(
+            r#"{{"key":"a","active":true,"filters":{{"groups":[{{"properties":[{property}]}}]}}}}"#
+        )])
     };
     let adult = FlagSubject::new("ada").property("age", "18");
-    let is_on = |flags: &LocalEvaluation| flags.evaluate("a", &adult).unwrap() == Some(FlagValue::Boolean(true));
+    let is_on = |flags: &LocalEvaluation| {
+        flags.evaluate("a", &adult).unwrap() == Some(FlagValue::Boolean(true))
+    };
     stub.set_definitions(wanting("18.0"));
     let (poller, flags) = bridge(&stub).await;
     let before = is_on(&flags);
     stub.set_definitions(wanting("18"));
     poller.refresh().await.unwrap();
-    flags.caught_up().await.unwrap();
+    flags.synced().await.unwrap();
     // The poller announces no change. posthog-rs compares as text.
-    assert_eq!((poller.status().version, before, is_on(&flags)), (1, false, true));
+    assert_eq!(
+        (poller.status().version, before, is_on(&flags)),
+        (1, false, true)
+    );
     poller.shutdown().await.unwrap();
 }
 
@@ -68,13 +89,18 @@ async fn a_set_that_cannot_be_decoded_keeps_the_old_one_and_names_the_flag() {
     let serve = async |definitions: String| {
         stub.set_definitions(definitions);
         poller.refresh().await.unwrap();
-        flags.caught_up().await
+        flags.synced().await
     };
     let without_active = |key: &str, more: &str| format!(r#"{{"key":"{key}"{more}}}"#);
 
-    let error = serve(set(&[on("new"), without_active("odd-one", "")])).await.unwrap_err();
+    let error = serve(set(&[on("new"), without_active("odd-one", "")]))
+        .await
+        .unwrap_err();
     assert_eq!(error.flag_key(), Some("odd-one"));
-    assert_eq!(error.to_string(), "posthog-rs cannot decode flag `odd-one`: missing field `active` (line 1 column 17)");
+    assert_eq!(
+        error.to_string(),
+        "posthog-rs cannot decode flag `odd-one`: missing field `active` (line 1 column 17)"
+    );
     assert_eq!(flags.last_error(), Some(error));
     assert_eq!(poller.status().flags, Some(2), "the poller has the set");
     assert!(is_on(&flags, "good") && !is_on(&flags, "new"));
@@ -82,13 +108,22 @@ async fn a_set_that_cannot_be_decoded_keeps_the_old_one_and_names_the_flag() {
     flags.wait_ready(LIMIT).await.unwrap();
 
     // Another set, the same flag: nothing new to warn of. Another flag is.
-    serve(set(&[on("newer"), without_active("odd-one", r#","a":1"#)])).await.unwrap_err();
-    serve(set(&[on("newer"), without_active("odd-one", r#","a":2"#)])).await.unwrap_err();
-    serve(set(&[without_active("odd-two", "")])).await.unwrap_err();
+    serve(set(&[on("newer"), without_active("odd-one", r#","a":1"#)]))
+        .await
+        .unwrap_err();
+    serve(set(&[on("newer"), without_active("odd-one", r#","a":2"#)]))
+        .await
+        .unwrap_err();
+    serve(set(&[without_active("odd-two", "")]))
+        .await
+        .unwrap_err();
     for (key, warnings) in [("odd-one", 1), ("odd-two", 1)] {
         let logged = logs::with("flag", key);
         assert_eq!(logged.len(), warnings, "{logged:?}");
-        assert_eq!((logged[0].level, logged[0].name), (Level::WARN, "flagcache.evaluation_failed"));
+        assert_eq!(
+            (logged[0].level, logged[0].name),
+            (Level::WARN, "flagcache.evaluation_failed")
+        );
         assert!(logged[0].fields["error"].contains(key));
     }
 
@@ -97,7 +132,9 @@ async fn a_set_that_cannot_be_decoded_keeps_the_old_one_and_names_the_flag() {
     assert!(is_on(&flags, "new") && !is_on(&flags, "good"));
 
     // Back to what is evaluated still: there is nothing to decode, and nothing wrong.
-    serve(set(&[without_active("odd-three", "")])).await.unwrap_err();
+    serve(set(&[without_active("odd-three", "")]))
+        .await
+        .unwrap_err();
     serve(set(&[on("new")])).await.unwrap();
     assert_eq!(flags.last_error(), None);
     poller.shutdown().await.unwrap();
@@ -110,16 +147,21 @@ async fn the_first_set_may_be_the_one_that_cannot_be_decoded() {
     let poller = poller().source(api(&stub)).start().unwrap();
     let flags = LocalEvaluation::attach(&poller);
     poller.wait_ready(LIMIT).await.unwrap();
-    let error = flags.caught_up().await.unwrap_err();
+    let error = flags.synced().await.unwrap_err();
     assert_eq!(error.flag_key(), None);
-    assert!(error.to_string().contains("`group_type_mapping`"), "{error}");
+    assert!(
+        error.to_string().contains("`group_type_mapping`"),
+        "{error}"
+    );
     match flags.wait_ready(SHORT).await.unwrap_err() {
-        NotReady::Timeout { last_error, .. } => assert_eq!(last_error, Some(error.to_string())),
-        other => assert_eq!(other, NotReady::Stopped, "not that"),
+        NotReadyError::Timeout { last_error, .. } => {
+            assert_eq!(last_error, Some(error.to_string()))
+        }
+        other => assert_eq!(other, NotReadyError::Stopped, "not that"),
     }
     assert_eq!(flags.evaluate("a", &FlagSubject::new("ada")).unwrap(), None);
     poller.shutdown().await.unwrap();
-    assert_eq!(flags.wait_ready(LIMIT).await, Err(NotReady::Stopped));
+    assert_eq!(flags.wait_ready(LIMIT).await, Err(NotReadyError::Stopped));
 }
 
 #[tokio::test]
@@ -128,21 +170,28 @@ async fn a_policy_that_clears_the_definitions_clears_them_here() {
     let body = json!({ "flags": [{ "key": "a", "active": true, "filters": { "groups": [{}] } }],
         "minimal_flag_called_events": true, "property_matching_version": 2, "group_type_mapping": { "0": "company" } });
     stub.set_definitions(body.to_string());
-    let poller = poller().source(api(&stub)).on_unauthorized(OnUnauthorized::Clear).start().unwrap();
+    let poller = poller()
+        .source(api(&stub))
+        .on_unauthorized(OnUnauthorized::Clear)
+        .start()
+        .unwrap();
     let flags = LocalEvaluation::attach(&poller);
     flags.wait_ready(LIMIT).await.unwrap();
     assert!(is_on(&flags, "a"));
 
     stub.next(ApiReply::status(401));
     poller.refresh().await.unwrap_err();
-    flags.caught_up().await.unwrap();
+    flags.synced().await.unwrap();
     let evaluator = flags.evaluator();
     let cache = evaluator.cache();
     assert_eq!(flags.definitions(), None);
     assert_eq!(flags.evaluate("a", &FlagSubject::new("ada")).unwrap(), None);
     assert!(cache.get_all_flags().is_empty() && cache.get_group_type_mapping().is_empty());
     assert!(!cache.minimal_flag_called_events());
-    assert!(matches!(flags.wait_ready(SHORT).await, Err(NotReady::Timeout { .. })));
+    assert!(matches!(
+        flags.wait_ready(SHORT).await,
+        Err(NotReadyError::Timeout { .. })
+    ));
     poller.shutdown().await.unwrap();
 }
 
@@ -153,17 +202,23 @@ async fn what_was_evaluated_last_outlives_the_poller() {
     let (poller, flags) = bridge(&stub).await;
     poller.shutdown().await.unwrap();
     assert!(is_on(&flags, "a"));
-    flags.caught_up().await.unwrap();
+    flags.synced().await.unwrap();
     flags.wait_ready(LIMIT).await.unwrap();
 
     let late = LocalEvaluation::attach(&poller);
     late.wait_ready(LIMIT).await.unwrap();
-    assert!(is_on(&late, "a"), "one that is attached to a poller that has ended");
+    assert!(
+        is_on(&late, "a"),
+        "one that is attached to a poller that has ended"
+    );
 }
 
 #[test]
 fn what_was_evaluated_last_outlives_the_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (flags, never) = runtime.block_on(async {
         let stub = ApiStub::start().await.unwrap();
         stub.set_definitions(set(&[on("a")]));
@@ -174,12 +229,15 @@ fn what_was_evaluated_last_outlives_the_runtime() {
     });
     drop(runtime);
     assert!(is_on(&flags, "a"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         flags.wait_ready(LIMIT).await.unwrap();
-        flags.caught_up().await.unwrap();
-        assert_eq!(never.wait_ready(LIMIT).await, Err(NotReady::Stopped));
-        never.caught_up().await.unwrap();
+        flags.synced().await.unwrap();
+        assert_eq!(never.wait_ready(LIMIT).await, Err(NotReadyError::Stopped));
+        never.synced().await.unwrap();
     });
 }
 
@@ -187,7 +245,11 @@ fn what_was_evaluated_last_outlives_the_runtime() {
 async fn the_bridge_keeps_the_poller_running_and_its_evaluator_does_not() {
     let source = ScriptedSource::new();
     source.serve(set(&[on("a")]), None);
-    let poller = FlagDefinitionPoller::builder().source(source.clone()).poll_interval(SHORT).start().unwrap();
+    let poller = FlagDefinitionPoller::builder()
+        .source(source.clone())
+        .poll_interval(SHORT)
+        .start()
+        .unwrap();
     let flags = LocalEvaluation::attach(&poller);
     let mut changes = poller.subscribe();
     drop(poller);
@@ -211,14 +273,18 @@ async fn the_bridge_keeps_the_poller_running_and_its_evaluator_does_not() {
 async fn a_poller_in_manual_mode_is_followed_too() {
     let stub = ApiStub::start().await.unwrap();
     stub.set_definitions(set(&[on("a")]));
-    let poller = FlagDefinitionPoller::builder().source(api(&stub)).manual().start().unwrap();
+    let poller = FlagDefinitionPoller::builder()
+        .source(api(&stub))
+        .manual()
+        .start()
+        .unwrap();
     let flags = LocalEvaluation::attach(&poller);
-    flags.caught_up().await.unwrap();
+    flags.synced().await.unwrap();
     assert_eq!(flags.definitions(), None);
     for key in ["a", "b"] {
         stub.set_definitions(set(&[on(key)]));
         poller.refresh().await.unwrap();
-        flags.caught_up().await.unwrap();
+        flags.synced().await.unwrap();
         assert!(is_on(&flags, key));
     }
     poller.shutdown().await.unwrap();
@@ -229,12 +295,17 @@ async fn a_date_that_posthog_rs_panics_at_is_inconclusive() {
     let stub = ApiStub::start().await.unwrap();
     let property = r#"{"key":"joined","operator":"is_date_after","value":"2024-01-01"}"#;
     stub.set_definitions(set(&[
-        format!(r#"{{"key":"a","active":true,"filters":{{"groups":[{{"properties":[{property}]}}]}}}}"#),
+        format!(
+            r#"{{"key":"a","active":true,"filters":{{"groups":[{{"properties":[{property}]}}]}}}}"#
+        ),
         on("b"),
     ]));
     let (poller, flags) = bridge(&stub).await;
     let joined = |date: &str| FlagSubject::new("ada").property("joined", date);
-    assert_eq!(flags.evaluate("a", &joined("2025-01-01")).unwrap(), Some(FlagValue::Boolean(true)));
+    assert_eq!(
+        flags.evaluate("a", &joined("2025-01-01")).unwrap(),
+        Some(FlagValue::Boolean(true))
+    );
     let error = flags.evaluate("a", &joined("-1é")).unwrap_err();
     assert!(error.to_string().contains("panicked"), "{error}");
     assert!(is_on(&flags, "b"), "others are evaluated as before");

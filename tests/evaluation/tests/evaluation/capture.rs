@@ -11,7 +11,11 @@ use crate::generated::{self, FLAGS};
 use crate::rig::{LIMIT, bridge, on, set};
 
 /// The numbers of its version, which posthog-rs adds to any event but its own minimal ones.
-const VERSION_NUMBERS: [&str; 3] = ["$lib_version__major", "$lib_version__minor", "$lib_version__patch"];
+const VERSION_NUMBERS: [&str; 3] = [
+    "$lib_version__major",
+    "$lib_version__minor",
+    "$lib_version__patch",
+];
 
 /// Few, because a client takes a while to be made; so many users for each.
 const SETS: u64 = 20;
@@ -20,15 +24,22 @@ const USERS: u64 = 10;
 /// A client that captures, and does not poll.
 async fn client(stub: &ApiStub) -> Client {
     let mut options = ClientOptionsBuilder::default();
-    options.api_key(ApiStub::PROJECT_KEY.to_owned()).host(stub.url());
+    options
+        .api_key(ApiStub::PROJECT_KEY.to_owned())
+        .host(stub.url());
     posthog_rs::client(options.build().unwrap()).await
 }
 
 /// A client that polls and evaluates for itself.
 async fn their_client(stub: &ApiStub) -> Client {
     let mut options = ClientOptionsBuilder::default();
-    options.api_key(ApiStub::PROJECT_KEY.to_owned()).host(stub.url()).secret_key(ApiStub::SECRET_KEY);
-    options.enable_local_evaluation(true).poll_interval_seconds(3600);
+    options
+        .api_key(ApiStub::PROJECT_KEY.to_owned())
+        .host(stub.url())
+        .secret_key(ApiStub::SECRET_KEY);
+    options
+        .enable_local_evaluation(true)
+        .poll_interval_seconds(3600);
     posthog_rs::client(options.build().unwrap()).await
 }
 
@@ -45,11 +56,18 @@ impl Rig {
         stub.set_definitions(definitions);
         let (poller, flags) = bridge(&stub).await;
         let client = client(&stub).await;
-        Self { stub, poller, flags, client }
+        Self {
+            stub,
+            poller,
+            flags,
+            client,
+        }
     }
 
     fn call(&self, key: &str, subject: &FlagSubject) -> Option<FlagValue> {
-        self.flags.evaluate_and_capture(&self.client, key, subject).unwrap()
+        self.flags
+            .evaluate_and_capture(&self.client, key, subject)
+            .unwrap()
     }
 
     /// All that was sent.
@@ -66,7 +84,10 @@ impl Rig {
 /// What is the same however often one thing is sent: all but the event's own id and time.
 fn content(event: &Value) -> (String, Value) {
     let mut event = event.clone();
-    let id = format!("{} {}", event["distinct_id"], event["properties"]["$feature_flag"]);
+    let id = format!(
+        "{} {}",
+        event["distinct_id"], event["properties"]["$feature_flag"]
+    );
     for own in ["uuid", "timestamp"] {
         event.as_object_mut().unwrap().remove(own);
     }
@@ -82,23 +103,39 @@ async fn an_exposure_arrives_once_for_each_subject_and_value() {
     }
     let events = rig.events().await;
     assert_eq!(events.len(), 1);
-    assert_eq!((&events[0]["event"], &events[0]["distinct_id"]), (&json!("$feature_flag_called"), &json!("ada")));
+    assert_eq!(
+        (&events[0]["event"], &events[0]["distinct_id"]),
+        (&json!("$feature_flag_called"), &json!("ada"))
+    );
     let properties = &events[0]["properties"];
     assert_eq!(properties["$feature_flag"], "a");
-    assert_eq!((&properties["$feature_flag_response"], &properties["$feature/a"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (
+            &properties["$feature_flag_response"],
+            &properties["$feature/a"]
+        ),
+        (&json!(true), &json!(true))
+    );
     assert_eq!(properties["locally_evaluated"], true);
 
     rig.call("b", &ada);
     rig.call("a", &grace);
     rig.call("a", &ada.clone().group("company", "acme"));
     assert_eq!(rig.count().await, 4);
-    assert_eq!(rig.stub.events()[3]["properties"]["$groups"], json!({ "company": "acme" }));
+    assert_eq!(
+        rig.stub.events()[3]["properties"]["$groups"],
+        json!({ "company": "acme" })
+    );
 
     // Another set, another value: that is an exposure of its own. The same value under a new set is not.
-    rig.stub.set_definitions(set(&[on("a").replace("true", "false"), on("b"), on("c")]));
+    rig.stub
+        .set_definitions(set(&[on("a").replace("true", "false"), on("b"), on("c")]));
     rig.poller.refresh().await.unwrap();
-    rig.flags.caught_up().await.unwrap();
-    rig.flags.clone().evaluate_and_capture(&rig.client, "a", &ada).unwrap();
+    rig.flags.synced().await.unwrap();
+    rig.flags
+        .clone()
+        .evaluate_and_capture(&rig.client, "a", &ada)
+        .unwrap();
     rig.call("a", &ada);
     rig.call("b", &ada);
     let events = rig.events().await;
@@ -108,15 +145,18 @@ async fn an_exposure_arrives_once_for_each_subject_and_value() {
 
 #[tokio::test]
 async fn nothing_is_sent_for_what_is_no_call() {
-    let conditional =
-        r#"{"key":"b","active":true,"filters":{"groups":[{"properties":[{"key":"plan","value":"pro"}]}]}}"#;
+    let conditional = r#"{"key":"b","active":true,"filters":{"groups":[{"properties":[{"key":"plan","value":"pro"}]}]}}"#;
     let rig = Rig::with(set(&[on("a"), conditional.to_owned()])).await;
     let ada = FlagSubject::new("ada");
     rig.flags.evaluate("a", &ada).unwrap();
-    rig.flags.evaluate_and_capture(&rig.client, "b", &ada).unwrap_err();
+    rig.flags
+        .evaluate_and_capture(&rig.client, "b", &ada)
+        .unwrap_err();
     rig.call("a", &FlagSubject::new(""));
     let unready = LocalEvaluation::attach(&rig.poller);
-    unready.evaluate_and_capture(&rig.client, "a", &ada).unwrap();
+    unready
+        .evaluate_and_capture(&rig.client, "a", &ada)
+        .unwrap();
     assert_eq!(rig.count().await, 0);
 
     // Once the property is known it is one.
@@ -130,11 +170,19 @@ async fn the_gate_makes_the_events_of_flags_without_experiment_minimal() {
         json!({ "key": key, "active": true, "has_experiment": has_experiment,
             "filters": { "groups": [{}], "payloads": { "true": "{\"limit\":7}" } } })
     };
-    let flags = [flag("plain", json!(false)), flag("experiment", json!(true)), flag("unknown", Value::Null)];
-    let gated = |gate: bool| json!({ "flags": flags, "minimal_flag_called_events": gate }).to_string();
+    let flags = [
+        flag("plain", json!(false)),
+        flag("experiment", json!(true)),
+        flag("unknown", Value::Null),
+    ];
+    let gated =
+        |gate: bool| json!({ "flags": flags, "minimal_flag_called_events": gate }).to_string();
     let rig = Rig::with(gated(true)).await;
     let call_all = async |id: &str| {
-        let context = RequestContext::new().session_id("session-1").property("path", "/checkout").unwrap();
+        let context = RequestContext::new()
+            .session_id("session-1")
+            .property("path", "/checkout")
+            .unwrap();
         let calls = async {
             for key in ["plain", "experiment", "unknown", "missing"] {
                 rig.call(key, &FlagSubject::new(id).group("company", "acme"));
@@ -145,8 +193,17 @@ async fn the_gate_makes_the_events_of_flags_without_experiment_minimal() {
         events.retain(|event| event["distinct_id"] == id);
         events
     };
-    let names = |event: &Value| event["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let [minimal, full @ ..] = &call_all("ada").await[..] else { panic!("no event") };
+    let names = |event: &Value| {
+        event["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let [minimal, full @ ..] = &call_all("ada").await[..] else {
+        panic!("no event")
+    };
     let mut expected = vec![
         "$feature_flag",
         "$feature_flag_has_experiment",
@@ -165,16 +222,26 @@ async fn the_gate_makes_the_events_of_flags_without_experiment_minimal() {
     expected.extend(VERSION_NUMBERS);
     expected.sort_unstable();
     assert_eq!(names(minimal), expected);
-    let has_all = |event: &Value| event["properties"]["path"] == "/checkout" && names(event).len() > expected.len();
+    let has_all = |event: &Value| {
+        event["properties"]["path"] == "/checkout" && names(event).len() > expected.len()
+    };
     assert!(full.len() == 3 && full.iter().all(has_all), "{full:#?}");
-    assert_eq!(full[0]["properties"]["$feature_flag_payload"], json!({ "limit": 7 }));
+    assert_eq!(
+        full[0]["properties"]["$feature_flag_payload"],
+        json!({ "limit": 7 })
+    );
     assert_eq!(full[2]["properties"]["$feature_flag_error"], "flag_missing");
 
     rig.stub.set_definitions(gated(false));
     rig.poller.refresh().await.unwrap();
-    rig.flags.caught_up().await.unwrap();
+    rig.flags.synced().await.unwrap();
     let events = call_all("grace").await;
-    assert!(events.len() == 4 && events.iter().all(|event| event["properties"]["path"] == "/checkout"));
+    assert!(
+        events.len() == 4
+            && events
+                .iter()
+                .all(|event| event["properties"]["path"] == "/checkout")
+    );
 }
 
 /// The strongest of these: event by event, the same as posthog-rs's own client sends.
@@ -189,10 +256,18 @@ async fn the_events_are_those_of_posthog_rs() {
         let mut calls = 0;
         for user in 0..USERS {
             let user = generated::subject(seed * USERS + user);
-            let options = EvaluateFlagsOptions { only_evaluate_locally: true, ..(&user).into() };
-            let context = RequestContext::new().session_id("session-1").property("path", "/checkout").unwrap();
-            let (called, their_flags) =
-                (rig.client_calls(&user), their_client.evaluate_flags(user.distinct_id(), options));
+            let options = EvaluateFlagsOptions {
+                only_evaluate_locally: true,
+                ..(&user).into()
+            };
+            let context = RequestContext::new()
+                .session_id("session-1")
+                .property("path", "/checkout")
+                .unwrap();
+            let (called, their_flags) = (
+                rig.client_calls(&user),
+                their_client.evaluate_flags(user.distinct_id(), options),
+            );
             let called = context.clone().scope(async { called() }).await;
             let their_flags = context.scope(their_flags).await.unwrap();
             for key in &called {
@@ -207,11 +282,20 @@ async fn the_events_are_those_of_posthog_rs() {
         let mut ours: BTreeMap<String, Value> = ours.iter().map(content).collect();
         let theirs: BTreeMap<String, Value> = theirs.iter().map(content).collect();
         for (id, event) in &mut ours {
-            let is_minimal = !theirs[id]["properties"].as_object().unwrap().contains_key(VERSION_NUMBERS[0]);
+            let is_minimal = !theirs[id]["properties"]
+                .as_object()
+                .unwrap()
+                .contains_key(VERSION_NUMBERS[0]);
             if is_minimal {
-                event["properties"].as_object_mut().unwrap().retain(|name, _| !VERSION_NUMBERS.contains(&&**name));
+                event["properties"]
+                    .as_object_mut()
+                    .unwrap()
+                    .retain(|name, _| !VERSION_NUMBERS.contains(&&**name));
             }
-            let has_payload = event["properties"].as_object().unwrap().contains_key("$feature_flag_payload");
+            let has_payload = event["properties"]
+                .as_object()
+                .unwrap()
+                .contains_key("$feature_flag_payload");
             *compared.entry((is_minimal, has_payload)).or_insert(0) += 1;
         }
         assert_eq!(ours, theirs, "set {seed}");
@@ -221,7 +305,10 @@ async fn the_events_are_those_of_posthog_rs() {
     }
     // Minimal ones have no payload.
     for kind in [(false, false), (false, true), (true, false)] {
-        assert!(compared.get(&kind).is_some_and(|events| *events > 20), "{compared:?}");
+        assert!(
+            compared.get(&kind).is_some_and(|events| *events > 20),
+            "{compared:?}"
+        );
     }
     assert_eq!(compared.len(), 3, "{compared:?}");
 }
@@ -232,7 +319,8 @@ impl Rig {
         let (flags, client, user) = (&self.flags, &self.client, user.clone());
         move || {
             let keys = (0..=FLAGS).map(generated::key);
-            keys.filter(|key| flags.evaluate_and_capture(client, key, &user).is_ok()).collect()
+            keys.filter(|key| flags.evaluate_and_capture(client, key, &user).is_ok())
+                .collect()
         }
     }
 }
@@ -241,7 +329,10 @@ impl Rig {
 async fn a_client_that_is_disabled_sends_nothing_and_flags_are_evaluated() {
     let rig = Rig::with(set(&[on("a")])).await;
     let disabled = posthog_rs::client("").await;
-    let value = rig.flags.evaluate_and_capture(&disabled, "a", &FlagSubject::new("ada")).unwrap();
+    let value = rig
+        .flags
+        .evaluate_and_capture(&disabled, "a", &FlagSubject::new("ada"))
+        .unwrap();
     assert_eq!(value, Some(FlagValue::Boolean(true)));
     assert!(rig.stub.wait_for_events(LIMIT, 0).await.unwrap().is_empty());
 }

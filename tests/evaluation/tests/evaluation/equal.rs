@@ -6,7 +6,8 @@ use std::time::Duration;
 use flagcache::testing::ApiStub;
 use flagcache::{FileStore, FlagDefinitionPoller, FlagSubject, LocalEvaluation, ReadOnly};
 use posthog_rs::{
-    AsyncFlagPoller, FlagCache, FlagValue, InconclusiveMatchError, LocalEvaluationConfig, LocalEvaluator,
+    AsyncFlagPoller, FlagCache, FlagValue, InconclusiveMatchError, LocalEvaluationConfig,
+    LocalEvaluator,
 };
 use serde_json::Value;
 
@@ -36,13 +37,19 @@ fn said(evaluator: &LocalEvaluator, user: &FlagSubject) -> Said {
     let (groups, group_properties) = (user.groups(), user.group_properties());
     // One more than there are: it is missing.
     let keys: Vec<String> = (0..=FLAGS).map(generated::key).collect();
-    let with_context = |key| evaluator.evaluate_flag(key, distinct_id, properties, groups, group_properties);
-    let simple = |key| evaluator.evaluate_flag_simple(key, distinct_id, properties, groups, group_properties);
+    let with_context =
+        |key| evaluator.evaluate_flag(key, distinct_id, properties, groups, group_properties);
+    let simple = |key| {
+        evaluator.evaluate_flag_simple(key, distinct_id, properties, groups, group_properties)
+    };
     let all = evaluator.evaluate_all_flags(distinct_id, properties, groups, group_properties);
     Said {
         with_context: keys.iter().map(|key| shown(with_context(key))).collect(),
         simple: keys.iter().map(|key| shown(simple(key))).collect(),
-        all: all.into_iter().map(|(key, outcome)| (key, shown(outcome.map(Some)))).collect(),
+        all: all
+            .into_iter()
+            .map(|(key, outcome)| (key, shown(outcome.map(Some))))
+            .collect(),
     }
 }
 
@@ -59,11 +66,15 @@ fn theirs(stub: &ApiStub, cache: FlagCache) -> AsyncFlagPoller {
 
 /// Loads until the poller has this set and the bridge has taken it up.
 async fn take_up(poller: &FlagDefinitionPoller, flags: &LocalEvaluation, body: &str) {
-    let has_it = || flags.definitions().is_some_and(|set| set.raw_json() == body.as_bytes());
+    let has_it = || {
+        flags
+            .definitions()
+            .is_some_and(|set| set.raw_json() == body.as_bytes())
+    };
     let load = async {
         while !has_it() {
             poller.refresh().await.unwrap();
-            flags.caught_up().await.unwrap();
+            flags.synced().await.unwrap();
         }
     };
     tokio::time::timeout(LIMIT, load).await.unwrap();
@@ -71,12 +82,27 @@ async fn take_up(poller: &FlagDefinitionPoller, flags: &LocalEvaluation, body: &
 
 #[tokio::test]
 async fn it_evaluates_what_is_fetched_and_what_is_shared_as_posthog_rs_does() {
-    let (stub, folder) = (ApiStub::start().await.unwrap(), tempfile::tempdir().unwrap());
-    let store = FileStore::builder(folder.path(), "checkout").build().unwrap();
+    let (stub, folder) = (
+        ApiStub::start().await.unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
+    let store = FileStore::builder(folder.path(), "checkout")
+        .build()
+        .unwrap();
     let their_cache = FlagCache::new();
-    let (their_poller, them) = (theirs(&stub, their_cache.clone()), LocalEvaluator::new(their_cache));
-    let leader = poller().source(api(&stub)).flag_definition_cache_provider(store.provider()).start().unwrap();
-    let follower = poller().flag_definition_cache_provider(ReadOnly(store.provider())).start().unwrap();
+    let (their_poller, them) = (
+        theirs(&stub, their_cache.clone()),
+        LocalEvaluator::new(their_cache),
+    );
+    let leader = poller()
+        .source(api(&stub))
+        .flag_definition_cache_provider(store.provider())
+        .start()
+        .unwrap();
+    let follower = poller()
+        .flag_definition_cache_provider(ReadOnly(store.provider()))
+        .start()
+        .unwrap();
     let [of_leader, of_follower] = [&leader, &follower].map(LocalEvaluation::attach);
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut told_apart_by_version = 0;
@@ -91,12 +117,24 @@ async fn it_evaluates_what_is_fetched_and_what_is_shared_as_posthog_rs_does() {
             let user = generated::subject(seed * USERS + user);
             let their_word = said(&them, &user);
             for (flags, which) in [(&of_leader, "leader"), (&of_follower, "follower")] {
-                assert_eq!(said(&flags.evaluator(), &user), their_word, "{which}, set {seed}: {body}");
-                let own = (0..=FLAGS).map(|index| shown(flags.evaluate(&generated::key(index), &user)));
-                assert_eq!(own.collect::<Vec<_>>(), their_word.with_context, "{which}, set {seed}: {body}");
+                assert_eq!(
+                    said(&flags.evaluator(), &user),
+                    their_word,
+                    "{which}, set {seed}: {body}"
+                );
+                let own =
+                    (0..=FLAGS).map(|index| shown(flags.evaluate(&generated::key(index), &user)));
+                assert_eq!(
+                    own.collect::<Vec<_>>(),
+                    their_word.with_context,
+                    "{which}, set {seed}: {body}"
+                );
             }
             told_apart_by_version += usize::from(said(&other_version, &user) != their_word);
-            their_word.with_context.iter().for_each(|word| *seen.entry(word.clone()).or_default() += 1);
+            their_word
+                .with_context
+                .iter()
+                .for_each(|word| *seen.entry(word.clone()).or_default() += 1);
         }
     }
     // The comparison is worth something only if the definitions decide.
@@ -119,7 +157,11 @@ async fn it_evaluates_what_is_fetched_and_what_is_shared_as_posthog_rs_does() {
 /// An evaluator that ignores which rules of matching the set was made for.
 fn with_the_other_version(body: &str) -> LocalEvaluator {
     let mut body: Value = serde_json::from_str(body).unwrap();
-    let version = if body["property_matching_version"] == 2 { 1 } else { 2 };
+    let version = if body["property_matching_version"] == 2 {
+        1
+    } else {
+        2
+    };
     body["property_matching_version"] = version.into();
     let cache = FlagCache::new();
     cache.update(serde_json::from_value(body).unwrap());

@@ -20,8 +20,10 @@ async fn a_large_set_is_decoded_away_from_the_runtimes_threads() {
         let (poller, evaluation) = bridge(&stub).await;
         assert_eq!(evaluation.evaluator().cache().get_all_flags().len(), flags);
         // posthog-rs says so on the thread that gives it the decoded set.
-        let threads: Vec<_> =
-            logs::with("flag_count", &flags.to_string()).into_iter().map(|record| record.thread).collect();
+        let threads: Vec<_> = logs::with("flag_count", &flags.to_string())
+            .into_iter()
+            .map(|record| record.thread)
+            .collect();
         assert_eq!(threads.len(), 1, "decoded once");
         assert_eq!(threads[0] == thread::current().id(), here, "{flags} flags");
         poller.shutdown().await.unwrap();

@@ -24,7 +24,9 @@ static RECORDS: Mutex<Vec<Record>> = Mutex::new(Vec::new());
 /// Starts to listen, if nobody does yet. The tests share the records: each looks for what it alone can have caused.
 pub(crate) fn listen() {
     static SUBSCRIBER: Once = Once::new();
-    SUBSCRIBER.call_once(|| tracing::subscriber::set_global_default(Registry::default().with(Listener)).unwrap());
+    SUBSCRIBER.call_once(|| {
+        tracing::subscriber::set_global_default(Registry::default().with(Listener)).unwrap()
+    });
 }
 
 /// What was logged with this value of this field.
@@ -41,7 +43,12 @@ impl<S: Subscriber> Layer<S> for Listener {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let (level, name) = (*event.metadata().level(), event.metadata().name());
-        RECORDS.lock().unwrap().push(Record { thread: thread::current().id(), level, name, fields: fields.0 });
+        RECORDS.lock().unwrap().push(Record {
+            thread: thread::current().id(),
+            level,
+            name,
+            fields: fields.0,
+        });
     }
 }
 

@@ -9,7 +9,10 @@ use flagcache::{FlagDefinitionPoller, FlagDefinitionPollerBuilder, LocalEvaluati
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn api(stub: &ApiStub) -> PostHogApi {
-    let api = PostHogApi::builder().host(stub.url()).project_key(ApiStub::PROJECT_KEY).secret_key(ApiStub::SECRET_KEY);
+    let api = PostHogApi::builder()
+        .host(stub.url())
+        .project_key(ApiStub::PROJECT_KEY)
+        .secret_key(ApiStub::SECRET_KEY);
     api.build().unwrap()
 }
 
@@ -23,7 +26,10 @@ pub(crate) async fn bridge(stub: &ApiStub) -> (FlagDefinitionPoller, LocalEvalua
     let poller = poller().source(api(stub)).start().unwrap();
     let flags = LocalEvaluation::attach(&poller);
     flags.wait_ready(LIMIT).await.unwrap();
-    assert!(poller.status().source.is_some(), "the status tells of what there is");
+    assert!(
+        poller.status().source.is_some(),
+        "the status tells of what there is"
+    );
     (poller, flags)
 }
 

@@ -15,9 +15,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Nothing has changed since the workers began.
 pub(super) fn damaged(sdk: Option<Sdk>) -> Vec<Figure> {
     let whole = r#"{"flags":[],"group_type_mapping":{},"cohorts":{}}"#;
-    let lost = [whole, r#"{"flags":[]}"#, r#"{"flags":[1,2]}"#, "[1,2]"].map(|damage| who_lose_by(sdk, damage));
+    let lost = [whole, r#"{"flags":[]}"#, r#"{"flags":[1,2]}"#, "[1,2]"]
+        .map(|damage| who_lose_by(sdk, damage));
     let text = lost.map(|workers| workers.to_string()).join(", ");
-    vec![Figure::new(text, lost.into_iter().max().unwrap_or_default() as f64)]
+    vec![Figure::new(
+        text,
+        lost.into_iter().max().unwrap_or_default() as f64,
+    )]
 }
 
 fn who_lose_by(sdk: Option<Sdk>, damage: &str) -> usize {

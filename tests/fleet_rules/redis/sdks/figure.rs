@@ -23,7 +23,10 @@ impl Figure {
 
     /// A time that has a limit.
     pub(super) fn time_within(limit: Duration, took: Option<Duration>) -> Self {
-        took.map_or_else(|| Self::new(format!("not within {} s", limit.as_secs()), f64::INFINITY), Self::time)
+        took.map_or_else(
+            || Self::new(format!("not within {} s", limit.as_secs()), f64::INFINITY),
+            Self::time,
+        )
     }
 
     /// Requests, by what PostHog bills for them.
@@ -33,7 +36,9 @@ impl Figure {
     }
 
     pub(super) fn request(get: &Get) -> Self {
-        let status = get.status.map_or("no answer".to_owned(), |status| status.to_string());
+        let status = get
+            .status
+            .map_or("no answer".to_owned(), |status| status.to_string());
         Self::new(status, units(get).into())
     }
 

@@ -13,8 +13,12 @@ use crate::worker::Settings;
 /// Ours renews its lock by itself, so the lock may be shorter than a poll. The others renew it when they poll; PostHog's
 /// example gives it the time of two polls.
 pub(super) fn killed(sdk: Option<Sdk>) -> Vec<Figure> {
-    let lock_life = if sdk.is_none() { Duration::from_secs(1) } else { POLL * 2 };
-    let mut team = Team::running_with(sdk, Settings::every(POLL).lock_life(lock_life));
+    let lock_ttl = if sdk.is_none() {
+        Duration::from_secs(1)
+    } else {
+        POLL * 2
+    };
+    let mut team = Team::running_with(sdk, Settings::every(POLL).lock_ttl(lock_ttl));
     let mut took = Vec::new();
     let mut first = None;
     for _ in 0..3 {
@@ -26,18 +30,26 @@ pub(super) fn killed(sdk: Option<Sdk>) -> Vec<Figure> {
         took.push(team.next_leader(leader, killed).1);
         first = team.wait_for_gets(from, 1).into_iter().next();
     }
-    vec![Figure::time(took.into_iter().max().unwrap()), Figure::request(&first.unwrap())]
+    vec![
+        Figure::time(took.into_iter().max().unwrap()),
+        Figure::request(&first.unwrap()),
+    ]
 }
 
 pub(super) fn killed_at_defaults(sdk: Option<Sdk>) -> Vec<Figure> {
-    let lock_life = Duration::from_secs(if sdk.is_none() { 10 } else { 60 });
-    let mut team = Team::running_with(sdk, Settings::every(Duration::from_secs(30)).lock_life(lock_life));
+    let lock_ttl = Duration::from_secs(if sdk.is_none() { 10 } else { 60 });
+    let mut team = Team::running_with(
+        sdk,
+        Settings::every(Duration::from_secs(30)).lock_ttl(lock_ttl),
+    );
     let leader = team.leader();
     sleep(Duration::from_secs(3));
     let killed = team.workers[leader].kill();
     let mut next = None;
     team.within(LIMIT, |fleet| {
-        next = (0..WORKERS).filter(|&worker| worker != leader).find(|&worker| fleet.workers[worker].leads());
+        next = (0..WORKERS)
+            .filter(|&worker| worker != leader)
+            .find(|&worker| fleet.workers[worker].leads());
         next.is_some()
     });
     vec![Figure::time_within(LIMIT, next.map(|_| now() - killed))]
@@ -56,7 +68,7 @@ pub(super) fn late(sdk: Option<Sdk>) -> Vec<Figure> {
     team.wait(LIMIT, "all others have the newer flags", |fleet| {
         (0..WORKERS).all(|worker| worker == leader || fleet.workers[worker].flags() == newer)
     });
-    team.workers[leader].go_on();
+    team.workers[leader].resume();
     // Its answer comes two seconds after its request at the latest.
     sleep(Duration::from_secs(2) + POLL * 5);
     vec![Figure::workers(team.others_than(newer), WORKERS)]
@@ -80,7 +92,7 @@ pub(super) fn roll_back(sdk: Option<Sdk>) -> Vec<Figure> {
     team.end_lock();
     team.next_leader(other, killed);
     for worker in (0..WORKERS).filter(|&worker| worker != one && worker != other) {
-        team.workers[worker].go_on();
+        team.workers[worker].resume();
     }
     sleep(POLL * 5);
     vec![Figure::workers(team.others_than(flags), WORKERS - 1)]

@@ -14,10 +14,12 @@ use crate::worker::Settings;
 
 /// The API takes 0.3 s for an answer, so that all begin before the first of them has one.
 pub(super) fn cold_start(sdk: Option<Sdk>) -> Vec<Figure> {
-    let mut team = Team::new(sdk, Settings::every(POLL).lock_life(Server::LOCK_LIFE));
+    let mut team = Team::new(sdk, Settings::every(POLL).lock_ttl(Server::LOCK_TTL));
     team.api.is_slow(Duration::from_millis(300));
     team.begin_all();
-    team.wait(LIMIT, "all are ready", |fleet| fleet.workers.iter_mut().all(|worker| worker.is_ready()));
+    team.wait(LIMIT, "all are ready", |fleet| {
+        fleet.workers.iter_mut().all(|worker| worker.is_ready())
+    });
     vec![Figure::requests(&team.api.gets_from(0))]
 }
 
@@ -34,18 +36,25 @@ pub(super) fn change(sdk: Option<Sdk>) -> Vec<Figure> {
         .collect();
     took.sort();
     let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
-    vec![Figure::new(format!("{}, {}", seconds(median), seconds(worst)), median.as_secs_f64())]
+    vec![Figure::new(
+        format!("{}, {}", seconds(median), seconds(worst)),
+        median.as_secs_f64(),
+    )]
 }
 
 pub(super) fn unchanged_tick(sdk: Option<Sdk>) -> Vec<Figure> {
     const WATCHED: Duration = Duration::from_secs(20);
     // A lock that lasts, because the interpreters get late. A worker of ours that looks at its status 200 times a second
     // would be measured doing that.
-    let settings = Settings::every(POLL).lock_life(Duration::from_secs(60)).looks(POLL);
+    let settings = Settings::every(POLL)
+        .lock_ttl(Duration::from_secs(60))
+        .looks(POLL);
     let mut team = Team::new(sdk, settings);
     team.api.serve(10_000);
     team.begin_all();
-    team.wait(LIMIT, "all are ready", |fleet| fleet.workers.iter_mut().all(|worker| worker.is_ready()));
+    team.wait(LIMIT, "all are ready", |fleet| {
+        fleet.workers.iter_mut().all(|worker| worker.is_ready())
+    });
     let leader = team.leader();
     sleep(POLL * 3);
 
@@ -53,12 +62,20 @@ pub(super) fn unchanged_tick(sdk: Option<Sdk>) -> Vec<Figure> {
     sleep(WATCHED);
     let after = Moment::of(&mut team);
     let followers = (0..WORKERS).filter(|&worker| worker != leader);
-    let ticks: u64 = followers.clone().map(|worker| after.loads[worker] - before.loads[worker]).sum();
-    let used: Duration = followers.map(|worker| after.processor[worker].since(&before.processor[worker])).sum();
+    let ticks: u64 = followers
+        .clone()
+        .map(|worker| after.loads[worker] - before.loads[worker])
+        .sum();
+    let used: Duration = followers
+        .map(|worker| after.processor[worker].since(&before.processor[worker]))
+        .sum();
     // What the leader was sent is in it, and is little: it does not read.
     let bytes = (after.sent - before.sent) as f64 / ticks as f64;
     let used = used.as_secs_f64() * 1000.0 / ticks as f64;
-    vec![Figure::new(amount(bytes), bytes), Figure::new(format!("{used:.1} ms"), used)]
+    vec![
+        Figure::new(amount(bytes), bytes),
+        Figure::new(format!("{used:.1} ms"), used),
+    ]
 }
 
 /// What was spent so far.
@@ -72,13 +89,28 @@ struct Moment {
 impl Moment {
     fn of(team: &mut Team) -> Self {
         let loads = team.count().into_iter().map(|(loads, _)| loads).collect();
-        let processor = team.workers.iter().map(|worker| worker.processor_times()).collect();
+        let processor = team
+            .workers
+            .iter()
+            .map(|worker| worker.processor_times())
+            .collect();
         let stats = team.place.0.run::<String>("INFO stats");
-        let sent = stats.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:")).unwrap();
-        Self { loads, processor, sent: sent.trim().parse().unwrap() }
+        let sent = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("total_net_output_bytes:"))
+            .unwrap();
+        Self {
+            loads,
+            processor,
+            sent: sent.trim().parse().unwrap(),
+        }
     }
 }
 
 fn amount(bytes: f64) -> String {
-    if bytes < 10_000.0 { format!("{bytes:.0}") } else { format!("{:.1} million", bytes / 1e6) }
+    if bytes < 10_000.0 {
+        format!("{bytes:.0}")
+    } else {
+        format!("{:.1} million", bytes / 1e6)
+    }
 }

@@ -47,6 +47,12 @@ pub(super) fn hangs(sdk: Option<Sdk>) -> Vec<Figure> {
         ended.iter().all(Option::is_some) && ready(&mut fleet.workers[newcomer]).is_some()
     });
     let ready = ready(&mut team.workers[newcomer]);
-    let slowest = ended.into_iter().collect::<Option<Vec<_>>>().and_then(|ended| ended.into_iter().max());
-    vec![Figure::time_within(LIMIT, ready), Figure::time_within(LIMIT, slowest)]
+    let slowest = ended
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+        .and_then(|ended| ended.into_iter().max());
+    vec![
+        Figure::time_within(LIMIT, ready),
+        Figure::time_within(LIMIT, slowest),
+    ]
 }

@@ -16,13 +16,17 @@ impl Table {
     pub(super) fn add(&mut self, rows: &[&'static str], columns: [Vec<Figure>; KINDS.len()]) {
         let mut columns = columns.map(Vec::into_iter);
         for row in rows {
-            self.rows.push((row, columns.each_mut().map(|column| column.next().unwrap())));
+            self.rows
+                .push((row, columns.each_mut().map(|column| column.next().unwrap())));
         }
     }
 
     /// The rows in which ours, the first, does not beat each of the others.
     pub(super) fn not_ahead(&self) -> Vec<&'static str> {
-        let behind = self.rows.iter().filter(|(_, [ours, others @ ..])| !others.iter().all(|it| ours.is_ahead_of(it)));
+        let behind = self
+            .rows
+            .iter()
+            .filter(|(_, [ours, others @ ..])| !others.iter().all(|it| ours.is_ahead_of(it)));
         behind.map(|(row, _)| *row).collect()
     }
 }
@@ -30,10 +34,15 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [ours, python, node] = KINDS.map(name);
-        writeln!(f, "| eight workers, polls of 1 s | {ours} | {python} | {node} |")?;
+        writeln!(
+            f,
+            "| eight workers, polls of 1 s | {ours} | {python} | {node} |"
+        )?;
         writeln!(f, "|---|---|---|---|")?;
         self.rows
             .iter()
-            .try_for_each(|(row, [ours, python, node])| writeln!(f, "| {row} | {ours} | {python} | {node} |"))
+            .try_for_each(|(row, [ours, python, node])| {
+                writeln!(f, "| {row} | {ours} | {python} | {node} |")
+            })
     }
 }

@@ -35,14 +35,18 @@ pub(super) struct Team {
 impl Team {
     /// No worker yet.
     pub(super) fn new(sdk: Option<Sdk>, settings: Settings) -> Self {
-        let mut team = Self { fleet: Fleet::new(settings.waits_to_begin()), sdk, served: FLAGS };
+        let mut team = Self {
+            fleet: Fleet::new(settings.waits_to_begin()),
+            sdk,
+            served: FLAGS,
+        };
         team.serve(FLAGS);
         team
     }
 
     /// A fleet with short locks that began together on an empty store, and has its flags.
     pub(super) fn running(sdk: Option<Sdk>) -> Self {
-        Self::running_with(sdk, Settings::every(POLL).lock_life(Server::LOCK_LIFE))
+        Self::running_with(sdk, Settings::every(POLL).lock_ttl(Server::LOCK_TTL))
     }
 
     pub(super) fn running_with(sdk: Option<Sdk>, settings: Settings) -> Self {
@@ -91,23 +95,32 @@ impl Team {
     }
 
     pub(super) fn wait_until_all_have(&mut self, flags: usize) {
-        self.fleet.wait(LIMIT, &format!("every worker has {flags} flags"), |fleet| {
-            fleet.running_workers().all(|worker| worker.is_ready() && worker.flags() == flags)
-        });
+        self.fleet
+            .wait(LIMIT, &format!("every worker has {flags} flags"), |fleet| {
+                fleet
+                    .running_workers()
+                    .all(|worker| worker.is_ready() && worker.flags() == flags)
+            });
     }
 
     /// When the last of the running workers said that it has so many flags.
     pub(super) fn last_had(&mut self, flags: usize, since: Duration) -> Duration {
         let has = |event: &Event| matches!(event, Event::Change { flags: Some(now), .. } if *now == flags);
-        self.running_workers().map(|worker| worker.first(since, has).unwrap()).max().unwrap() - since
+        self.running_workers()
+            .map(|worker| worker.first(since, has).unwrap())
+            .max()
+            .unwrap()
+            - since
     }
 
     /// How many of the running workers have another number of flags.
     pub(super) fn others_than(&mut self, flags: usize) -> usize {
-        self.running_workers().filter_map(|worker| (worker.flags() != flags).then_some(())).count()
+        self.running_workers()
+            .filter_map(|worker| (worker.flags() != flags).then_some(()))
+            .count()
     }
 
-    /// What comes at the end of the lock's life happens now, so that nobody has to stand still for long: their clients would
+    /// What comes at the end of the lock's TTL happens now, so that nobody has to stand still for long: their clients would
     /// take that for a server that does not answer.
     pub(super) fn end_lock(&self) {
         self.place.0.run::<()>(&format!("DEL {LOCK}"));
@@ -119,13 +132,13 @@ impl Team {
         self.workers[leader].pause();
         self.end_lock();
         let (next, _) = self.next_leader(leader, since);
-        self.workers[leader].go_on();
+        self.workers[leader].resume();
         next
     }
 
     /// Waits for a moment at which the lock has just been renewed. Now.
     pub(super) fn wait_for_a_renewal(&mut self) -> Duration {
-        let life = self.settings.lock_life.as_millis() as i64;
+        let life = self.settings.lock_ttl.as_millis() as i64;
         let left = |team: &Self| team.place.0.run::<i64>(&format!("PTTL {}", LOCK));
         let mut last = left(self);
         loop {

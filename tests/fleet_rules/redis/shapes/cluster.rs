@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::{LostTime, RedisCluster, RedisServer};
+use flagcache_providers::testing::{RedisCluster, RedisServer, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::place::{Failing, Redundant};
@@ -29,17 +29,21 @@ impl<const REPLICA: bool> Nodes<REPLICA> {
         if REPLICA {
             cluster.add_replica(DATA, None);
         }
-        Self { owner: cluster.owner(DATA), cluster }
+        Self {
+            owner: cluster.owner(DATA),
+            cluster,
+        }
     }
 
     fn url(&self) -> String {
-        self.cluster.url(&[self.owner, (self.owner + 1) % 3, (self.owner + 2) % 3])
+        self.cluster
+            .url(&[self.owner, (self.owner + 1) % 3, (self.owner + 2) % 3])
     }
 }
 
 impl<const REPLICA: bool> Keeper for Nodes<REPLICA> {
-    fn keeper(&self) -> Option<&RedisServer> {
-        self.cluster.keeper(DATA)
+    fn primary(&self) -> Option<&RedisServer> {
+        self.cluster.primary(DATA)
     }
 }
 
@@ -69,15 +73,18 @@ impl Failing for Cluster {
     }
 
     fn start_again(&mut self) {
-        self.cluster.nodes.iter_mut().for_each(RedisServer::start_again);
+        self.cluster
+            .nodes
+            .iter_mut()
+            .for_each(RedisServer::start_again);
     }
 
     fn hang(&mut self) {
         self.cluster.nodes.iter().for_each(RedisServer::hang);
     }
 
-    fn go_on(&mut self) {
-        self.cluster.nodes.iter().for_each(RedisServer::go_on);
+    fn resume(&mut self) {
+        self.cluster.nodes.iter().for_each(RedisServer::resume);
     }
 }
 
@@ -96,7 +103,8 @@ const FAIL_OPEN: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_slot_that_moves_under_a_running_fleet_costs_nobody_a_flag() {
-    let mut fleet = Fleet::<Cluster>::running(Settings::every(INTERVAL).fail_open(FAIL_OPEN).patient(), 6);
+    let mut fleet =
+        Fleet::<Cluster>::running(Settings::every(INTERVAL).fail_open(FAIL_OPEN).patient(), 6);
     let leader = fleet.leader();
     let from = fleet.api.count();
     let owner = fleet.place.owner;
@@ -105,7 +113,10 @@ fn a_slot_that_moves_under_a_running_fleet_costs_nobody_a_flag() {
     // The keys are at the next node, the slot is not yet: no call fails.
     move_slot(&mut fleet, owner, next, None);
     let gets = fleet.api.gets_from(from);
-    assert!(gets.iter().all(|get| get.by == fleet.name(leader)), "a follower has fetched: {gets:?}");
+    assert!(
+        gets.iter().all(|get| get.by == fleet.name(leader)),
+        "a follower has fetched: {gets:?}"
+    );
     a_change_reaches_all(&mut fleet, FLAGS + 1);
     assert_eq!(fleet.leader(), leader, "the lock has moved with its life");
 
@@ -115,11 +126,20 @@ fn a_slot_that_moves_under_a_running_fleet_costs_nobody_a_flag() {
     let gets = fleet.api.gets_from(from);
     let most = 1 + (begun.elapsed().as_secs_f64() / FAIL_OPEN.as_secs_f64()) as usize;
     for worker in (0..fleet.workers.len()).filter(|&worker| worker != leader) {
-        let own = gets.iter().filter(|get| get.by == fleet.name(worker)).count();
-        assert!(own <= most, "{own} requests of a follower, {most} are allowed: {gets:?}");
+        let own = gets
+            .iter()
+            .filter(|get| get.by == fleet.name(worker))
+            .count();
+        assert!(
+            own <= most,
+            "{own} requests of a follower, {most} are allowed: {gets:?}"
+        );
     }
     a_change_reaches_all(&mut fleet, FLAGS + 2);
-    assert!(fleet.running_workers().all(|worker| worker.changes() == 3), "no other change was seen");
+    assert!(
+        fleet.running_workers().all(|worker| worker.changes() == 3),
+        "no other change was seen"
+    );
 
     // A node that has no key of the service is lost: nobody cares, though all of them were told of it first.
     assert_eq!(fleet.place.cluster.nodes[owner].run::<u64>("DBSIZE"), 0);
@@ -129,8 +149,14 @@ fn a_slot_that_moves_under_a_running_fleet_costs_nobody_a_flag() {
     a_change_reaches_all(&mut fleet, FLAGS + 3);
     assert_eq!(fleet.leader(), leader);
     let gets = fleet.api.gets_from(from);
-    assert!(gets.iter().all(|get| get.by == fleet.name(leader)), "a follower has fetched: {gets:?}");
-    assert!(fleet.workers[newcomer].changes() <= 2, "it had the one before at most");
+    assert!(
+        gets.iter().all(|get| get.by == fleet.name(leader)),
+        "a follower has fetched: {gets:?}"
+    );
+    assert!(
+        fleet.workers[newcomer].changes() <= 2,
+        "it had the one before at most"
+    );
 }
 
 /// Moves the slot while all load. For the time of `pause` only a part of the keys is there.
@@ -147,14 +173,26 @@ fn move_slot(fleet: &mut Fleet<Cluster>, from: usize, to: usize, pause: Option<D
     slot.end();
     let before = fleet.count();
     fleet.wait(AMPLE, "two more loads of each", |fleet| {
-        fleet.count().iter().zip(&before).all(|(now, before)| now.0 >= before.0 + 2)
+        fleet
+            .count()
+            .iter()
+            .zip(&before)
+            .all(|(now, before)| now.0 >= before.0 + 2)
     });
 }
 
 fn a_change_reaches_all(fleet: &mut Fleet<Cluster>, flags: usize) {
-    let lost = LostTime::begin();
+    let lost = SchedulingDelay::begin();
     fleet.api.serve(flags);
-    let took = fleet
-        .wait(AMPLE, "a change reaches all", |fleet| fleet.running_workers().all(|worker| worker.flags() == flags));
-    Fleet::<Cluster>::promised("a change after a slot has moved reaches all", took, INTERVAL.mul_f64(1.1), lost);
+    let took = fleet.wait(AMPLE, "a change reaches all", |fleet| {
+        fleet
+            .running_workers()
+            .all(|worker| worker.flags() == flags)
+    });
+    Fleet::<Cluster>::promised(
+        "a change after a slot has moved reaches all",
+        took,
+        INTERVAL.mul_f64(1.1),
+        lost,
+    );
 }

@@ -14,12 +14,18 @@ rules_for!(Watched, with a replica);
 pub(crate) struct Watched(RedisSentinels);
 
 impl Keeper for Watched {
-    fn keeper(&self) -> Option<&RedisServer> {
-        self.0.keeper()
+    fn primary(&self) -> Option<&RedisServer> {
+        self.0.primary()
     }
 }
 
-place!(Watched, "Sentinels", Self(RedisSentinels::start()), |this| this.0.url(RedisSentinels::PRIMARY), "");
+place!(
+    Watched,
+    "Sentinels",
+    Self(RedisSentinels::start()),
+    |this| this.0.url(RedisSentinels::PRIMARY),
+    ""
+);
 
 impl Failing for Watched {
     /// They know each other from before.
@@ -50,7 +56,7 @@ impl Failing for Watched {
         self.0.hang_all();
     }
 
-    fn go_on(&mut self) {
+    fn resume(&mut self) {
         self.0.all_go_on();
     }
 }

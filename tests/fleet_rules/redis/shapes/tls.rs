@@ -19,17 +19,25 @@ impl Tls {
     fn start() -> Self {
         let certificates = Certificates::make();
         let tls = certificates.server("server").for_known_clients();
-        Self { server: RedisServer::start_with_tls(&tls, &[]), certificates }
+        Self {
+            server: RedisServer::start_with_tls(&tls, &[]),
+            certificates,
+        }
     }
 
     fn options(&self) -> String {
         let path = |file| self.certificates.path(file);
-        format!("&ca={}&cert={}&key={}", path("root.crt"), path("client.crt"), path("client.key"))
+        format!(
+            "&ca={}&cert={}&key={}",
+            path("root.crt"),
+            path("client.crt"),
+            path("client.key")
+        )
     }
 }
 
 impl Keeper for Tls {
-    fn keeper(&self) -> Option<&RedisServer> {
+    fn primary(&self) -> Option<&RedisServer> {
         Some(&self.server)
     }
 }
@@ -70,7 +78,7 @@ impl Failing for Tls {
         self.server.hang();
     }
 
-    fn go_on(&mut self) {
-        self.server.go_on();
+    fn resume(&mut self) {
+        self.server.resume();
     }
 }

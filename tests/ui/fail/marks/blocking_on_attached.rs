@@ -1,4 +1,4 @@
-use flagcache::{FlagDefinitionCacheData, PollerLink, flag_cache_provider};
+use flagcache::{FlagDefinitionCacheData, PollerContext, flag_cache_provider};
 
 #[derive(Clone)]
 struct Store;
@@ -16,7 +16,7 @@ impl Store {
     async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
 
     #[flag_cache(blocking)]
-    fn on_poller_attached(&self, _: PollerLink) {}
+    fn on_poller_attached(&self, _: PollerContext) {}
 }
 
 fn main() {}

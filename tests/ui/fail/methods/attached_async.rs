@@ -1,4 +1,4 @@
-use flagcache::{FlagDefinitionCacheData, PollerLink, flag_cache_provider};
+use flagcache::{FlagDefinitionCacheData, PollerContext, flag_cache_provider};
 
 struct Store;
 
@@ -14,7 +14,7 @@ impl Store {
 
     async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
 
-    async fn on_poller_attached(&self, _: PollerLink) {}
+    async fn on_poller_attached(&self, _: PollerContext) {}
 }
 
 fn main() {}

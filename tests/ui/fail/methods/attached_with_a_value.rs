@@ -1,4 +1,4 @@
-use flagcache::{FlagDefinitionCacheData, PollerLink, flag_cache_provider};
+use flagcache::{FlagDefinitionCacheData, PollerContext, flag_cache_provider};
 
 struct Store;
 
@@ -14,7 +14,7 @@ impl Store {
 
     async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
 
-    fn on_poller_attached(&self, _: PollerLink) -> bool {
+    fn on_poller_attached(&self, _: PollerContext) -> bool {
         true
     }
 }

@@ -1,0 +1,60 @@
+//! A shared or boxed provider is a provider.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
+    ProviderError,
+};
+
+macro_rules! delegate_to_pointee {
+    ($pointer:ident) => {
+        // A method forgotten here would silently do nothing for everybody who wraps a provider.
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait]
+        impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for $pointer<P> {
+            async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
+                (**self).should_fetch_flag_definitions().await
+            }
+
+            async fn get_flag_definitions(
+                &self,
+            ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+                (**self).get_flag_definitions().await
+            }
+
+            async fn on_flag_definitions_received(
+                &self,
+                data: &FlagDefinitionCacheData,
+            ) -> Result<(), ProviderError> {
+                (**self).on_flag_definitions_received(data).await
+            }
+
+            async fn shutdown(&self) -> Result<(), ProviderError> {
+                (**self).shutdown().await
+            }
+
+            async fn peek_flag_definitions(
+                &self,
+            ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+                (**self).peek_flag_definitions().await
+            }
+
+            async fn on_fetch_without_update(
+                &self,
+                outcome: FetchOutcome<'_>,
+            ) -> Result<(), ProviderError> {
+                (**self).on_fetch_without_update(outcome).await
+            }
+
+            fn on_poller_attached(&self, link: PollerContext) {
+                (**self).on_poller_attached(link);
+            }
+        }
+    };
+}
+
+delegate_to_pointee!(Arc);
+delegate_to_pointee!(Box);

@@ -1,0 +1,125 @@
+//! What goes wrong in a provider.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::DataError;
+
+/// Why a provider call failed, by what the caller can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProviderErrorKind {
+    /// The store cannot be reached or does not answer; it may answer later.
+    Unavailable,
+    /// The call was cut at the poller's provider timeout.
+    Timeout,
+    /// What the store holds is no valid set of definitions, or one of another project or a newer schema.
+    InvalidData,
+    /// The store refuses us: credentials, file permissions, a forbidden command.
+    PermissionDenied,
+    /// Too many blocking calls of this provider are still running.
+    Busy,
+    /// The provider's code panicked.
+    Panic,
+    /// Anything else; every error of a user's own provider that is not a [`ProviderError`].
+    Other,
+}
+
+impl ProviderErrorKind {
+    /// The stable, lower-case name used in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::InvalidData => "invalid_data",
+            Self::PermissionDenied => "permission_denied",
+            Self::Busy => "busy",
+            Self::Panic => "panic",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for ProviderErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The error of a provider call.
+///
+/// A provider built with `#[flag_cache_provider]` may return any error type; it arrives here whole, as
+/// [`source`](Error::source). `Display` never repeats the source, so printing the chain prints each cause once.
+///
+/// ```
+/// use flagcache_core::{ProviderError, ProviderErrorKind};
+///
+/// let cause = std::io::Error::other("disk on fire");
+/// let error = ProviderError::new(ProviderErrorKind::Unavailable, "cannot read /var/cache/flags.json").with_source(cause);
+/// assert!(error.is_retryable());
+/// assert_eq!(error.to_string(), "cannot read /var/cache/flags.json");
+/// ```
+#[derive(Debug)]
+pub struct ProviderError {
+    kind: ProviderErrorKind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl ProviderError {
+    /// An error that says what happened, to which key or file, and what to do. Never put a key or a token in `message`.
+    pub fn new(kind: ProviderErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// Keeps the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Makes a provider error of any error. One that is a `ProviderError` already is passed on, not wrapped again; a
+    /// [`DataError`] is converted, so that its kind is known; any other becomes the [`source`](Error::source) of an error
+    /// of kind [`Other`](ProviderErrorKind::Other).
+    pub fn from_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let error = match error.into().downcast::<Self>() {
+            Ok(error) => return *error,
+            Err(error) => error,
+        };
+        match error.downcast::<DataError>() {
+            Ok(error) => (*error).into(),
+            Err(error) => Self::new(ProviderErrorKind::Other, "the provider returned an error")
+                .with_source(error),
+        }
+    }
+
+    /// Why the call failed.
+    pub fn kind(&self) -> ProviderErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later with nothing changed by hand.
+    pub fn is_retryable(&self) -> bool {
+        use ProviderErrorKind::{Busy, Other, Timeout, Unavailable};
+        matches!(self.kind, Unavailable | Timeout | Busy | Other)
+    }
+}
+
+impl fmt::Display for ProviderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for ProviderError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}

@@ -1,0 +1,149 @@
+//! What a leader's request brought, told to its store.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::{FlagDefinitionCacheData, FleetFailure};
+
+/// Why a request for definitions brought none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FetchErrorKind {
+    /// 401 or 403: the keys are wrong or were revoked.
+    Unauthorized,
+    /// 402: the project's quota of feature-flag requests is used up.
+    QuotaLimited,
+    /// 429.
+    RateLimited,
+    /// 5xx.
+    Server,
+    /// No connection: DNS, refused, reset, TLS.
+    Connect,
+    /// No complete answer within the request timeout.
+    Timeout,
+    /// A 200 whose body is no valid set of definitions, or is larger than the body limit. PostHog bills it all the same.
+    Unusable,
+    /// Any other answer: a redirect to another host, 404, 405, an unknown status.
+    Rejected,
+}
+
+impl FetchErrorKind {
+    /// The stable, lower-case name used in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::QuotaLimited => "quota_limited",
+            Self::RateLimited => "rate_limited",
+            Self::Server => "server",
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Unusable => "unusable",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        let all = [
+            Self::Unauthorized,
+            Self::QuotaLimited,
+            Self::RateLimited,
+            Self::Server,
+            Self::Connect,
+            Self::Timeout,
+            Self::Unusable,
+            Self::Rejected,
+        ];
+        all.into_iter().find(|failure| failure.as_str() == name)
+    }
+}
+
+impl fmt::Display for FetchErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a leader's load brought instead of a new set; the argument of
+/// [`on_fetch_without_update`](crate::FlagDefinitionCacheProvider::on_fetch_without_update).
+#[derive(Clone, Copy, Debug)]
+pub struct FetchOutcome<'a> {
+    failure: Option<FetchErrorKind>,
+    data: Option<&'a FlagDefinitionCacheData>,
+    step_down_for: Option<Duration>,
+    fleet_failure: Option<FleetFailure>,
+}
+
+impl<'a> FetchOutcome<'a> {
+    /// The API confirmed `data`: a 304.
+    pub fn unchanged(data: &'a FlagDefinitionCacheData) -> Self {
+        Self {
+            failure: None,
+            data: Some(data),
+            step_down_for: None,
+            fleet_failure: None,
+        }
+    }
+
+    /// The request failed, or was not sent because an earlier one failed. `data` is what this worker still serves.
+    pub fn failed(failure: FetchErrorKind, data: Option<&'a FlagDefinitionCacheData>) -> Self {
+        Self {
+            failure: Some(failure),
+            data,
+            step_down_for: None,
+            fleet_failure: None,
+        }
+    }
+
+    /// Asks the store to release the lead and to stay out for this long.
+    #[must_use]
+    pub fn with_step_down_for(mut self, duration: Option<Duration>) -> Self {
+        self.step_down_for = duration;
+        self
+    }
+
+    /// What the store keeps beside the lock for the whole fleet, in place of what it kept before.
+    #[must_use]
+    pub fn with_fleet_failure(mut self, failure: Option<FleetFailure>) -> Self {
+        self.fleet_failure = failure;
+        self
+    }
+
+    /// The same outcome over another borrow of the definitions, for a call that goes to another thread.
+    pub(crate) fn with_data<'b>(
+        self,
+        data: Option<&'b FlagDefinitionCacheData>,
+    ) -> FetchOutcome<'b> {
+        FetchOutcome {
+            failure: self.failure,
+            data,
+            step_down_for: self.step_down_for,
+            fleet_failure: self.fleet_failure,
+        }
+    }
+
+    /// Whether the API confirmed the current definitions.
+    pub fn is_unchanged(&self) -> bool {
+        self.failure.is_none()
+    }
+
+    /// The kind of failure, unless the definitions are unchanged.
+    pub fn failure(&self) -> Option<FetchErrorKind> {
+        self.failure
+    }
+
+    /// The definitions that this worker serves now: what to put back if the store has lost its copy.
+    pub fn data(&self) -> Option<&'a FlagDefinitionCacheData> {
+        self.data
+    }
+
+    /// Set when another worker may do better: release the lead now and answer no decision with `true` for this long.
+    pub fn step_down_for(&self) -> Option<Duration> {
+        self.step_down_for
+    }
+
+    /// Set when this load's request failed: keep it beside the lock, before the lead is released, and report it to every
+    /// worker with [`FleetStatus::fleet_failure`](crate::FleetStatus::fleet_failure). An unchanged answer or a publish by the leader ends it.
+    pub fn fleet_failure(&self) -> Option<FleetFailure> {
+        self.fleet_failure
+    }
+}

@@ -1,0 +1,168 @@
+//! What differs between two sets.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::FlagDefinitionCacheData;
+use crate::definitions::index::SPELLINGS;
+
+/// What differs between a set and an older one.
+///
+/// Flags and members that are written differently but mean the same (other spacing, other order of members, `2.0` for
+/// `2`) do not differ. Nor do the order of the list and the metadata. Numbers are compared as 64-bit integers or doubles.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DefinitionsDiff {
+    /// The keys of the flags that only the new set has, in its order.
+    pub added: Vec<String>,
+    /// The keys of the flags that only the old set has, in its order.
+    pub removed: Vec<String>,
+    /// The keys of the flags that both have and that differ, in the new set's order.
+    pub changed: Vec<String>,
+    /// The other top-level members that differ, such as `cohorts` or `property_matching_version`; snake_case, sorted.
+    pub members: Vec<String>,
+}
+
+impl DefinitionsDiff {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty()
+            && self.removed.is_empty()
+            && self.changed.is_empty()
+            && self.members.is_empty()
+    }
+}
+
+impl FlagDefinitionCacheData {
+    /// What differs between this set and an older one. Free if the content is the same; else one look-up for each flag,
+    /// and a flag is decoded only if its text differs in more than spacing. Runs on the calling thread: some milliseconds
+    /// for 10 MB, some hundred if every flag has to be decoded.
+    pub fn diff(&self, old: &Self) -> DefinitionsDiff {
+        let mut diff = DefinitionsDiff::default();
+        if self.same_content(old) {
+            return diff;
+        }
+        for (key, json) in self.effective_flags() {
+            match old.flag(key) {
+                None => diff.added.push(key.to_owned()),
+                Some(flag) if !same_json(flag.json(), json) => diff.changed.push(key.to_owned()),
+                Some(_) => {}
+            }
+        }
+        let removed = old
+            .effective_flags()
+            .filter(|(key, _)| self.flag(key).is_none());
+        diff.removed.extend(removed.map(|(key, _)| key.to_owned()));
+        diff.members.extend(changed_members(self, old));
+        diff
+    }
+
+    /// The flags without those that a later one of the same key hides.
+    fn effective_flags(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_effective = |key, json: &str| {
+            self.flag(key)
+                .is_some_and(|flag| std::ptr::eq(flag.json().as_ptr(), json.as_ptr()))
+        };
+        let hides_none = !self.has_hidden_flags();
+        self.flags()
+            .map(|flag| (flag.key(), flag.json()))
+            .filter(move |(key, json)| hides_none || is_effective(key, json))
+    }
+
+    /// A member by its snake_case name, in whichever spelling the set has it; `null` counts as absent.
+    fn either_member(&self, name: &str) -> Option<&str> {
+        let camel = SPELLINGS
+            .iter()
+            .find(|(snake, _)| *snake == name)
+            .map(|(_, camel)| *camel);
+        let member = |name| {
+            self.member(name)
+                .map(|json| json.as_str())
+                .filter(|json| *json != "null")
+        };
+        member(name).or_else(|| member(camel?))
+    }
+}
+
+fn changed_members(new: &FlagDefinitionCacheData, old: &FlagDefinitionCacheData) -> Vec<String> {
+    let snake = |name| {
+        SPELLINGS
+            .iter()
+            .find(|(_, camel)| *camel == name)
+            .map_or(name, |(snake, _)| *snake)
+    };
+    let names: BTreeSet<&str> = new
+        .members()
+        .chain(old.members())
+        .map(|(name, _)| snake(name))
+        .collect();
+    let differs = |name| match name {
+        "flags" => false,
+        "group_type_mapping" => !same_json(
+            new.group_type_mapping().as_str(),
+            old.group_type_mapping().as_str(),
+        ),
+        "cohorts" => !same_json(new.cohorts().as_str(), old.cohorts().as_str()),
+        "minimal_flag_called_events" => {
+            new.minimal_flag_called_events() != old.minimal_flag_called_events()
+        }
+        _ => match (new.either_member(name), old.either_member(name)) {
+            (Some(new), Some(old)) => !same_json(new, old),
+            (new, old) => new.is_some() != old.is_some(),
+        },
+    };
+    names
+        .into_iter()
+        .filter(|name| differs(name))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether two texts mean the same. What cannot be decoded is the same only as a text.
+fn same_json(a: &str, b: &str) -> bool {
+    a == b
+        || same_tokens(a, b)
+        || match (serde_json::from_str(a), serde_json::from_str(b)) {
+            (Ok(a), Ok(b)) => same_value(&a, &b),
+            _ => false,
+        }
+}
+
+/// Whether two JSON texts differ in spacing only: the common case of a copy that another SDK wrote, and far cheaper to
+/// see than by decoding both.
+fn same_tokens(a: &str, b: &str) -> bool {
+    tokens(a).eq(tokens(b))
+}
+
+/// The bytes of a valid JSON text without the spacing between its tokens.
+fn tokens(json: &str) -> impl Iterator<Item = u8> {
+    let (mut in_string, mut is_escaped) = (false, false);
+    json.bytes().filter(move |byte| {
+        if in_string {
+            in_string = is_escaped || *byte != b'"';
+            is_escaped = !is_escaped && *byte == b'\\';
+            return true;
+        }
+        in_string = *byte == b'"';
+        !byte.is_ascii_whitespace()
+    })
+}
+
+fn same_value(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(name, a)| b.get(name).is_some_and(|b| same_value(a, b)))
+        }
+        // One SDK writes 100.0 where another writes 100. Two integers are never compared as doubles.
+        (Value::Number(a), Value::Number(b)) => {
+            a == b || ((a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64())
+        }
+        _ => a == b,
+    }
+}

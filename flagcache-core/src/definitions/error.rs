@@ -1,0 +1,121 @@
+//! Why bytes are no set of flag definitions.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::{ProviderError, ProviderErrorKind};
+
+/// What is wrong with the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DataErrorKind {
+    /// No JSON, or no UTF-8, or cut off.
+    NotJson,
+    /// JSON, but no object.
+    NotAnObject,
+    /// The object has no member `flags`.
+    FlagsMissing,
+    /// `flags` is no list; `null` is none either.
+    FlagsNotAList,
+    /// A flag is no object, or has no string `key`.
+    BadFlag,
+    /// `group_type_mapping` or `cohorts` is neither an object nor `null`.
+    BadMember,
+    /// The copy was stored by a newer release, in a schema that this one does not know.
+    NewerSchema,
+    /// 4 GiB or more.
+    TooLarge,
+    /// The bytes were not looked at: the runtime is shutting down.
+    Interrupted,
+}
+
+impl DataErrorKind {
+    /// The stable, lower-case name used in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotJson => "not_json",
+            Self::NotAnObject => "not_an_object",
+            Self::FlagsMissing => "flags_missing",
+            Self::FlagsNotAList => "flags_not_a_list",
+            Self::BadFlag => "bad_flag",
+            Self::BadMember => "bad_member",
+            Self::NewerSchema => "newer_schema",
+            Self::TooLarge => "too_large",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl fmt::Display for DataErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why bytes are no set of flag definitions. Says where; never shows what stands there.
+///
+/// ```
+/// use flagcache_core::{DataErrorKind, FlagDefinitionCacheData};
+///
+/// let error = FlagDefinitionCacheData::from_json(r#"{"flags":[{"key":"a"},{"key":7}]}"#).unwrap_err();
+/// assert_eq!(error.kind(), DataErrorKind::BadFlag);
+/// assert_eq!(error.to_string(), "flags[1]: `key` is not a string");
+/// ```
+#[derive(Debug)]
+pub struct DataError {
+    kind: DataErrorKind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl DataError {
+    pub(crate) fn new(kind: DataErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What is wrong.
+    pub fn kind(&self) -> DataErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for DataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for DataError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+/// So that a provider can decode its copy with `?`.
+impl From<DataError> for ProviderError {
+    fn from(error: DataError) -> Self {
+        match error.kind {
+            DataErrorKind::Interrupted => Self::new(
+                ProviderErrorKind::Unavailable,
+                "the stored copy was not read",
+            )
+            .with_source(error),
+            _ => Self::new(
+                ProviderErrorKind::InvalidData,
+                "the stored copy is no usable set of flag definitions",
+            )
+            .with_source(error),
+        }
+    }
+}

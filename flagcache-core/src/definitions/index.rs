@@ -1,0 +1,264 @@
+//! A scanned text with its index.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use serde_json::value::RawValue;
+
+use crate::definitions::fingerprint::ContentFingerprint;
+use crate::definitions::scan::{FlagEntry, Member, Scan, Span};
+use crate::{DataError, DataErrorKind};
+
+/// The members that the SDKs write in two spellings: snake_case, camelCase.
+pub(crate) const SPELLINGS: [(&str, &str); 3] = [
+    ("group_type_mapping", "groupTypeMapping"),
+    ("minimal_flag_called_events", "minimalFlagCalledEvents"),
+    ("property_matching_version", "propertyMatchingVersion"),
+];
+
+/// A text that holds a set, what stands where in it, and how to find a flag.
+pub(crate) struct Set {
+    text: String,
+    raw: Span,
+    members: Vec<Member>,
+    flags: Vec<FlagEntry>,
+    by_key: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    group_type_mapping: Option<Span>,
+    cohorts: Option<Span>,
+    minimal_flag_called_events: bool,
+    property_matching_version: Option<u64>,
+    fingerprint: ContentFingerprint,
+}
+
+impl Set {
+    /// Checks the shape and builds the index. `scan` holds the set's own members only, which lie side by side.
+    pub(crate) fn new(text: String, scan: Scan) -> Result<Self, DataError> {
+        let Scan { mut members, flags } = scan;
+        members.shrink_to_fit();
+        let either = |snake, camel| {
+            value_of(&text, &members, snake).or_else(|| value_of(&text, &members, camel))
+        };
+        let [group_type_mapping, minimal, version] =
+            SPELLINGS.map(|(snake, camel)| either(snake, camel));
+        let cohorts = value_of(&text, &members, "cohorts");
+        for (name, span) in [
+            ("group_type_mapping", group_type_mapping),
+            ("cohorts", cohorts),
+        ] {
+            if span.is_some_and(|span| !span.of(&text).starts_with('{')) {
+                return Err(DataError::new(
+                    DataErrorKind::BadMember,
+                    format!("member `{name}`: not an object"),
+                ));
+            }
+        }
+        let raw = raw_span(&members);
+        let hasher = DefaultHashBuilder::default();
+        Ok(Self {
+            raw,
+            by_key: index(&text, &flags, &hasher),
+            minimal_flag_called_events: minimal.is_some_and(|span| span.of(&text) == "true"),
+            property_matching_version: version.and_then(|span| span.of(&text).parse().ok()),
+            fingerprint: ContentFingerprint::of(raw.of(&text)),
+            group_type_mapping,
+            cohorts,
+            members,
+            flags,
+            hasher,
+            text,
+        })
+    }
+
+    /// The whole buffer: the set's own members, perhaps with an envelope and aliases around them.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The set's own members as they came, from the first name to the last value.
+    pub(crate) fn raw(&self) -> &str {
+        self.raw.of(&self.text)
+    }
+
+    /// Whether nothing but the set's own members stands in the buffer.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.text[..self.raw.start()].trim_ascii() == "{"
+    }
+
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    pub(crate) fn flags(&self) -> &[FlagEntry] {
+        &self.flags
+    }
+
+    pub(crate) fn flag(&self, key: &str) -> Option<&FlagEntry> {
+        let matches = |&at: &u32| self.flags[at as usize].key.of(&self.text) == key;
+        let at = self.by_key.find(self.hasher.hash_one(key), matches)?;
+        self.flags.get(*at as usize)
+    }
+
+    /// Whether two flags have one key.
+    pub(crate) fn has_hidden_flags(&self) -> bool {
+        self.by_key.len() < self.flags.len()
+    }
+
+    pub(crate) fn member(&self, name: &str) -> Option<&str> {
+        last(&self.text, &self.members, name).map(|span| span.of(&self.text))
+    }
+
+    pub(crate) fn group_type_mapping(&self) -> Option<&str> {
+        self.group_type_mapping.map(|span| span.of(&self.text))
+    }
+
+    pub(crate) fn cohorts(&self) -> Option<&str> {
+        self.cohorts.map(|span| span.of(&self.text))
+    }
+
+    pub(crate) fn minimal_flag_called_events(&self) -> bool {
+        self.minimal_flag_called_events
+    }
+
+    pub(crate) fn property_matching_version(&self) -> Option<u64> {
+        self.property_matching_version
+    }
+
+    pub(crate) fn fingerprint(&self) -> ContentFingerprint {
+        self.fingerprint
+    }
+}
+
+/// The members that are mappings: from the index of a group type to its name, from a cohort's id to the cohort.
+const GROUP_TYPES: [&str; 2] = ["group_type_mapping", "groupTypeMapping"];
+const COHORTS: &str = "cohorts";
+const VERSIONS: [&str; 2] = ["property_matching_version", "propertyMatchingVersion"];
+
+/// The members with those values put right that other languages and document stores cannot write as the API does; `None`
+/// if there are none. PHP writes an empty mapping as `[]` and one with the keys 0, 1, … as a list; document stores return
+/// whole numbers as doubles (`2.0`).
+pub(crate) fn canonical(text: &str, members: &[Member]) -> Option<String> {
+    let fixed: Vec<Option<String>> = members
+        .iter()
+        .map(|member| canonical_value(text, member))
+        .collect();
+    if fixed.iter().all(Option::is_none) {
+        return None;
+    }
+    let mut canonical = String::with_capacity(text.len());
+    for (member, fixed) in members.iter().zip(&fixed) {
+        canonical.push(if canonical.is_empty() { '{' } else { ',' });
+        match fixed {
+            Some(value) => {
+                canonical.push_str(&text[member.whole.start()..member.value.start()]);
+                canonical.push_str(value);
+            }
+            None => canonical.push_str(member.whole.of(text)),
+        }
+    }
+    canonical.push('}');
+    Some(canonical)
+}
+
+fn canonical_value(text: &str, member: &Member) -> Option<String> {
+    let (name, value) = (member.name.of(text), member.value.of(text));
+    if GROUP_TYPES.contains(&name) {
+        mapping_of_list(value, '"')
+    } else if name == COHORTS {
+        mapping_of_list(value, '{')
+    } else if VERSIONS.contains(&name) {
+        whole_number(value)
+    } else {
+        None
+    }
+}
+
+/// The list as a mapping, if each element begins as those of the mapping do. A `null` stands for a key without a value.
+fn mapping_of_list(value: &str, first: char) -> Option<String> {
+    if !value.starts_with('[') {
+        return None;
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(value).ok()?;
+    let mut mapping = String::from("{");
+    for (index, element) in elements
+        .iter()
+        .enumerate()
+        .filter(|(_, element)| element.get() != "null")
+    {
+        if !element.get().starts_with(first) {
+            return None;
+        }
+        if mapping.len() > 1 {
+            mapping.push(',');
+        }
+        mapping.extend(["\"", &index.to_string(), "\":", element.get()]);
+    }
+    mapping.push('}');
+    Some(mapping)
+}
+
+/// The number without its fraction, if it is written with one and has none.
+fn whole_number(value: &str) -> Option<String> {
+    /// Up to here a double counts in ones.
+    const LARGEST: f64 = 9_007_199_254_740_992.0;
+    if !value.contains(['.', 'e', 'E']) || value.starts_with('"') {
+        return None;
+    }
+    let number: f64 = value.parse().ok()?;
+    (number.fract() == 0.0 && (0.0..=LARGEST).contains(&number))
+        .then(|| format!("{}", number as u64))
+}
+
+/// From the first member's name to the last one's value.
+pub(crate) fn raw_span(members: &[Member]) -> Span {
+    match (members.first(), members.last()) {
+        (Some(first), Some(last)) => Span::new(first.whole.start(), last.whole.end()),
+        _ => Span::new(0, 0),
+    }
+}
+
+/// The aliases to write behind `members`: for each name that stands in one spelling only, the other one.
+pub(crate) fn aliases(text: &str, members: &[Member]) -> String {
+    let mut aliases = String::new();
+    for (snake, camel) in SPELLINGS {
+        let (name, value) = match (last(text, members, snake), last(text, members, camel)) {
+            (Some(value), None) => (camel, value),
+            (None, Some(value)) => (snake, value),
+            _ => continue,
+        };
+        aliases.extend([",\"", name, "\":", value.of(text)]);
+    }
+    aliases
+}
+
+/// The value of the last member of this name.
+fn last(text: &str, members: &[Member], name: &str) -> Option<Span> {
+    members
+        .iter()
+        .rev()
+        .find(|member| member.name.of(text) == name)
+        .map(|member| member.value)
+}
+
+/// The same; `null` counts as absent.
+fn value_of(text: &str, members: &[Member], name: &str) -> Option<Span> {
+    last(text, members, name).filter(|span| span.of(text) != "null")
+}
+
+/// Of two flags with one key the last wins, as in the other SDKs.
+fn index(text: &str, flags: &[FlagEntry], hasher: &DefaultHashBuilder) -> HashTable<u32> {
+    let key = |at: u32| flags[at as usize].key.of(text);
+    let mut by_key = HashTable::with_capacity(flags.len());
+    for at in 0..flags.len() as u32 {
+        let hash = hasher.hash_one(key(at));
+        by_key
+            .entry(
+                hash,
+                |&other| key(other) == key(at),
+                |&other| hasher.hash_one(key(other)),
+            )
+            .and_modify(|other| *other = at)
+            .or_insert(at);
+    }
+    by_key
+}

@@ -1,0 +1,12 @@
+//! [`FlagDefinitionCacheData`](snapshot::FlagDefinitionCacheData): one immutable snapshot over one buffer of JSON, its index, and its stored form.
+
+pub(crate) mod diff;
+pub(crate) mod error;
+pub(crate) mod fingerprint;
+pub(crate) mod flag;
+pub(crate) mod index;
+pub(crate) mod project;
+pub(crate) mod scan;
+pub(crate) mod serde_form;
+pub(crate) mod snapshot;
+pub(crate) mod stored_form;

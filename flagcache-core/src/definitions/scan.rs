@@ -1,0 +1,406 @@
+//! One pass over the text: where each member and each flag stands.
+//!
+//! serde_json reads every byte once and hands out keys and raw values. A cursor walks along in step with it, over the
+//! punctuation that lies between, so that each of them gets its place in the text.
+
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use crate::{DataError, DataErrorKind};
+
+/// The largest text: places in it are 32-bit numbers.
+pub(crate) const MAX_LEN: usize = u32::MAX as usize;
+
+/// A place in a text of at most [`MAX_LEN`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// The caller has checked the text's length, so neither number is cut.
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        Self {
+            start: start as u32,
+            end: end as u32,
+        }
+    }
+
+    pub(crate) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    pub(crate) fn end(self) -> usize {
+        self.end as usize
+    }
+
+    pub(crate) fn of(self, text: &str) -> &str {
+        &text[self.start()..self.end()]
+    }
+}
+
+/// A decoded string: a place in the text, unless it is written with escapes there.
+#[derive(Debug)]
+pub(crate) enum Name {
+    Plain(Span),
+    Unescaped(Box<str>),
+}
+
+impl Name {
+    pub(crate) fn of<'a>(&'a self, text: &'a str) -> &'a str {
+        match self {
+            Self::Plain(span) => span.of(text),
+            Self::Unescaped(name) => name,
+        }
+    }
+}
+
+/// A member of the top-level object.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) name: Name,
+    pub(crate) value: Span,
+    /// From the name's first quote to the value's end.
+    pub(crate) whole: Span,
+}
+
+/// An element of `flags`.
+#[derive(Debug)]
+pub(crate) struct FlagEntry {
+    pub(crate) key: Name,
+    pub(crate) json: Span,
+}
+
+/// What stands where.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    /// In the order of the text. A name may stand twice.
+    pub(crate) members: Vec<Member>,
+    /// The elements of the last `flags`.
+    pub(crate) flags: Vec<FlagEntry>,
+}
+
+/// Scans a text of at most [`MAX_LEN`] bytes.
+pub(crate) fn scan(text: &str) -> Result<Scan, DataError> {
+    match text.trim_ascii_start().as_bytes().first() {
+        Some(b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
+            return Err(DataError::new(
+                DataErrorKind::NotAnObject,
+                "the top level is not an object",
+            ));
+        }
+        Some(0xef) if text.starts_with('\u{feff}') => {
+            return Err(DataError::new(
+                DataErrorKind::NotJson,
+                "starts with a byte order mark; store it without",
+            ));
+        }
+        _ => {}
+    }
+    let mut scanner = Scanner {
+        text: text.as_bytes(),
+        at: 0,
+        place: Place::Top,
+        members: Vec::new(),
+        flags: None,
+    };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = json
+        .deserialize_map(TopLevel(&mut scanner))
+        .and_then(|()| json.end());
+    let Scanner {
+        place,
+        members,
+        flags,
+        ..
+    } = scanner;
+    read.map_err(|error| place.error(error))?;
+    let flags = flags
+        .ok_or_else(|| DataError::new(DataErrorKind::FlagsMissing, "there is no member `flags`"))?;
+    Ok(Scan { members, flags })
+}
+
+/// What is being read, for the error.
+#[derive(Clone, Copy)]
+enum Place {
+    Top,
+    Flags,
+    Flag(usize, &'static str),
+}
+
+impl Place {
+    fn error(self, error: serde_json::Error) -> DataError {
+        let (line, column) = (error.line(), error.column());
+        match (error.classify(), self) {
+            // A data error quotes the value that it met, so it is not kept.
+            (Category::Data, Self::Flags) => DataError::new(
+                DataErrorKind::FlagsNotAList,
+                format!("`flags` is not a list (line {line} column {column})"),
+            ),
+            (Category::Data, Self::Flag(index, what)) => {
+                DataError::new(DataErrorKind::BadFlag, format!("flags[{index}]: {what}"))
+            }
+            (_, Self::Flag(index, _)) => {
+                let message = format!("not JSON at line {line} column {column}, in flags[{index}]");
+                DataError::new(DataErrorKind::NotJson, message).with_source(error)
+            }
+            _ => DataError::new(
+                DataErrorKind::NotJson,
+                format!("not JSON at line {line} column {column}"),
+            )
+            .with_source(error),
+        }
+    }
+}
+
+struct Scanner<'a> {
+    text: &'a [u8],
+    /// The cursor: everything before it has been accounted for.
+    at: usize,
+    place: Place,
+    members: Vec<Member>,
+    flags: Option<Vec<FlagEntry>>,
+}
+
+impl Scanner<'_> {
+    fn byte(&self) -> u8 {
+        self.text.get(self.at).copied().unwrap_or_default()
+    }
+
+    fn skip_whitespace(&mut self) {
+        while matches!(self.byte(), b' ' | b'\n' | b'\t' | b'\r') {
+            self.at += 1;
+        }
+    }
+
+    /// Passes one brace, bracket, comma or colon.
+    fn pass_mark(&mut self) {
+        self.skip_whitespace();
+        self.at += 1;
+    }
+
+    /// Passes the name of a member and the colon after it; returns where its first quote stands.
+    fn pass_name(&mut self, is_first: bool, text: Text<'_>) -> (usize, Name) {
+        if !is_first {
+            self.pass_mark();
+        }
+        self.skip_whitespace();
+        let quote = self.at;
+        let name = match text {
+            Text::Borrowed(name) => {
+                self.at += name.len() + 2;
+                Name::Plain(Span::new(quote + 1, self.at - 1))
+            }
+            Text::Unescaped(name) => {
+                self.pass_escaped_string();
+                Name::Unescaped(name.into_boxed_str())
+            }
+        };
+        self.pass_mark();
+        (quote, name)
+    }
+
+    fn pass_escaped_string(&mut self) {
+        self.at += 1;
+        while self.at < self.text.len() && self.byte() != b'"' {
+            self.at += if self.byte() == b'\\' { 2 } else { 1 };
+        }
+        self.at += 1;
+    }
+
+    fn pass_value(&mut self, raw: &RawValue) -> Span {
+        self.skip_whitespace();
+        let start = self.at;
+        self.at += raw.get().len();
+        Span::new(start, self.at)
+    }
+}
+
+/// A string as serde_json hands it out.
+enum Text<'de> {
+    Borrowed(&'de str),
+    Unescaped(String),
+}
+
+impl Text<'_> {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Borrowed(text) => text,
+            Self::Unescaped(text) => text,
+        }
+    }
+}
+
+struct NameSeed;
+
+impl<'de> DeserializeSeed<'de> for NameSeed {
+    type Value = Text<'de>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NameSeed {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Text::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Text::Unescaped(text.to_owned()))
+    }
+}
+
+struct TopLevel<'s, 'a>(&'s mut Scanner<'a>);
+
+impl<'de> Visitor<'de> for TopLevel<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        let scanner = self.0;
+        scanner.pass_mark();
+        while let Some(text) = object.next_key_seed(NameSeed)? {
+            let is_flags = text.as_str() == "flags";
+            let (quote, name) = scanner.pass_name(scanner.members.is_empty(), text);
+            let value = if is_flags {
+                object.next_value_seed(FlagList(scanner))?
+            } else {
+                scanner.pass_value(object.next_value()?)
+            };
+            scanner.members.push(Member {
+                name,
+                value,
+                whole: Span::new(quote, value.end()),
+            });
+        }
+        Ok(())
+    }
+}
+
+struct FlagList<'s, 'a>(&'s mut Scanner<'a>);
+
+impl<'de> DeserializeSeed<'de> for FlagList<'_, '_> {
+    type Value = Span;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<Span, D::Error> {
+        self.0.place = Place::Flags;
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FlagList<'_, '_> {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of flags")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Span, A::Error> {
+        let scanner = self.0;
+        scanner.skip_whitespace();
+        let start = scanner.at;
+        scanner.pass_mark();
+        let mut flags = Vec::new();
+        while let Some(flag) = list.next_element_seed(FlagObject {
+            scanner,
+            index: flags.len(),
+        })? {
+            flags.push(flag);
+        }
+        scanner.pass_mark();
+        flags.shrink_to_fit();
+        scanner.flags = Some(flags);
+        scanner.place = Place::Top;
+        Ok(Span::new(start, scanner.at))
+    }
+}
+
+struct FlagObject<'s, 'a> {
+    scanner: &'s mut Scanner<'a>,
+    index: usize,
+}
+
+impl FlagObject<'_, '_> {
+    fn blame(&mut self, what: &'static str) {
+        self.scanner.place = Place::Flag(self.index, what);
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for FlagObject<'_, '_> {
+    type Value = FlagEntry;
+
+    fn deserialize<D: serde::Deserializer<'de>>(mut self, json: D) -> Result<FlagEntry, D::Error> {
+        if self.index > 0 {
+            self.scanner.pass_mark();
+        }
+        self.blame("not an object");
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FlagObject<'_, '_> {
+    type Value = FlagEntry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a flag")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<FlagEntry, A::Error> {
+        self.scanner.skip_whitespace();
+        let start = self.scanner.at;
+        self.scanner.pass_mark();
+        let mut is_first = true;
+        let mut key = None;
+        while let Some(text) = object.next_key_seed(NameSeed)? {
+            let is_key = text.as_str() == "key";
+            self.scanner.pass_name(is_first, text);
+            is_first = false;
+            let raw: &RawValue = object.next_value()?;
+            let span = self.scanner.pass_value(raw);
+            if is_key {
+                match flag_key(raw, span) {
+                    Ok(name) => key = Some(name),
+                    Err(what) => {
+                        self.blame(what);
+                        return Err(A::Error::custom(what));
+                    }
+                }
+            }
+        }
+        self.scanner.pass_mark();
+        self.blame("there is no `key`");
+        let key = key.ok_or_else(|| A::Error::custom("there is no `key`"))?;
+        Ok(FlagEntry {
+            key,
+            json: Span::new(start, self.scanner.at),
+        })
+    }
+}
+
+fn flag_key(raw: &RawValue, span: Span) -> Result<Name, &'static str> {
+    let text = raw.get();
+    if !text.starts_with('"') {
+        return Err("`key` is not a string");
+    }
+    if text.contains('\\') {
+        return serde_json::from_str(text)
+            .map(Name::Unescaped)
+            .map_err(|_| "`key` has an escape that is no character");
+    }
+    Ok(Name::Plain(Span::new(span.start() + 1, span.end() - 1)))
+}

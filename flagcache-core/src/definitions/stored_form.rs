@@ -1,0 +1,232 @@
+//! The stored form: the set's members byte for byte, between an envelope that says where they came from and the aliases
+//! for the SDKs that read the other spelling.
+//!
+//! ```json
+//! {"_flagcache":{"schema":1,"fingerprint":"…","length":123,"check":"…","fetched_at":1760000000000,"project":"…","etag":"…"},
+//!  "flags":[…],"group_type_mapping":{…},…,"groupTypeMapping":{…},…}
+//! ```
+//!
+//! `fingerprint` and `length` are those of the members that follow; `check` is a fingerprint of the rest of the envelope.
+//! All that identifies a copy so lies in its first 400 bytes, however long the ETag is.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::definitions::fingerprint::ContentFingerprint;
+use crate::definitions::index::{self, Set};
+use crate::definitions::scan::{Member, Scan, Span};
+use crate::{DataError, DataErrorKind, ProjectFingerprint};
+
+/// The member that other SDKs ignore.
+pub(crate) const NAME: &str = "_flagcache";
+
+const SCHEMA: u64 = 1;
+
+/// Where a set came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    pub(crate) etag: Option<Box<str>>,
+    /// Milliseconds since 1970.
+    pub(crate) fetched_at: Option<u64>,
+    pub(crate) project: Option<ProjectFingerprint>,
+}
+
+impl Metadata {
+    pub(crate) fn new(
+        etag: Option<&str>,
+        fetched_at: SystemTime,
+        project: Option<ProjectFingerprint>,
+    ) -> Self {
+        let since_1970 = fetched_at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let fetched_at = u64::try_from(since_1970.as_millis()).ok();
+        Self {
+            etag: None,
+            fetched_at,
+            project,
+        }
+        .with_etag(etag)
+    }
+
+    pub(crate) fn with_etag(self, etag: Option<&str>) -> Self {
+        Self {
+            etag: etag.filter(|etag| !etag.is_empty()).map(Box::from),
+            ..self
+        }
+    }
+
+    pub(crate) fn fetched_at(&self) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.fetched_at?))
+    }
+
+    /// The envelope's members that hold the metadata; the only one without a bound, the ETag, is the last.
+    fn json(&self) -> String {
+        let mut json = String::from(r#""fetched_at":"#);
+        // Writing to a string cannot fail.
+        let _ = match self.fetched_at {
+            Some(milliseconds) => write!(json, "{milliseconds}"),
+            None => write!(json, "null"),
+        };
+        let _ = match self.project {
+            Some(project) => write!(json, r#","project":"{:016x}","#, project.raw()),
+            None => write!(json, r#","project":null,"#),
+        };
+        let etag = self
+            .etag
+            .as_deref()
+            .map_or(serde_json::Value::Null, serde_json::Value::from);
+        let _ = write!(json, r#""etag":{etag}"#);
+        json
+    }
+
+    /// Identifies this metadata beside content of this fingerprint.
+    pub(crate) fn check(&self, content: ContentFingerprint) -> u64 {
+        check(&self.json(), content)
+    }
+}
+
+fn check(metadata: &str, content: ContentFingerprint) -> u64 {
+    xxh3_64_with_seed(metadata.as_bytes(), content.as_u64())
+}
+
+/// What stands before and after the set's own members in the stored form.
+pub(crate) fn around(set: &Set, metadata: &Metadata) -> [String; 2] {
+    let (fingerprint, length, json) = (set.fingerprint(), set.raw().len(), metadata.json());
+    let check = check(&json, fingerprint);
+    let head = format!(
+        r#"{{"{NAME}":{{"schema":{SCHEMA},"fingerprint":"{fingerprint}","length":{length},"check":"{check:016x}",{json}}},"#
+    );
+    let mut tail = index::aliases(set.text(), set.members());
+    tail.push('}');
+    [head, tail]
+}
+
+/// What a scanned text turned out to be.
+pub(crate) enum Opened {
+    /// No envelope: another SDK's copy, or an API body.
+    Plain(Scan),
+    /// A copy as it was stored. The scan holds the set's own members only.
+    Stored(Scan, Metadata),
+    /// An envelope that does not belong to these members.
+    Foreign(Scan),
+}
+
+/// Looks for the envelope and checks it against the members.
+pub(crate) fn open(text: &str, mut scan: Scan) -> Result<Opened, DataError> {
+    for member in scan
+        .members
+        .iter()
+        .filter(|member| member.name.of(text) == NAME)
+    {
+        refuse_newer_schema(member.value.of(text))?;
+    }
+    let verified = match scan
+        .members
+        .iter()
+        .position(|member| member.name.of(text) == NAME)
+    {
+        None => return Ok(Opened::Plain(scan)),
+        // A document store moved it, so it no longer stands before the members that it vouches for.
+        Some(1..) => None,
+        Some(0) => verify(text, &scan.members),
+    };
+    match verified {
+        Some((own, metadata)) => {
+            scan.members.truncate(own + 1);
+            scan.members.remove(0);
+            Ok(Opened::Stored(scan, metadata))
+        }
+        None => Ok(Opened::Foreign(scan)),
+    }
+}
+
+/// The text without its envelopes.
+pub(crate) fn strip(text: &str, scan: &Scan) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for member in scan
+        .members
+        .iter()
+        .filter(|member| member.name.of(text) != NAME)
+    {
+        plain.push(if plain.is_empty() { '{' } else { ',' });
+        plain.push_str(member.whole.of(text));
+    }
+    plain.push('}');
+    plain
+}
+
+/// Whether any member calls itself an envelope.
+pub(crate) fn has_envelope(text: &str, scan: &Scan) -> bool {
+    scan.members
+        .iter()
+        .any(|member| member.name.of(text) == NAME)
+}
+
+fn refuse_newer_schema(envelope: &str) -> Result<(), DataError> {
+    #[derive(Deserialize)]
+    struct Schema {
+        schema: u64,
+    }
+    match serde_json::from_str(envelope) {
+        Ok(Schema { schema }) if schema > SCHEMA => {
+            let message = format!(
+                "stored in schema {schema}, newer than {SCHEMA}; update this worker or clear the copy"
+            );
+            Err(DataError::new(DataErrorKind::NewerSchema, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The envelope as written; members that it does not name are a later release's.
+#[derive(Deserialize)]
+struct Envelope {
+    schema: u64,
+    fingerprint: String,
+    length: usize,
+    check: String,
+    fetched_at: Option<u64>,
+    project: Option<String>,
+    etag: Option<String>,
+}
+
+/// How many members the envelope, the first of `members`, vouches for, and what it says about them. `None` if anything was
+/// changed: the members, the aliases behind them, or the metadata.
+fn verify(text: &str, members: &[Member]) -> Option<(usize, Metadata)> {
+    let [first, members @ ..] = members else {
+        return None;
+    };
+    let envelope: Envelope = serde_json::from_str(first.value.of(text)).ok()?;
+    if envelope.schema != SCHEMA {
+        return None;
+    }
+    let start = members.first()?.whole.start();
+    let end = start.checked_add(envelope.length)?;
+    let own = members
+        .iter()
+        .position(|member| member.whole.end() == end)?
+        + 1;
+    let tail = Span::new(end, members.last()?.whole.end());
+    let content = ContentFingerprint::of(Span::new(start, end).of(text));
+    let metadata = Metadata {
+        etag: envelope
+            .etag
+            .filter(|etag| !etag.is_empty())
+            .map(String::into_boxed_str),
+        fetched_at: envelope.fetched_at,
+        project: match envelope.project {
+            Some(hex) => Some(ProjectFingerprint::from_raw(
+                u64::from_str_radix(&hex, 16).ok()?,
+            )),
+            None => None,
+        },
+    };
+    let is_ours = envelope.fingerprint == content.to_string()
+        && envelope.check == format!("{:016x}", metadata.check(content))
+        && tail.of(text) == index::aliases(text, &members[..own]);
+    is_ours.then_some((own, metadata))
+}

@@ -1,0 +1,59 @@
+//! What a user can choose about the lifecycle, and what the lifecycle has to work with.
+
+use std::time::Duration;
+
+/// What to do when a worker *with* definitions cannot ask or read its store.
+///
+/// A worker without definitions always fetches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadFailure {
+    /// Fetch from the API: at a random moment of one poll interval when an outage begins, so that a fleet does not fetch all
+    /// at once, then at most once per fail-open interval. A damaged copy in a store that answers is the leader's to repair,
+    /// and a reason to fetch only if it is still damaged after two ticks. The default, and the rule of PostHog's contract.
+    #[default]
+    Fetch,
+    /// Keep what is in memory and send nothing.
+    Keep,
+}
+
+/// What to do with the definitions in memory when the API answers 401 or 403.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnUnauthorized {
+    /// Keep serving them. The default.
+    #[default]
+    Keep,
+    /// Drop them: a revoked key then turns the flags off.
+    Clear,
+}
+
+/// What to do with the definitions in memory when the API answers 402: the project's quota is used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnQuotaLimited {
+    /// Keep serving them. The default.
+    #[default]
+    Keep,
+    /// Drop them, as some of the other SDKs do.
+    Clear,
+}
+
+/// Everything the state machine is told once.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) poll_interval: Duration,
+    pub(crate) cold_start_wait: Duration,
+    pub(crate) hedge_after: Option<Duration>,
+    pub(crate) fail_open_interval: Duration,
+    pub(crate) max_staleness: Duration,
+    pub(crate) notification_jitter: Duration,
+    pub(crate) read_failure: ReadFailure,
+    pub(crate) on_unauthorized: OnUnauthorized,
+    pub(crate) on_quota_limited: OnQuotaLimited,
+    /// No ticks: loads only on demand.
+    pub(crate) manual: bool,
+    pub(crate) has_provider: bool,
+    /// There is a source, and it has a key.
+    pub(crate) can_fetch: bool,
+}

@@ -1,0 +1,232 @@
+//! Reading what the leader stored, and what to do when it is not there.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    Call, ColdWait, DefinitionsOrigin, Failed, FetchState, LoadCause, Machine, NOTIFICATION_GAP,
+    OnQuotaLimited, OnUnauthorized, Phase, REPAIR_TICKS, ReadFailure, ReadReason, Step,
+};
+use crate::FlagDefinitionCacheData;
+
+impl Machine {
+    pub(super) fn follow(&mut self, steps: &mut Vec<Step>) {
+        self.phase = Phase::Reading(ReadReason::Follow);
+        steps.push(Step::Call(Call::Read));
+    }
+
+    pub(super) fn read(
+        &mut self,
+        now: Instant,
+        why: ReadReason,
+        answer: Result<Option<FlagDefinitionCacheData>, Failed>,
+        steps: &mut Vec<Step>,
+    ) {
+        match why {
+            ReadReason::Follow => self.followed(now, answer, steps),
+            ReadReason::LastResort => {
+                if let Ok(Some(data)) = answer {
+                    self.install(data, DefinitionsOrigin::Cache, true, steps);
+                }
+                self.tell_or_end(now, steps);
+            }
+            ReadReason::Recheck => match (answer, self.freshness.set().cloned()) {
+                (Ok(None), Some(set)) => self.publish(set, steps),
+                _ => self.end(now, steps),
+            },
+        }
+    }
+
+    /// What the store holds is no usable copy.
+    pub(super) fn damaged(&mut self, now: Instant, why: ReadReason, steps: &mut Vec<Step>) {
+        let leads_another = self.load.leads == Some(false) && matches!(why, ReadReason::Follow);
+        // Without ticks there are none to wait for.
+        if self.freshness.is_cold()
+            || self.policy.manual
+            || !leads_another
+            || !matches!(self.load.get, FetchState::NotSent)
+        {
+            return self.read(now, why, Err(Failed), steps);
+        }
+        self.fetch_for_outage_at = None;
+        if self.load.cause != LoadCause::Tick && self.load.cause != LoadCause::Refresh {
+            return self.end_before_tick(now, steps);
+        }
+        self.damaged_ticks += 1;
+        if self.damaged_ticks > REPAIR_TICKS && self.wants_direct_fetch(now) {
+            self.send_get(now, steps);
+        } else {
+            self.end(now, steps);
+        }
+    }
+
+    pub(super) fn followed(
+        &mut self,
+        now: Instant,
+        answer: Result<Option<FlagDefinitionCacheData>, Failed>,
+        steps: &mut Vec<Step>,
+    ) {
+        if answer.is_ok() {
+            self.fetch_for_outage_at = None;
+            self.damaged_ticks = 0;
+        }
+        match answer {
+            // The hedge was quicker, and is at least as new.
+            Ok(Some(_)) if matches!(self.load.get, FetchState::New) => self.end(now, steps),
+            Ok(Some(copy)) => self.take(now, copy, steps),
+            Ok(None) if self.freshness.is_cold() => self.wait_for_leader(now, steps),
+            Ok(None) => match (&self.load.get, self.freshness.set().cloned()) {
+                // This read has shown that the store is empty.
+                (FetchState::New, Some(set)) => self.publish(set, steps),
+                _ => self.end(now, steps),
+            },
+            Err(Failed) if self.freshness.is_cold() => self.go_on_with_get(now, steps),
+            Err(Failed) => self.fail_open(now, steps),
+        }
+    }
+
+    /// A follower's copy.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        copy: FlagDefinitionCacheData,
+        steps: &mut Vec<Step>,
+    ) {
+        let refused = self
+            .fleet
+            .failure
+            .is_some_and(|(failure, _)| failure.refuses(self.key));
+        let clears = self.fleet.quota_limited
+            && self.policy.on_quota_limited == OnQuotaLimited::Clear
+            || refused && self.policy.on_unauthorized == OnUnauthorized::Clear;
+        if clears {
+            self.clear(now, steps);
+            return self.end(now, steps);
+        }
+        let confirmed_at = self.fleet.confirmed_at;
+        if self
+            .freshness
+            .admits(&copy, now, confirmed_at, &self.policy)
+        {
+            if self
+                .freshness
+                .set()
+                .is_none_or(|set| set.copy_id() != copy.copy_id())
+            {
+                self.install(copy, DefinitionsOrigin::Cache, false, steps);
+            }
+            self.refusal = None;
+            self.own_failure = None;
+            // A store that does not know when its copy was confirmed is taken at its word.
+            self.freshness.confirm(confirmed_at.unwrap_or(now));
+        } else if self.freshness.is_cold() {
+            return self.wait_for_leader(now, steps);
+        }
+        let distrusted = self.freshness.is_stale(now, self.policy.max_staleness);
+        match self.load.get {
+            _ if distrusted && self.load.cause == LoadCause::Notification => {
+                self.end_before_tick(now, steps)
+            }
+            FetchState::InFlight { .. } if distrusted => self.phase = Phase::Fetching,
+            FetchState::NotSent if distrusted && self.may_fetch_directly(now) => {
+                self.send_get(now, steps)
+            }
+            _ => self.end(now, steps),
+        }
+    }
+
+    /// The store is empty, and so is memory: whoever leads is probably fetching right now.
+    pub(super) fn wait_for_leader(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        if !matches!(self.load.get, FetchState::NotSent) {
+            return self.go_on_with_get(now, steps);
+        }
+        if self.policy.cold_start_wait.is_zero() {
+            self.cold_wait = ColdWait::Over;
+        }
+        if let ColdWait::NotBegun = self.cold_wait {
+            let until = now + self.policy.cold_start_wait;
+            // A fleet whose leader is stuck does not fetch in one burst.
+            let last_read_at = until + Duration::from_millis(self.rng.u64(0..=1000));
+            self.cold_wait = ColdWait::Waiting {
+                until,
+                last_read_at,
+            };
+        }
+        match self.cold_wait {
+            ColdWait::Waiting { until, .. } if now < until => {
+                let until = now + Duration::from_millis(self.rng.u64(200..=400));
+                self.pause(now, until);
+            }
+            ColdWait::Waiting { last_read_at, .. } if now < last_read_at => {
+                self.pause(now, last_read_at)
+            }
+            _ => {
+                self.cold_wait = ColdWait::Over;
+                self.go_on_with_get(now, steps);
+            }
+        }
+    }
+
+    pub(super) fn pause(&mut self, now: Instant, until: Instant) {
+        self.load.hedge_at = None;
+        // A notification that came while the store was asked may be younger than what the store answered.
+        let until = if self.noticed.take().is_some() {
+            until.min(now + NOTIFICATION_GAP)
+        } else {
+            until
+        };
+        self.phase = Phase::Pausing { since: now, until };
+    }
+
+    pub(super) fn after_pause(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        let last_read =
+            matches!(self.cold_wait, ColdWait::Waiting { last_read_at, .. } if now >= last_read_at);
+        if last_read || !self.policy.can_fetch {
+            self.arm_hedge(now);
+            self.follow(steps);
+        } else {
+            self.ask(now, steps);
+        }
+    }
+
+    /// The store failed a worker that has definitions.
+    pub(super) fn fail_open(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        match self.load.get {
+            FetchState::NotSent if self.load.cause == LoadCause::Notification => {
+                self.end_before_tick(now, steps)
+            }
+            FetchState::NotSent if self.wants_direct_fetch(now) => {
+                let at = self.outage_fetch_at(now);
+                if now >= at {
+                    self.send_get(now, steps);
+                } else {
+                    self.end(now, steps);
+                    self.next_tick = self.next_tick.map(|tick| tick.min(at));
+                }
+            }
+            FetchState::NotSent => self.end(now, steps),
+            _ => self.go_on_with_get(now, steps),
+        }
+    }
+
+    /// When this worker first fetches for itself in this outage: at a random moment of one poll interval, so that a fleet
+    /// whose store goes down does not ask the API all at once. Whoever asked for a load waits for nothing.
+    fn outage_fetch_at(&mut self, now: Instant) -> Instant {
+        if self.policy.manual || self.load.cause == LoadCause::Refresh {
+            return now;
+        }
+        let spread = self.policy.poll_interval.mul_f64(self.rng.f64());
+        *self.fetch_for_outage_at.get_or_insert(now + spread)
+    }
+
+    fn wants_direct_fetch(&self, now: Instant) -> bool {
+        self.policy.read_failure == ReadFailure::Fetch && self.may_fetch_directly(now)
+    }
+
+    pub(super) fn may_fetch_directly(&self, now: Instant) -> bool {
+        self.policy.can_fetch
+            && self.backoff.allows_direct(now)
+            && self.fleet_failure(now).is_none()
+    }
+}

@@ -1,0 +1,282 @@
+//! A machine with a clock, and short words for what happens to it.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::lifecycle::{Call, DefinitionsOrigin, Event, Failed, Fetched, Machine, Policy, Step};
+use crate::{
+    FetchErrorKind, FlagDefinitionCacheData, FleetStatus, OnQuotaLimited, OnUnauthorized,
+    ReadFailure,
+};
+
+pub(super) const INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const MS: Duration = Duration::from_millis(1);
+
+pub(super) fn policy() -> Policy {
+    Policy {
+        poll_interval: INTERVAL,
+        cold_start_wait: Duration::from_secs(5),
+        hedge_after: Some(Duration::from_secs(1)),
+        fail_open_interval: INTERVAL * 4,
+        max_staleness: INTERVAL * 10,
+        notification_jitter: Duration::ZERO,
+        read_failure: ReadFailure::Fetch,
+        on_unauthorized: OnUnauthorized::Keep,
+        on_quota_limited: OnQuotaLimited::Keep,
+        manual: false,
+        has_provider: true,
+        can_fetch: true,
+    }
+}
+
+/// A set with one flag, fetched under an ETag.
+pub(super) fn set(key: &str, etag: &str) -> FlagDefinitionCacheData {
+    let body = format!(r#"{{"flags":[{{"key":"{key}"}}]}}"#);
+    // Whole milliseconds: the stored form keeps no more.
+    let fetched_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000);
+    FlagDefinitionCacheData::from_api_response(body, Some(etag), fetched_at, None).unwrap()
+}
+
+/// A copy as another SDK writes it.
+pub(super) fn foreign(json: &'static str) -> FlagDefinitionCacheData {
+    FlagDefinitionCacheData::from_json(json.as_bytes()).unwrap()
+}
+
+/// The word for a step, so that a test can list what it expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Decide,
+    Stored,
+    Read,
+    Publish(FlagDefinitionCacheData),
+    Tell {
+        failure: Option<FetchErrorKind>,
+        has_data: bool,
+        gives_up: bool,
+    },
+    Shutdown,
+    Get(Option<String>),
+    CancelGet,
+    Install(FlagDefinitionCacheData, DefinitionsOrigin),
+    Clear,
+    LoadEnded,
+    Ended,
+}
+
+impl From<&Step> for Expected {
+    fn from(step: &Step) -> Self {
+        match step {
+            Step::Call(Call::Decide) => Self::Decide,
+            Step::Call(Call::Stored) => Self::Stored,
+            Step::Call(Call::Read) => Self::Read,
+            Step::Call(Call::Publish(data)) => Self::Publish(data.clone()),
+            Step::Call(Call::FetchWithoutUpdate {
+                failure,
+                data,
+                step_down_for,
+                ..
+            }) => Self::Tell {
+                failure: *failure,
+                has_data: data.is_some(),
+                gives_up: step_down_for.is_some(),
+            },
+            Step::Call(Call::Shutdown) => Self::Shutdown,
+            Step::Fetch { etag, .. } => Self::Get(etag.clone()),
+            Step::CancelFetch => Self::CancelGet,
+            Step::Install { data, source } => Self::Install(data.clone(), *source),
+            Step::Clear => Self::Clear,
+            Step::LoadEnded { .. } => Self::LoadEnded,
+            Step::Ended => Self::Ended,
+        }
+    }
+}
+
+pub(super) fn get(etag: &str) -> Expected {
+    Expected::Get(Some(etag.to_owned()))
+}
+
+pub(super) const GET: Expected = Expected::Get(None);
+
+pub(super) fn from_api(set: &FlagDefinitionCacheData) -> Expected {
+    Expected::Install(set.clone(), DefinitionsOrigin::Api)
+}
+
+pub(super) fn from_cache(set: &FlagDefinitionCacheData) -> Expected {
+    Expected::Install(set.clone(), DefinitionsOrigin::Cache)
+}
+
+pub(super) const UNCHANGED: Expected = Expected::Tell {
+    failure: None,
+    has_data: true,
+    gives_up: false,
+};
+
+pub(super) fn told(failure: FetchErrorKind) -> Expected {
+    Expected::Tell {
+        failure: Some(failure),
+        has_data: true,
+        gives_up: false,
+    }
+}
+
+pub(super) struct Harness {
+    pub(super) machine: Machine,
+    pub(super) now: Instant,
+    generation: u64,
+}
+
+impl Harness {
+    pub(super) fn new(policy: Policy) -> Self {
+        // Old enough that every age in these stories lies after the clock's beginning.
+        let now = Instant::now() + Duration::from_secs(1_000_000);
+        Self {
+            machine: Machine::new(policy, now, 7),
+            now,
+            generation: 0,
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: Event) -> Vec<Expected> {
+        let steps = self.machine.handle(self.now, event);
+        for step in &steps {
+            if let Step::Fetch { generation, .. } = step {
+                self.generation = *generation;
+            }
+        }
+        steps.iter().map(Expected::from).collect()
+    }
+
+    /// Goes on to the machine's deadline.
+    pub(super) fn wait(&mut self) -> Vec<Expected> {
+        self.now = self
+            .machine
+            .deadline()
+            .expect("the machine waits for nothing")
+            .max(self.now);
+        self.tell(Event::Timer)
+    }
+
+    /// Of the last request that was sent.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn wait_time(&self) -> Duration {
+        self.machine
+            .deadline()
+            .expect("the machine waits for nothing")
+            - self.now
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    pub(super) fn refresh(&mut self) -> Vec<Expected> {
+        self.tell(Event::Refresh)
+    }
+
+    pub(super) fn notification(&mut self) -> Vec<Expected> {
+        self.tell(Event::Notification)
+    }
+
+    pub(super) fn report(&mut self, report: FleetStatus) {
+        assert_eq!(self.tell(Event::Reported(report)), []);
+    }
+
+    pub(super) fn decided(&mut self, decision: bool) -> Vec<Expected> {
+        self.tell(Event::Decided(Ok(decision)))
+    }
+
+    pub(super) fn decision_failed(&mut self) -> Vec<Expected> {
+        self.tell(Event::Decided(Err(Failed)))
+    }
+
+    pub(super) fn stored(&mut self, copy: Option<&FlagDefinitionCacheData>) -> Vec<Expected> {
+        self.tell(Event::Stored(Ok(copy.cloned())))
+    }
+
+    pub(super) fn read(&mut self, copy: Option<&FlagDefinitionCacheData>) -> Vec<Expected> {
+        self.tell(Event::Read(Ok(copy.cloned())))
+    }
+
+    /// The decisions of its next loads fail, until it sends a request, which it does within one poll interval.
+    pub(super) fn fetch_in_outage(&mut self) -> Vec<Expected> {
+        assert_eq!(self.wait(), [Expected::Decide]);
+        let began = self.now;
+        loop {
+            let answer = self.decision_failed();
+            if answer != [Expected::LoadEnded] {
+                return answer;
+            }
+            self.wait();
+            assert!(self.now - began <= INTERVAL, "{:?}", self.now - began);
+        }
+    }
+
+    pub(super) fn damaged(&mut self) -> Vec<Expected> {
+        self.tell(Event::Damaged)
+    }
+
+    pub(super) fn read_failed(&mut self) -> Vec<Expected> {
+        self.tell(Event::Read(Err(Failed)))
+    }
+
+    pub(super) fn fetched(&mut self, set: &FlagDefinitionCacheData) -> Vec<Expected> {
+        self.answer(Fetched::New(set.clone()))
+    }
+
+    pub(super) fn not_modified(&mut self) -> Vec<Expected> {
+        self.answer(Fetched::NotModified { etag: None })
+    }
+
+    pub(super) fn fetch_failed(&mut self, failure: FetchErrorKind) -> Vec<Expected> {
+        self.answer(Fetched::Failed {
+            failure,
+            retry_after: None,
+        })
+    }
+
+    pub(super) fn answer(&mut self, fetched: Fetched) -> Vec<Expected> {
+        let generation = self.generation;
+        self.tell(Event::Fetched {
+            generation,
+            fetched,
+        })
+    }
+
+    pub(super) fn published(&mut self) -> Vec<Expected> {
+        self.tell(Event::Published(Ok(())))
+    }
+
+    pub(super) fn publish_failed(&mut self) -> Vec<Expected> {
+        self.tell(Event::Published(Err(Failed)))
+    }
+
+    /// A leader that fetched and published this set a moment ago.
+    pub(super) fn leader(policy: Policy, set: &FlagDefinitionCacheData) -> Self {
+        let mut harness = Self::new(policy);
+        assert_eq!(harness.wait(), [Expected::Decide]);
+        assert_eq!(harness.decided(true), [Expected::Stored]);
+        assert_eq!(harness.stored(None), [GET]);
+        assert_eq!(
+            harness.fetched(set),
+            [from_api(set), Expected::Publish(set.clone())]
+        );
+        assert_eq!(harness.published(), [Expected::LoadEnded]);
+        harness
+    }
+
+    /// A follower that read this set a moment ago.
+    pub(super) fn follower(policy: Policy, set: &FlagDefinitionCacheData) -> Self {
+        let mut harness = Self::new(policy);
+        assert_eq!(harness.wait(), [Expected::Decide]);
+        assert_eq!(harness.decided(false), [Expected::Read]);
+        assert_eq!(
+            harness.read(Some(set)),
+            [from_cache(set), Expected::LoadEnded]
+        );
+        harness
+    }
+}

@@ -1,0 +1,472 @@
+//! Random stories against a small reference model: what must hold whatever happens.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use super::harness::{INTERVAL, foreign, policy, set};
+use crate::lifecycle::{Call, DefinitionsOrigin, Event, Failed, Fetched, Machine, Policy, Step};
+use crate::{
+    FetchErrorKind, FlagDefinitionCacheData, FleetStatus, OnQuotaLimited, OnUnauthorized,
+    ReadFailure,
+};
+
+/// What happens next, as far as it can: an answer nobody waits for is told all the same.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// The call under way ends: well, badly, or with this set.
+    CallEnds(CallEnd),
+    GetEnds(GetEnd),
+    /// The deadline comes.
+    Deadline,
+    /// Time passes without the deadline (or past it, if it is near).
+    Pass(u64),
+    Refresh,
+    Notification,
+    Report {
+        confirmed_ago: Option<u64>,
+        lease: Option<u64>,
+        quota: bool,
+    },
+    LateGet(u64),
+}
+
+#[derive(Clone, Debug)]
+enum CallEnd {
+    Fails,
+    Damaged,
+    Yes,
+    No,
+    Set(u8),
+    Foreign,
+    ForeignEmpty,
+}
+
+#[derive(Clone, Debug)]
+enum GetEnd {
+    New(u8),
+    NotModified(bool),
+    Fails(u8, Option<u64>),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let call = prop_oneof![
+        2 => Just(CallEnd::Fails),
+        1 => Just(CallEnd::Damaged),
+        4 => Just(CallEnd::Yes),
+        4 => Just(CallEnd::No),
+        4 => (0..4u8).prop_map(CallEnd::Set),
+        1 => Just(CallEnd::Foreign),
+        1 => Just(CallEnd::ForeignEmpty),
+    ];
+    let get = prop_oneof![
+        3 => (0..4u8).prop_map(GetEnd::New),
+        4 => any::<bool>().prop_map(GetEnd::NotModified),
+        4 => (0..8u8, proptest::option::of(0..2000u64)).prop_map(|(kind, after)| GetEnd::Fails(kind, after)),
+    ];
+    prop_oneof![
+        10 => call.prop_map(Happening::CallEnds),
+        5 => get.prop_map(Happening::GetEnds),
+        8 => Just(Happening::Deadline),
+        2 => (0..90_000u64).prop_map(Happening::Pass),
+        1 => Just(Happening::Refresh),
+        1 => Just(Happening::Notification),
+        1 => (proptest::option::of(0..600u64), proptest::option::of(0..60u64), any::<bool>())
+            .prop_map(|(confirmed_ago, lease, quota)| Happening::Report { confirmed_ago, lease, quota }),
+        1 => (0..9u64).prop_map(Happening::LateGet),
+    ]
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    (any::<[bool; 5]>(), 0..3u8).prop_map(
+        |([has_provider, has_key, keep, clear_401, clear_402], cold)| Policy {
+            cold_start_wait: Duration::from_secs(u64::from(cold) * 2),
+            hedge_after: (cold != 1).then_some(Duration::from_secs(1)),
+            read_failure: if keep {
+                ReadFailure::Keep
+            } else {
+                ReadFailure::Fetch
+            },
+            on_unauthorized: if clear_401 {
+                OnUnauthorized::Clear
+            } else {
+                OnUnauthorized::Keep
+            },
+            on_quota_limited: if clear_402 {
+                OnQuotaLimited::Clear
+            } else {
+                OnQuotaLimited::Keep
+            },
+            // One of the two there must be.
+            has_provider: has_provider || !has_key,
+            can_fetch: has_key,
+            ..policy()
+        },
+    )
+}
+
+const FAILURES: [FetchErrorKind; 8] = [
+    FetchErrorKind::Unauthorized,
+    FetchErrorKind::QuotaLimited,
+    FetchErrorKind::RateLimited,
+    FetchErrorKind::Server,
+    FetchErrorKind::Connect,
+    FetchErrorKind::Timeout,
+    FetchErrorKind::Unusable,
+    FetchErrorKind::Rejected,
+];
+
+fn numbered(n: u8) -> FlagDefinitionCacheData {
+    // An even number has an ETag.
+    set(
+        &format!("flag-{n}"),
+        &if n.is_multiple_of(2) {
+            format!("etag-{n}")
+        } else {
+            String::new()
+        },
+    )
+}
+
+/// What the model believes, from the steps and events alone.
+struct Model {
+    policy: Policy,
+    memory: Option<FlagDefinitionCacheData>,
+    call: Option<Call>,
+    /// The generation of the GET under way, and what it asked for.
+    get: Option<(u64, Option<String>)>,
+    gets_of_load: u32,
+    /// The load began without definitions: its GET is under no limit, also if the stored copy came before it.
+    began_cold: bool,
+    owner: Option<bool>,
+    got_new: bool,
+    /// The last read of this load found nothing.
+    read_found_nothing: bool,
+    last_direct_get: Option<Instant>,
+    failures: u32,
+    no_get_before: Option<Instant>,
+    may_clear: bool,
+    ended: bool,
+    shutdowns: u32,
+}
+
+impl Model {
+    fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            memory: None,
+            call: None,
+            get: None,
+            gets_of_load: 0,
+            began_cold: true,
+            owner: None,
+            got_new: false,
+            read_found_nothing: false,
+            last_direct_get: None,
+            failures: 0,
+            no_get_before: None,
+            may_clear: false,
+            ended: false,
+            shutdowns: 0,
+        }
+    }
+
+    fn new_load(&mut self) {
+        self.gets_of_load = 0;
+        self.began_cold = self.memory.is_none();
+        self.owner = (!self.policy.has_provider).then_some(true);
+        self.got_new = false;
+        self.read_found_nothing = false;
+    }
+
+    fn check(&mut self, now: Instant, step: &Step, event: &Event) {
+        assert!(!self.ended, "a step after the end");
+        match step {
+            Step::Call(call) => {
+                assert!(self.policy.has_provider);
+                assert!(
+                    self.call.is_none(),
+                    "calls overlap: {call:?} while {:?}",
+                    self.call
+                );
+                assert_eq!(self.shutdowns, 0, "a call after shutdown");
+                self.check_call(call);
+                self.call = Some(call.clone());
+            }
+            Step::Fetch { generation, etag } => {
+                assert!(self.policy.can_fetch, "HTTP without a key");
+                assert!(self.get.is_none(), "GETs overlap");
+                self.gets_of_load += 1;
+                let repeats = matches!(
+                    event,
+                    Event::Fetched {
+                        fetched: Fetched::NotModified { .. },
+                        ..
+                    }
+                );
+                assert!(
+                    self.gets_of_load == 1 || (repeats && self.gets_of_load == 2),
+                    "one GET per load"
+                );
+                if !repeats {
+                    let ours = self.memory.as_ref().and_then(FlagDefinitionCacheData::etag);
+                    assert_eq!(etag.as_deref(), ours, "the ETag of other content");
+                }
+                assert!(
+                    self.no_get_before.is_none_or(|at| now >= at),
+                    "a GET inside the backoff"
+                );
+                if self.owner != Some(true) && !repeats {
+                    let far = self
+                        .last_direct_get
+                        .is_none_or(|at| now - at >= self.policy.fail_open_interval);
+                    assert!(
+                        self.began_cold || self.memory.is_none() || far,
+                        "the fail-open limit"
+                    );
+                    self.last_direct_get = Some(now);
+                }
+                self.get = Some((*generation, etag.clone()));
+            }
+            Step::CancelFetch => assert!(self.get.take().is_some(), "nothing to cancel"),
+            Step::Install { data, source } => {
+                match source {
+                    DefinitionsOrigin::Api => assert!(matches!(event, Event::Fetched { .. })),
+                    DefinitionsOrigin::Cache => {
+                        assert!(matches!(event, Event::Read(_) | Event::Stored(_)))
+                    }
+                }
+                self.memory = Some(data.clone());
+            }
+            Step::Clear => {
+                assert!(self.may_clear, "cleared without a policy that says so");
+                self.memory = None;
+            }
+            Step::LoadEnded { .. } => {
+                assert!(
+                    self.call.is_none() && self.get.is_none(),
+                    "a load ended with something under way"
+                );
+                self.new_load();
+            }
+            Step::Ended => self.ended = true,
+        }
+    }
+
+    fn check_call(&mut self, call: &Call) {
+        match call {
+            Call::Decide => {
+                assert!(self.policy.can_fetch, "a decision without a key");
+                assert!(
+                    self.get.is_none() && self.gets_of_load == 0,
+                    "a decision after HTTP"
+                );
+            }
+            Call::Stored => assert!(self.memory.is_none(), "the stored copy is for the cold"),
+            Call::Read => self.read_found_nothing = false,
+            Call::Publish(data) => {
+                assert!(self.policy.can_fetch);
+                assert_eq!(Some(data), self.memory.as_ref(), "memory first");
+                let allowed = self.owner == Some(true) || (self.got_new && self.read_found_nothing);
+                assert!(allowed, "published by one who may not");
+            }
+            Call::FetchWithoutUpdate { failure, data, .. } => {
+                assert_eq!(self.owner, Some(true));
+                assert!(!self.got_new, "told of nothing new after a new set");
+                assert!(failure.is_some() || data.is_some());
+                assert_eq!(data.as_ref(), self.memory.as_ref());
+            }
+            Call::Shutdown => self.shutdowns += 1,
+        }
+    }
+
+    fn failed(&mut self, now: Instant, failure: FetchErrorKind, retry_after: Option<Duration>) {
+        self.failures += 1;
+        let backoff = match failure {
+            FetchErrorKind::QuotaLimited
+            | FetchErrorKind::RateLimited
+            | FetchErrorKind::Unusable => INTERVAL * 2,
+            FetchErrorKind::Unauthorized => INTERVAL,
+            _ if self.failures > 1 => INTERVAL,
+            _ => Duration::ZERO,
+        };
+        self.no_get_before = Some(now + backoff.max(retry_after.unwrap_or_default()));
+        self.may_clear = match failure {
+            FetchErrorKind::Unauthorized => self.policy.on_unauthorized == OnUnauthorized::Clear,
+            FetchErrorKind::QuotaLimited => self.policy.on_quota_limited == OnQuotaLimited::Clear,
+            _ => false,
+        };
+    }
+}
+
+/// Turns a happening into an event, and lets the model know.
+fn event(
+    model: &mut Model,
+    machine: &Machine,
+    now: &mut Instant,
+    happening: Happening,
+    quota: &mut bool,
+) -> Option<Event> {
+    model.may_clear = false;
+    Some(match happening {
+        Happening::Refresh => Event::Refresh,
+        Happening::Notification => Event::Notification,
+        Happening::Pass(ms) => {
+            *now += Duration::from_millis(ms);
+            return None;
+        }
+        Happening::Deadline => {
+            *now = machine.deadline()?.max(*now);
+            Event::Timer
+        }
+        Happening::Report {
+            confirmed_ago,
+            lease,
+            quota: limited,
+        } => {
+            *quota = limited;
+            Event::Reported(
+                FleetStatus::new()
+                    .confirmed_ago(confirmed_ago.map(Duration::from_secs))
+                    .lease_ends_in(lease.map(Duration::from_secs))
+                    .quota_limited(limited),
+            )
+        }
+        Happening::LateGet(generation) => {
+            let current = model.get.as_ref().map(|(generation, _)| *generation);
+            if current == Some(generation) {
+                return None;
+            }
+            let fetched = Fetched::New(set("late", "late"));
+            Event::Fetched {
+                generation,
+                fetched,
+            }
+        }
+        Happening::GetEnds(end) => {
+            let (generation, asked) = model.get.take()?;
+            let fetched = match end {
+                GetEnd::New(n) => {
+                    model.failures = 0;
+                    model.no_get_before = None;
+                    model.got_new = true;
+                    Fetched::New(numbered(n))
+                }
+                GetEnd::NotModified(renames) => {
+                    let counts = asked.is_some()
+                        && model
+                            .memory
+                            .as_ref()
+                            .and_then(FlagDefinitionCacheData::etag)
+                            == asked.as_deref();
+                    if counts {
+                        model.failures = 0;
+                        model.no_get_before = None;
+                    } else if model.gets_of_load == 2 {
+                        model.failed(*now, FetchErrorKind::Rejected, None);
+                    }
+                    Fetched::NotModified {
+                        etag: renames.then(|| "renamed".to_owned()),
+                    }
+                }
+                GetEnd::Fails(kind, after) => {
+                    let failure = FAILURES[usize::from(kind)];
+                    let retry_after = after.map(Duration::from_secs);
+                    model.failed(*now, failure, retry_after);
+                    Fetched::Failed {
+                        failure,
+                        retry_after,
+                    }
+                }
+            };
+            Event::Fetched {
+                generation,
+                fetched,
+            }
+        }
+        Happening::CallEnds(end) => {
+            let copy = match &end {
+                CallEnd::Set(n) => Ok(Some(numbered(*n))),
+                CallEnd::Foreign => Ok(Some(foreign(r#"{"flags":[{"key":"foreign"}]}"#))),
+                CallEnd::ForeignEmpty => Ok(Some(foreign(r#"{"flags":[]}"#))),
+                CallEnd::Yes | CallEnd::No => Ok(None),
+                CallEnd::Fails | CallEnd::Damaged => Err(Failed),
+            };
+            let done = if matches!(end, CallEnd::Fails | CallEnd::Damaged) {
+                Err(Failed)
+            } else {
+                Ok(())
+            };
+            match model.call.take()? {
+                Call::Decide => {
+                    let decision = match end {
+                        CallEnd::Fails | CallEnd::Damaged => Err(Failed),
+                        CallEnd::No => Ok(false),
+                        _ => Ok(true),
+                    };
+                    model.owner = Some(decision == Ok(true));
+                    Event::Decided(decision)
+                }
+                Call::Stored => Event::Stored(copy),
+                Call::Read => {
+                    model.read_found_nothing = matches!(copy, Ok(None));
+                    model.may_clear =
+                        *quota && model.policy.on_quota_limited == OnQuotaLimited::Clear;
+                    if matches!(end, CallEnd::Damaged) {
+                        Event::Damaged
+                    } else {
+                        Event::Read(copy)
+                    }
+                }
+                Call::Publish(_) => Event::Published(done),
+                Call::FetchWithoutUpdate { .. } => Event::ReportSent,
+                Call::Shutdown => Event::ShutDown,
+            }
+        }
+    })
+}
+
+fn tell(model: &mut Model, machine: &mut Machine, now: Instant, event: Event) {
+    for step in machine.handle(now, event.clone()) {
+        model.check(now, &step, &event);
+    }
+    if !model.ended && model.call.is_none() && model.get.is_none() {
+        assert!(
+            machine.deadline().is_some(),
+            "the machine waits for nothing"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_rules_hold_whatever_happens(
+        policy in policies(),
+        seed: u64,
+        story in proptest::collection::vec(happening(), 1..150),
+    ) {
+        let mut now = Instant::now() + Duration::from_secs(1_000_000);
+        let mut machine = Machine::new(policy.clone(), now, seed);
+        let mut model = Model::new(policy);
+        model.new_load();
+        let mut quota = false;
+        for happening in story {
+            if let Some(event) = event(&mut model, &machine, &mut now, happening, &mut quota) {
+                tell(&mut model, &mut machine, now, event);
+            }
+        }
+        // And it always comes to its end, with one shutdown.
+        tell(&mut model, &mut machine, now, Event::Stop);
+        let has_provider = model.policy.has_provider;
+        for _ in 0..2 {
+            if let Some(end) = event(&mut model, &machine, &mut now, Happening::CallEnds(CallEnd::Fails), &mut quota) {
+                tell(&mut model, &mut machine, now, end);
+            }
+        }
+        prop_assert!(model.ended);
+        prop_assert_eq!(model.shutdowns, u32::from(has_provider));
+    }
+}

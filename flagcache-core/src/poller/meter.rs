@@ -1,0 +1,61 @@
+//! What a poller tells the `metrics` facade; nothing without the feature `metrics`. The names are in `docs/observability.md`.
+
+#[cfg(not(feature = "metrics"))]
+pub(crate) use silent::*;
+#[cfg(feature = "metrics")]
+pub(crate) use telling::*;
+
+#[cfg(feature = "metrics")]
+mod telling {
+    use metrics::{counter, gauge};
+
+    use crate::{ProviderErrorKind, Role};
+
+    pub(crate) fn request(status: &'static str) {
+        counter!("flagcache_requests_total", "status" => status).increment(1);
+    }
+
+    pub(crate) fn units_spent(units: u64) {
+        counter!("flagcache_units_spent_total").increment(units);
+    }
+
+    pub(crate) fn units_saved(units: u64) {
+        counter!("flagcache_units_saved_total").increment(units);
+    }
+
+    pub(crate) fn provider_fault(method: &'static str, kind: ProviderErrorKind) {
+        counter!("flagcache_provider_faults_total", "method" => method, "kind" => kind.as_str())
+            .increment(1);
+    }
+
+    pub(crate) fn load() {
+        counter!("flagcache_loads_total").increment(1);
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a gauge is an f64; 2^53 changes or flags are out of reach"
+    )]
+    pub(crate) fn definitions(version: u64, flags: Option<usize>) {
+        gauge!("flagcache_definitions_version").set(version as f64);
+        gauge!("flagcache_definitions_flags").set(flags.unwrap_or(0) as f64);
+    }
+
+    pub(crate) fn role(old: Role, new: Role) {
+        gauge!("flagcache_role", "role" => old.as_str()).set(0.0);
+        gauge!("flagcache_role", "role" => new.as_str()).set(1.0);
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+mod silent {
+    use crate::{ProviderErrorKind, Role};
+
+    pub(crate) fn request(_: &'static str) {}
+    pub(crate) fn units_spent(_: u64) {}
+    pub(crate) fn units_saved(_: u64) {}
+    pub(crate) fn provider_fault(_: &'static str, _: ProviderErrorKind) {}
+    pub(crate) fn load() {}
+    pub(crate) fn definitions(_: u64, _: Option<usize>) {}
+    pub(crate) fn role(_: Role, _: Role) {}
+}

@@ -1,0 +1,274 @@
+//! The handle that a user holds.
+
+pub(crate) mod attachment;
+pub(crate) mod blocking_calls;
+mod builder;
+pub(crate) mod changes;
+pub(crate) mod guard;
+pub(crate) mod meter;
+pub(crate) mod observer;
+pub(crate) mod refresh_once;
+mod sharded;
+mod state;
+pub(crate) mod status;
+mod task;
+#[cfg(feature = "posthog-rs")]
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+pub use builder::{FlagDefinitionPollerBuilder, StartError};
+use state::{Outcome, Readiness, Shared};
+use task::Request;
+#[cfg(feature = "posthog-rs")]
+pub(crate) use watch::{Installed, Installs};
+
+use crate::duration::clamped;
+use crate::{DefinitionsChanges, FlagDefinitionCacheData, PollerStatus, Role};
+
+/// Keeps this process's flag definitions current: asks the provider who fetches, fetches or reads, publishes, shuts down.
+///
+/// The handle is cheap to clone; all clones stand for the same poller. Dropping the last one asks the poller to end in the
+/// background, as [`shutdown`](Self::shutdown) does, but waits for nothing: when the runtime goes down first, the provider
+/// is not told and its lock frees itself (by its life, or by the operating system).
+///
+/// An error never breaks flag evaluation: whatever fails, [`definitions`](Self::definitions) keeps returning the last good
+/// set.
+#[derive(Clone, Debug)]
+pub struct FlagDefinitionPoller {
+    shared: Arc<Shared>,
+    slot: Arc<task::TaskSlot>,
+    shutdown_timeout: Duration,
+}
+
+impl FlagDefinitionPoller {
+    /// Configures a poller.
+    pub fn builder() -> FlagDefinitionPollerBuilder {
+        FlagDefinitionPollerBuilder::new()
+    }
+
+    /// The set in force now; `None` until the first load that brought one. An empty set is a set.
+    ///
+    /// Never blocks, takes no lock, and can be called from any thread, in or out of a runtime, also after shutdown. The set
+    /// is immutable: evaluate all flags of one request on one set.
+    pub fn definitions(&self) -> Option<FlagDefinitionCacheData> {
+        self.shared.definitions()
+    }
+
+    /// Waits until there are definitions, at most for `limit`. An empty set counts.
+    ///
+    /// In manual mode nothing loads by itself: call [`refresh`](Self::refresh) instead. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReadyError`] when the limit passed or the poller was shut down. The poller goes on trying.
+    pub async fn wait_ready(&self, limit: Duration) -> Result<(), NotReadyError> {
+        let deadline = Instant::now() + clamped(limit);
+        timeout_at(deadline, self.ready())
+            .await
+            .unwrap_or_else(|_| Err(self.not_ready_within(limit)))
+    }
+
+    /// [`wait_ready`](Self::wait_ready) without a limit, which needs no runtime.
+    pub(crate) async fn ready(&self) -> Result<(), NotReadyError> {
+        match self
+            .shared
+            .readiness()
+            .wait_for(|now| now.ready || now.ending.is_some())
+            .await
+        {
+            Ok(now) if now.ready => Ok(()),
+            _ => Err(NotReadyError::Stopped),
+        }
+    }
+
+    pub(crate) fn not_ready_within(&self, limit: Duration) -> NotReadyError {
+        let status = self.status();
+        let reads_only = || {
+            let nothing_there = "this worker only reads, having no source with a secret key, and the store has no definitions";
+            (status.role == Role::Reader).then(|| nothing_there.to_owned())
+        };
+        NotReadyError::Timeout {
+            limit,
+            last_error: status.last_error.clone().or_else(reads_only),
+        }
+    }
+
+    /// Loads now: one decision, then one read or one request. Joins the load that is running, if one is; any number of
+    /// concurrent callers share one load.
+    ///
+    /// A request that the API has told this worker to put off (429, 402, repeated failures) is put off here too.
+    /// Cancel safe: the load goes on without its caller.
+    ///
+    /// # Errors
+    ///
+    /// [`RefreshError`] says what went wrong in the load; the definitions in memory are kept and can be used.
+    pub async fn refresh(&self) -> Result<(), RefreshError> {
+        let (reply, answer) = oneshot::channel();
+        self.slot.send(Request::Refresh(reply));
+        match answer.await {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(RefreshError::Failed { error }),
+            Err(_) => Err(RefreshError::Stopped),
+        }
+    }
+
+    /// [`refresh`](Self::refresh), unless a load has succeeded within `age`. What a serverless handler calls first.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Self::refresh).
+    pub async fn refresh_if_older_than(&self, age: Duration) -> Result<(), RefreshError> {
+        if self.is_older_than(age) {
+            self.refresh().await
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn is_older_than(&self, age: Duration) -> bool {
+        self.status().last_success_ago.is_none_or(|ago| ago >= age)
+    }
+
+    /// One event per applied change from now on.
+    pub fn subscribe(&self) -> DefinitionsChanges {
+        self.shared.subscribe()
+    }
+
+    /// What the poller is doing, for health checks and metrics.
+    pub fn status(&self) -> PollerStatus {
+        self.shared.status()
+    }
+
+    /// Ends the poller: a request under way is cancelled, a provider call under way ends first (it is clamped), then the
+    /// provider's `shutdown` is called, once. Can be called any number of times, from any clone; each call waits for the
+    /// same end. The definitions can still be read afterwards.
+    ///
+    /// Returns at the shutdown timeout (default 5 s) at the latest. If a provider call still hangs then, the provider's
+    /// `shutdown` runs when that call ends. Cancel safe: the end goes on without its caller.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutdownError`] when the limit passed, or the provider's `shutdown` failed. Either way the poller has stopped.
+    pub async fn shutdown(&self) -> Result<(), ShutdownError> {
+        let deadline = Instant::now() + self.shutdown_timeout;
+        self.stop();
+        timeout_at(deadline, self.stopped())
+            .await
+            .unwrap_or_else(|_| Err(self.not_stopped_in_time()))
+    }
+
+    /// The first half of [`shutdown`](Self::shutdown): asks, and waits for nothing.
+    pub(crate) fn stop(&self) {
+        self.slot.send(Request::Stop);
+    }
+
+    /// The second half, without a limit, which needs no runtime.
+    pub(crate) fn stopped(&self) -> impl Future<Output = Result<(), ShutdownError>> + Send + use<> {
+        // Not the handle itself: whoever waits must not keep the poller from ending.
+        let mut readiness = self.shared.readiness();
+        async move {
+            match readiness
+                .wait_for(|now| now.ending.is_some())
+                .await
+                .as_deref()
+            {
+                Ok(Readiness {
+                    ending: Some(Outcome::ProviderFailed(error)),
+                    ..
+                }) => Err(ShutdownError::Provider {
+                    error: error.clone(),
+                }),
+                // An error says that the poller and all its handles are gone.
+                _ => Ok(()),
+            }
+        }
+    }
+
+    pub(crate) fn shutdown_timeout(&self) -> Duration {
+        self.shutdown_timeout
+    }
+
+    pub(crate) fn not_stopped_in_time(&self) -> ShutdownError {
+        ShutdownError::Timeout {
+            limit: self.shutdown_timeout,
+        }
+    }
+}
+
+/// There are no definitions yet.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NotReadyError {
+    /// The limit passed.
+    #[error("no flag definitions within {limit:?}{}", because(last_error.as_deref()))]
+    Timeout {
+        /// The limit that was given.
+        limit: Duration,
+        /// What went wrong so far, if anything did.
+        last_error: Option<String>,
+    },
+    /// The poller was shut down, or its runtime is gone.
+    #[error("the poller was shut down before it had flag definitions")]
+    Stopped,
+    /// The [blocking handle](crate::blocking) was used where a wait would block a task of a tokio runtime.
+    #[error("{BLOCKS_A_TASK}")]
+    InsideRuntime,
+}
+
+fn because(error: Option<&str>) -> String {
+    error.map_or_else(String::new, |error| format!("; last error: {error}"))
+}
+
+/// A load on demand met a failure. What is in memory is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RefreshError {
+    /// The API or the provider failed.
+    #[error("{error}")]
+    Failed {
+        /// What went wrong first, with its causes. Never shows a key.
+        error: String,
+    },
+    /// The poller was shut down, or its runtime is gone.
+    #[error("the poller was shut down")]
+    Stopped,
+    /// The [blocking handle](crate::blocking) was used where a wait would block a task of a tokio runtime. Nothing was
+    /// loaded.
+    #[error("{BLOCKS_A_TASK}")]
+    InsideRuntime,
+}
+
+/// The end did not come as it should. Except for [`InsideRuntime`](Self::InsideRuntime), the poller has stopped all the
+/// same.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// A provider call still hangs; the provider's `shutdown` runs when it ends.
+    #[error(
+        "a provider call still runs after {limit:?}; the provider's shutdown follows when it ends"
+    )]
+    Timeout {
+        /// The limit that passed.
+        limit: Duration,
+    },
+    /// The provider's `shutdown` failed. A lock that it holds frees itself.
+    #[error("the provider's shutdown failed: {error}")]
+    Provider {
+        /// What it said, with its causes.
+        error: String,
+    },
+    /// The [blocking handle](crate::blocking) was used where a wait would block a task of a tokio runtime. The poller goes
+    /// on.
+    #[error("{BLOCKS_A_TASK}")]
+    InsideRuntime,
+}
+
+/// What the errors of the blocking handle say.
+pub(crate) const BLOCKS_A_TASK: &str = "a blocking call would hold up the tasks of a tokio runtime; await the handle that \
+                                        `as_async` gives, or make the call in `spawn_blocking`";

@@ -1,0 +1,304 @@
+//! What a poller logs and counts. Warnings come once per change of state, not once per tick. The names of events and
+//! metrics are stable; they are listed in `docs/observability.md`.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::error::Error;
+use std::fmt::Write;
+use std::iter::successors;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::poller::guard::ProviderMethod;
+use crate::poller::meter;
+use crate::poller::status::PollerCounters;
+use crate::text::escaped;
+use crate::{
+    DefinitionsChange, DefinitionsOrigin, FetchError, FetchErrorKind, ProviderError,
+    ProviderErrorKind, Role,
+};
+
+/// What PostHog bills for a 200.
+const FULL_RESPONSE_UNITS: u64 = 10;
+/// What PostHog bills for a 304.
+const NOT_MODIFIED_UNITS: u64 = 1;
+
+/// What a request costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Billed {
+    Full,
+    NotModified,
+    Nothing,
+}
+
+/// The target of all that is logged here, whatever the module is called.
+pub(crate) const TARGET: &str = "flagcache";
+
+#[derive(Debug, Default)]
+pub(crate) struct Observer {
+    pub(crate) counters: PollerCounters,
+    /// What went wrong in the running load, first things first.
+    load_error: Option<String>,
+    /// What went wrong in the last load that met a failure, until one meets none.
+    pub(crate) last_error: Option<String>,
+    load_sent_request: bool,
+    load_read_change: bool,
+    /// How each method has failed since it last worked. A store that is down may say so in several ways by turns.
+    provider_faults: HashSet<(ProviderMethod, ProviderErrorKind)>,
+    /// How requests have failed since one last succeeded.
+    fetch_failures: HashSet<FetchErrorKind>,
+    /// What the last request's failure was, until one succeeds.
+    fetch_error: Option<String>,
+    role: Option<Role>,
+}
+
+impl Observer {
+    /// Nobody waits for what `on_poller_attached` does, and no load fails with it.
+    pub(crate) fn attached(&mut self, answer: &Result<(), ProviderError>) {
+        if let Err(error) = answer {
+            self.provider_failed(ProviderMethod::Attached, error);
+        }
+    }
+
+    pub(crate) fn provider_answered<T>(
+        &mut self,
+        method: ProviderMethod,
+        answer: &Result<T, ProviderError>,
+    ) {
+        match answer {
+            Ok(_) => {
+                let standing = self.provider_faults.len();
+                self.provider_faults.retain(|(failed, _)| *failed != method);
+                if self.provider_faults.len() < standing {
+                    tracing::info!(
+                        name: "flagcache.provider_recovered",
+                        target: TARGET,
+                        method = method.name(),
+                        "flag definition cache provider works again"
+                    );
+                }
+            }
+            Err(error) => {
+                let words = self.provider_failed(method, error);
+                self.load_error.get_or_insert(words);
+            }
+        }
+    }
+
+    fn provider_failed(&mut self, method: ProviderMethod, error: &ProviderError) -> String {
+        self.counters.provider_faults += 1;
+        meter::provider_fault(method.name(), error.kind());
+        let words = chain(error);
+        if self.provider_faults.insert((method, error.kind())) {
+            tracing::warn!(
+                name: "flagcache.provider_failed",
+                target: TARGET,
+                method = method.name(),
+                kind = error.kind().as_str(),
+                error = words,
+                "flag definition cache provider failed"
+            );
+        }
+        words
+    }
+
+    pub(crate) fn request_sent(&mut self) {
+        self.counters.requests += 1;
+        self.load_sent_request = true;
+    }
+
+    pub(crate) fn request_billed(&mut self, billed: Billed) {
+        let units = match billed {
+            Billed::Full => {
+                self.counters.full_responses += 1;
+                FULL_RESPONSE_UNITS
+            }
+            Billed::NotModified => {
+                self.counters.not_modified_responses += 1;
+                NOT_MODIFIED_UNITS
+            }
+            Billed::Nothing => 0,
+        };
+        self.counters.units_spent += units;
+        meter::units_spent(units);
+    }
+
+    pub(crate) fn fetch_succeeded(&mut self, billed: Billed) {
+        meter::request(if let Billed::NotModified = billed {
+            "not_modified"
+        } else {
+            "ok"
+        });
+        self.fetch_failures.clear();
+        if self.fetch_error.take().is_some() {
+            tracing::info!(
+                name: "flagcache.fetch_recovered",
+                target: TARGET,
+                "flag definitions can be fetched again"
+            );
+        }
+    }
+
+    pub(crate) fn fetch_failed(&mut self, error: &FetchError) {
+        self.counters.failed_requests += 1;
+        meter::request(error.kind().as_str());
+        let words = chain(error);
+        if self.fetch_failures.insert(error.kind()) {
+            tracing::warn!(
+                name: "flagcache.fetch_failed",
+                target: TARGET,
+                failure = error.kind().as_str(),
+                error = words,
+                "flag definitions could not be fetched"
+            );
+        }
+        self.fetch_error = Some(words.clone());
+        self.load_error.get_or_insert(words);
+    }
+
+    pub(crate) fn role(&mut self, role: Role) {
+        let old = self.role.replace(role).unwrap_or(Role::Undecided);
+        if old != role {
+            meter::role(old, role);
+            tracing::info!(
+                name: "flagcache.role_changed",
+                target: TARGET,
+                from = old.as_str(),
+                to = role.as_str(),
+                "this worker's role changed"
+            );
+        }
+    }
+
+    pub(crate) fn changed(&mut self, change: &DefinitionsChange) {
+        self.load_read_change |= change.source == Some(DefinitionsOrigin::Cache);
+        let flags = change.new.as_ref().map(|set| set.len());
+        meter::definitions(change.version, flags);
+        tracing::info!(
+            name: "flagcache.definitions_changed",
+            target: TARGET,
+            version = change.version,
+            source = change.source.map_or("policy", |source| source.as_str()),
+            flags = flags.unwrap_or(0),
+            added = change.diff.added.len(),
+            removed = change.diff.removed.len(),
+            changed = change.diff.changed.len(),
+            "flag definitions changed"
+        );
+    }
+
+    /// Returns what went wrong in the load.
+    pub(crate) fn load_ended(&mut self, ticked: bool, unserved: bool) -> Option<String> {
+        self.counters.loads += 1;
+        meter::load();
+        if let (None, true, Some(words)) = (&self.load_error, unserved, &self.fetch_error) {
+            self.load_error = Some(format!(
+                "no request was sent because of the backoff after the last one's failure: {words}"
+            ));
+        }
+        // Without a cache this worker would have asked the API at each tick.
+        let saved = match (
+            self.load_sent_request || self.load_error.is_some(),
+            self.load_read_change,
+        ) {
+            (true, _) => 0,
+            (false, true) => FULL_RESPONSE_UNITS,
+            (false, false) => u64::from(ticked) * NOT_MODIFIED_UNITS,
+        };
+        self.counters.units_saved += saved;
+        meter::units_saved(saved);
+        self.load_sent_request = false;
+        self.load_read_change = false;
+        self.last_error = self.load_error.take();
+        self.last_error.clone()
+    }
+
+    pub(crate) fn stopped(&self) {
+        tracing::info!(name: "flagcache.poller_stopped", target: TARGET, "flag definition poller stopped");
+    }
+}
+
+/// More causes than any error has that does not name itself as its cause.
+const MAX_CAUSES: usize = 32;
+
+/// An error and its causes on one line, each once. The causes are a user's: they may panic, or never end.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let causes = || {
+        for error in successors(error.source(), |&error| error.source()).take(MAX_CAUSES) {
+            let mut cause = String::new();
+            // What could be written before an error fails to say itself is kept.
+            let _ = write!(cause, "{error}");
+            // Many an error says its cause itself.
+            if cause.is_empty() || !words.ends_with(&cause) {
+                words.push_str(": ");
+                words.push_str(&cause);
+            }
+        }
+    };
+    if catch_unwind(AssertUnwindSafe(causes)).is_err() {
+        words.push_str(": a cause that panics when it is shown");
+    }
+    match escaped(&words) {
+        Cow::Borrowed(_) => words,
+        Cow::Owned(escaped) => escaped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    #[derive(Debug)]
+    enum LoadCause {
+        NamesItself,
+        Panics,
+        Fails,
+    }
+
+    impl fmt::Display for LoadCause {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self {
+                Self::NamesItself => f.write_str("again"),
+                Self::Panics => panic!("shown"),
+                Self::Fails => Err(fmt::Error),
+            }
+        }
+    }
+
+    impl Error for LoadCause {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            matches!(self, Self::NamesItself).then_some(self)
+        }
+    }
+
+    #[test]
+    fn an_error_forges_no_line_of_a_log() {
+        let error = ProviderError::new(ProviderErrorKind::Other, "down\n all is well")
+            .with_source("\u{1b}[2K".to_owned());
+        assert_eq!(chain(&error), r"down\n all is well: \u{1b}[2K");
+    }
+
+    #[test]
+    fn b4_40_an_error_that_cannot_be_shown_harms_nobody() {
+        for (cause, shown) in [
+            (LoadCause::NamesItself, "down: again"),
+            (LoadCause::Panics, "down: "),
+            (LoadCause::Fails, "down: "),
+        ] {
+            let error =
+                ProviderError::new(ProviderErrorKind::Unavailable, "down").with_source(cause);
+            let words = chain(&error);
+            assert!(words.starts_with(shown) && words.len() < 1000, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_cause_that_its_effect_says_already_is_not_said_again() {
+        let (inner, outer) = ("no route", "cannot connect: no route");
+        let cause = ProviderError::new(ProviderErrorKind::Unavailable, outer).with_source(inner);
+        let error = ProviderError::new(ProviderErrorKind::Unavailable, "down").with_source(cause);
+        assert_eq!(chain(&error), "down: cannot connect: no route");
+    }
+}

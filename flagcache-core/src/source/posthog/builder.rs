@@ -1,0 +1,417 @@
+//! How a source is configured.
+
+use std::env::VarError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::endpoint::Endpoint;
+use super::error::PostHogApiError;
+use super::fault::Connection;
+use super::proxy::Route;
+use super::{Client, PostHogApi, client, roots};
+use crate::KeyFingerprint;
+
+const DEFAULT_HOST: &str = "https://us.i.posthog.com";
+const DEFAULT_REQUEST_LIMIT: Duration = Duration::from_secs(10);
+const DEFAULT_BODY_LIMIT: usize = 64 * 1024 * 1024;
+
+/// Configures a [`PostHogApi`]. White space around keys and host is ignored, as it comes with secrets read from files.
+pub struct PostHogApiBuilder {
+    host: String,
+    project_key: Option<SecretString>,
+    secret_key: Option<SecretString>,
+    request_timeout: Duration,
+    connect_timeout: Option<Duration>,
+    max_body_bytes: usize,
+    root_certificates: Option<Vec<u8>>,
+    no_proxy: bool,
+    user_agent_suffix: String,
+}
+
+impl Default for PostHogApiBuilder {
+    fn default() -> Self {
+        Self {
+            host: DEFAULT_HOST.to_owned(),
+            project_key: None,
+            secret_key: None,
+            request_timeout: DEFAULT_REQUEST_LIMIT,
+            connect_timeout: None,
+            max_body_bytes: DEFAULT_BODY_LIMIT,
+            root_certificates: None,
+            no_proxy: false,
+            user_agent_suffix: String::new(),
+        }
+    }
+}
+
+impl PostHogApiBuilder {
+    /// Where the API is, for instance `https://eu.i.posthog.com`, or a PostHog of one's own, below a path too. Default
+    /// `https://us.i.posthog.com`.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = host.into();
+        self
+    }
+
+    /// The project key (`phc_…`). Required.
+    #[must_use]
+    pub fn project_key(mut self, key: impl Into<SecretString>) -> Self {
+        self.project_key = Some(key.into());
+        self
+    }
+
+    /// The secret key (`phs_…`, or a personal API key `phx_…`). Without one, or with an empty or blank one, the worker is a
+    /// cache-only reader.
+    #[must_use]
+    pub fn secret_key(mut self, key: impl Into<SecretString>) -> Self {
+        self.secret_key = Some(key.into());
+        self
+    }
+
+    /// The time that a request may take from the first lookup to the last byte of its body. Default 10 s.
+    #[must_use]
+    pub fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = limit;
+        self
+    }
+
+    /// The time that connecting may take: the lookup, the addresses of the host one after the other, TLS. Each address gets
+    /// an equal part, so that a silent one does not keep the next from its turn. Default half the request timeout. Set it where
+    /// connecting takes seconds, for example over a slow proxy.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// Root certificates that are trusted beside the system's, in PEM, one or several. For a PostHog of one's own with a
+    /// private CA, and for proxies that open TLS connections. Not on Android.
+    #[must_use]
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificates = Some(pem.into());
+        self
+    }
+
+    /// Ignores the proxies that the environment and the system name. For a host inside your own network, when you cannot add
+    /// it to `NO_PROXY`.
+    #[must_use]
+    pub fn no_proxy(mut self) -> Self {
+        self.no_proxy = true;
+        self
+    }
+
+    /// The largest body that is taken, in bytes, counted after decompression. Default 64 MiB.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body_bytes = bytes;
+        self
+    }
+
+    /// Words after `flagcache/<version>` in the User-Agent, to tell services apart in PostHog's or a proxy's logs. Default
+    /// none.
+    #[must_use]
+    pub fn user_agent_suffix(mut self, suffix: impl Into<String>) -> Self {
+        self.user_agent_suffix = suffix.into();
+        self
+    }
+
+    /// Checks the configuration and makes the source. Sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the project key is missing or is a secret key; if the host is no plain `http` or `https` URL; if a key or the
+    /// suffix cannot stand in a header; if a limit is zero; if `root_certificates` holds no certificate. With a secret key
+    /// also if the proxy that the environment names cannot be used, and if the host is an `https` one, but there are no root
+    /// certificates.
+    pub fn build(self) -> Result<PostHogApi, PostHogApiError> {
+        let endpoint = Endpoint::parse(&self.host)?;
+        let project_key = trimmed(self.project_key).ok_or(PostHogApiError::MissingProjectKey)?;
+        if ["phs_", "phx_"]
+            .iter()
+            .any(|prefix| project_key.expose_secret().starts_with(prefix))
+        {
+            return Err(PostHogApiError::SecretKeyAsProjectKey);
+        }
+        if self.request_timeout.is_zero() {
+            return Err(PostHogApiError::ZeroLimit("request_timeout"));
+        }
+        let connect_timeout = self.connect_timeout.unwrap_or(self.request_timeout / 2);
+        if connect_timeout.is_zero() {
+            return Err(PostHogApiError::ZeroLimit("connect_timeout"));
+        }
+        if self.max_body_bytes == 0 {
+            return Err(PostHogApiError::ZeroLimit("max_body_bytes"));
+        }
+        let user_agent = format!(
+            "flagcache/{} {}",
+            env!("CARGO_PKG_VERSION"),
+            self.user_agent_suffix
+        );
+        let user_agent = HeaderValue::try_from(user_agent.trim())
+            .map_err(|_| PostHogApiError::InvalidUserAgent)?;
+        let secret_key = trimmed(self.secret_key);
+        let key_fingerprint = secret_key.as_ref().map(|secret_key| {
+            KeyFingerprint::of(project_key.expose_secret(), secret_key.expose_secret())
+        });
+        let root_certificates = self
+            .root_certificates
+            .as_deref()
+            .map(roots::parse)
+            .transpose()?;
+        let own_roots = root_certificates.is_some();
+        let client = match secret_key {
+            Some(secret_key) => {
+                let route = if self.no_proxy {
+                    Route::Direct
+                } else {
+                    Route::of(&endpoint, std::env::var)?
+                };
+                let connection = Connection {
+                    route: route.clone(),
+                    connect_timeout,
+                    own_roots,
+                };
+                let options = client::Options {
+                    user_agent,
+                    connect_timeout,
+                    root_certificates,
+                    route,
+                };
+                Some(Client {
+                    http: client::build(&endpoint, options, &secret_key)?,
+                    connection,
+                    kept_alive: false.into(),
+                })
+            }
+            None => None,
+        };
+        Ok(PostHogApi {
+            endpoint: Arc::new(endpoint),
+            project_key,
+            client: client.map(Arc::new),
+            key_fingerprint,
+            request_timeout: self.request_timeout,
+            max_body_bytes: self.max_body_bytes,
+        })
+    }
+
+    /// The environment, with `lookup` in the place of `std::env::var`.
+    pub(super) fn from_variables(
+        lookup: impl Fn(&'static str) -> Result<String, VarError>,
+    ) -> Result<Self, PostHogApiError> {
+        let variable = |name| match lookup(name) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(PostHogApiError::NotUnicode(name)),
+        };
+        Ok(Self {
+            host: variable("POSTHOG_HOST")?.unwrap_or_else(|| DEFAULT_HOST.to_owned()),
+            project_key: variable("POSTHOG_PROJECT_KEY")?.map(SecretString::from),
+            secret_key: variable("POSTHOG_SECRET_KEY")?.map(SecretString::from),
+            ..Self::default()
+        })
+    }
+}
+
+impl fmt::Debug for PostHogApiBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The host is not checked yet and may carry a password.
+        f.debug_struct("PostHogApiBuilder")
+            .field("host", &format_args!("[…]"))
+            .field(
+                "project_key",
+                &self.project_key.as_ref().map(|_| format_args!("[…]")),
+            )
+            .field(
+                "secret_key",
+                &self.secret_key.as_ref().map(|_| format_args!("[…]")),
+            )
+            .field("request_timeout", &self.request_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("max_body_bytes", &self.max_body_bytes)
+            .field("root_certificates", &self.root_certificates.is_some())
+            .field("no_proxy", &self.no_proxy)
+            .field("user_agent_suffix", &self.user_agent_suffix)
+            .finish()
+    }
+}
+
+/// A key without the white space around it; `None` if nothing is left.
+fn trimmed(key: Option<SecretString>) -> Option<SecretString> {
+    let key = key?;
+    let trimmed = key.expose_secret().trim();
+    (!trimmed.is_empty()).then(|| SecretString::from(trimmed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::{FlagDefinitionSource, ProjectFingerprint};
+
+    fn build(
+        configure: impl FnOnce(PostHogApiBuilder) -> PostHogApiBuilder,
+    ) -> Result<PostHogApi, PostHogApiError> {
+        configure(PostHogApi::builder().host("http://a").project_key("phc_a")).build()
+    }
+
+    fn from_variables(variables: &[(&'static str, &str)]) -> Result<PostHogApi, PostHogApiError> {
+        let variables: HashMap<_, _> = variables.iter().copied().collect();
+        PostHogApiBuilder::from_variables(|name| {
+            variables
+                .get(name)
+                .map(|value| (*value).to_owned())
+                .ok_or(VarError::NotPresent)
+        })?
+        .build()
+    }
+
+    #[test]
+    fn b1_11_absent_empty_and_blank_secret_keys_make_a_reader() {
+        assert!(!build(|api| api).unwrap().can_fetch());
+        for key in ["", " ", "\t\r\n"] {
+            assert!(
+                !build(|api| api.secret_key(key)).unwrap().can_fetch(),
+                "{key:?}"
+            );
+        }
+        assert!(build(|api| api.secret_key("phs_a\n")).unwrap().can_fetch());
+    }
+
+    #[test]
+    fn b2_32_secret_keys_are_refused_as_project_key() {
+        for key in ["phs_a", "phx_a", " phs_a"] {
+            let error = build(|api| api.project_key(key)).unwrap_err();
+            assert!(
+                matches!(error, PostHogApiError::SecretKeyAsProjectKey),
+                "{key:?}: {error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_project_key_is_required() {
+        assert!(matches!(
+            PostHogApi::builder().build(),
+            Err(PostHogApiError::MissingProjectKey)
+        ));
+        assert!(matches!(
+            build(|api| api.project_key(" \n")),
+            Err(PostHogApiError::MissingProjectKey)
+        ));
+        assert!(matches!(
+            from_variables(&[]),
+            Err(PostHogApiError::MissingProjectKey)
+        ));
+    }
+
+    #[test]
+    fn what_no_request_could_carry_is_refused() {
+        assert!(matches!(
+            build(|api| api.secret_key("phs_a\nb")),
+            Err(PostHogApiError::InvalidSecretKey)
+        ));
+        assert!(matches!(
+            build(|api| api.user_agent_suffix("a\r\nb")),
+            Err(PostHogApiError::InvalidUserAgent)
+        ));
+        assert!(matches!(
+            build(|api| api.request_timeout(Duration::ZERO)),
+            Err(PostHogApiError::ZeroLimit(_))
+        ));
+        assert!(matches!(
+            build(|api| api.connect_timeout(Duration::ZERO)),
+            Err(PostHogApiError::ZeroLimit(_))
+        ));
+        assert!(matches!(
+            build(|api| api.max_body_bytes(0)),
+            Err(PostHogApiError::ZeroLimit(_))
+        ));
+    }
+
+    #[test]
+    fn b9_71_root_certificates_that_are_none_are_refused_and_named() {
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let cases: [(&[u8], &str); 6] = [
+            (b"", "given empty"),
+            (b" \n", "given empty"),
+            (b"/etc/ssl/ca.pem", "text without a certificate"),
+            (key.as_bytes(), "a private key"),
+            (&[0x30, 0x82, 1, 2, 3], "DER"),
+            (damaged.as_bytes(), "a certificate that cannot be read"),
+        ];
+        for (given, named) in cases {
+            let error = build(|api| api.root_certificates(given)).unwrap_err();
+            assert!(
+                matches!(error, PostHogApiError::RootCertificates(_)),
+                "{error:?}"
+            );
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_gives_host_and_keys() {
+        let api = from_variables(&[
+            ("POSTHOG_HOST", "http://a:1/"),
+            ("POSTHOG_PROJECT_KEY", "phc_a\n"),
+            ("POSTHOG_SECRET_KEY", "phs_a"),
+        ])
+        .unwrap();
+        assert_eq!(api.endpoint.name(), "a:1");
+        assert_eq!(api.project(), Some(ProjectFingerprint::of("phc_a")));
+        assert!(api.can_fetch());
+    }
+
+    #[test]
+    fn b1_11_blank_variables_count_as_absent() {
+        let api = from_variables(&[
+            ("POSTHOG_HOST", ""),
+            ("POSTHOG_PROJECT_KEY", "phc_a"),
+            ("POSTHOG_SECRET_KEY", " "),
+        ])
+        .unwrap();
+        assert_eq!(api.endpoint.name(), "us.i.posthog.com");
+        assert!(!api.can_fetch());
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_named() {
+        let error = PostHogApiBuilder::from_variables(|name| match name {
+            "POSTHOG_SECRET_KEY" => Err(VarError::NotUnicode("phs_hidden".into())),
+            _ => Ok("phc_a".to_owned()),
+        })
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the environment variable POSTHOG_SECRET_KEY is not valid Unicode"
+        );
+    }
+
+    #[test]
+    fn b2_32_debug_shows_no_key() {
+        let builder = PostHogApi::builder()
+            .host("http://phs_a@b")
+            .project_key("phc_hidden")
+            .secret_key("phs_hidden");
+        let shown = format!("{builder:?}");
+        assert!(
+            !shown.contains("hidden") && !shown.contains("phs_a"),
+            "{shown}"
+        );
+        let api = build(|api| api.project_key("phc_hidden").secret_key("phs_hidden")).unwrap();
+        let shown = format!(
+            "{api:?} {:?}",
+            api.client
+                .as_ref()
+                .map(|client| (&client.http, &client.connection))
+        );
+        assert!(!shown.contains("hidden"), "{shown}");
+    }
+}

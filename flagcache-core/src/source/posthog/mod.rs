@@ -1,0 +1,222 @@
+//! The PostHog HTTP API as a source of definitions.
+
+mod answer;
+mod body;
+mod builder;
+mod client;
+mod endpoint;
+mod error;
+mod fault;
+mod proxy;
+mod resolver;
+mod retry_after;
+mod roots;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
+use reqwest::{Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::{
+    FetchError, FetchErrorKind, FetchResponse, FlagDefinitionSource, KeyFingerprint,
+    ProjectFingerprint,
+};
+
+use endpoint::Endpoint;
+use fault::Connection;
+
+pub use builder::PostHogApiBuilder;
+pub use error::PostHogApiError;
+
+/// Fetches flag definitions from PostHog: `GET {host}/flags/definitions?token=…&send_cohorts`.
+///
+/// It takes two keys. The *project key* (`phc_…`) says which project. The *secret key* (`phs_…`, or a personal API key
+/// `phx_…`) allows to read its definitions; without one this worker reads from the cache only, and
+/// [`can_fetch`](FlagDefinitionSource::can_fetch) is `false`. Neither is ever shown in an error, a log or `Debug`.
+///
+/// One request costs 10 units of PostHog's feature-flag quota when it brings definitions, 1 when they are unchanged.
+///
+/// - **Time.** A request, its redirects and its body together end within the request timeout (default 10 s).
+/// - **Memory.** A body is read up to the body limit (default 64 MiB), counted after decompression.
+/// - **Redirects** are followed up to three times, and only to the same scheme, host and port. The key goes nowhere else.
+/// - **HTTP/1.1** is all that is spoken, also with a server that offers HTTP/2 beside it. A request that a server leaves
+///   unanswered when it closes a kept connection is sent once more.
+/// - **Addresses.** All addresses of a host are tried within the
+///   [connect timeout](PostHogApiBuilder::connect_timeout), half the request timeout, IPv6 and IPv4 side by side.
+/// - **Proxies.** `HTTPS_PROXY` (for an `http` host `HTTP_PROXY`), else `ALL_PROXY`, names an HTTP proxy:
+///   `http://user:password@host:port`. `NO_PROXY` excepts hosts. All are read in lower case too. One that is malformed, or
+///   of a kind that is not supported, such as `socks5://`, is an error when the source is built. A host on this machine
+///   (`localhost`, `127.0.0.1`, `::1`) is never asked through a proxy.
+/// - **TLS** 1.2 and 1.3 by rustls with *ring*, private to this client: no process-wide default is installed or used.
+///   Certificates are checked with the system's roots, on Linux those of `SSL_CERT_FILE` and `SSL_CERT_DIR` if set, and
+///   with [those that are given](PostHogApiBuilder::root_certificates). The system's are loaded for an
+///   `https` host with a secret key only, so a container without certificates can run a cache-only reader, or reach
+///   PostHog by `http` inside its cluster.
+/// - **The app's host** (`https://app.posthog.com`, `https://us.posthog.com`, `https://eu.posthog.com`) stands for that of
+///   its API (`https://us.i.posthog.com`, `https://eu.i.posthog.com`), as with `posthog-rs`.
+///
+/// Cloning is cheap; clones share their connections.
+///
+/// ```
+/// use flagcache_core::{FlagDefinitionSource, PostHogApi};
+///
+/// let api = PostHogApi::builder().host("https://eu.i.posthog.com").project_key("phc_example").build()?;
+/// assert!(!api.can_fetch(), "no secret key: a cache-only reader");
+/// # Ok::<(), flagcache_core::PostHogApiError>(())
+/// ```
+#[derive(Clone)]
+pub struct PostHogApi {
+    endpoint: Arc<Endpoint>,
+    project_key: SecretString,
+    /// Knows the secret key. A cache-only reader has none, and so cannot send a request.
+    client: Option<Arc<Client>>,
+    key_fingerprint: Option<KeyFingerprint>,
+    request_timeout: Duration,
+    max_body_bytes: usize,
+}
+
+struct Client {
+    http: reqwest::Client,
+    connection: Connection,
+    /// Whether the last request was answered, so that the next one may meet a connection that the server is giving up.
+    kept_alive: AtomicBool,
+}
+
+impl Client {
+    /// Sends a GET. One that the server left unanswered on a connection that it had kept is sent once more, on a new one:
+    /// servers give up idle connections at the moment at which a request is on its way.
+    async fn get(&self, url: Url, headers: HeaderMap) -> reqwest::Result<Response> {
+        let send = || self.http.get(url.clone()).headers(headers.clone()).send();
+        let kept_alive = self.kept_alive.swap(false, Ordering::Relaxed);
+        let mut result = send().await;
+        if kept_alive && result.as_ref().is_err_and(fault::is_unanswered) {
+            result = send().await;
+        }
+        self.kept_alive.store(result.is_ok(), Ordering::Relaxed);
+        result
+    }
+}
+
+impl PostHogApi {
+    /// Starts a source: give it a project key, and a secret key if this worker may fetch.
+    pub fn builder() -> PostHogApiBuilder {
+        PostHogApiBuilder::default()
+    }
+
+    /// A source from the environment, with the defaults for the rest.
+    ///
+    /// | variable | meaning |
+    /// |---|---|
+    /// | `POSTHOG_PROJECT_KEY` | the project key (`phc_…`); required |
+    /// | `POSTHOG_SECRET_KEY` | the secret key (`phs_…`); absent, empty or blank makes a cache-only reader |
+    /// | `POSTHOG_HOST` | default `https://us.i.posthog.com` |
+    ///
+    /// # Errors
+    ///
+    /// As [`PostHogApiBuilder::build`], and if a variable is not Unicode.
+    pub fn from_env() -> Result<Self, PostHogApiError> {
+        PostHogApiBuilder::from_variables(std::env::var)?.build()
+    }
+
+    async fn request(
+        &self,
+        client: &Client,
+        etag: Option<&str>,
+    ) -> Result<FetchResponse, FetchError> {
+        let mut headers = HeaderMap::new();
+        if let Some(etag) = etag.and_then(if_none_match) {
+            headers.insert(IF_NONE_MATCH, etag);
+        }
+        let is_conditional = !headers.is_empty();
+        let url = self
+            .endpoint
+            .definitions_url(self.project_key.expose_secret());
+        let response = client.get(url, headers).await;
+        let response = response
+            .map_err(|error| fault::no_answer(&self.endpoint, &client.connection, error))?;
+        match response.status() {
+            StatusCode::OK => {
+                let etag = answer::etag(response.headers());
+                let body = body::read(response, self.max_body_bytes, &self.endpoint).await?;
+                Ok(FetchResponse::Definitions { body, etag })
+            }
+            StatusCode::NOT_MODIFIED if !is_conditional => {
+                Err(answer::unasked_not_modified(&self.endpoint))
+            }
+            StatusCode::NOT_MODIFIED => Ok(FetchResponse::NotModified {
+                etag: answer::etag(response.headers()),
+            }),
+            _ => Err(answer::refusal(
+                &self.endpoint,
+                &client.connection.route,
+                &response,
+            )),
+        }
+    }
+}
+
+#[async_trait]
+impl FlagDefinitionSource for PostHogApi {
+    async fn fetch(&self, etag: Option<&str>) -> Result<FetchResponse, FetchError> {
+        let Some(client) = &self.client else {
+            return Err(FetchError::new(
+                FetchErrorKind::Unauthorized,
+                "no request was sent because there is no secret key; set one (`phs_…`) to fetch definitions",
+            ));
+        };
+        match tokio::time::timeout(self.request_timeout, self.request(client, etag)).await {
+            Ok(result) => result,
+            Err(_) => Err(FetchError::new(
+                FetchErrorKind::Timeout,
+                format!(
+                    "{} gave no complete answer within the request timeout of {:?}",
+                    self.endpoint.name(),
+                    self.request_timeout
+                ),
+            )),
+        }
+    }
+
+    fn can_fetch(&self) -> bool {
+        self.client.is_some()
+    }
+
+    fn project(&self) -> Option<ProjectFingerprint> {
+        Some(ProjectFingerprint::of(self.project_key.expose_secret()))
+    }
+
+    fn key_fingerprint(&self) -> Option<KeyFingerprint> {
+        self.key_fingerprint
+    }
+}
+
+impl fmt::Debug for PostHogApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostHogApi")
+            .field("host", &self.endpoint.name())
+            .field("project_key", &format_args!("[…]"))
+            .field(
+                "secret_key",
+                &self.client.as_ref().map(|_| format_args!("[…]")),
+            )
+            .field("request_timeout", &self.request_timeout)
+            .field("max_body_bytes", &self.max_body_bytes)
+            .finish()
+    }
+}
+
+/// The header for an ETag that came from a server or out of a store, where anybody may have written it. One that cannot be
+/// sent costs a full answer instead of an error. `*` would be confirmed whatever the definitions are.
+fn if_none_match(etag: &str) -> Option<HeaderValue> {
+    let etag = etag.trim();
+    if etag.is_empty() || etag == "*" {
+        return None;
+    }
+    HeaderValue::from_bytes(etag.as_bytes()).ok()
+}

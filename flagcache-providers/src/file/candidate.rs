@@ -1,0 +1,331 @@
+//! One provider's state: whether it leads, waits for the lead, or only reads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use flagcache_core::{PollerContext, ProviderError, ProviderErrorKind};
+
+use super::builder::Files;
+use super::failure;
+use super::identity::Identity;
+use super::leader_lock::{Confirmation, Lock};
+
+/// What a store keeps of each of its providers. Used by the provider's calls and by the store's thread.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    state: Mutex<CandidateState>,
+    calls: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct CandidateState {
+    lock: Lock,
+    link: Option<PollerContext>,
+    asked_at: Option<Instant>,
+    /// The last decision was `true` and the lock was never lost since. A lock that the store's thread got meanwhile does
+    /// not count: what this load fetched without it must not overwrite anything.
+    leads_load: bool,
+    steps_down_until: Option<Instant>,
+    /// The state of the data file that the poller knows of. `None` before its first load, which meets what there is.
+    seen: Option<Option<Identity>>,
+    closed: bool,
+}
+
+/// What came of a look after a candidate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct MaintenancePass {
+    pub(super) got_the_lead: bool,
+    pub(super) lost_the_lead: bool,
+    pub(super) saw_a_change: bool,
+}
+
+impl Candidate {
+    /// How many calls of one provider may be stuck in a file system that does not answer.
+    const MOST_CALLS: usize = 4;
+
+    pub(super) fn new(files: Arc<Files>) -> Self {
+        let state = CandidateState {
+            lock: Lock::new(files),
+            link: None,
+            asked_at: None,
+            leads_load: false,
+            steps_down_until: None,
+            seen: None,
+            closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            calls: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn attach(&self, link: PollerContext) {
+        self.state().link = Some(link);
+    }
+
+    pub(super) fn link(&self) -> Option<PollerContext> {
+        self.state().link.clone()
+    }
+
+    /// The decision.
+    pub(super) fn decide(&self, now: Instant) -> Result<bool, ProviderError> {
+        let mut state = self.state();
+        state.asked_at = Some(now);
+        state.seen.get_or_insert(None);
+        state.leads_load = false;
+        state.leads_load = state.may_lead(now) && state.lock.acquire()?;
+        Ok(state.leads_load)
+    }
+
+    /// Whether this load is the leader's, proved anew: the lock is held since the decision, on the file at the path.
+    pub(super) fn leads_load(&self) -> bool {
+        let mut state = self.state();
+        state.leads_load = state.leads_load && state.lock.verify();
+        state.leads_load
+    }
+
+    /// Notes what the API said, if this load is the leader's.
+    pub(super) fn note(&self, heard: Confirmation) -> Result<(), ProviderError> {
+        let state = self.state();
+        if state.leads_load {
+            state.lock.note(heard)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn mark_seen(&self, identity: Option<Identity>) {
+        self.state().seen = Some(identity);
+    }
+
+    /// Frees the lead and asks for none before `until`.
+    pub(super) fn step_down_until(&self, until: Instant) {
+        let mut state = self.state();
+        state.steps_down_until = Some(until);
+        state.release();
+    }
+
+    /// Frees the lead for good. A call that was cut and still runs can no longer take or use it.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.release();
+    }
+
+    /// [`close`](Self::close) for a thread that must not wait. Whoever has the candidate in use now keeps it alive; with the last
+    /// of them the lock file is closed and the lead freed.
+    pub(super) fn close_soon(&self) {
+        if let Ok(mut state) = self.state.try_lock() {
+            state.closed = true;
+            state.release();
+        }
+    }
+
+    /// What the store's thread does for a candidate: tries the lock for one that waits for it, frees it of one whose poller has
+    /// stopped asking, and tells the poller of a changed file.
+    pub(super) fn maintain(&self, now: Instant, data: Option<Option<Identity>>) -> MaintenancePass {
+        let mut state = self.state();
+        let mut maintained = MaintenancePass::default();
+        let Some(link) = state.link.clone() else {
+            return maintained;
+        };
+        if !state.is_asking(&link, now) {
+            if state.lock.is_held() {
+                tracing::warn!(
+                    "the poller that leads has not asked for a decision for long; another may lead now"
+                );
+                state.release();
+            }
+        } else if state.lock.is_held() {
+            maintained.lost_the_lead = !state.lock.verify();
+            state.leads_load &= !maintained.lost_the_lead;
+        } else if state.may_lead(now) && state.ticks() {
+            // A failure is told by the next decision, which meets it too.
+            maintained.got_the_lead = state.lock.acquire().unwrap_or(false);
+        }
+        // A leader reads nothing; at its next tick it puts right what another hand wrote.
+        if let (false, Some(seen), Some(data)) = (state.lock.is_held(), state.seen, data)
+            && seen != data
+        {
+            state.seen = Some(data);
+            maintained.saw_a_change = true;
+        }
+        if maintained != MaintenancePass::default() {
+            link.notify_changed();
+        }
+        maintained
+    }
+
+    /// Counts a call in, until the guard is dropped.
+    pub(super) fn begin_call(self: &Arc<Self>) -> Result<RunningCall, ProviderError> {
+        let call = RunningCall {
+            candidate: Arc::clone(self),
+        };
+        if self.calls.fetch_add(1, Ordering::AcqRel) < Self::MOST_CALLS {
+            return Ok(call);
+        }
+        let message = "earlier calls are still waiting for the file system; check the disk of the cache folder";
+        Err(ProviderError::new(ProviderErrorKind::Busy, message))
+    }
+
+    /// Held over a few system calls on the lock file, never over the data. Nothing can panic under it.
+    fn state(&self) -> MutexGuard<'_, CandidateState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CandidateState {
+    fn may_lead(&self, now: Instant) -> bool {
+        !self.closed && self.steps_down_until.is_none_or(|until| until <= now) && !self.is_barred()
+    }
+
+    /// Whether the API refused this worker's key to another leader just now.
+    fn is_barred(&self) -> bool {
+        let Some(failure) = failure::read(&self.lock.files().failure) else {
+            return false;
+        };
+        failure.bars(
+            self.link
+                .as_ref()
+                .and_then(PollerContext::schedule)
+                .and_then(|schedule| schedule.key),
+        )
+    }
+
+    /// Whether the poller is there and asks for decisions. One that never does only reads; one that has stopped, while its
+    /// process lives on, must not keep the lead.
+    fn is_asking(&self, link: &PollerContext, now: Instant) -> bool {
+        /// A load may wait for a request and for some calls of the store.
+        const LONGEST_LOAD: Duration = Duration::from_secs(20);
+        let Some(schedule) = link.schedule() else {
+            return false;
+        };
+        let patience = schedule
+            .poll_interval
+            .saturating_mul(2)
+            .saturating_add(schedule.fetch_backoff)
+            .saturating_add(LONGEST_LOAD);
+        self.asked_at
+            .is_some_and(|asked_at| now.saturating_duration_since(asked_at) <= patience)
+    }
+
+    /// A manual poller gets the lead only in a decision: between them its process may be frozen.
+    fn ticks(&self) -> bool {
+        self.link
+            .as_ref()
+            .and_then(PollerContext::schedule)
+            .is_some_and(|schedule| !schedule.manual)
+    }
+
+    fn release(&mut self) {
+        self.leads_load = false;
+        self.lock.release();
+    }
+}
+
+/// A call that runs. It may outlive the future that waited for it.
+#[derive(Debug)]
+pub(super) struct RunningCall {
+    candidate: Arc<Candidate>,
+}
+
+impl Drop for RunningCall {
+    fn drop(&mut self) {
+        self.candidate.calls.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flagcache_core::{PollerContextOwner, PollerSchedule};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(30);
+
+    fn candidate(folder: &TempDir) -> Arc<Candidate> {
+        Arc::new(Candidate::new(Arc::new(Files::new(
+            folder.path().to_owned(),
+            "shop",
+        ))))
+    }
+
+    fn attached(folder: &TempDir) -> (Arc<Candidate>, PollerContextOwner) {
+        let (candidate, poller) = (
+            candidate(folder),
+            PollerContextOwner::new(PollerSchedule::new(INTERVAL)),
+        );
+        candidate.attach(poller.link());
+        (candidate, poller)
+    }
+
+    #[test]
+    fn b8_61_a_leader_that_stopped_asking_loses_the_lead_and_waits_for_none() {
+        let folder = TempDir::new().unwrap();
+        let (candidate, poller) = attached(&folder);
+        let mut schedule = PollerSchedule::new(INTERVAL);
+        schedule.fetch_backoff = Duration::from_secs(100);
+        poller.set_schedule(schedule);
+        let (asked_at, second) = (Instant::now(), Duration::from_secs(1));
+        assert!(candidate.decide(asked_at).unwrap());
+
+        let patience = INTERVAL * 2 + Duration::from_secs(120);
+        candidate.maintain(asked_at + patience, None);
+        assert!(candidate.leads_load());
+        candidate.maintain(asked_at + patience + second, None);
+        assert!(!candidate.leads_load());
+        assert!(
+            !candidate
+                .maintain(asked_at + patience + second, None)
+                .got_the_lead
+        );
+
+        let (next, _poller) = attached(&folder);
+        assert!(next.decide(asked_at).unwrap());
+        next.close();
+        assert!(
+            candidate.decide(asked_at + patience * 2).unwrap(),
+            "it asks again"
+        );
+    }
+
+    #[test]
+    fn a_lead_that_came_between_loads_is_not_the_leads_of_the_running_one() {
+        let folder = TempDir::new().unwrap();
+        let (leader, (follower, _poller)) = (candidate(&folder), attached(&folder));
+        let now = Instant::now();
+        assert!(leader.decide(now).unwrap());
+        assert!(!follower.decide(now).unwrap());
+        leader.close();
+        assert!(follower.maintain(now, None).got_the_lead);
+        assert!(!follower.leads_load());
+        assert!(follower.decide(now).unwrap() && follower.leads_load());
+    }
+
+    #[test]
+    fn a_closed_seat_takes_no_lead() {
+        let folder = TempDir::new().unwrap();
+        let (candidate, _poller) = attached(&folder);
+        candidate.close();
+        assert!(!candidate.decide(Instant::now()).unwrap());
+        assert!(!candidate.maintain(Instant::now(), None).got_the_lead);
+    }
+
+    #[test]
+    fn a_call_beyond_those_that_hang_fails_at_once() {
+        let candidate = candidate(&TempDir::new().unwrap());
+        let mut hanging: Vec<RunningCall> = (0..Candidate::MOST_CALLS)
+            .map(|_| candidate.begin_call().unwrap())
+            .collect();
+        for _ in 0..3 {
+            assert_eq!(
+                candidate.begin_call().unwrap_err().kind(),
+                ProviderErrorKind::Busy
+            );
+        }
+        hanging.pop();
+        assert!(candidate.begin_call().is_ok());
+    }
+}

@@ -1,0 +1,172 @@
+//! Opening our own files, and only those.
+
+use std::fs::{DirBuilder, File, OpenOptions, canonicalize, read_link};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use flagcache_core::ProviderError;
+
+use super::error::{io_error, not_a_file};
+
+/// Through this link in it, Kubernetes changes all files of a volume at once.
+pub(super) const VOLUME_LINK: &str = "..data";
+
+/// Where the data file is read from: `path`, or what a link there leads to in a Kubernetes volume, whose files are links
+/// through a link `..data` beside them, which is replaced at each change. No other link is followed.
+pub(super) fn place_of(path: &Path, folder: &Path) -> PathBuf {
+    let target = || {
+        if !read_link(path).ok()?.starts_with(VOLUME_LINK) {
+            return None;
+        }
+        let target = canonicalize(path).ok()?;
+        target
+            .starts_with(canonicalize(folder).ok()?)
+            .then_some(target)
+    };
+    target().unwrap_or_else(|| path.to_owned())
+}
+
+/// Opens the data file; `None` if there is none.
+pub(super) fn existing(path: &Path, action: &str) -> Result<Option<File>, ProviderError> {
+    match guarded(OpenOptions::new().read(true)).open(path) {
+        Ok(file) => regular(file, path).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error(action, path, error)),
+    }
+}
+
+/// Opens a file for reading and writing, and creates it and its folder if they are missing.
+pub(super) fn or_create(path: &Path, folder: &Path, action: &str) -> Result<File, ProviderError> {
+    let mut options = OpenOptions::new();
+    guarded(options.read(true).write(true).truncate(false));
+    private(&mut options);
+    let create = || match options.clone().create_new(true).open(path) {
+        Ok(file) => ensure_private(&file).map(|()| file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+        Err(error) => Err(error),
+    };
+    let file = in_folder(folder, create).map_err(|error| io_error(action, path, error))?;
+    regular(file, path)
+}
+
+/// Opens a file that is there for reading and writing; some network file systems lock no other.
+pub(super) fn for_writing(path: &Path) -> io::Result<File> {
+    guarded(OpenOptions::new().read(true).write(true)).open(path)
+}
+
+/// Runs `create`, and again after making the folder if that is what was missing.
+pub(super) fn in_folder<T>(folder: &Path, create: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match create() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_folder(folder)?;
+            create()
+        }
+        outcome => outcome,
+    }
+}
+
+/// Makes the folder and those above it that are missing, one after the other: the umask may take from each new folder what
+/// its maker needs to go on.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let made = match (builder.create(folder), folder.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            make_folder(parent)?;
+            builder.create(folder)
+        }
+        (made, _) => made,
+    };
+    match made {
+        Ok(()) => ensure_folder_private(folder),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a new file the mode that was asked for: a umask may have taken some of it.
+#[cfg(unix)]
+pub(super) fn ensure_private(file: &File) -> io::Result<()> {
+    ensure_mode(&file.metadata()?, 0o600, |permissions| {
+        file.set_permissions(permissions)
+    })
+}
+
+#[cfg(unix)]
+fn ensure_folder_private(folder: &Path) -> io::Result<()> {
+    ensure_mode(&std::fs::symlink_metadata(folder)?, 0o700, |permissions| {
+        std::fs::set_permissions(folder, permissions)
+    })
+}
+
+/// A file system without modes of its own may refuse; that matters only if the owner lacks something.
+#[cfg(unix)]
+fn ensure_mode(
+    metadata: &std::fs::Metadata,
+    wanted: u32,
+    set: impl FnOnce(std::fs::Permissions) -> io::Result<()>,
+) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode == wanted {
+        return Ok(());
+    }
+    set(std::fs::Permissions::from_mode(wanted)).or_else(|error| {
+        if mode & wanted == wanted {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
+}
+
+#[cfg(not(unix))]
+pub(super) fn ensure_private(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn ensure_folder_private(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// A link could lead our writes elsewhere, and opening a pipe would wait for its other end.
+#[cfg(unix)]
+fn guarded(options: &mut OpenOptions) -> &mut OpenOptions {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt;
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+}
+
+#[cfg(not(unix))]
+fn guarded(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+#[cfg(unix)]
+fn private(options: &mut OpenOptions) {
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+}
+
+/// On Windows a file that is open without the right to share deletion stays where it is, so the lock file of a leader
+/// cannot be replaced.
+#[cfg(windows)]
+fn private(options: &mut OpenOptions) {
+    const READ_AND_WRITE: u32 = 0x1 | 0x2;
+    std::os::windows::fs::OpenOptionsExt::share_mode(options, READ_AND_WRITE);
+}
+
+#[cfg(not(any(unix, windows)))]
+fn private(_: &mut OpenOptions) {}
+
+fn regular(file: File, path: &Path) -> Result<File, ProviderError> {
+    let metadata = file
+        .metadata()
+        .map_err(|error| io_error("inspect", path, error))?;
+    if metadata.is_file() {
+        Ok(file)
+    } else {
+        Err(not_a_file(path))
+    }
+}

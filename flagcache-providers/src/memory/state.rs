@@ -1,0 +1,229 @@
+//! What the pollers of one process share: the copy, who leads, and who is to be told. Plain data, time as an argument.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use flagcache_core::{
+    FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FleetFailure, FleetStatus, PollerContext,
+};
+use tokio::time::Instant;
+
+use crate::restore;
+
+pub(super) type MemberId = u64;
+
+#[derive(Debug)]
+pub(super) struct State {
+    least_lease: Duration,
+    copy: Option<FlagDefinitionCacheData>,
+    confirmed_at: Option<Instant>,
+    quota_limited: bool,
+    /// What the API answered a leader that could not fetch, and when.
+    failure: Option<(FleetFailure, Instant)>,
+    lead: Option<Lead>,
+    members: HashMap<MemberId, Member>,
+    next_id: MemberId,
+}
+
+#[derive(Debug)]
+struct Lead {
+    leader: MemberId,
+    ends_at: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Member {
+    link: Option<PollerContext>,
+    steps_down_until: Option<Instant>,
+}
+
+impl State {
+    pub(super) fn new(least_lease: Duration) -> Self {
+        Self {
+            least_lease,
+            copy: None,
+            confirmed_at: None,
+            quota_limited: false,
+            failure: None,
+            lead: None,
+            members: HashMap::new(),
+            next_id: 0,
+        }
+    }
+
+    pub(super) fn register(&mut self) -> MemberId {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.members.insert(id, Member::default());
+        id
+    }
+
+    pub(super) fn attach(&mut self, id: MemberId, link: PollerContext) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.link = Some(link);
+        }
+    }
+
+    /// Frees the lead if it is this member's. Safe to call again.
+    pub(super) fn unregister(&mut self, id: MemberId) {
+        self.members.remove(&id);
+        self.release(id);
+    }
+
+    pub(super) fn decide(&mut self, id: MemberId, now: Instant) -> bool {
+        let Some(member) = self.members.get(&id) else {
+            return false;
+        };
+        let taken = self
+            .lead
+            .as_ref()
+            .is_some_and(|lead| lead.leader != id && lead.ends_at > now);
+        let link = member.link.clone();
+        let key = link
+            .as_ref()
+            .and_then(PollerContext::schedule)
+            .and_then(|schedule| schedule.key);
+        let barred = self.failure(now).is_some_and(|failure| failure.bars(key));
+        let leads = !taken && !barred && member.steps_down_until.is_none_or(|until| until <= now);
+        if leads {
+            let ends_at = later(now, self.lease_of(link.as_ref()));
+            self.lead = Some(Lead {
+                leader: id,
+                ends_at,
+            });
+        }
+        self.report(id, now);
+        leads
+    }
+
+    pub(super) fn read(&self, id: MemberId, now: Instant) -> Option<FlagDefinitionCacheData> {
+        // A poller that only reads is never asked for a decision.
+        self.report(id, now);
+        self.copy.clone()
+    }
+
+    pub(super) fn publish(&mut self, id: MemberId, data: &FlagDefinitionCacheData, now: Instant) {
+        if self.leads(id) {
+            self.confirm(now);
+            if !self
+                .copy
+                .as_ref()
+                .is_some_and(|copy| restore::is_same_copy(copy, data))
+            {
+                self.put(id, data);
+            }
+        } else if self.copy.is_none() {
+            self.confirm(now);
+            self.put(id, data);
+        }
+    }
+
+    pub(super) fn fetch_without_update(
+        &mut self,
+        id: MemberId,
+        outcome: FetchOutcome<'_>,
+        now: Instant,
+    ) {
+        let leads = self.leads(id);
+        if let Some(data) = outcome.data() {
+            let put_back = match &self.copy {
+                None => true,
+                Some(copy) => leads && restore::must_replace(copy, data, outcome.is_unchanged()),
+            };
+            if put_back {
+                self.put(id, data);
+            }
+        }
+        if leads {
+            match (outcome.failure(), outcome.data()) {
+                // A confirmation is one of the copy: without data there is nothing that it could vouch for.
+                (None, Some(_)) => self.confirm(now),
+                (Some(FetchErrorKind::QuotaLimited), _) => self.quota_limited = true,
+                _ => {}
+            }
+            if let Some(failure) = outcome.fleet_failure() {
+                self.failure = Some((failure, now));
+            }
+        }
+        if let Some(duration) = outcome.step_down_for() {
+            if let Some(member) = self.members.get_mut(&id) {
+                member.steps_down_until = Some(later(now, duration));
+            }
+            self.release(id);
+        }
+    }
+
+    /// A lease that ran out but that nobody else took is still proof that no other leader wrote since.
+    fn leads(&self, id: MemberId) -> bool {
+        self.lead.as_ref().is_some_and(|lead| lead.leader == id)
+    }
+
+    /// The lease must outlast the wait for the leader's next decision. In manual mode there is none to wait for.
+    fn lease_of(&self, link: Option<&PollerContext>) -> Duration {
+        let wait = match link.and_then(PollerContext::schedule) {
+            Some(schedule) if !schedule.manual => schedule
+                .poll_interval
+                .saturating_mul(2)
+                .saturating_add(schedule.fetch_backoff),
+            _ => Duration::ZERO,
+        };
+        wait.max(self.least_lease)
+    }
+
+    fn report(&self, id: MemberId, now: Instant) {
+        let Some(link) = self
+            .members
+            .get(&id)
+            .and_then(|member| member.link.as_ref())
+        else {
+            return;
+        };
+        // A leader has no lease to wait for: its own ends only if it stops asking.
+        let lead = self.lead.as_ref().filter(|lead| lead.leader != id);
+        let report = FleetStatus::new()
+            .confirmed_ago(
+                self.confirmed_at
+                    .map(|at| now.saturating_duration_since(at)),
+            )
+            .lease_ends_in(lead.map(|lead| lead.ends_at.saturating_duration_since(now)))
+            .quota_limited(self.quota_limited)
+            .fleet_failure(self.failure(now));
+        link.report(report);
+    }
+
+    fn confirm(&mut self, now: Instant) {
+        self.confirmed_at = Some(now);
+        self.quota_limited = false;
+        self.failure = None;
+    }
+
+    fn failure(&self, now: Instant) -> Option<FleetFailure> {
+        self.failure
+            .map(|(failure, at)| failure.with_age(now.saturating_duration_since(at)))
+    }
+
+    fn put(&mut self, id: MemberId, data: &FlagDefinitionCacheData) {
+        self.copy = Some(data.clone());
+        self.tell_others(id);
+    }
+
+    fn release(&mut self, id: MemberId) {
+        if self.leads(id) {
+            self.lead = None;
+            self.tell_others(id);
+        }
+    }
+
+    fn tell_others(&self, id: MemberId) {
+        let others = self.members.iter().filter(|(other, _)| **other != id);
+        others
+            .filter_map(|(_, member)| member.link.as_ref())
+            .for_each(PollerContext::notify_changed);
+    }
+}
+
+/// A time so far ahead that the clock cannot hold it is as good as a year.
+fn later(now: Instant, duration: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    now + duration.min(YEAR)
+}

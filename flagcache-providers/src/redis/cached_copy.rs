@@ -1,0 +1,153 @@
+//! The decoded copy that all pollers of one store share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use flagcache_core::{DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, ProviderError};
+use sha1_smol::Sha1;
+
+use super::stored_body::Body;
+
+/// The bytes at the start of a stored copy that tell it from any other; the scripts read as many.
+const HEAD: usize = 400;
+const _: () = assert!(HEAD_LEN <= HEAD);
+
+/// How often a large copy is read in pieces that changes while it is read, before it is read at once.
+const TRIES: u32 = 2;
+
+/// The member that a copy in our own format begins with; the tick script looks for the same.
+const OWN: &[u8] = br#"{"_flagcache":"#;
+
+/// Tells one stored copy from another without moving it: its length, and the digest of its head as the server computes
+/// it.
+///
+/// The digest and not the head itself goes over the wire, which keeps a tick as small for a long service name as for a
+/// short one. It identifies a copy only if that is in our own format, whose head holds a fingerprint of all members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    pub(super) length: u64,
+    pub(super) digest: String,
+    pub(super) own: bool,
+}
+
+impl Fingerprint {
+    pub(super) fn of(copy: &[u8]) -> Self {
+        let head = &copy[..copy.len().min(HEAD)];
+        Self {
+            length: copy.len() as u64,
+            digest: Sha1::from(head).hexdigest(),
+            own: copy.starts_with(OWN),
+        }
+    }
+}
+
+/// A copy as it lies in the store, and what it decodes to.
+#[derive(Debug)]
+struct Held {
+    fingerprint: Fingerprint,
+    data: FlagDefinitionCacheData,
+}
+
+/// The last copy that this process saw in the store, or put there.
+#[derive(Debug, Default)]
+pub(super) struct SharedCopy {
+    held: Mutex<Option<Arc<Held>>>,
+    /// Held while a body is being read and decoded, so that many pollers of one process read a change once.
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl SharedCopy {
+    /// The copy that has been seen under this fingerprint: the one held, or what is read.
+    pub(super) async fn get(
+        &self,
+        seen: &Fingerprint,
+        body: Body<'_>,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        if let Some(data) = self.find(seen) {
+            return Ok(Some(data));
+        }
+        let _reading = self.reading.lock().await;
+        // Another poller may have read it meanwhile.
+        if let Some(data) = self.find(seen) {
+            return Ok(Some(data));
+        }
+        if seen.own
+            && seen.length > Body::PIECE
+            && let Some(Held { fingerprint, data }) = Self::read_in_pieces(seen, body).await?
+        {
+            self.hold(fingerprint, data.clone());
+            return Ok(Some(data));
+        }
+        let Some(bytes) = body.at_once().await? else {
+            return Ok(None);
+        };
+        let fingerprint = Fingerprint::of(&bytes);
+        // Another SDK's copy is read every time, but decoded only when it has changed.
+        if let Some(held) = self
+            .held()
+            .filter(|held| held.fingerprint == fingerprint && held.data.raw_json() == bytes)
+        {
+            return Ok(Some(held.data.clone()));
+        }
+        let data = FlagDefinitionCacheData::decode(bytes).await?;
+        self.hold(fingerprint, data.clone());
+        Ok(Some(data))
+    }
+
+    /// A large copy in our own format, with its fingerprint. `None` if it is none any more, was edited, or changed each time.
+    ///
+    /// The head names the content: pieces of two copies, as an edited one, are no JSON or lose what the head says.
+    async fn read_in_pieces(
+        seen: &Fingerprint,
+        body: Body<'_>,
+    ) -> Result<Option<Held>, ProviderError> {
+        let mut length = seen.length;
+        for _ in 0..TRIES {
+            let bytes = body.in_pieces(length).await?;
+            let fingerprint = Fingerprint::of(&bytes);
+            if !fingerprint.own {
+                break;
+            }
+            match FlagDefinitionCacheData::decode(bytes).await {
+                Ok(data) if Sha1::from(data.head()).hexdigest() == fingerprint.digest => {
+                    return Ok(Some(Held { fingerprint, data }));
+                }
+                Err(error) if error.kind() == DataErrorKind::NewerSchema => {
+                    return Err(error.into());
+                }
+                _ => length = body.length().await?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The fingerprint of the held copy if that is worth keeping in place of `data`: our own format, the same content
+    /// and the same ETag.
+    pub(super) fn stands_for(&self, data: &FlagDefinitionCacheData) -> Option<Fingerprint> {
+        self.held()
+            .filter(|held| {
+                held.fingerprint.own
+                    && held.data.etag() == data.etag()
+                    && held.data.same_content(data)
+            })
+            .map(|held| held.fingerprint.clone())
+    }
+
+    fn find(&self, seen: &Fingerprint) -> Option<FlagDefinitionCacheData> {
+        self.held()
+            .filter(|held| seen.own && held.fingerprint == *seen)
+            .map(|held| held.data.clone())
+    }
+
+    /// Remembers what was just read, or stored.
+    pub(super) fn hold(&self, fingerprint: Fingerprint, data: FlagDefinitionCacheData) {
+        let held = Held { fingerprint, data };
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
+    }
+
+    fn held(&self) -> Option<Arc<Held>> {
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

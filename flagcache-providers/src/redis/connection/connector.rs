@@ -1,0 +1,323 @@
+//! Opening the connection: finding the primary, and subscribing there.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, PushInfo, PushKind,
+    RedisError, RedisResult, ServerErrorKind, Value,
+};
+use tokio::task::AbortHandle;
+
+use super::super::error::{Failure, Party};
+use super::client::{Inner, is_elsewhere};
+use super::endpoint::{Endpoint, Sentinels, redirected};
+use super::race;
+use super::tls::install_crypto;
+
+/// An open connection.
+#[derive(Clone, Debug)]
+pub(in crate::redis) struct Connection {
+    pub(in crate::redis) epoch: u64,
+    pub(in crate::redis) server: Arc<ConnectionInfo>,
+    pub(in crate::redis) connection: MultiplexedConnection,
+    /// Whether it was seen to end.
+    pub(in crate::redis) ended: Arc<AtomicBool>,
+    /// RESP2 delivers notifications on a second connection, which this task reads.
+    _reader: Option<Arc<AbortOnDrop>>,
+}
+
+/// Tells that a connection is gone. Held by the task that serves it, so that it tells also of a runtime that goes down with
+/// its tasks: each poller may have one of its own, and the connection serves them all.
+struct End {
+    epoch: u64,
+    inner: Weak<Inner>,
+    ended: Arc<AtomicBool>,
+}
+
+impl End {
+    fn mark_closed(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        if let Some(inner) = self.inner.upgrade() {
+            inner.lost(self.epoch);
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.mark_closed();
+    }
+}
+
+#[derive(Debug)]
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Inner {
+    /// Finds the primary and opens the connection to it.
+    pub(in crate::redis) async fn open(self: &Arc<Self>) -> Result<Connection, Failure> {
+        let head_start = self.config.response_timeout / 10;
+        let opened = match &self.config.endpoint {
+            Endpoint::Single(server) => return self.open_at(server).await,
+            Endpoint::Sentinel(sentinels) => {
+                let by = |sentinel| self.open_by(sentinels, sentinel).boxed();
+                let attempts: Vec<_> = sentinels.servers.iter().map(by).collect();
+                race::first(attempts, head_start, Failure::weight).await
+            }
+            Endpoint::Cluster(nodes) => {
+                let pointed_to = self
+                    .pointed_to
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
+                let nodes = pointed_to.as_ref().into_iter().chain(nodes);
+                let attempts: Vec<_> = nodes.map(|node| self.open_from(node).boxed()).collect();
+                race::first(attempts, head_start, Failure::weight).await
+            }
+        };
+        opened.map_err(|failure| {
+            // The URL names one server at least, so there is a failure if there is no success.
+            failure.unwrap_or_else(|| {
+                Failure::of(
+                    Party::Primary,
+                    RedisError::from((ErrorKind::InvalidClientConfig, "no server is named")),
+                )
+            })
+        })
+    }
+
+    /// The primary that a Sentinel names. One that was cut off from the others may name an old one, which knows better.
+    async fn open_by(
+        self: &Arc<Self>,
+        sentinels: &Sentinels,
+        sentinel: &ConnectionInfo,
+    ) -> Result<Connection, Failure> {
+        let said = sentinels.ask(sentinel).await;
+        let primary =
+            said.map_err(|error| Failure::of(Party::Sentinel(sentinel.addr().to_string()), error))?;
+        let mut live = self.open_at(&primary).await?;
+        let role: RedisResult<Vec<Value>> =
+            redis::cmd("ROLE").query_async(&mut live.connection).await;
+        let failed = |error| Failure::of(self.party(&primary), error);
+        match role.map_err(failed)?.into_iter().next() {
+            Some(Value::BulkString(role)) if role == b"master" => Ok(live),
+            _ => Err(failed(RedisError::from((
+                ErrorKind::Server(ServerErrorKind::ReadOnly),
+                "it is no primary",
+            )))),
+        }
+    }
+
+    /// The node of a cluster that has the keys, which `node` knows.
+    async fn open_from(self: &Arc<Self>, node: &ConnectionInfo) -> Result<Connection, Failure> {
+        let mut live = self.open_at(node).await?;
+        let asked: RedisResult<u64> = redis::cmd("STRLEN")
+            .arg(&self.data)
+            .query_async(&mut live.connection)
+            .await;
+        match asked {
+            // Any word but that it is not the one: it will be said again of what is to be done.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
+                match redirected(node, &error) {
+                    Some(owner) => self.open_at(&owner).await,
+                    None => Err(Failure::of(self.party(node), error)),
+                }
+            }
+            Err(error) if is_elsewhere(&error) || error.is_unrecoverable_error() => {
+                Err(Failure::of(self.party(node), error))
+            }
+            _ => Ok(live),
+        }
+    }
+
+    async fn open_at(self: &Arc<Self>, server: &ConnectionInfo) -> Result<Connection, Failure> {
+        install_crypto(server.addr());
+        let wanted = server.redis_settings().protocol();
+        if wanted != ProtocolVersion::RESP2 && !self.resp2.load(Ordering::Relaxed) {
+            match self.open_resp3(server).await {
+                Err(error) if refuses_resp3(&error) => {
+                    let opened = self.open_resp2(server).await;
+                    self.resp2.store(opened.is_ok(), Ordering::Relaxed);
+                    return opened.map_err(|error| Failure::of(self.party(server), error));
+                }
+                // Chance, or a proxy that closes the connection at a command that it does not know.
+                Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {}
+                result => return result.map_err(|error| Failure::of(self.party(server), error)),
+            }
+        }
+        self.open_resp2(server)
+            .await
+            .map_err(|error| Failure::of(self.party(server), error))
+    }
+
+    async fn open_resp3(self: &Arc<Self>, server: &ConnectionInfo) -> RedisResult<Connection> {
+        let (epoch, ended) = self.next_epoch();
+        let end = End {
+            epoch,
+            inner: Arc::downgrade(self),
+            ended: Arc::clone(&ended),
+        };
+        let heard = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+            let inner = end.inner.upgrade().ok_or(redis::aio::SendError)?;
+            match push.kind {
+                PushKind::Message => {
+                    if let Some(Value::BulkString(worker)) = push.data.get(1) {
+                        inner.listeners.heard(worker);
+                    }
+                }
+                PushKind::Disconnection => end.mark_closed(),
+                _ => {}
+            }
+            Ok(())
+        };
+        let config = unlimited().set_push_sender(heard);
+        let client = Client::open(server.clone())?;
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        match connection.subscribe(&self.channel).await {
+            // It was the only one.
+            Err(error) if error.is_connection_dropped() => return Err(error),
+            subscribed => self.subscribed(subscribed)?,
+        };
+        Ok(Connection {
+            epoch,
+            server: Arc::new(server.clone()),
+            connection,
+            ended,
+            _reader: None,
+        })
+    }
+
+    async fn open_resp2(self: &Arc<Self>, server: &ConnectionInfo) -> RedisResult<Connection> {
+        let (epoch, ended) = self.next_epoch();
+        let settings = server
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP2);
+        let client = Client::open(server.clone().set_redis_settings(settings))?;
+        let (mut sink, mut notifications) = client.get_async_pubsub().await?.split();
+        let mut subscribed = sink.subscribe(&self.channel).await;
+        if subscribed
+            .as_ref()
+            .is_err_and(RedisError::is_connection_dropped)
+        {
+            // Chance, or a proxy that answers so to what it does not know: then it does so again.
+            (sink, notifications) = client.get_async_pubsub().await?.split();
+            subscribed = sink.subscribe(&self.channel).await;
+        }
+        let subscribed = self.subscribed(subscribed)?;
+        let connection = client
+            .get_multiplexed_async_connection_with_config(&unlimited())
+            .await?;
+        if !subscribed {
+            return Ok(Connection {
+                epoch,
+                server: Arc::new(server.clone()),
+                connection,
+                ended,
+                _reader: None,
+            });
+        }
+        let end = End {
+            epoch,
+            inner: Arc::downgrade(self),
+            ended: Arc::clone(&ended),
+        };
+        let reader = tokio::spawn(async move {
+            // The connection closes when its subscribing end goes.
+            let _sink = sink;
+            while let Some(notification) = notifications.next().await {
+                let Some(inner) = end.inner.upgrade() else {
+                    return;
+                };
+                inner.listeners.heard(notification.get_payload_bytes());
+            }
+            // Gone, or with the runtime.
+            drop(end);
+        });
+        let reader = Some(Arc::new(AbortOnDrop(reader.abort_handle())));
+        Ok(Connection {
+            epoch,
+            server: Arc::new(server.clone()),
+            connection,
+            ended,
+            _reader: reader,
+        })
+    }
+
+    /// A connection without notifications, for one exchange.
+    pub(in crate::redis) async fn open_plain(
+        &self,
+        server: &ConnectionInfo,
+    ) -> RedisResult<MultiplexedConnection> {
+        let settings = server
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP2);
+        let client = Client::open(server.clone().set_redis_settings(settings))?;
+        client
+            .get_multiplexed_async_connection_with_config(&unlimited())
+            .await
+    }
+
+    fn next_epoch(&self) -> (u64, Arc<AtomicBool>) {
+        (
+            self.epochs.fetch_add(1, Ordering::Relaxed) + 1,
+            Arc::default(),
+        )
+    }
+
+    /// Whether there are notifications. A worker whose user may not subscribe, or whose server or proxy has no SUBSCRIBE, is served
+    /// all the same, at its ticks.
+    fn subscribed(&self, result: RedisResult<()>) -> RedisResult<bool> {
+        let Err(error) = result else { return Ok(true) };
+        let why = match error.kind() {
+            ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                format!(
+                    "the Redis user may not subscribe to it; grant `&{}` and `+subscribe`",
+                    self.channel
+                )
+            }
+            ErrorKind::Server(ServerErrorKind::ResponseError) => {
+                "the server, or a proxy before it, refuses SUBSCRIBE".to_owned()
+            }
+            _ if error.is_connection_dropped() => {
+                "the server, or a proxy before it, closes the connection at SUBSCRIBE".to_owned()
+            }
+            _ => return Err(error),
+        };
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                service = self.place.service,
+                channel = self.channel,
+                "no notifications of changes arrive, and this worker sees changes only at its ticks: {why}"
+            );
+        }
+        Ok(false)
+    }
+}
+
+/// No limits of its own: each exchange has ours around it.
+pub(in crate::redis) fn unlimited() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(None::<Duration>)
+        .set_response_timeout(None::<Duration>)
+}
+
+/// Whether the server or a proxy answers, but with no yes to HELLO. In which words it says so differs.
+fn refuses_resp3(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::RESP3NotSupported | ErrorKind::Server(ServerErrorKind::ResponseError)
+    ) || error.code() == Some("NOPROTO")
+}

@@ -1,0 +1,177 @@
+//! Where the primary of a service is found.
+
+use std::fmt;
+
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, RedisResult,
+};
+
+use super::connector::unlimited;
+use super::tls::install_crypto;
+
+/// The servers of a store. All of its keys lie on one primary; which one that is, is asked for anew whenever the
+/// connection is opened.
+#[derive(Clone, Debug)]
+pub(in crate::redis) enum Endpoint {
+    /// The primary itself.
+    Single(ConnectionInfo),
+    /// Sentinels, which know the primary.
+    Sentinel(Sentinels),
+    /// Nodes of a cluster, each of which knows which node has the service's slot.
+    ///
+    /// One slot is one node at any time, so one connection to that does: one to every node, which the redis crate's own
+    /// cluster client holds, would be paid by the whole fleet.
+    Cluster(Vec<ConnectionInfo>),
+}
+
+/// The Sentinels that watch a primary.
+#[derive(Clone, Debug)]
+pub(in crate::redis) struct Sentinels {
+    pub(in crate::redis) servers: Vec<ConnectionInfo>,
+    /// The name under which they watch it.
+    pub(in crate::redis) primary: String,
+    /// The settings of a connection to the primary. Its address is that of a Sentinel.
+    pub(in crate::redis) template: ConnectionInfo,
+}
+
+impl Sentinels {
+    /// Where `sentinel` says that the primary is.
+    pub(in crate::redis) async fn ask(
+        &self,
+        sentinel: &ConnectionInfo,
+    ) -> RedisResult<ConnectionInfo> {
+        install_crypto(sentinel.addr());
+        let client = Client::open(sentinel.clone())?;
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&unlimited())
+            .await?;
+        let address: Option<(String, u16)> = redis::cmd("SENTINEL")
+            .arg("GET-MASTER-ADDR-BY-NAME")
+            .arg(&self.primary)
+            .query_async(&mut connection)
+            .await?;
+        let Some((host, port)) = address else {
+            return Err(RedisError::from((
+                ErrorKind::MasterNameNotFoundBySentinel,
+                "no primary of that name",
+            )));
+        };
+        Ok(at(&self.template, host, port))
+    }
+}
+
+impl Endpoint {
+    /// The settings of a connection to any server that holds keys.
+    pub(in crate::redis) fn template(&self) -> Option<&ConnectionInfo> {
+        match self {
+            Self::Single(server) => Some(server),
+            Self::Sentinel(sentinels) => Some(&sentinels.template),
+            Self::Cluster(nodes) => nodes.first(),
+        }
+    }
+
+    /// What an access list must allow on this kind of server beside the rest.
+    pub(in crate::redis) fn commands(&self) -> &'static str {
+        match self {
+            Self::Sentinel(_) if self.database() != 0 => " +role +select",
+            Self::Sentinel(_) => " +role",
+            Self::Single(_) if self.database() != 0 => " +select",
+            Self::Single(_) => "",
+            // While the slot moves. A cluster has no database but 0.
+            Self::Cluster(_) => " +asking",
+        }
+    }
+
+    fn database(&self) -> i64 {
+        self.template()
+            .map_or(0, |template| template.redis_settings().db())
+    }
+
+    fn servers(&self) -> &[ConnectionInfo] {
+        match self {
+            Self::Single(server) => std::slice::from_ref(server),
+            Self::Sentinel(sentinels) => &sentinels.servers,
+            Self::Cluster(nodes) => nodes,
+        }
+    }
+}
+
+/// As errors show it: no user, no password.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers = self.servers();
+        let first = servers.first().map(ConnectionInfo::addr);
+        let database = self.database();
+        if let Some(ConnectionAddr::Unix(path)) = first {
+            return write!(f, "redis+unix://{}?db={database}", path.display());
+        }
+        let tls = if matches!(first, Some(ConnectionAddr::TcpTls { .. })) {
+            "s"
+        } else {
+            ""
+        };
+        let shape = match self {
+            Self::Single(_) => "",
+            Self::Sentinel(_) => "+sentinel",
+            Self::Cluster(_) => "+cluster",
+        };
+        write!(f, "redis{tls}{shape}://")?;
+        for (index, server) in servers.iter().enumerate() {
+            write!(f, "{}{}", if index == 0 { "" } else { "," }, server.addr())?;
+        }
+        match self {
+            Self::Sentinel(Sentinels { primary, .. }) => write!(f, "/{primary}/{database}"),
+            Self::Single(_) | Self::Cluster(_) => write!(f, "/{database}"),
+        }
+    }
+}
+
+/// A connection like `template`, to another server.
+pub(in crate::redis) fn at(template: &ConnectionInfo, host: String, port: u16) -> ConnectionInfo {
+    let address = match template.addr() {
+        ConnectionAddr::TcpTls {
+            insecure,
+            tls_params,
+            ..
+        } => ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        },
+        _ => ConnectionAddr::Tcp(host, port),
+    };
+    template.clone().set_addr(address)
+}
+
+/// The node that `error`, an answer of `node`, points to.
+pub(in crate::redis) fn redirected(
+    node: &ConnectionInfo,
+    error: &RedisError,
+) -> Option<ConnectionInfo> {
+    let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
+    // A node that does not know its own name leaves it out: it is the one that was asked.
+    let host = match (host, node.addr()) {
+        ("", ConnectionAddr::Tcp(known, _) | ConnectionAddr::TcpTls { host: known, .. }) => known,
+        _ => host,
+    };
+    Some(at(node, host.to_owned(), port.parse().ok()?))
+}
+
+/// The settings of a connection to a Sentinel: it has no databases and users of its own, and sends no notifications to us.
+pub(in crate::redis) fn of_sentinel(
+    server: ConnectionInfo,
+    username: Option<&str>,
+    password: Option<&str>,
+) -> ConnectionInfo {
+    let mut settings = redis::RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP2)
+        .set_skip_set_lib_name();
+    if let Some(username) = username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = password {
+        settings = settings.set_password(password);
+    }
+    server.set_redis_settings(settings)
+}

@@ -1,0 +1,11 @@
+//! The connections to the servers of a [`RedisStore`](super::RedisStore), and what is sent over them.
+
+pub(super) mod call;
+pub(super) mod client;
+pub(super) mod connector;
+pub(super) mod endpoint;
+pub(super) mod listeners;
+pub(super) mod race;
+pub(super) mod rate_limit;
+pub(super) mod tls;
+pub(super) mod url;

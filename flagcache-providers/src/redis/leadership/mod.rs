@@ -1,0 +1,5 @@
+//! The leader lock of a service: the lease that a worker holds, its renewal, and the server's clock.
+
+pub(super) mod clock;
+pub(super) mod lease;
+pub(super) mod renewal;

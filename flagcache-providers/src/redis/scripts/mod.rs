@@ -1,0 +1,223 @@
+//! The scripts that run inside the server, each one atomic, and their arguments.
+
+use std::time::Duration;
+
+use flagcache_core::{FleetFailure, KeyFingerprint};
+use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
+
+use super::cached_copy::Fingerprint;
+use super::connection::call::{Call, Lua};
+use super::keys::Keys;
+use super::leadership::clock;
+use super::leadership::lease::Attempt;
+
+static TICK: Lua = Lua::new(include_str!("tick.lua"));
+static PUBLISH: Lua = Lua::new(include_str!("publish.lua"));
+static KEEP: Lua = Lua::new(include_str!("keep.lua"));
+static RENEW: Lua = Lua::new(include_str!("renew.lua"));
+static RELEASE: Lua = Lua::new(include_str!("release.lua"));
+
+/// What a leader learned, kept beside the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FetchMark {
+    /// The API answered that the definitions are current.
+    Confirmed,
+    /// The API answered 402, and what that means for the fleet.
+    Quota(Option<FleetFailure>),
+    /// The API answered something else, or nothing was sent.
+    Failed(Option<FleetFailure>),
+}
+
+impl FetchMark {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Quota(_) => "quota",
+            Self::Failed(_) => "",
+        }
+    }
+
+    fn failure(self) -> String {
+        match self {
+            Self::Confirmed => String::new(),
+            Self::Quota(failure) | Self::Failed(failure) => {
+                failure.map(|it| it.to_string()).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// What a tick saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TickReply {
+    pub(super) leads: bool,
+    /// Whether the bid would have won, but its time was over.
+    pub(super) too_late: bool,
+    pub(super) lock_left: Option<Duration>,
+    pub(super) confirmed_ago: Option<Duration>,
+    pub(super) quota_limited: bool,
+    pub(super) copy: Option<Fingerprint>,
+    /// The server's clock, in milliseconds.
+    pub(super) clock: u64,
+    pub(super) failure: Option<FleetFailure>,
+}
+
+impl FromRedisValue for TickReply {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        type Reply = (u8, i64, i64, u8, u64, String, u8, u64, String, u64);
+        let (leads, lock_left, confirmed_ago, quota, length, digest, own, clock, failure, age): Reply =
+            from_redis_value(value)?;
+        let known = |millis: i64| u64::try_from(millis).ok().map(Duration::from_millis);
+        Ok(Self {
+            leads: leads == 1,
+            too_late: leads == 2,
+            lock_left: known(lock_left),
+            confirmed_ago: known(confirmed_ago),
+            quota_limited: quota == 1,
+            copy: (length > 0).then_some(Fingerprint {
+                length,
+                digest,
+                own: own == 1,
+            }),
+            clock,
+            // One that is not ours is ignored: it saves requests, and no more.
+            failure: failure
+                .parse()
+                .ok()
+                .map(|it: FleetFailure| it.with_age(Duration::from_millis(age))),
+        })
+    }
+}
+
+/// Looks, and bids for the lead, and so for a lock of that life, if there is a bid.
+pub(super) fn tick(
+    keys: &Keys,
+    worker: &str,
+    bid: Option<Attempt>,
+    key: Option<KeyFingerprint>,
+    lock_ttl: Duration,
+) -> Call {
+    let call = Call::script(&TICK, &[&keys.data, &keys.lock, &keys.meta]).arg(worker);
+    let call = match bid {
+        Some(bid) => call
+            .arg(bid.number)
+            .arg(clock::millis(lock_ttl))
+            .arg(bid.until.unwrap_or_default()),
+        None => call.arg(0).arg(0).arg(0),
+    };
+    call.arg(key.map(|key| key.to_string()).unwrap_or_default())
+}
+
+/// What became of a publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Published {
+    /// The lock does not hold the token.
+    Refused,
+    /// Stored; with the server's word if the fleet could not be told.
+    Stored {
+        /// Why the notification was not sent.
+        untold: Option<String>,
+    },
+    /// There is a copy already, and no token was given.
+    Exists,
+}
+
+impl FromRedisValue for Published {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let mut reply: Vec<Value> = from_redis_value(value)?;
+        let untold = if reply.len() > 1 {
+            from_redis_value(reply.remove(1))?
+        } else {
+            None
+        };
+        match reply.first() {
+            Some(Value::Int(0)) => Ok(Self::Refused),
+            Some(Value::Int(1)) => Ok(Self::Stored { untold }),
+            Some(Value::Int(2)) => Ok(Self::Exists),
+            _ => Err(ParsingError::from(
+                "not a reply of the publish script".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Stores `copy` while the lock holds `token`; without a token, only where there is no copy.
+pub(super) fn publish(
+    keys: &Keys,
+    token: Option<&str>,
+    data_ttl: Option<Duration>,
+    mark: FetchMark,
+    worker: &str,
+    copy: &[u8],
+) -> Call {
+    Call::script(&PUBLISH, &[&keys.data, &keys.lock, &keys.meta])
+        .arg(token.unwrap_or_default())
+        .arg(millis(data_ttl))
+        .arg(mark.as_str())
+        .arg(&keys.channel)
+        .arg(worker)
+        .arg(copy)
+        .arg(mark.failure())
+}
+
+/// What became of a copy that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeepReply {
+    /// The lock does not hold the token.
+    Refused,
+    /// It is the expected one and lives on.
+    Alive,
+    /// It is gone, or another one; nothing was done.
+    Other,
+}
+
+impl FromRedisValue for KeepReply {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        match value {
+            Value::Int(0) => Ok(Self::Refused),
+            Value::Int(1) => Ok(Self::Alive),
+            Value::Int(2) => Ok(Self::Other),
+            _ => Err(ParsingError::from(
+                "not a reply of the keep script".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Marks, and keeps the copy alive, while the lock holds `token` and the copy is `expected` (`None`: whatever it is).
+pub(super) fn keep(
+    keys: &Keys,
+    token: &str,
+    data_ttl: Option<Duration>,
+    mark: FetchMark,
+    expected: Option<&Fingerprint>,
+) -> Call {
+    let call = Call::script(&KEEP, &[&keys.data, &keys.lock, &keys.meta])
+        .arg(token)
+        .arg(millis(data_ttl))
+        .arg(mark.as_str());
+    let call = match expected {
+        Some(expected) => call.arg(expected.length).arg(&expected.digest),
+        None => call.arg(-1).arg(""),
+    };
+    call.arg(mark.failure())
+}
+
+/// Renews the lock while it holds `token`; gives whether it did.
+pub(super) fn renew(keys: &Keys, token: &str, lock_ttl: Duration) -> Call {
+    Call::script(&RENEW, &[&keys.lock])
+        .arg(token)
+        .arg(millis(Some(lock_ttl)))
+}
+
+/// Frees the lock if `worker` holds it; gives whether it did.
+pub(super) fn release(keys: &Keys, worker: &str) -> Call {
+    Call::script(&RELEASE, &[&keys.lock])
+        .arg(worker)
+        .arg(&keys.channel)
+}
+
+/// Whole milliseconds for the server, which takes 0 for `None`.
+fn millis(duration: Option<Duration>) -> u64 {
+    duration.map_or(0, clock::millis)
+}

@@ -1,0 +1,61 @@
+//! Who is told.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::TestStore;
+use super::sample::numbered;
+use super::worker::{POLL_INTERVAL, Worker};
+
+/// A publish is noticed by the others in time.
+pub async fn publish_is_noticed(store: &dyn TestStore) {
+    let (leader, follower) = (Worker::join(store), Worker::join(store));
+    listen(store, &leader, &follower).await;
+    leader.loads(&numbered(1_000)).await;
+    let limit = store.notification_time();
+    assert!(
+        follower.is_notified_within(limit).await,
+        "no notification of a publish within {limit:?}"
+    );
+    follower
+        .assert_reads(&numbered(1_000), "after the notification of a publish")
+        .await;
+}
+
+/// A lead that is given back is noticed by the others in time.
+pub async fn release_is_noticed(store: &dyn TestStore) {
+    let (leader, follower) = (Worker::join(store), Worker::join(store));
+    listen(store, &leader, &follower).await;
+    leader.shuts_down().await;
+    let limit = store.notification_time();
+    assert!(
+        follower.is_notified_within(limit).await,
+        "no notification of a lead that became free within {limit:?}"
+    );
+}
+
+/// Publishes until the follower hears it, since a subscription takes its time, and then waits until it is quiet. Ends in any
+/// case: what comes after it is what is tested.
+async fn listen(store: &dyn TestStore, leader: &Worker, follower: &Worker) {
+    leader.loads(&numbered(0)).await;
+    follower.follows().await;
+    for number in 1..=20 {
+        leader.loads(&numbered(number)).await;
+        if follower
+            .is_notified_within(Duration::from_millis(100))
+            .await
+        {
+            break;
+        }
+    }
+    let mut quiet_since = Instant::now();
+    while quiet_since.elapsed() < store.notification_time() {
+        // As pollers do at their ticks: a leader that stops asking loses the lead, and who reads nothing misses nothing.
+        leader.leads().await;
+        follower.follows().await;
+        if follower.is_notified_within(POLL_INTERVAL / 2).await {
+            quiet_since = Instant::now();
+        }
+    }
+}

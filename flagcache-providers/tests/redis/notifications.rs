@@ -1,0 +1,86 @@
+//! Push: who hears of what, and how soon.
+
+use std::time::Duration;
+
+use flagcache_providers::redis::RedisStore;
+use flagcache_providers::testing::RedisServer;
+
+use crate::worker::{CHANNEL, DATA, SERVICE, Worker, builder, set};
+
+const SECOND: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_millis(200);
+
+#[tokio::test]
+async fn a_publish_reaches_all_but_its_own_worker() {
+    let server = RedisServer::start();
+    let resp2 = format!("{}?protocol=resp2", server.url());
+    for url in [server.url(), resp2] {
+        server.run::<()>("FLUSHALL");
+        let store = RedisStore::builder(&url, SERVICE).build().unwrap();
+        let leader = Worker::on(&store);
+        let neighbour = Worker::on(&store);
+        let follower = Worker::with(RedisStore::builder(&url, SERVICE));
+        assert!(leader.leads().await);
+        assert!(!neighbour.leads().await && !follower.leads().await);
+        for worker in [&leader, &neighbour, &follower] {
+            worker.quiet().await;
+        }
+        leader.publish(&set(1)).await.unwrap();
+        assert!(neighbour.noticed(SECOND).await, "on the same connection");
+        assert!(follower.noticed(SECOND).await, "on another");
+        assert!(
+            !leader.noticed(SHORT).await,
+            "its own notification tells it nothing"
+        );
+    }
+}
+
+#[tokio::test]
+async fn confirming_tells_nobody_and_restoring_tells_all() {
+    let server = RedisServer::start();
+    let (leader, follower) = (Worker::of(&server), Worker::of(&server));
+    leader.lead_with(&set(1)).await;
+    assert_eq!(follower.follow().await, Some(set(1)));
+    follower.quiet().await;
+    assert!(leader.leads().await);
+    leader.unchanged(&set(1)).await;
+    assert!(!follower.noticed(SHORT).await);
+    server.run::<()>(&format!("DEL {DATA}"));
+    assert!(leader.leads().await);
+    leader.unchanged(&set(1)).await;
+    assert!(follower.noticed(SECOND).await);
+}
+
+#[tokio::test]
+async fn a_worker_that_shut_down_hears_nothing() {
+    let server = RedisServer::start();
+    let store = builder(&server).build().unwrap();
+    let (leader, gone) = (Worker::on(&store), Worker::on(&store));
+    leader.lead_with(&set(1)).await;
+    gone.quiet().await;
+    gone.shutdown().await;
+    leader.lead_with(&set(2)).await;
+    assert!(!gone.noticed(SHORT).await);
+}
+
+#[tokio::test]
+async fn other_messages_on_the_channel_only_cause_a_load() {
+    let server = RedisServer::start();
+    let worker = Worker::of(&server);
+    worker.lead_with(&set(1)).await;
+    worker.quiet().await;
+    server.run::<i32>(&format!("PUBLISH {CHANNEL} whatever"));
+    assert!(worker.noticed(SECOND).await);
+}
+
+#[tokio::test]
+async fn a_server_without_resp3_is_subscribed_on_a_second_connection() {
+    let server = RedisServer::start_with(&["--rename-command", "HELLO", ""]);
+    let (leader, follower) = (Worker::of(&server), Worker::of(&server));
+    assert!(leader.leads().await);
+    assert_eq!(follower.follow().await, None);
+    follower.quiet().await;
+    leader.publish(&set(1)).await.unwrap();
+    assert!(follower.noticed(SECOND).await);
+    assert_eq!(follower.follow().await, Some(set(1)));
+}
