@@ -71,7 +71,7 @@ fn measure() {
         let mut leader = Process::start(&["leader", &place.to_string()]);
         let follower = || {
             FlagDefinitionPoller::builder()
-                .shared_flag_definition_cache_provider(place.provider("memory", AMPLE))
+                .flag_definition_cache_provider(place.provider("memory", AMPLE))
         };
         rows.add(&format!("a follower on {store}: first read"), || {
             loaded(follower())
@@ -97,7 +97,7 @@ fn measure() {
             &format!("a leader on {store}: first request and publish"),
             || {
                 let provider = place.provider("other", AMPLE);
-                loaded(asking(&api.said).shared_flag_definition_cache_provider(provider))
+                loaded(asking(&api.said).flag_definition_cache_provider(provider))
             },
         );
     }

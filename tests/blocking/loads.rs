@@ -247,7 +247,7 @@ fn what_cannot_work_is_refused_at_the_start() {
     let start = || {
         let builder = FlagDefinitionPoller::builder();
         builder
-            .shared_flag_definition_cache_provider(Arc::clone(&provider))
+            .flag_definition_cache_provider(Arc::clone(&provider))
             .start()
     };
     let first = start().unwrap();

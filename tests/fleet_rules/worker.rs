@@ -219,8 +219,9 @@ fn builder(assignment: Assignment) -> FlagDefinitionPollerBuilder {
     }
     match assignment.store {
         Store::File { folder } => builder.flag_definition_cache_provider(file(folder)),
-        Store::Url { url } => builder
-            .shared_flag_definition_cache_provider(ProviderRegistry::bundled().open(&url).unwrap()),
+        Store::Url { url } => {
+            builder.flag_definition_cache_provider(ProviderRegistry::bundled().open(&url).unwrap())
+        }
         #[cfg(feature = "redis")]
         Store::Redis { url, lock_ttl } => {
             builder.flag_definition_cache_provider(redis(url, lock_ttl))

@@ -178,8 +178,7 @@ impl FlagDefinitionCacheProvider for FourMethods {
 async fn b1_04_a_provider_of_four_methods_sees_the_seeds_calls_alone() {
     let rig = Rig::new();
     let provider = Arc::new(FourMethods::default());
-    let worker =
-        rig.start_with(|builder| builder.shared_flag_definition_cache_provider(provider.clone()));
+    let worker = rig.start_with(|builder| builder.flag_definition_cache_provider(provider.clone()));
     worker.loads(3).await;
     worker.poller.shutdown().await.unwrap();
     // Three decisions; a new set once, then twice a 304; nothing read.

@@ -589,7 +589,7 @@ async fn b4_44_a_provider_that_calls_back_does_not_deadlock() {
             });
             let builder = rig
                 .builder()
-                .shared_flag_definition_cache_provider(provider.clone());
+                .flag_definition_cache_provider(provider.clone());
             let poller = builder.start().unwrap();
             poller.wait_ready(secs(3)).await.unwrap();
             provider.poller.set(poller.clone()).unwrap();

@@ -434,12 +434,12 @@ fn b5_49_after_a_failed_start_nothing_was_called() {
         let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(rig.provider.clone());
         let failed = rig
             .builder()
-            .shared_flag_definition_cache_provider(Arc::clone(&provider));
+            .flag_definition_cache_provider(Arc::clone(&provider));
         failed.poll_interval(Duration::ZERO).start().unwrap_err();
         assert!(rig.provider.calls().is_empty() && rig.api.count() == 0);
         let poller = rig
             .builder()
-            .shared_flag_definition_cache_provider(provider)
+            .flag_definition_cache_provider(provider)
             .start()
             .unwrap();
         poller.shutdown().await.unwrap();

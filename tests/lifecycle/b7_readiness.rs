@@ -269,7 +269,7 @@ async fn b7_57_one_provider_attached_twice_is_an_error_at_start() {
     let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(scripted.clone());
     let start = || {
         rig.builder()
-            .shared_flag_definition_cache_provider(Arc::clone(&provider))
+            .flag_definition_cache_provider(Arc::clone(&provider))
             .start()
     };
     let first = start().unwrap();
@@ -301,7 +301,7 @@ async fn b7_57_a_provider_is_free_when_shutdown_returns() {
     for _ in 0..300 {
         let poller = rig
             .builder()
-            .shared_flag_definition_cache_provider(Arc::clone(&provider))
+            .flag_definition_cache_provider(Arc::clone(&provider))
             .start()
             .unwrap();
         poller.shutdown().await.unwrap();

@@ -1,6 +1,6 @@
-//! A shared or boxed provider is a provider.
-
-use std::sync::Arc;
+//! A boxed provider is a provider, so that a program can choose one at run time.
+//!
+//! A shared one (`Arc`) is not: one instance serves one poller, and its type says so.
 
 use async_trait::async_trait;
 
@@ -9,52 +9,43 @@ use crate::{
     ProviderError,
 };
 
-macro_rules! delegate_to_pointee {
-    ($pointer:ident) => {
-        // A method forgotten here would silently do nothing for everybody who wraps a provider.
-        #[deny(clippy::missing_trait_methods)]
-        #[async_trait]
-        impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for $pointer<P> {
-            async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
-                (**self).should_fetch_flag_definitions().await
-            }
+// A method forgotten here would silently do nothing for everybody who wraps a provider.
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for Box<P> {
+    async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
+        (**self).should_fetch_flag_definitions().await
+    }
 
-            async fn get_flag_definitions(
-                &self,
-            ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-                (**self).get_flag_definitions().await
-            }
+    async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        (**self).get_flag_definitions().await
+    }
 
-            async fn on_flag_definitions_received(
-                &self,
-                data: &FlagDefinitionCacheData,
-            ) -> Result<(), ProviderError> {
-                (**self).on_flag_definitions_received(data).await
-            }
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
+        (**self).on_flag_definitions_received(data).await
+    }
 
-            async fn shutdown(&self) -> Result<(), ProviderError> {
-                (**self).shutdown().await
-            }
+    async fn shutdown(&self) -> Result<(), ProviderError> {
+        (**self).shutdown().await
+    }
 
-            async fn peek_flag_definitions(
-                &self,
-            ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-                (**self).peek_flag_definitions().await
-            }
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        (**self).peek_flag_definitions().await
+    }
 
-            async fn on_fetch_without_update(
-                &self,
-                outcome: FetchOutcome<'_>,
-            ) -> Result<(), ProviderError> {
-                (**self).on_fetch_without_update(outcome).await
-            }
+    async fn on_fetch_without_update(
+        &self,
+        outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
+        (**self).on_fetch_without_update(outcome).await
+    }
 
-            fn on_poller_attached(&self, link: PollerContext) {
-                (**self).on_poller_attached(link);
-            }
-        }
-    };
+    fn on_poller_attached(&self, link: PollerContext) {
+        (**self).on_poller_attached(link);
+    }
 }
-
-delegate_to_pointee!(Arc);
-delegate_to_pointee!(Box);

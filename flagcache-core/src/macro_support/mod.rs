@@ -7,7 +7,6 @@
 mod argument;
 mod blocking;
 mod call;
-mod guarded;
 mod outcome;
 mod resolve;
 mod shareable;
@@ -15,7 +14,6 @@ mod shareable;
 pub use argument::{Argument, Detach, Given, Lend};
 pub use blocking::{ClonedProvider, blocking};
 pub use call::{Boxed, Call, call};
-pub use guarded::Guarded;
 pub use outcome::{Decision, Definitions, Done, IntoOutcome};
 pub use resolve::Resolve;
 pub use shareable::Shareable;

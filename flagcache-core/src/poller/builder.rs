@@ -14,7 +14,6 @@ use super::state::Shared;
 use super::task::{TaskConfig, TaskSlot};
 use crate::duration::clamped;
 use crate::lifecycle::{Machine, Policy};
-use crate::poller::attachment::Attachment;
 use crate::poller::changes::CHANGES_KEPT;
 use crate::poller::guard::Guard;
 use crate::{
@@ -31,7 +30,7 @@ use crate::{
 #[must_use = "a poller does nothing until it is started"]
 pub struct FlagDefinitionPollerBuilder<Handle = FlagDefinitionPoller> {
     source: Option<Arc<dyn FlagDefinitionSource>>,
-    provider: Option<Arc<dyn FlagDefinitionCacheProvider>>,
+    provider: Option<Box<dyn FlagDefinitionCacheProvider>>,
     poll_interval: Duration,
     provider_timeout: Duration,
     fetch_timeout: Duration,
@@ -92,25 +91,15 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
         self
     }
 
-    /// The cache that this worker shares with others. Without one the poller polls the API by itself.
+    /// The store that this worker shares with others. Without one the poller polls the API by itself.
     ///
-    /// For an `Arc` use
-    /// [`shared_flag_definition_cache_provider`](Self::shared_flag_definition_cache_provider), which sees that no other
-    /// poller has the same instance; handed over here, each clone of the `Arc` counts as a provider of its own.
+    /// One provider serves one poller: a provider remembers the decision of its poller's present load. The bundled
+    /// stores give each poller one of its own, by `store.provider()`.
     pub fn flag_definition_cache_provider(
-        self,
+        mut self,
         provider: impl FlagDefinitionCacheProvider,
     ) -> Self {
-        self.shared_flag_definition_cache_provider(Arc::new(provider))
-    }
-
-    /// As [`flag_definition_cache_provider`](Self::flag_definition_cache_provider), for a provider that the caller keeps a
-    /// hold of. One instance serves one poller: [`start`](Self::start) refuses a second.
-    pub fn shared_flag_definition_cache_provider(
-        mut self,
-        provider: Arc<dyn FlagDefinitionCacheProvider>,
-    ) -> Self {
-        self.provider = Some(provider);
+        self.provider = Some(Box::new(provider));
         self
     }
 
@@ -249,13 +238,9 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
         schedule.manual = self.manual;
         let link = PollerContextOwner::new(schedule);
 
-        let guard = match self.provider {
-            Some(provider) => {
-                let attachment = Attachment::new(&provider).ok_or(StartError::ProviderInUse)?;
-                Some(Guard::new(provider, attachment, self.provider_timeout))
-            }
-            None => None,
-        };
+        let guard = self
+            .provider
+            .map(|provider| Guard::new(provider, self.provider_timeout));
         // If this optional method fails, those that matter may still work.
         let attached = guard
             .as_ref()
@@ -316,11 +301,6 @@ pub enum StartError {
         "nothing to load from; give the poller a cache provider, or a source with a secret key"
     )]
     NothingToLoadFrom,
-    /// The same provider instance is attached to another poller of this process.
-    #[error(
-        "this provider instance serves another poller; give each poller its own, as `store.provider()` does"
-    )]
-    ProviderInUse,
     /// An interval or limit is zero.
     #[error("`{option}` must be longer than zero")]
     ZeroDuration {

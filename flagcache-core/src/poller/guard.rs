@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
-use crate::poller::attachment::Attachment;
 use crate::poller::blocking_calls::BlockingCalls;
 use crate::{
     FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
@@ -17,22 +16,18 @@ use crate::{
 
 /// A provider behind the fence.
 pub(crate) struct Guard {
-    provider: Arc<dyn FlagDefinitionCacheProvider>,
-    // After the provider, so that its address is taken until it is gone.
-    _attachment: Attachment,
+    provider: Box<dyn FlagDefinitionCacheProvider>,
     limit: Duration,
     detached: Arc<BlockingCalls>,
 }
 
 impl Guard {
     pub(crate) fn new(
-        provider: Arc<dyn FlagDefinitionCacheProvider>,
-        attachment: Attachment,
+        provider: Box<dyn FlagDefinitionCacheProvider>,
         limit: Duration,
     ) -> Arc<Self> {
         Arc::new(Self {
             provider,
-            _attachment: attachment,
             limit,
             detached: Arc::default(),
         })
@@ -202,9 +197,9 @@ mod tests {
             (limit * 2, Some(ProviderErrorKind::Timeout)),
             (Duration::ZERO, None),
         ] {
-            let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(Blocks(blocks));
-            let attachment = Attachment::new(&provider).expect("a provider of its own");
-            let answer = Guard::new(provider, attachment, limit).should_fetch().await;
+            let answer = Guard::new(Box::new(Blocks(blocks)), limit)
+                .should_fetch()
+                .await;
             assert_eq!(answer.err().map(|error| error.kind()), kind);
         }
     }

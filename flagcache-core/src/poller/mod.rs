@@ -1,6 +1,5 @@
 //! The handle that a user holds.
 
-pub(crate) mod attachment;
 pub(crate) mod blocking_calls;
 mod builder;
 pub(crate) mod changes;

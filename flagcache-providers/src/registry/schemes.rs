@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 
 use flagcache_core::FlagDefinitionCacheProvider;
 
 use super::{OpenProvider, RegistryError, StoreUrl, bundled};
 
-type Opened = Result<Arc<dyn FlagDefinitionCacheProvider>, Box<dyn Error + Send + Sync>>;
+type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error + Send + Sync>>;
 
 #[derive(Clone)]
 struct Entry {
@@ -64,7 +63,7 @@ impl ProviderRegistry {
         scheme: &'static str,
         options: Vec<&'static str>,
     ) {
-        let open = |url: &StoreUrl| -> Opened { Ok(Arc::new(P::open(url)?)) };
+        let open = |url: &StoreUrl| -> Opened { Ok(Box::new(P::open(url)?)) };
         self.entries.insert(scheme, Entry { options, open });
     }
 
@@ -78,7 +77,7 @@ impl ProviderRegistry {
     /// # Errors
     /// If the text is no URL, its scheme opens nothing, one of its options is unknown, repeated, missing or unreadable, or the
     /// store refuses it. No error shows the URL.
-    pub fn open(&self, url: &str) -> Result<Arc<dyn FlagDefinitionCacheProvider>, RegistryError> {
+    pub fn open(&self, url: &str) -> Result<Box<dyn FlagDefinitionCacheProvider>, RegistryError> {
         let url = StoreUrl::parse(url)?;
         let entry = self
             .entries
