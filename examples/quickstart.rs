@@ -8,7 +8,6 @@
 //! `FLAGCACHE_URL` chooses another store: `redis://127.0.0.1:6379?service=quickstart`, with `--features redis`.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 
 use flagcache::{
@@ -18,11 +17,11 @@ use flagcache::{
 /// The store of this URL, or a folder of this machine.
 pub(crate) fn store(
     url: Option<&str>,
-) -> Result<Arc<dyn FlagDefinitionCacheProvider>, Box<dyn Error>> {
+) -> Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error>> {
     match url {
         Some(url) => Ok(ProviderRegistry::bundled().open(url)?),
         // In production a folder that only your service can write to.
-        None => Ok(Arc::new(
+        None => Ok(Box::new(
             FileStore::builder("target/flagcache", "quickstart")
                 .build()?
                 .provider(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use flagcache_benches::{Figure, Section, Table, criterion, measure, ratio_in_turn};
-use flagcache_core::macro_support::Guarded;
+use flagcache_core::macro_support::guarded;
 use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderError};
 use flagcache_derive::flag_cache_provider;
 use tokio::runtime::{Builder, Runtime};
@@ -105,7 +105,6 @@ fn main() {
         dynamic(Arc::new(BySyncMacro)),
         dynamic(Arc::new(ByBlockingMacro)),
     ];
-    let guarded = Guarded::new(dynamic(Arc::new(ByMacro)), LIMIT).unwrap();
     let ways: [(&str, &dyn Fn(u64)); 6] = [
         ("a bare boxed future", &|times| {
             repeat(&runtime, times, bare)
@@ -125,7 +124,11 @@ fn main() {
             });
         }),
         ("by the macro, async fn, through the guard", &|times| {
-            repeat(&runtime, times, || guarded.should_fetch_flag_definitions());
+            repeat(&runtime, times, || async {
+                guarded(LIMIT, || by_macro.should_fetch_flag_definitions())
+                    .await
+                    .unwrap()
+            });
         }),
     ];
     let mut criterion = criterion();

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use flagcache_core::{
@@ -15,7 +14,7 @@ use tempfile::TempDir;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A provider of whatever store.
-pub type Provider = Arc<dyn FlagDefinitionCacheProvider>;
+pub type Provider = Box<dyn FlagDefinitionCacheProvider>;
 
 /// A store that several processes can share.
 #[derive(Clone, Debug)]
@@ -39,7 +38,7 @@ impl Place {
     /// A provider as a process of its own has it. `lock_ttl` is for Redis; so is the limit of a call, which is ample.
     pub fn provider(&self, service: &str, lock_ttl: Duration) -> Provider {
         match self {
-            Self::File(folder) => Arc::new(
+            Self::File(folder) => Box::new(
                 FileStore::builder(folder, service)
                     .build()
                     .expect("a store of files")
@@ -52,7 +51,7 @@ impl Place {
                     .lock_ttl(lock_ttl)
                     .build()
                     .expect("a store in Redis");
-                Arc::new(store.provider())
+                Box::new(store.provider())
             }
             #[cfg(not(feature = "redis"))]
             Self::Redis(_) => {
@@ -107,7 +106,7 @@ impl Stores {
         match store {
             "memory" => {
                 let store = MemoryStore::with_lease(HOUR);
-                [Arc::new(store.provider()), Arc::new(store.provider())]
+                [Box::new(store.provider()), Box::new(store.provider())]
             }
             "file" => [(); 2]
                 .map(|()| Place::File(self.folder.path().to_owned()).provider(&service, HOUR)),

@@ -4,7 +4,6 @@ use std::env;
 use std::error::Error;
 use std::fmt::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use flagcache::{
@@ -135,7 +134,7 @@ impl CacheUrl {
     }
 
     /// A provider for one poller.
-    pub(crate) fn provider(&self) -> Result<Arc<dyn FlagDefinitionCacheProvider>, String> {
+    pub(crate) fn provider(&self) -> Result<Box<dyn FlagDefinitionCacheProvider>, String> {
         ProviderRegistry::bundled()
             .open(&self.url)
             .map_err(|error| in_one_line(&error))

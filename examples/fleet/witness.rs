@@ -1,6 +1,5 @@
 //! Decorators that report what passes between a poller, its store and the API. They change nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI8, Ordering};
 
 use async_trait::async_trait;
@@ -54,14 +53,14 @@ impl FlagDefinitionSource for WitnessedApi {
 
 /// A provider whose decisions and publishes are reported.
 pub(crate) struct WitnessedStore {
-    provider: Arc<dyn FlagDefinitionCacheProvider>,
+    provider: Box<dyn FlagDefinitionCacheProvider>,
     reporter: Reporter,
     /// -1 before the first decision, then 0 or 1.
     last_decision: AtomicI8,
 }
 
 impl WitnessedStore {
-    pub(crate) fn new(provider: Arc<dyn FlagDefinitionCacheProvider>, reporter: Reporter) -> Self {
+    pub(crate) fn new(provider: Box<dyn FlagDefinitionCacheProvider>, reporter: Reporter) -> Self {
         Self {
             provider,
             reporter,

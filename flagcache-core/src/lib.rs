@@ -24,10 +24,10 @@ mod definitions;
 mod duration;
 #[cfg(feature = "posthog-rs")]
 mod evaluation;
+mod guard;
 mod lifecycle;
 mod poller;
 mod source;
-mod text;
 
 #[doc(hidden)]
 pub mod macro_support;

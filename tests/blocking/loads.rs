@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use flagcache::blocking::FlagDefinitionPoller;
 use flagcache::{
-    FlagDefinitionCacheData, FlagDefinitionCacheProvider, MemoryStore, NotReadyError, PollerState,
-    RefreshError, StartError, flag_cache_provider,
+    FlagDefinitionCacheData, MemoryStore, NotReadyError, PollerState, RefreshError, StartError,
+    flag_cache_provider,
 };
 use flagcache_providers::testing::{
     Answer, ApiReply, Definitions, Latch, ProviderMethod, ScriptedProvider,
@@ -243,15 +243,4 @@ fn what_cannot_work_is_refused_at_the_start() {
         FlagDefinitionPoller::builder().start().unwrap_err(),
         StartError::NothingToLoadFrom
     );
-    let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(ScriptedProvider::new());
-    let start = || {
-        let builder = FlagDefinitionPoller::builder();
-        builder
-            .flag_definition_cache_provider(Arc::clone(&provider))
-            .start()
-    };
-    let first = start().unwrap();
-    assert_eq!(start().unwrap_err(), StartError::ProviderInUse);
-    first.shutdown().unwrap();
-    start().unwrap().shutdown().unwrap();
 }

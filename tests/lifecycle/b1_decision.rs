@@ -143,9 +143,9 @@ async fn b1_04_a_cold_leader_asks_for_the_stored_copy_once_and_pays_one_unit() {
 }
 
 /// A provider with the seed's methods and nothing else.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct FourMethods {
-    calls: [AtomicUsize; 4],
+    calls: Arc<[AtomicUsize; 4]>,
 }
 
 #[async_trait]
@@ -177,7 +177,7 @@ impl FlagDefinitionCacheProvider for FourMethods {
 #[tokio::test(start_paused = true)]
 async fn b1_04_a_provider_of_four_methods_sees_the_seeds_calls_alone() {
     let rig = Rig::new();
-    let provider = Arc::new(FourMethods::default());
+    let provider = FourMethods::default();
     let worker = rig.start_with(|builder| builder.flag_definition_cache_provider(provider.clone()));
     worker.loads(3).await;
     worker.poller.shutdown().await.unwrap();

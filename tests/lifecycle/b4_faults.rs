@@ -523,7 +523,7 @@ async fn b4_42_blocking_bodies_do_not_stall_the_runtime_and_are_a_few_at_most() 
 struct CallsBack {
     inside: ProviderMethod,
     shuts_down: bool,
-    poller: OnceLock<FlagDefinitionPoller>,
+    poller: Arc<OnceLock<FlagDefinitionPoller>>,
     log: ScriptedProvider,
 }
 
@@ -580,19 +580,16 @@ async fn b4_44_a_provider_that_calls_back_does_not_deadlock() {
             let rig = Rig::new();
             rig.provider.decision().always(inside != Get);
             rig.provider.read().always(Some(stored("a", "\"a\"")));
-            let (poller, log) = (OnceLock::new(), rig.provider.clone());
-            let provider = Arc::new(CallsBack {
+            let own_poller = Arc::new(OnceLock::new());
+            let builder = rig.builder().flag_definition_cache_provider(CallsBack {
                 inside,
                 shuts_down,
-                poller,
-                log,
+                poller: Arc::clone(&own_poller),
+                log: rig.provider.clone(),
             });
-            let builder = rig
-                .builder()
-                .flag_definition_cache_provider(provider.clone());
             let poller = builder.start().unwrap();
             poller.wait_ready(secs(3)).await.unwrap();
-            provider.poller.set(poller.clone()).unwrap();
+            own_poller.set(poller.clone()).unwrap();
             rig.api.serve(body("b"), None);
             let begin = Instant::now();
             // A call that waits for its own load, or for its own end, is cut at its limit; two such calls are in a load

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant as WallInstant};
 
 use flagcache::{
-    FlagDefinitionCacheData, FlagDefinitionCacheProvider, FlagDefinitionPoller, NotReadyError,
+    FlagDefinitionCacheData, FlagDefinitionPoller, NotReadyError,
     PollerState, ProviderErrorKind, RefreshError, ShutdownError, StartError, flag_cache_provider,
 };
 use flagcache_providers::testing::{
@@ -429,17 +429,15 @@ fn b5_49_after_a_failed_start_nothing_was_called() {
             .source(rig.api.clone())
             .start();
         assert_eq!(keyless.unwrap_err(), StartError::NothingToLoadFrom);
-        // What was refused is free for the next try.
         rig.api.set_has_key(true);
-        let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(rig.provider.clone());
         let failed = rig
             .builder()
-            .flag_definition_cache_provider(Arc::clone(&provider));
+            .flag_definition_cache_provider(rig.provider.clone());
         failed.poll_interval(Duration::ZERO).start().unwrap_err();
         assert!(rig.provider.calls().is_empty() && rig.api.count() == 0);
         let poller = rig
             .builder()
-            .flag_definition_cache_provider(provider)
+            .flag_definition_cache_provider(rig.provider.clone())
             .start()
             .unwrap();
         poller.shutdown().await.unwrap();

@@ -1,11 +1,10 @@
 //! B7: readiness, change events, and pollers beside one another.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use flagcache::{
-    DefinitionsOrigin, FetchErrorKind, FlagDefinitionCacheProvider, FlagDefinitionPoller,
-    FleetStatus, MemoryStore, NotReadyError, OnUnauthorized, PollerState, StartError,
+    DefinitionsOrigin, FetchErrorKind, FlagDefinitionPoller,
+    FleetStatus, MemoryStore, NotReadyError, OnUnauthorized, PollerState,
 };
 use flagcache_providers::testing::{ProviderMethod, Reply, ScriptedProvider};
 use tokio::time::{Instant, sleep};
@@ -262,48 +261,20 @@ async fn b7_57_two_pollers_are_independent() {
     assert_eq!(api.count(), 1);
 }
 
+/// One provider serves one poller: it is handed over by value, and `flag_definition_cache_provider` has an example that
+/// does not compile for one that is shared. Here: it is let go with its poller.
 #[tokio::test(start_paused = true)]
-async fn b7_57_one_provider_attached_twice_is_an_error_at_start() {
+async fn b7_57_a_dropped_poller_shuts_its_provider_down_once() {
     let rig = Rig::new();
     let scripted = ScriptedProvider::new();
-    let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(scripted.clone());
-    let start = || {
-        rig.builder()
-            .flag_definition_cache_provider(Arc::clone(&provider))
-            .start()
-    };
-    let first = start().unwrap();
-    assert_eq!(start().unwrap_err(), StartError::ProviderInUse);
-    assert_eq!(
-        scripted.count(ProviderMethod::Attached),
-        1,
-        "the second start did not call it"
-    );
-    first.wait_ready(secs(1)).await.unwrap();
-
-    first.shutdown().await.unwrap();
-    let second = start().unwrap();
-    drop((first, second));
+    let poller = rig
+        .builder()
+        .flag_definition_cache_provider(scripted.clone())
+        .start()
+        .unwrap();
+    poller.wait_ready(secs(1)).await.unwrap();
+    drop(poller);
     sleep(secs(1)).await;
-    assert_eq!(
-        scripted.count(ProviderMethod::Shutdown),
-        2,
-        "a dropped poller ends, and lets the provider go"
-    );
-    start().unwrap().shutdown().await.unwrap();
-}
-
-/// Whoever hears that a poller has ended can start the next one at once, on whatever thread.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b7_57_a_provider_is_free_when_shutdown_returns() {
-    let rig = Rig::new();
-    let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(ScriptedProvider::new());
-    for _ in 0..300 {
-        let poller = rig
-            .builder()
-            .flag_definition_cache_provider(Arc::clone(&provider))
-            .start()
-            .unwrap();
-        poller.shutdown().await.unwrap();
-    }
+    assert_eq!(scripted.count(ProviderMethod::Attached), 1);
+    assert_eq!(scripted.count(ProviderMethod::Shutdown), 1);
 }

@@ -243,17 +243,17 @@ mod strict_lints {
 
         fn on_poller_attached(&self, _: PollerContext) {}
 
-        async fn should_fetch_flag_definitions(&self) -> bool {
-            return ready(true).await;
-        }
-
-        fn shutdown(&self) {}
-
         fn peek_flag_definitions(
             &self,
         ) -> impl Future<Output = Option<FlagDefinitionCacheData>> + Send {
             return ready(None);
         }
+
+        async fn should_fetch_flag_definitions(&self) -> bool {
+            return ready(true).await;
+        }
+
+        fn shutdown(&self) {}
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the macro expansion calls, and what only a bench does. Not API: it changes with any release.
+//! What the macro expansion and the crates beside this one call. Not API: it changes with any release.
 //!
 //! The expansion of a method is one expression, and everything that can be decided by type is decided here: whether the
 //! method's value is awaited ([`Resolve`]), what it says ([`IntoOutcome`]), in which form the argument is passed
@@ -24,3 +24,6 @@ pub use std::marker::{Send, Sync};
 pub use crate::{
     FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
 };
+
+// What `flagcache-providers` calls a tier with.
+pub use crate::guard::{Interrupted, guarded};

@@ -94,7 +94,15 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
     /// The store that this worker shares with others. Without one the poller polls the API by itself.
     ///
     /// One provider serves one poller: a provider remembers the decision of its poller's present load. The bundled
-    /// stores give each poller one of its own, by `store.provider()`.
+    /// stores give each poller one of its own, by `store.provider()`. A shared provider does not compile:
+    ///
+    /// ```compile_fail,E0277
+    /// # use std::sync::Arc;
+    /// # use flagcache_core::{FlagDefinitionCacheProvider, FlagDefinitionPoller};
+    /// # fn start(provider: Arc<dyn FlagDefinitionCacheProvider>) {
+    /// FlagDefinitionPoller::builder().flag_definition_cache_provider(provider);
+    /// # }
+    /// ```
     pub fn flag_definition_cache_provider(
         mut self,
         provider: impl FlagDefinitionCacheProvider,

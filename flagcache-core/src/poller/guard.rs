@@ -1,35 +1,32 @@
-//! One provider call under a time limit and a panic boundary. The only place that calls a provider.
+//! [`Guard`]: the provider of a poller, behind a timeout and a panic boundary. The only place that calls a provider.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use tokio::time::{Instant, timeout};
-
+use crate::guard::{self, Interrupted, guarded};
 use crate::poller::blocking_calls::BlockingCalls;
 use crate::{
     FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
     ProviderError, ProviderErrorKind,
 };
 
-/// A provider behind the fence.
+/// A provider, its timeout, and its blocking calls that still run.
 pub(crate) struct Guard {
     provider: Box<dyn FlagDefinitionCacheProvider>,
-    limit: Duration,
-    detached: Arc<BlockingCalls>,
+    timeout: Duration,
+    blocking_calls: Arc<BlockingCalls>,
 }
 
 impl Guard {
     pub(crate) fn new(
         provider: Box<dyn FlagDefinitionCacheProvider>,
-        limit: Duration,
+        timeout: Duration,
     ) -> Arc<Self> {
         Arc::new(Self {
             provider,
-            limit,
-            detached: Arc::default(),
+            timeout,
+            blocking_calls: Arc::default(),
         })
     }
 
@@ -46,10 +43,8 @@ impl Guard {
     }
 
     pub(crate) async fn stored(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.call(ProviderMethod::Peek, || {
-            self.provider.peek_flag_definitions()
-        })
-        .await
+        self.call(ProviderMethod::Peek, || self.provider.peek_flag_definitions())
+            .await
     }
 
     pub(crate) async fn received(
@@ -72,16 +67,16 @@ impl Guard {
         .await
     }
 
-    /// Waits until no blocking body of an earlier call is running, however long that takes; then calls under the limit.
+    /// Waits until no blocking body of an earlier call is running, however long that takes; then calls under the timeout.
     pub(crate) async fn shutdown(&self) -> Result<(), ProviderError> {
-        self.detached.idle().await;
+        self.blocking_calls.idle().await;
         self.call(ProviderMethod::Shutdown, || self.provider.shutdown())
             .await
     }
 
     pub(crate) fn attach(&self, link: PollerContext) -> Result<(), ProviderError> {
         catch_unwind(AssertUnwindSafe(|| self.provider.on_poller_attached(link)))
-            .map_err(|panic| panicked(ProviderMethod::Attached, panic.as_ref()))
+            .map_err(|panic| panicked(ProviderMethod::Attached, &guard::message(panic.as_ref())))
     }
 
     async fn call<T, F>(
@@ -92,25 +87,16 @@ impl Guard {
     where
         F: Future<Output = Result<T, ProviderError>> + Send,
     {
-        let begun = Instant::now();
-        // Made inside the fence: a provider written by hand may panic before it returns its future.
-        let mut future = Box::pin(
-            self.detached
-                .scope(AssertUnwindSafe(async { make().await }).catch_unwind()),
-        );
-        let answer = timeout(self.limit, future.as_mut()).await;
-        // Dropped inside it too: a future that was cut may hold a user's value whose `drop` panics.
-        let dropped = catch_unwind(AssertUnwindSafe(move || drop(future)));
-        match answer {
-            Err(_) => Err(timed_out(method, self.limit)),
-            // A body that blocked the thread past the limit answers all the same, but too late.
-            Ok(Ok(_)) if begun.elapsed() > self.limit => Err(timed_out(method, self.limit)),
-            Ok(Err(panic)) => Err(panicked(method, panic.as_ref())),
-            Ok(Ok(answer)) => match dropped {
-                Ok(()) => answer,
-                Err(panic) => Err(panicked(method, panic.as_ref())),
-            },
-        }
+        guarded(self.timeout, || {
+            self.blocking_calls.scope(async { make().await })
+        })
+        .await
+        .unwrap_or_else(|interrupted| {
+            Err(match interrupted {
+                Interrupted::TimedOut => timed_out(method, self.timeout),
+                Interrupted::Panicked(message) => panicked(method, &message),
+            })
+        })
     }
 }
 
@@ -140,67 +126,17 @@ impl ProviderMethod {
     }
 }
 
-fn timed_out(method: ProviderMethod, limit: Duration) -> ProviderError {
+fn timed_out(method: ProviderMethod, timeout: Duration) -> ProviderError {
     let name = method.name();
     ProviderError::new(
         ProviderErrorKind::Timeout,
-        format!("`{name}` did not return within the provider timeout of {limit:?}"),
+        format!("`{name}` did not return within the provider timeout of {timeout:?}"),
     )
 }
 
-fn panicked(method: ProviderMethod, panic: &(dyn Any + Send)) -> ProviderError {
-    let said = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a value that is no text");
+fn panicked(method: ProviderMethod, message: &str) -> ProviderError {
     ProviderError::new(
         ProviderErrorKind::Panic,
-        format!("`{}` panicked: {said}", method.name()),
+        format!("`{}` panicked: {message}", method.name()),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-
-    use super::*;
-
-    /// Blocks the thread in each decision.
-    struct Blocks(Duration);
-
-    #[async_trait]
-    impl FlagDefinitionCacheProvider for Blocks {
-        async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
-            std::thread::sleep(self.0);
-            Ok(true)
-        }
-
-        async fn get_flag_definitions(
-            &self,
-        ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-            Ok(None)
-        }
-
-        async fn on_flag_definitions_received(
-            &self,
-            _data: &FlagDefinitionCacheData,
-        ) -> Result<(), ProviderError> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn b4_41_an_answer_of_a_body_that_blocked_the_thread_past_the_limit_is_ignored() {
-        let limit = Duration::from_millis(100);
-        for (blocks, kind) in [
-            (limit * 2, Some(ProviderErrorKind::Timeout)),
-            (Duration::ZERO, None),
-        ] {
-            let answer = Guard::new(Box::new(Blocks(blocks)), limit)
-                .should_fetch()
-                .await;
-            assert_eq!(answer.err().map(|error| error.kind()), kind);
-        }
-    }
 }

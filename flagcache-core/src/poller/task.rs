@@ -7,14 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use super::state::{Outcome, Shared};
+use crate::guard::{Interrupted, guarded};
 use crate::lifecycle::{Call, Event, Failed, Fetched, Machine, Step};
 use crate::poller::changes::difference;
 use crate::poller::guard::{Guard, ProviderMethod};
@@ -380,23 +380,22 @@ impl PollerTask {
         self.observer.request_sent();
         let (limit, project) = (self.fetch_timeout, self.project);
         let fetch = async move {
-            let mut fetch = Box::pin(
-                AssertUnwindSafe(async { source.fetch(etag.as_deref()).await }).catch_unwind(),
-            );
-            let response = timeout(limit, fetch.as_mut()).await;
-            // A request that was cut may hold a user's value whose `drop` panics.
-            let _ = catch_unwind(AssertUnwindSafe(move || drop(fetch)));
-            let response = match response {
-                Ok(Ok(response)) => response,
-                Ok(Err(_)) => Err(FetchError::new(
-                    FetchErrorKind::Rejected,
-                    "the source of flag definitions panicked",
-                )),
-                Err(_) => Err(FetchError::new(
-                    FetchErrorKind::Timeout,
-                    format!("the source of flag definitions did not answer within {limit:?}"),
-                )),
-            };
+            let response = guarded(limit, || async { source.fetch(etag.as_deref()).await })
+                .await
+                .unwrap_or_else(|interrupted| {
+                    Err(match interrupted {
+                        Interrupted::TimedOut => FetchError::new(
+                            FetchErrorKind::Timeout,
+                            format!(
+                                "the source of flag definitions did not answer within {limit:?}"
+                            ),
+                        ),
+                        Interrupted::Panicked(_) => FetchError::new(
+                            FetchErrorKind::Rejected,
+                            "the source of flag definitions panicked",
+                        ),
+                    })
+                });
             take_in(response, project).await
         };
         self.fetch = Some((generation, Box::pin(fetch)));

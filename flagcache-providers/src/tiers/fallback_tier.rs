@@ -10,7 +10,7 @@ use flagcache_core::{
     PollerSchedule, ProviderError,
 };
 
-use super::guard::fenced;
+use super::guard::guarded_tier;
 
 pub(super) struct FallbackTier {
     /// Its place, from 2: for the log.
@@ -139,7 +139,7 @@ impl FallbackTier {
         limit: Duration,
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Option<T> {
-        let answer = fenced(limit, call).await;
+        let answer = guarded_tier(limit, call).await;
         let was_failing = std::mem::replace(&mut lock(&self.seen).failing, answer.is_err());
         match &answer {
             Err(error) if !was_failing => {

@@ -1,23 +1,26 @@
-//! One tier's call under a limit and a panic boundary, so that the next tier has its turn.
+//! One tier's call, behind a timeout and a panic boundary, so that the next tier gets its turn.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use flagcache_core::macro_support::{Interrupted, guarded};
 use flagcache_core::{ProviderError, ProviderErrorKind};
-use futures_util::FutureExt;
-use tokio::time::timeout;
 
-pub(super) async fn fenced<T>(
-    limit: Duration,
+pub(super) async fn guarded_tier<T>(
+    timeout: Duration,
     call: impl Future<Output = Result<T, ProviderError>>,
 ) -> Result<T, ProviderError> {
-    let (kind, message) = match timeout(limit, AssertUnwindSafe(call).catch_unwind()).await {
-        Ok(Ok(answer)) => return answer,
-        Ok(Err(_)) => (ProviderErrorKind::Panic, "a tier panicked".to_owned()),
-        Err(_) => (
-            ProviderErrorKind::Timeout,
-            format!("a tier did not answer within {limit:?}, its share of the time"),
-        ),
-    };
-    Err(ProviderError::new(kind, message))
+    guarded(timeout, || call)
+        .await
+        .unwrap_or_else(|interrupted| {
+            Err(match interrupted {
+                Interrupted::TimedOut => ProviderError::new(
+                    ProviderErrorKind::Timeout,
+                    format!("a tier did not answer within {timeout:?}, its share of the provider timeout"),
+                ),
+                Interrupted::Panicked(message) => ProviderError::new(
+                    ProviderErrorKind::Panic,
+                    format!("a tier panicked: {message}"),
+                ),
+            })
+        })
 }

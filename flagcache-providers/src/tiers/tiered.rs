@@ -11,7 +11,7 @@ use futures_util::future::{join, join_all};
 use tokio::time::Instant;
 
 use super::fallback_tier::FallbackTier;
-use super::guard::fenced;
+use super::guard::guarded_tier;
 use super::state::State;
 
 /// A store in front, and others behind it that take over when it fails or is empty. The [module](crate::tiers) says who does
@@ -67,7 +67,7 @@ impl<P: FlagDefinitionCacheProvider> Tiered<P> {
         if self.state.is_warm() || self.behind.is_empty() {
             return call.await;
         }
-        fenced(self.per_tier_timeout(), call).await
+        guarded_tier(self.per_tier_timeout(), call).await
     }
 
     async fn read_behind(&self) -> Option<(FlagDefinitionCacheData, Option<Duration>)> {

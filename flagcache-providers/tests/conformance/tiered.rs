@@ -27,8 +27,8 @@ impl TwoTiers {
 impl TestStore for TwoTiers {
     fn provider(&self) -> Arc<dyn FlagDefinitionCacheProvider> {
         // Behind every pointer and wrapper there is: none may lose a method.
-        let shared: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(self.fleet.provider());
-        let boxed: Box<dyn FlagDefinitionCacheProvider> = Box::new(FaultInjector::new(shared));
+        let shared = Arc::new(self.fleet.provider());
+        let boxed: Box<dyn FlagDefinitionCacheProvider> = Box::new(FaultInjector::over(shared));
         Arc::new(Tiered::new(boxed).fallback(self.machine.provider()))
     }
 
