@@ -53,7 +53,7 @@ pub(crate) fn work(
     thread::scope(|scope| {
         scope.spawn(move || {
             // Ends with the poller.
-            for change in changes.within(Duration::MAX).into_iter().flatten() {
+            while let Ok(change) = changes.next_within(Duration::MAX) {
                 println!("changed: {:?}", change.diff);
             }
         });

@@ -81,10 +81,7 @@ mod tests {
         let before = guarded(LIMIT, || -> std::future::Ready<()> { panic!("before") });
         assert_eq!(before.await, Err(Interrupted::Panicked("before".into())));
         let during = guarded(LIMIT, || async { panic!("{}", "during") });
-        assert_eq!(
-            during.await,
-            Err(Interrupted::Panicked("during".into()))
-        );
+        assert_eq!(during.await, Err(Interrupted::Panicked("during".into())));
         let cut = guarded(Duration::ZERO, || async {
             let _held = PanicsOnDrop;
             std::future::pending::<()>().await;

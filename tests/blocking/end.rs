@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
 
+use flagcache::blocking::BlockingError;
 use flagcache::{
     FlagDefinitionCacheData, PollerContext, PollerState, RefreshError, ShutdownError,
     flag_cache_provider,
@@ -102,7 +103,10 @@ fn the_thread_and_its_runtime_end_with_the_poller() {
         (flags.status().state, flags_of(&flags)),
         (PollerState::Stopped, Some(5))
     );
-    assert_eq!(flags.refresh(), Err(RefreshError::Stopped));
+    assert_eq!(
+        flags.refresh(),
+        Err(BlockingError::Failed(RefreshError::Stopped))
+    );
 }
 
 #[test]
@@ -119,7 +123,9 @@ fn shutdown_returns_at_its_limit_from_a_call_that_hangs() {
     ELSEWHERE.block_on(provider.called(ProviderMethod::Received, 1));
     assert_eq!(
         flags.shutdown(),
-        Err(ShutdownError::Timeout { limit: millis(100) })
+        Err(BlockingError::Failed(ShutdownError::Timeout {
+            timeout: millis(100)
+        }))
     );
     assert_eq!(
         provider.count(ProviderMethod::Shutdown),
@@ -139,7 +145,7 @@ fn a_provider_that_fails_to_shut_down_is_told_of() {
     for _ in 0..2 {
         assert!(matches!(
             flags.shutdown(),
-            Err(ShutdownError::Provider { .. })
+            Err(BlockingError::Failed(ShutdownError::Provider { .. }))
         ));
     }
     assert_eq!(
@@ -233,7 +239,9 @@ fn a_body_that_holds_up_the_pollers_thread_holds_up_nobody_else() {
     assert!(flags.wait_ready(millis(50)).is_err() && flags.definitions().is_none());
     assert_eq!(
         flags.shutdown(),
-        Err(ShutdownError::Timeout { limit: millis(100) })
+        Err(BlockingError::Failed(ShutdownError::Timeout {
+            timeout: millis(100)
+        }))
     );
     release.send(()).unwrap();
     until("the provider is told of the end", || {
@@ -254,7 +262,9 @@ fn a_blocking_body_that_hangs_keeps_no_worker_from_its_flags() {
     flags.wait_ready(LIMIT).unwrap();
     assert_eq!(
         flags.shutdown(),
-        Err(ShutdownError::Timeout { limit: millis(100) })
+        Err(BlockingError::Failed(ShutdownError::Timeout {
+            timeout: millis(100)
+        }))
     );
     assert_eq!(
         stuck.shutdowns.load(Ordering::SeqCst),

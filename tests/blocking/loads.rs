@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use flagcache::blocking::FlagDefinitionPoller;
+use flagcache::blocking::{BlockingError, FlagDefinitionPoller};
 use flagcache::{
     FlagDefinitionCacheData, MemoryStore, NotReadyError, PollerState, RefreshError, StartError,
     flag_cache_provider,
@@ -38,14 +38,20 @@ fn manual_mode_loads_on_demand_alone() {
     );
 
     stub.always(ApiReply::status(503));
-    assert!(matches!(flags.refresh(), Err(RefreshError::Failed { .. })));
+    assert!(matches!(
+        flags.refresh(),
+        Err(BlockingError::Failed(RefreshError::Failed { .. }))
+    ));
     assert_eq!(
         flags_of(&flags),
         Some(5),
         "the flags of the load before go on serving"
     );
     flags.shutdown().unwrap();
-    assert_eq!(flags.refresh(), Err(RefreshError::Stopped));
+    assert_eq!(
+        flags.refresh(),
+        Err(BlockingError::Failed(RefreshError::Stopped))
+    );
 }
 
 /// On threads of their own, so that one is seen in the middle of what the other does.
@@ -76,16 +82,22 @@ fn a_wait_without_flags_ends_at_its_limit_and_with_the_poller() {
     let limit = millis(20);
     let not_ready = flags.wait_ready(limit).unwrap_err();
     assert!(
-        matches!(not_ready, NotReadyError::Timeout { limit: given, .. } if given == limit),
+        matches!(not_ready, BlockingError::Failed(NotReadyError::Timeout { timeout: given, .. }) if given == limit),
         "{not_ready:?}"
     );
     thread::scope(|scope| {
         let waiting = scope.spawn(|| flags.wait_ready(Duration::MAX));
         thread::sleep(millis(20));
         flags.shutdown().unwrap();
-        assert_eq!(waiting.join().unwrap(), Err(NotReadyError::Stopped));
+        assert_eq!(
+            waiting.join().unwrap(),
+            Err(BlockingError::Failed(NotReadyError::Stopped))
+        );
     });
-    assert_eq!(flags.wait_ready(LIMIT), Err(NotReadyError::Stopped));
+    assert_eq!(
+        flags.wait_ready(LIMIT),
+        Err(BlockingError::Failed(NotReadyError::Stopped))
+    );
 }
 
 #[test]

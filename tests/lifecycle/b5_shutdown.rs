@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant as WallInstant};
 
 use flagcache::{
-    FlagDefinitionCacheData, FlagDefinitionPoller, NotReadyError,
-    PollerState, ProviderErrorKind, RefreshError, ShutdownError, StartError, flag_cache_provider,
+    FlagDefinitionCacheData, FlagDefinitionPoller, NotReadyError, PollerState, ProviderErrorKind,
+    RefreshError, ShutdownError, StartError, flag_cache_provider,
 };
 use flagcache_providers::testing::{
     Answer, CallEnd, Fault, Latch, ProviderMethod, Reply, ScriptedProvider,
@@ -161,7 +161,7 @@ async fn b5_46_the_handle_returns_at_the_bound_and_provider_shutdown_follows_whe
     let error = worker.poller.shutdown().await.unwrap_err();
     assert_eq!(
         (error, begin.elapsed()),
-        (ShutdownError::Timeout { limit: secs(1) }, secs(1))
+        (ShutdownError::Timeout { timeout: secs(1) }, secs(1))
     );
     assert_eq!(worker.provider.count(Shutdown), 0);
     // What is asked meanwhile does not wait for it.
@@ -510,7 +510,9 @@ fn b5_46_provider_shutdown_waits_for_a_blocking_body_and_the_handle_does_not() {
         let begin = Instant::now();
         assert_eq!(
             poller.shutdown().await,
-            Err(ShutdownError::Timeout { limit: millis(300) })
+            Err(ShutdownError::Timeout {
+                timeout: millis(300)
+            })
         );
         assert!(begin.elapsed() < secs(5), "{:?}", begin.elapsed());
         // The end goes on; nobody who asks for something else waits for it.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use flagcache::{
-    DefinitionsOrigin, FetchErrorKind, FlagDefinitionPoller,
-    FleetStatus, MemoryStore, NotReadyError, OnUnauthorized, PollerState,
+    DefinitionsOrigin, FetchErrorKind, FlagDefinitionPoller, FleetStatus, MemoryStore,
+    NotReadyError, OnUnauthorized, PollerState,
 };
 use flagcache_providers::testing::{ProviderMethod, Reply, ScriptedProvider};
 use tokio::time::{Instant, sleep};
@@ -23,7 +23,7 @@ async fn b7_55_there_are_no_definitions_until_the_first_load_that_brought_some()
     let not_ready = worker.poller.wait_ready(secs(3)).await.unwrap_err();
     assert_eq!(begin.elapsed(), secs(3));
     let NotReadyError::Timeout {
-        limit,
+        timeout: limit,
         last_error: Some(error),
     } = not_ready
     else {

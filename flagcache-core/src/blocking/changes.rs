@@ -1,15 +1,14 @@
 //! Changes, as they come.
 
 use std::thread::ThreadId;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
 
+use super::BlockingError;
 use super::poller::must_not_block;
 use super::wait::wait_at_most;
 use crate::DefinitionsChange;
-use crate::duration::clamped;
-use crate::poller::BLOCKS_A_TASK;
 
 /// A subscription to the changes of one poller, from [`subscribe`](super::FlagDefinitionPoller::subscribe).
 ///
@@ -28,64 +27,34 @@ impl DefinitionsChanges {
         }
     }
 
-    /// The next change, if it comes within `limit`. A limit of zero takes what is there already.
-    ///
-    /// # Errors
-    ///
-    /// [`NoChangeError`] says why there is none; after `Timeout` the next call may have one, and nothing is missed in between.
-    pub fn next_within(&mut self, limit: Duration) -> Result<DefinitionsChange, NoChangeError> {
-        if must_not_block(self.thread_of_poller) {
-            return Err(NoChangeError::InsideRuntime);
-        }
-        match wait_at_most(limit, self.changes.next()) {
-            Some(Some(change)) => Ok(change),
-            Some(None) => Err(NoChangeError::Stopped),
-            None => Err(NoChangeError::Timeout { limit }),
-        }
-    }
-
-    /// The changes that come within `limit` from now: an iterator that waits for each, and ends with the limit or with the
-    /// poller. With a limit of zero it takes what is there already.
+    /// The next change, if it comes within `timeout`. Zero takes what is there already.
     ///
     /// ```no_run
     /// # use std::time::Duration;
-    /// # fn watch(mut changes: flagcache_core::blocking::DefinitionsChanges) -> Result<(), Box<dyn std::error::Error>> {
-    /// for change in changes.within(Duration::from_secs(60))? {
+    /// # fn watch(mut changes: flagcache_core::blocking::DefinitionsChanges) {
+    /// // Ends with the poller.
+    /// while let Ok(change) = changes.next_within(Duration::MAX) {
     ///     println!("{:?}", change.diff);
     /// }
-    /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`NoChangeError::InsideRuntime`], there.
-    pub fn within(&mut self, limit: Duration) -> Result<Within<'_>, NoChangeError> {
+    /// [`NoChangeError`] says why there is none. After `Timeout` the next call may have one, and nothing is missed in
+    /// between.
+    pub fn next_within(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<DefinitionsChange, BlockingError<NoChangeError>> {
         if must_not_block(self.thread_of_poller) {
-            return Err(NoChangeError::InsideRuntime);
+            return Err(BlockingError::InsideRuntime);
         }
-        Ok(Within {
-            changes: self,
-            deadline: Instant::now() + clamped(limit),
-        })
-    }
-}
-
-/// The changes up to a moment; from [`DefinitionsChanges::within`]. Carried into a task of a runtime, it ends there at once.
-#[derive(Debug)]
-#[must_use = "an iterator waits for nothing until it is asked for an item"]
-pub struct Within<'a> {
-    changes: &'a mut DefinitionsChanges,
-    deadline: Instant,
-}
-
-impl Iterator for Within<'_> {
-    type Item = DefinitionsChange;
-
-    fn next(&mut self) -> Option<DefinitionsChange> {
-        self.changes
-            .next_within(self.deadline.saturating_duration_since(Instant::now()))
-            .ok()
+        match wait_at_most(timeout, self.changes.next()) {
+            Some(Some(change)) => Ok(change),
+            Some(None) => Err(NoChangeError::Stopped.into()),
+            None => Err(NoChangeError::Timeout { timeout }.into()),
+        }
     }
 }
 
@@ -93,16 +62,13 @@ impl Iterator for Within<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NoChangeError {
-    /// The limit passed.
-    #[error("no change of the flag definitions within {limit:?}")]
+    /// The timeout passed. The next call misses nothing.
+    #[error("no change of the flag definitions within {timeout:?}")]
     Timeout {
-        /// The limit that was given.
-        limit: Duration,
+        /// The timeout that was given.
+        timeout: Duration,
     },
     /// The poller has ended, so there will be none.
     #[error("the poller was shut down")]
     Stopped,
-    /// A wait would block a task of a tokio runtime.
-    #[error("{BLOCKS_A_TASK}")]
-    InsideRuntime,
 }

@@ -6,9 +6,9 @@
 //!
 //! | what waits | for how long |
 //! |---|---|
-//! | [`wait_ready`](FlagDefinitionPoller::wait_ready) | the limit that it is given |
+//! | [`wait_ready`](FlagDefinitionPoller::wait_ready) | the timeout that it is given |
 //! | [`refresh`](FlagDefinitionPoller::refresh) and [`refresh_if_older_than`](FlagDefinitionPoller::refresh_if_older_than) | one load, whose provider calls and requests have limits |
-//! | [`DefinitionsChanges::next_within`] and [`DefinitionsChanges::within`] | the limit that they are given |
+//! | [`DefinitionsChanges::next_within`] | the timeout that it is given |
 //! | [`shutdown`](FlagDefinitionPoller::shutdown) | the shutdown timeout of the builder (default 5 s) |
 //! | [`refresh_once`] | one load and the shutdown timeout |
 //!
@@ -17,7 +17,7 @@
 //! # Inside a runtime
 //!
 //! A wait there would hold up the tasks beside it, so each of the above is refused in a task of a tokio runtime, with the
-//! error `InsideRuntime`. It works where tokio lets a thread block: in `spawn_blocking`, in `block_in_place`, and on any thread
+//! error [`BlockingError::InsideRuntime`]. It works where tokio lets a thread block: in `spawn_blocking`, in `block_in_place`, and on any thread
 //! of the program's own. Code that can await uses the asynchronous handle of the same poller, which
 //! [`as_async`](FlagDefinitionPoller::as_async) gives.
 //!
@@ -28,11 +28,13 @@
 //! lead frees itself. What a provider has spawned on the runtime ends with the poller.
 
 mod changes;
+mod error;
 mod poller;
 mod refresh_once;
 mod thread;
 mod wait;
 
-pub use changes::{DefinitionsChanges, NoChangeError, Within};
+pub use changes::{DefinitionsChanges, NoChangeError};
+pub use error::BlockingError;
 pub use poller::{FlagDefinitionPoller, FlagDefinitionPollerBuilder};
 pub use refresh_once::refresh_once;

@@ -4,9 +4,9 @@ use std::thread;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use super::DefinitionsChanges;
 use super::thread::{PollerThread, start};
 use super::wait::{in_a_task, wait, wait_at_most};
+use super::{BlockingError, DefinitionsChanges};
 use crate::{
     FlagDefinitionCacheData, NotReadyError, PollerStatus, RefreshError, ShutdownError, StartError,
 };
@@ -77,19 +77,20 @@ impl FlagDefinitionPoller {
         self.poller.definitions()
     }
 
-    /// Waits until there are definitions, at most for `limit`. An empty set counts.
+    /// Waits until there are definitions, at most for `timeout`. An empty set counts.
     ///
     /// In manual mode nothing loads by itself: call [`refresh`](Self::refresh) instead.
     ///
     /// # Errors
     ///
-    /// [`NotReadyError`] when the limit passed or the poller was shut down. The poller goes on trying.
-    pub fn wait_ready(&self, limit: Duration) -> Result<(), NotReadyError> {
+    /// [`NotReadyError`] when the timeout passed or the poller was shut down. The poller goes on trying.
+    pub fn wait_ready(&self, timeout: Duration) -> Result<(), BlockingError<NotReadyError>> {
         if self.must_not_block() {
-            return Err(NotReadyError::InsideRuntime);
+            return Err(BlockingError::InsideRuntime);
         }
-        wait_at_most(limit, self.poller.ready())
-            .unwrap_or_else(|| Err(self.poller.not_ready_within(limit)))
+        let ready = wait_at_most(timeout, self.poller.ready())
+            .unwrap_or_else(|| Err(self.poller.not_ready_within(timeout)));
+        Ok(ready?)
     }
 
     /// Loads now: one decision, then one read or one request. Joins the load that is running, if one is; any number of
@@ -104,11 +105,11 @@ impl FlagDefinitionPoller {
     /// # Errors
     ///
     /// [`RefreshError`] says what went wrong in the load; the definitions in memory are kept and can be used.
-    pub fn refresh(&self) -> Result<(), RefreshError> {
+    pub fn refresh(&self) -> Result<(), BlockingError<RefreshError>> {
         if self.must_not_block() {
-            return Err(RefreshError::InsideRuntime);
+            return Err(BlockingError::InsideRuntime);
         }
-        wait(self.poller.refresh())
+        Ok(wait(self.poller.refresh())?)
     }
 
     /// [`refresh`](Self::refresh), unless a load has succeeded within `age`. What a serverless handler calls first.
@@ -116,12 +117,12 @@ impl FlagDefinitionPoller {
     /// # Errors
     ///
     /// As [`refresh`](Self::refresh).
-    pub fn refresh_if_older_than(&self, age: Duration) -> Result<(), RefreshError> {
+    pub fn refresh_if_older_than(&self, age: Duration) -> Result<(), BlockingError<RefreshError>> {
         // Also if there is no need to wait now, so that a mistake shows at the first call.
         if self.must_not_block() {
-            return Err(RefreshError::InsideRuntime);
+            return Err(BlockingError::InsideRuntime);
         }
-        wait(self.poller.refresh_if_older_than(age))
+        Ok(wait(self.poller.refresh_if_older_than(age))?)
     }
 
     /// One event per applied change from now on. Returns at once; the subscription waits.
@@ -143,11 +144,11 @@ impl FlagDefinitionPoller {
     ///
     /// # Errors
     ///
-    /// [`ShutdownError`] when the limit passed, or the provider's `shutdown` failed. Either way the poller has stopped.
+    /// [`ShutdownError`] when the timeout passed, or the provider's `shutdown` failed. Either way the poller has stopped.
     /// Refused inside a runtime, it does nothing.
-    pub fn shutdown(&self) -> Result<(), ShutdownError> {
+    pub fn shutdown(&self) -> Result<(), BlockingError<ShutdownError>> {
         if self.must_not_block() {
-            return Err(ShutdownError::InsideRuntime);
+            return Err(BlockingError::InsideRuntime);
         }
         let deadline = Instant::now() + self.poller.shutdown_timeout();
         self.poller.stop();
@@ -158,7 +159,7 @@ impl FlagDefinitionPoller {
             deadline.saturating_duration_since(Instant::now()),
             self.thread.ended(),
         );
-        stopped
+        Ok(stopped?)
     }
 
     /// The asynchronous handle of the same poller, for code that awaits.

@@ -1,12 +1,9 @@
 //! One load, for jobs that run and end.
 
-use super::FlagDefinitionPoller;
 use super::wait::in_a_task;
+use super::{BlockingError, FlagDefinitionPoller};
 use crate::poller::refresh_once;
-use crate::{
-    FlagDefinitionCacheProvider, FlagDefinitionSource, RefreshError, RefreshOnceError,
-    RefreshedOnce,
-};
+use crate::{FlagDefinitionCacheProvider, FlagDefinitionSource, RefreshOnceError, RefreshedOnce};
 
 /// Brings a store's copy up to date once, then frees the lead: [`refresh_once`](crate::refresh_once) for a job without tokio.
 ///
@@ -27,15 +24,15 @@ use crate::{
 pub fn refresh_once(
     source: impl FlagDefinitionSource,
     provider: impl FlagDefinitionCacheProvider,
-) -> Result<RefreshedOnce, RefreshOnceError> {
+) -> Result<RefreshedOnce, BlockingError<RefreshOnceError>> {
     if in_a_task() {
-        return Err(RefreshError::InsideRuntime.into());
+        return Err(BlockingError::InsideRuntime);
     }
-    let poller =
-        refresh_once::configure(FlagDefinitionPoller::builder(), source, provider)?.start()?;
-    let refreshed = poller.refresh();
-    let ended = poller.shutdown();
-    refreshed?;
-    ended?;
+    let poller = refresh_once::configure(FlagDefinitionPoller::builder(), source, provider)?
+        .start()
+        .map_err(RefreshOnceError::from)?;
+    let (refreshed, ended) = (poller.refresh(), poller.shutdown());
+    refreshed.map_err(|error| error.map(RefreshOnceError::Refresh))?;
+    ended.map_err(|error| error.map(RefreshOnceError::Shutdown))?;
     Ok(refresh_once::outcome(poller.as_async()))
 }

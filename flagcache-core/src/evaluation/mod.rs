@@ -139,7 +139,7 @@ impl LocalEvaluation {
             Err(_) => {
                 let own = self.last_error().map(|error| error.to_string());
                 Err(NotReadyError::Timeout {
-                    limit,
+                    timeout: limit,
                     last_error: own.or_else(|| self.poller.status().last_error),
                 })
             }

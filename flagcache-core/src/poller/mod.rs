@@ -59,18 +59,18 @@ impl FlagDefinitionPoller {
         self.shared.definitions()
     }
 
-    /// Waits until there are definitions, at most for `limit`. An empty set counts.
+    /// Waits until there are definitions, at most for `timeout`. An empty set counts.
     ///
     /// In manual mode nothing loads by itself: call [`refresh`](Self::refresh) instead. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`NotReadyError`] when the limit passed or the poller was shut down. The poller goes on trying.
-    pub async fn wait_ready(&self, limit: Duration) -> Result<(), NotReadyError> {
-        let deadline = Instant::now() + clamped(limit);
+    /// [`NotReadyError`] when the timeout passed or the poller was shut down. The poller goes on trying.
+    pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotReadyError> {
+        let deadline = Instant::now() + clamped(timeout);
         timeout_at(deadline, self.ready())
             .await
-            .unwrap_or_else(|_| Err(self.not_ready_within(limit)))
+            .unwrap_or_else(|_| Err(self.not_ready_within(timeout)))
     }
 
     /// [`wait_ready`](Self::wait_ready) without a limit, which needs no runtime.
@@ -86,14 +86,14 @@ impl FlagDefinitionPoller {
         }
     }
 
-    pub(crate) fn not_ready_within(&self, limit: Duration) -> NotReadyError {
+    pub(crate) fn not_ready_within(&self, timeout: Duration) -> NotReadyError {
         let status = self.status();
         let reads_only = || {
             let nothing_there = "this worker only reads, having no source with a secret key, and the store has no definitions";
             (status.role == Role::Reader).then(|| nothing_there.to_owned())
         };
         NotReadyError::Timeout {
-            limit,
+            timeout,
             last_error: status.last_error.clone().or_else(reads_only),
         }
     }
@@ -153,7 +153,7 @@ impl FlagDefinitionPoller {
     ///
     /// # Errors
     ///
-    /// [`ShutdownError`] when the limit passed, or the provider's `shutdown` failed. Either way the poller has stopped.
+    /// [`ShutdownError`] when the timeout passed, or the provider's `shutdown` failed. Either way the poller has stopped.
     pub async fn shutdown(&self) -> Result<(), ShutdownError> {
         let deadline = Instant::now() + self.shutdown_timeout;
         self.stop();
@@ -195,7 +195,7 @@ impl FlagDefinitionPoller {
 
     pub(crate) fn not_stopped_in_time(&self) -> ShutdownError {
         ShutdownError::Timeout {
-            limit: self.shutdown_timeout,
+            timeout: self.shutdown_timeout,
         }
     }
 }
@@ -204,20 +204,17 @@ impl FlagDefinitionPoller {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NotReadyError {
-    /// The limit passed.
-    #[error("no flag definitions within {limit:?}{}", because(last_error.as_deref()))]
+    /// The timeout passed.
+    #[error("no flag definitions within {timeout:?}{}", because(last_error.as_deref()))]
     Timeout {
-        /// The limit that was given.
-        limit: Duration,
+        /// The timeout that was given.
+        timeout: Duration,
         /// What went wrong so far, if anything did.
         last_error: Option<String>,
     },
     /// The poller was shut down, or its runtime is gone.
     #[error("the poller was shut down before it had flag definitions")]
     Stopped,
-    /// The [blocking handle](crate::blocking) was used where a wait would block a task of a tokio runtime.
-    #[error("{BLOCKS_A_TASK}")]
-    InsideRuntime,
 }
 
 fn because(error: Option<&str>) -> String {
@@ -237,24 +234,19 @@ pub enum RefreshError {
     /// The poller was shut down, or its runtime is gone.
     #[error("the poller was shut down")]
     Stopped,
-    /// The [blocking handle](crate::blocking) was used where a wait would block a task of a tokio runtime. Nothing was
-    /// loaded.
-    #[error("{BLOCKS_A_TASK}")]
-    InsideRuntime,
 }
 
-/// The end did not come as it should. Except for [`InsideRuntime`](Self::InsideRuntime), the poller has stopped all the
-/// same.
+/// Shutdown did not complete cleanly. The poller has stopped all the same.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ShutdownError {
     /// A provider call still hangs; the provider's `shutdown` runs when it ends.
     #[error(
-        "a provider call still runs after {limit:?}; the provider's shutdown follows when it ends"
+        "a provider call still runs after {timeout:?}; the provider's shutdown follows when it ends"
     )]
     Timeout {
-        /// The limit that passed.
-        limit: Duration,
+        /// The shutdown timeout, which passed.
+        timeout: Duration,
     },
     /// The provider's `shutdown` failed. A lock that it holds frees itself.
     #[error("the provider's shutdown failed: {error}")]
@@ -262,12 +254,4 @@ pub enum ShutdownError {
         /// What it said, with its causes.
         error: String,
     },
-    /// The [blocking handle](crate::blocking) was used where a wait would block a task of a tokio runtime. The poller goes
-    /// on.
-    #[error("{BLOCKS_A_TASK}")]
-    InsideRuntime,
 }
-
-/// What the errors of the blocking handle say.
-pub(crate) const BLOCKS_A_TASK: &str = "a blocking call would hold up the tasks of a tokio runtime; await the handle that \
-                                        `as_async` gives, or make the call in `spawn_blocking`";
