@@ -37,6 +37,7 @@ pub use contract::error::{ProviderError, ProviderErrorKind};
 pub use contract::fetch_outcome::{FetchErrorKind, FetchOutcome};
 pub use contract::fleet_failure::{FleetFailure, FleetFailureError, KeyFingerprint};
 pub use contract::provider::FlagDefinitionCacheProvider;
+pub use contract::provider_method::ProviderMethod;
 pub use definitions::diff::DefinitionsDiff;
 pub use definitions::error::{DataError, DataErrorKind};
 pub use definitions::fingerprint::{ContentFingerprint, CopyId};

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Logs, Rig, TICK, body, foreign, millis, secs, stored};
 
-use ProviderMethod::{FetchWithoutUpdate, Get, Received, ShouldFetch, Stored};
+use ProviderMethod::{FetchWithoutUpdate, Get, Peek, Received, ShouldFetch};
 
 const DOWN: Fault = Fault::Error(ProviderErrorKind::Unavailable);
 
@@ -113,7 +113,7 @@ async fn b1_04_a_cold_leader_asks_for_the_stored_copy_once_and_pays_one_unit() {
         rig.api.then(Reply::current().once_open(&gate));
         let worker = rig.start();
         worker.api.requested(1).await;
-        assert_eq!(worker.methods(), [ShouldFetch, Stored], "{fault:?}");
+        assert_eq!(worker.methods(), [ShouldFetch, Peek], "{fault:?}");
         assert_eq!(
             worker.key().as_deref(),
             Some("a"),
@@ -137,7 +137,7 @@ async fn b1_04_a_cold_leader_asks_for_the_stored_copy_once_and_pays_one_unit() {
             "{fault:?}"
         );
         assert_eq!(worker.api.units(), worker.api.count() as u64, "{fault:?}");
-        assert_eq!(worker.provider.count(Stored), 1, "{fault:?}");
+        assert_eq!(worker.provider.count(Peek), 1, "{fault:?}");
         worker.finish().await;
     }
 }
@@ -195,8 +195,8 @@ async fn b1_04_a_provider_of_four_methods_sees_the_seeds_calls_alone() {
 #[tokio::test(start_paused = true)]
 async fn b1_05_cold_and_the_get_failed_reads_once_whatever_the_decision() {
     for (fault, expected) in [
-        (None, vec![ShouldFetch, Stored, Get, FetchWithoutUpdate]),
-        (Some(DOWN), vec![ShouldFetch, Stored, Get]),
+        (None, vec![ShouldFetch, Peek, Get, FetchWithoutUpdate]),
+        (Some(DOWN), vec![ShouldFetch, Peek, Get]),
     ] {
         let rig = Rig::new();
         rig.api.always(Reply::failure(FetchErrorKind::Server));

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::support::{Logs, Rig, TICK, Worker, body, millis, secs, stored};
 
-use ProviderMethod::{FetchWithoutUpdate, Get, Received, ShouldFetch, Stored};
+use ProviderMethod::{FetchWithoutUpdate, Get, Peek, Received, ShouldFetch};
 
 /// A leader that has fetched the set `a`.
 async fn leader() -> Worker {
@@ -446,7 +446,7 @@ async fn b2_27_a_leader_tells_its_store_once_of_each_load_without_a_new_set() {
 #[tokio::test(start_paused = true)]
 async fn b2_27_a_follower_and_a_new_set_are_not_told() {
     let worker = leader().await;
-    assert_eq!(worker.methods(), [ShouldFetch, Stored, Received]);
+    assert_eq!(worker.methods(), [ShouldFetch, Peek, Received]);
     worker.finish().await;
     let worker = Rig::following(stored("a", "\"a\"")).start();
     worker.loads(3).await;

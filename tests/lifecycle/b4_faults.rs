@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Logs, Rig, TICK, Worker, body, millis, secs, stored};
 
-use ProviderMethod::{Attached, FetchWithoutUpdate, Get, Received, ShouldFetch, Shutdown, Stored};
+use ProviderMethod::{Attached, FetchWithoutUpdate, Get, Peek, Received, ShouldFetch, Shutdown};
 
 const FAULTS: [Fault; 5] = [
     Fault::Error(ProviderErrorKind::Unavailable),
@@ -42,7 +42,7 @@ fn always(rig: &Rig, method: ProviderMethod, fault: Fault) {
         Get => drop_ref(provider.read().always_fault(fault)),
         Received => drop_ref(provider.publish().always_fault(fault)),
         Shutdown => drop_ref(provider.at_shutdown().always_fault(fault)),
-        Stored => drop_ref(provider.stored().always_fault(fault)),
+        Peek => drop_ref(provider.stored().always_fault(fault)),
         FetchWithoutUpdate => drop_ref(provider.fetch_without_update().always_fault(fault)),
         Attached => provider.panic_when_attached(),
     }
@@ -151,8 +151,7 @@ impl Case {
                 .iter()
                 .any(|warning| warning.fields.contains_key("method"));
         // A cold decision that hangs is asked again and again, a stored copy only once; each is one state.
-        let Some(kind) =
-            kind(self.fault).filter(|_| called && (self.method != Stored || !self.warm))
+        let Some(kind) = kind(self.fault).filter(|_| called && (self.method != Peek || !self.warm))
         else {
             assert!(warnings.is_empty(), "{what}: {warnings:#?}");
             return;
@@ -221,8 +220,8 @@ async fn b4_40_faults_of_the_read() {
 
 #[tokio::test(start_paused = true)]
 async fn b4_40_faults_of_the_stored_copy() {
-    matrix(Stored, async |case, worker| {
-        assert_eq!(worker.provider.count(Stored), 1);
+    matrix(Peek, async |case, worker| {
+        assert_eq!(worker.provider.count(Peek), 1);
         let sent = worker.api.etags_sent();
         // Slow means hedged: the request left before the copy, and its ETag, came.
         assert_eq!(sent[0].is_some(), case.warm, "{:?}", case.fault);

@@ -7,3 +7,4 @@ pub(crate) mod error;
 pub(crate) mod fetch_outcome;
 pub(crate) mod fleet_failure;
 pub(crate) mod provider;
+pub(crate) mod provider_method;

@@ -8,7 +8,7 @@ use crate::guard::{self, Interrupted, guarded};
 use crate::poller::blocking_calls::BlockingCalls;
 use crate::{
     FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
-    ProviderError, ProviderErrorKind,
+    ProviderError, ProviderErrorKind, ProviderMethod,
 };
 
 /// A provider, its timeout, and its blocking calls that still run.
@@ -43,8 +43,10 @@ impl Guard {
     }
 
     pub(crate) async fn stored(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.call(ProviderMethod::Peek, || self.provider.peek_flag_definitions())
-            .await
+        self.call(ProviderMethod::Peek, || {
+            self.provider.peek_flag_definitions()
+        })
+        .await
     }
 
     pub(crate) async fn received(
@@ -100,43 +102,16 @@ impl Guard {
     }
 }
 
-/// The methods of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ProviderMethod {
-    ShouldFetch,
-    Get,
-    Stored,
-    Received,
-    FetchWithoutUpdate,
-    Shutdown,
-    Attached,
-}
-
-impl ProviderMethod {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ShouldFetch => "should_fetch_flag_definitions",
-            Self::Get => "get_flag_definitions",
-            Self::Stored => "peek_flag_definitions",
-            Self::Received => "on_flag_definitions_received",
-            Self::FetchWithoutUpdate => "on_fetch_without_update",
-            Self::Shutdown => "shutdown",
-            Self::Attached => "on_poller_attached",
-        }
-    }
-}
-
 fn timed_out(method: ProviderMethod, timeout: Duration) -> ProviderError {
-    let name = method.name();
     ProviderError::new(
         ProviderErrorKind::Timeout,
-        format!("`{name}` did not return within the provider timeout of {timeout:?}"),
+        format!("`{method}` did not return within the provider timeout of {timeout:?}"),
     )
 }
 
 fn panicked(method: ProviderMethod, message: &str) -> ProviderError {
     ProviderError::new(
         ProviderErrorKind::Panic,
-        format!("`{}` panicked: {message}", method.name()),
+        format!("`{method}` panicked: {message}"),
     )
 }

@@ -8,13 +8,12 @@ use std::fmt::Write;
 use std::iter::successors;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::poller::guard::ProviderMethod;
 use crate::poller::meter;
 use crate::poller::status::PollerCounters;
 use crate::text::escaped;
 use crate::{
     DefinitionsChange, DefinitionsOrigin, FetchError, FetchErrorKind, ProviderError,
-    ProviderErrorKind, Role,
+    ProviderErrorKind, ProviderMethod, Role,
 };
 
 /// What PostHog bills for a 200.
@@ -72,7 +71,7 @@ impl Observer {
                     tracing::info!(
                         name: "flagcache.provider_recovered",
                         target: TARGET,
-                        method = method.name(),
+                        method = method.as_str(),
                         "flag definition cache provider works again"
                     );
                 }
@@ -86,13 +85,13 @@ impl Observer {
 
     fn provider_failed(&mut self, method: ProviderMethod, error: &ProviderError) -> String {
         self.counters.provider_faults += 1;
-        meter::provider_fault(method.name(), error.kind());
+        meter::provider_fault(method.as_str(), error.kind());
         let words = chain(error);
         if self.provider_faults.insert((method, error.kind())) {
             tracing::warn!(
                 name: "flagcache.provider_failed",
                 target: TARGET,
-                method = method.name(),
+                method = method.as_str(),
                 kind = error.kind().as_str(),
                 error = words,
                 "flag definition cache provider failed"

@@ -17,12 +17,12 @@ use super::state::{Outcome, Shared};
 use crate::guard::{Interrupted, guarded};
 use crate::lifecycle::{Call, Event, Failed, Fetched, Machine, Step};
 use crate::poller::changes::difference;
-use crate::poller::guard::{Guard, ProviderMethod};
+use crate::poller::guard::Guard;
 use crate::poller::observer::{Billed, Observer, chain};
 use crate::{
     DefinitionsChange, DefinitionsDiff, DefinitionsOrigin, FetchError, FetchErrorKind,
     FetchOutcome, FetchResponse, FlagDefinitionCacheData, FlagDefinitionSource, PollerContextOwner,
-    PollerSchedule, ProjectFingerprint, ProviderError, ProviderErrorKind,
+    PollerSchedule, ProjectFingerprint, ProviderError, ProviderErrorKind, ProviderMethod,
 };
 
 /// Sets larger than this are compared away from the runtime's threads.

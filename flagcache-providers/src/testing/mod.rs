@@ -30,7 +30,6 @@ mod fault;
 mod fault_injector;
 mod free_port;
 mod latch;
-mod method;
 #[cfg(feature = "redis")]
 mod redis_cluster;
 #[cfg(feature = "redis")]
@@ -54,9 +53,9 @@ pub use certificates::{Certificates, ServerTls};
 pub use definitions::Definitions;
 pub use fault::Fault;
 pub use fault_injector::{FaultInjector, Times};
+pub use flagcache_core::ProviderMethod;
 pub use free_port::FreePort;
 pub use latch::Latch;
-pub use method::ProviderMethod;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis_cluster::{RedisCluster, SlotMove};

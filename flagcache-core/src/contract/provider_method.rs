@@ -1,8 +1,8 @@
-//! The names of a provider's methods.
+//! [`ProviderMethod`]: the methods of a provider, by name.
 
 use std::fmt;
 
-/// A method of [`FlagDefinitionCacheProvider`](flagcache_core::FlagDefinitionCacheProvider).
+/// A method of [`FlagDefinitionCacheProvider`](crate::FlagDefinitionCacheProvider), as logs, metrics and tests name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProviderMethod {
     /// `should_fetch_flag_definitions`: the decision.
@@ -13,9 +13,9 @@ pub enum ProviderMethod {
     Received,
     /// `shutdown`.
     Shutdown,
-    /// `peek_flag_definitions`.
-    Stored,
-    /// `on_fetch_without_update`.
+    /// `peek_flag_definitions`: the read of a leader without definitions.
+    Peek,
+    /// `on_fetch_without_update`: the report of a load that brought nothing new.
     FetchWithoutUpdate,
     /// `on_poller_attached`, the one that is not async.
     Attached,
@@ -28,18 +28,18 @@ impl ProviderMethod {
         Self::Get,
         Self::Received,
         Self::Shutdown,
-        Self::Stored,
+        Self::Peek,
         Self::FetchWithoutUpdate,
     ];
 
-    /// The name of the method in the trait.
+    /// The name of the method in the trait. Stable: logs and metrics use it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ShouldFetch => "should_fetch_flag_definitions",
             Self::Get => "get_flag_definitions",
             Self::Received => "on_flag_definitions_received",
             Self::Shutdown => "shutdown",
-            Self::Stored => "peek_flag_definitions",
+            Self::Peek => "peek_flag_definitions",
             Self::FetchWithoutUpdate => "on_fetch_without_update",
             Self::Attached => "on_poller_attached",
         }
