@@ -28,6 +28,7 @@ mod guard;
 mod lifecycle;
 mod poller;
 mod source;
+mod text;
 
 #[doc(hidden)]
 pub mod macro_support;

@@ -12,11 +12,13 @@ use flagcache_derive::flag_cache_provider;
 use tokio::task::AbortHandle;
 
 use super::cached_copy::Fingerprint;
+use super::connection::listeners;
+use super::error;
 use super::leadership::clock::Clock;
 use super::leadership::lease::{Attempt, Leadership};
+use super::leadership::renewal;
 use super::scripts::{self, FetchMark, KeepReply, Published, TickReply};
 use super::store::{Inner, RedisStore};
-use super::{error, renewal, watch};
 
 /// The provider of one poller; made by [`RedisStore::provider`].
 ///
