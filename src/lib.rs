@@ -24,3 +24,5 @@ pub use flagcache_providers::{RedisConfigError, RedisProvider, RedisStore, Redis
 // The macro's expansion names this crate; what it calls has the same path here as in the core.
 #[doc(hidden)]
 pub use flagcache_core::macro_support;
+#[doc(hidden)]
+pub use flagcache_core::provider_method;

@@ -32,6 +32,9 @@ mod text;
 
 #[doc(hidden)]
 pub mod macro_support;
+// The compiler prints the short name of a trait that it can reach by a path without a hidden module.
+#[doc(hidden)]
+pub use macro_support::provider_method;
 
 pub use contract::context::{FleetStatus, PollerContext, PollerContextOwner, PollerSchedule};
 pub use contract::error::{ProviderError, ProviderErrorKind};

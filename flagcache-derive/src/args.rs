@@ -1,12 +1,13 @@
 //! The arguments of the attribute.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{LitStr, Path, Token};
 
 use crate::errors::Errors;
+use crate::externs;
 
 /// The crate that the expansion names.
 pub(crate) enum CratePath {
@@ -40,6 +41,16 @@ pub(crate) fn parse(args: TokenStream, errors: &mut Errors) -> CratePath {
     if let Err(error) = Parser::parse2(&mut read, args) {
         errors.push(error);
     }
+    if path.is_none()
+        && errors.is_empty()
+        && let Some(name) = externs::other_name()
+    {
+        let message = format!(
+            "this crate knows flagcache as `{name}`; write `#[flag_cache_provider(crate = {name})]`"
+        );
+        errors.at(Span::call_site(), message);
+        return CratePath::Explicit(Ident::new(&name, Span::call_site()).into());
+    }
     path.map_or(CratePath::Default, CratePath::Explicit)
 }
 
@@ -51,6 +62,12 @@ fn argument(input: ParseStream, path: &mut Option<Path>, errors: &mut Errors) ->
             "expected `crate = path`, the only argument",
         ));
     };
+    if key == "blocking" || key == "helper" {
+        let message = "write `#[flag_cache(WORD)]` on the method that it is meant for; the block takes `crate = path` alone";
+        errors.at(key.span(), message.replace("WORD", &key.to_string()));
+        skip_to_comma(input)?;
+        return Ok(());
+    }
     if key != "crate" {
         errors.at(
             key.span(),

@@ -1,14 +1,15 @@
 //! The trait impl: forwarders to the methods of the block.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::{Attribute, Generics, ItemImpl, Type, WherePredicate};
+use syn::{Attribute, Generics, ItemImpl, WherePredicate, parse_quote};
 
 use crate::args::CratePath;
-use crate::call::Call;
+use crate::fallback;
+use crate::forwarder::Forwarder;
 use crate::hook::{Answer, Given, Hook};
 use crate::parse::{Block, Method};
-use crate::place::Place;
+use crate::span_range::SpanRange;
 
 /// The impl of the trait, for a block that was found correct. It is written with the user's spans: what the compiler says
 /// about the impl as a whole is shown on the block's first line.
@@ -22,44 +23,42 @@ pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
         ..
     } = &block.header;
     let lints = attrs.iter().filter(|attribute| sets_lints(attribute));
-    let start = Place::of(self_ty).start;
+    let start = SpanRange::of(self_ty).start;
     let trait_for = quote_spanned!(start=> __flagcache::FlagDefinitionCacheProvider for);
-    let shareable = shareable(&block.header);
-    let generics = with_bound_on_self(generics, self_ty);
+    let shared = shared(&block.header);
+    let generics = with_bound_on_self(generics);
     let (impl_generics, _, where_clause) = generics.split_for_impl();
     let forwarders = block.methods().filter_map(|method| {
         let hook = Hook::named(&method.name())?;
-        Some(forwarder(hook, method))
+        Some(forwarder(hook, method, &block.header.generics))
     });
-    let forwarders = quote_spanned!(brace_token.span.join()=> { #(#forwarders)* });
+    let configured_out = Hook::ALL
+        .into_iter()
+        .filter_map(|hook| configured_out(hook, block));
+    let forwarders =
+        quote_spanned!(brace_token.span.join()=> { #(#forwarders)* #(#configured_out)* });
     in_scope(
         krate,
         quote! {
             #[automatically_derived]
             #(#lints)*
             #impl_token #impl_generics #trait_for #self_ty #where_clause #forwarders
-            #shareable
+            #shared
         },
     )
 }
 
-/// `Self: Send + Sync`, which the trait asks for anyway. Said in a where-clause, it is taken for granted in the methods: a type
-/// that cannot be shared is one error, not one more for each `async fn`.
-fn with_bound_on_self(generics: &Generics, self_ty: &Type) -> Generics {
-    // Resolved as the macro's: without type parameters the bound is trivial, and the lint for that leaves macros alone.
-    let place = Place::of(self_ty);
-    let start = Span::call_site().located_at(place.start);
-    let end = Span::call_site().located_at(place.end);
-    let sync = quote_spanned!(end=> __flagcache::Sync);
-    let bound: WherePredicate = syn::parse_quote_spanned!(start=> Self: __flagcache::Send + #sync);
+/// Adds `Self: Send + Sync`, which the trait requires anyway. As a where-clause the methods can assume it: a type that cannot be
+/// shared is one error, not one more for each `async fn`. `for` makes the compiler skip its own check of the clause.
+fn with_bound_on_self(generics: &Generics) -> Generics {
+    let bound: WherePredicate = parse_quote!(for<'any> <Self as __flagcache::Itself<'any>>::Type: __flagcache::Send + __flagcache::Sync);
     let mut generics = generics.clone();
     generics.make_where_clause().predicates.push(bound);
     generics
 }
 
-/// With type parameters that bound would be a condition, which hides the error until the provider is used. So it is checked
-/// once more, by an impl without it.
-fn shareable(header: &ItemImpl) -> Option<TokenStream> {
+/// Checks once, without that assumption, that the type can be shared.
+fn shared(header: &ItemImpl) -> TokenStream {
     let ItemImpl {
         impl_token,
         generics,
@@ -67,15 +66,49 @@ fn shareable(header: &ItemImpl) -> Option<TokenStream> {
         brace_token,
         ..
     } = header;
-    if generics.params.is_empty() {
-        return None;
+    let SpanRange { start, end } = SpanRange::of(self_ty);
+    if generics.type_params().next().is_none() && generics.const_params().next().is_none() {
+        let check = quote_spanned!(end=> SharedProvider<_>>::CHECKED);
+        return quote_spanned!(start=> const _: () = <#self_ty as __flagcache::#check;);
     }
+    // The compiler's own message names the parameter and the bound that it needs.
     let (impl_generics, _, where_clause) = generics.split_for_impl();
-    let trait_for = quote_spanned!(Place::of(self_ty).start=> __flagcache::Shareable for);
+    let trait_for = quote_spanned!(start=> __flagcache::SharedProviderOf for);
     let nothing = quote_spanned!(brace_token.span.join()=> {});
-    Some(
-        quote!(#[automatically_derived] #impl_token #impl_generics #trait_for #self_ty #where_clause #nothing),
-    )
+    quote!(#[automatically_derived] #impl_token #impl_generics #trait_for #self_ty #where_clause #nothing)
+}
+
+/// For a required method that is there only under a `cfg`: the error in the configurations in which it is not.
+fn configured_out(hook: Hook, block: &Block) -> Option<TokenStream> {
+    let definitions: Vec<_> = block
+        .methods()
+        .filter(|method| method.name() == hook.name())
+        .collect();
+    let mut any = Vec::new();
+    for method in &definitions {
+        let conditions: Vec<_> = cfgs(method)
+            .filter_map(|cfg| cfg.meta.require_list().ok())
+            .map(|cfg| &cfg.tokens)
+            .collect();
+        if conditions.is_empty() {
+            return None;
+        }
+        any.push(quote!(all(#(#conditions),*)));
+    }
+    let shown = cfgs(definitions.first().filter(|_| hook.is_required())?).next()?;
+    let message = format!(
+        "`{hook}` is required, and configured out here; write it for this configuration as well"
+    );
+    let error = syn::Error::new_spanned(shown, message).into_compile_error();
+    let stub = fallback::stub(hook, &error);
+    Some(quote!(#[cfg(not(any(#(#any),*)))] #stub))
+}
+
+fn cfgs(method: &Method) -> impl Iterator<Item = &Attribute> {
+    method
+        .attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cfg"))
 }
 
 /// Names `macro_support` once, so that a crate path that leads nowhere is one error.
@@ -99,30 +132,27 @@ fn sets_lints(attribute: &Attribute) -> bool {
 /// Output:
 /// ```text
 /// #[cfg(unix)]
-/// fn shutdown<'__provider, '__call>(&'__provider self) -> __flagcache::Call<'__call, __flagcache::Done>
+/// fn shutdown<'provider, 'call>(&'provider self) -> __flagcache::Call<'call, __flagcache::Done>
 /// where
-///     '__provider: '__call,
+///     'provider: 'call,
 /// {
 ///     …
 /// }
 /// ```
-fn forwarder(hook: Hook, method: &Method) -> TokenStream {
+fn forwarder(hook: Hook, method: &Method, generics: &Generics) -> TokenStream {
     let name = &method.signature.ident;
-    // Without its `cfg`, a forwarder whose method was configured out would find the trait's own and call itself for ever.
-    let cfgs = method
-        .attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("cfg"));
+    // Without its `cfg`, a forwarder whose method is configured out would resolve to the trait's own method and recurse forever.
+    let cfgs = cfgs(method);
     let deprecated = method
         .attributes
         .iter()
         .any(|attribute| attribute.path().is_ident("deprecated"));
     let lints = deprecated.then(|| quote!(#[allow(deprecated)]));
-    let call = Call::new(hook, method);
-    let Call { this, given, .. } = &call;
+    let call = Forwarder::new(hook, method, generics);
+    let Forwarder { this, given, .. } = &call;
 
     if hook.answer() == Answer::Nothing {
-        let invoke = call.invoke(this, given, Place::at(name.span()));
+        let invoke = call.invoke(this, given, SpanRange::at(name.span()));
         return quote! {
             #(#cfgs)*
             #lints
@@ -132,24 +162,24 @@ fn forwarder(hook: Hook, method: &Method) -> TokenStream {
         };
     }
 
-    let answer = call.answer(Span::call_site());
+    let answer = call.answer();
     let body = call.body();
     let data = (hook.given() == Some(Given::Data))
-        .then(|| quote!(&'__given __flagcache::FlagDefinitionCacheData));
+        .then(|| quote!(&'given __flagcache::FlagDefinitionCacheData));
     let outcome =
-        (hook.given() == Some(Given::Outcome)).then(|| quote!(__flagcache::FetchOutcome<'__given>));
+        (hook.given() == Some(Given::Outcome)).then(|| quote!(__flagcache::FetchOutcome<'given>));
     let ty = data.or(outcome);
-    let lifetime = ty.is_some().then(|| quote!('__given,));
-    let outlives = ty.is_some().then(|| quote!('__given: '__call,));
+    let lifetime = ty.is_some().then(|| quote!('given,));
+    let outlives = ty.is_some().then(|| quote!('given: 'call,));
     let parameter = ty.map(|ty| quote!(, #given: #ty));
     quote! {
         #(#cfgs)*
         #lints
-        fn #name<'__provider, #lifetime '__call>(
-            &'__provider #this #parameter
-        ) -> __flagcache::Call<'__call, #answer>
+        fn #name<'provider, #lifetime 'call>(
+            &'provider #this #parameter
+        ) -> __flagcache::Call<'call, #answer>
         where
-            '__provider: '__call,
+            'provider: 'call,
             #outlives
         {
             #body

@@ -1,13 +1,14 @@
 //! What stands in for the trait impl when something is wrong, so that one mistake is one error.
 
-use proc_macro2::{Group, Ident, TokenStream, TokenTree};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{Generics, Path, WherePredicate, parse_quote};
 
 use crate::args::CratePath;
 use crate::expand::in_scope;
+use crate::hook::{Answer, Hook};
 
-/// An impl that is never run. Its bounds let the type be anything: the mistake is told already. `trait_path` is the trait as
+/// An impl that is never run. Its bounds accept any type: the mistake is already reported. `trait_path` is the trait as
 /// the user wrote it, if it was written at all.
 pub(crate) fn provider(
     generics: &Generics,
@@ -27,40 +28,42 @@ pub(crate) fn provider(
     );
     let self_ty = without_anonymous_lifetimes(self_ty.into_token_stream());
     let (impl_generics, _, where_clause) = generics.split_for_impl();
+    let methods = Hook::ALL
+        .into_iter()
+        .filter(|hook| hook.is_required())
+        .map(|hook| stub(hook, &quote!(::core::unreachable!())));
     let provider = quote! {
         #[automatically_derived]
         impl #impl_generics #trait_path for #self_ty #where_clause {
-            fn should_fetch_flag_definitions<'__provider, '__call>(
-                &'__provider self
-            ) -> __flagcache::Call<'__call, __flagcache::Decision>
-            where
-                '__provider: '__call,
-            {
-                ::core::unreachable!()
-            }
-
-            fn get_flag_definitions<'__provider, '__call>(
-                &'__provider self
-            ) -> __flagcache::Call<'__call, __flagcache::Definitions>
-            where
-                '__provider: '__call,
-            {
-                ::core::unreachable!()
-            }
-
-            fn on_flag_definitions_received<'__provider, '__given, '__call>(
-                &'__provider self,
-                _: &'__given __flagcache::FlagDefinitionCacheData
-            ) -> __flagcache::Call<'__call, __flagcache::Done>
-            where
-                '__provider: '__call,
-                '__given: '__call,
-            {
-                ::core::unreachable!()
-            }
+            #(#methods)*
         }
     };
     in_scope(krate, provider)
+}
+
+/// A required method of the trait with this body.
+pub(crate) fn stub(hook: Hook, body: &TokenStream) -> TokenStream {
+    let name = Ident::new(hook.name(), Span::call_site());
+    let answer = match hook.answer() {
+        Answer::Decision => quote!(__flagcache::Decision),
+        Answer::Definitions => quote!(__flagcache::Definitions),
+        Answer::Done | Answer::Nothing => quote!(__flagcache::Done),
+    };
+    let data = hook
+        .given()
+        .is_some()
+        .then(|| quote!(, _: &'given __flagcache::FlagDefinitionCacheData));
+    let lifetime = data.is_some().then(|| quote!('given,));
+    let outlives = data.is_some().then(|| quote!('given: 'call,));
+    quote! {
+        fn #name<'provider, #lifetime 'call>(&'provider self #data) -> __flagcache::Call<'call, #answer>
+        where
+            'provider: 'call,
+            #outlives
+        {
+            #body
+        }
+    }
 }
 
 /// `'_` becomes `'static`.

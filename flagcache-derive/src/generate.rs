@@ -2,11 +2,12 @@
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
+use syn::Path;
 
 use crate::args::{self, CratePath};
 use crate::errors::Errors;
 use crate::parse::Block;
-use crate::{expand, fallback, validate, wrong_item};
+use crate::{expand, fallback, misuse, validate};
 
 const PROVIDER_TRAIT: &str = "FlagDefinitionCacheProvider";
 
@@ -16,8 +17,8 @@ pub(crate) fn generate(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let krate = args::parse(args, &mut errors);
     let item = ungroup(item);
-    if !wrong_item::is_impl(&item) {
-        return wrong_item::refuse(item, &krate, errors);
+    if !misuse::is_impl(&item) {
+        return misuse::refuse(item, &krate, errors);
     }
     match Block::parse(item.clone(), &mut errors) {
         Ok(block) => block_and_impl(item, block, &krate, errors),
@@ -35,22 +36,47 @@ fn block_and_impl(
     krate: &CratePath,
     mut errors: Errors,
 ) -> TokenStream {
-    // A block with a trait goes on as the inherent one that was meant.
+    let async_trait: Vec<_> = block
+        .header
+        .attrs
+        .extract_if(.., |it| ends_with(it.path(), "async_trait"))
+        .collect();
+    // From here on, a block with a trait is the inherent one that was meant.
     let trait_path = block.header.trait_.take().map(|(path, _)| path);
-    if let Some(path) = &trait_path {
-        let message = "`#[flag_cache_provider]` goes on an inherent `impl` block; remove `Trait for`, the trait impl is generated";
-        errors.on(path, message);
-        if path
-            .segments
-            .last()
-            .is_none_or(|segment| segment.ident != PROVIDER_TRAIT)
-        {
+    match &trait_path {
+        Some(path) if ends_with(path, PROVIDER_TRAIT) => {
+            // `#[async_trait]` above this attribute ran first. It leaves its lifetime in the methods.
+            let ran_first = block.methods().any(|it| {
+                it.signature
+                    .generics
+                    .lifetimes()
+                    .any(|it| it.lifetime.ident == "async_trait")
+            });
+            let as_well = if async_trait.is_empty() && !ran_first {
+                ""
+            } else {
+                "`#[async_trait]` and "
+            };
+            let message = format!(
+                "the impl of the trait is generated for an inherent `impl` block; remove {as_well}`{PROVIDER_TRAIT} for`"
+            );
+            errors.on(path, message);
+        }
+        Some(path) => {
+            errors.on(path, "`#[flag_cache_provider]` goes on an inherent `impl` block, not on the impl of a trait");
             let errors = errors.into_compile_errors();
             return quote!(#item #errors);
         }
+        None => {
+            for attribute in async_trait {
+                errors.on(attribute, "`#[async_trait]` is not needed here; remove it");
+            }
+        }
     }
-    validate::validate(&mut block, &mut errors);
-    let provider = if errors.is_empty() {
+    let second_half = validate::validate(&mut block, &mut errors);
+    let provider = if second_half {
+        TokenStream::new()
+    } else if errors.is_empty() {
         expand::expand(&block, krate)
     } else {
         fallback::provider(
@@ -62,6 +88,12 @@ fn block_and_impl(
     };
     let errors = errors.into_compile_errors();
     quote!(#block #errors #provider)
+}
+
+fn ends_with(path: &Path, name: &str) -> bool {
+    path.segments
+        .last()
+        .is_some_and(|segment| segment.ident == name)
 }
 
 /// An item that came through a `macro_rules!` variable is a group without delimiters.

@@ -1,32 +1,35 @@
 //! The [`#[flag_cache_provider]`](macro@flag_cache_provider) attribute of [flagcache](https://docs.rs/flagcache). Use it from
 //! there: `flagcache::flag_cache_provider`.
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! |---|---|
 //! | `generate` | from the attribute's input to its output, whatever the input is |
-//! | `args`, `mark`, `parse` | what the user wrote: the attribute's arguments, `#[flag_cache(…)]`, the block |
-//! | `hook` | the methods of a provider, one table for all that follows |
-//! | `validate`, `near` | every rule that the macro itself checks |
-//! | `expand`, `call` | the trait impl |
-//! | `returns`, `place` | what a signature tells, and where the compiler shows an error |
-//! | `wrong_item`, `fallback`, `errors` | what is left to say when something is wrong |
+//! | `args`, `method_attr`, `parse` | what the user wrote: the attribute's arguments, `#[flag_cache(…)]`, the block |
+//! | `hook` | the methods of a provider, one table for everything below |
+//! | `validate`, `similar`, `halves` | every rule that the macro itself checks |
+//! | `expand`, `forwarder` | the trait impl |
+//! | `return_type`, `span_range` | what a signature shows, and where the compiler shows an error |
+//! | `externs` | under which name the compiler knows flagcache |
+//! | `misuse`, `fallback`, `errors` | the output for a block or an item with mistakes |
 
 mod args;
-mod call;
 mod errors;
 mod expand;
+mod externs;
 mod fallback;
+mod forwarder;
 mod generate;
+mod halves;
 mod hook;
-mod mark;
-mod near;
+mod method_attr;
+mod misuse;
 mod parse;
-mod place;
-mod returns;
+mod return_type;
+mod similar;
+mod span_range;
 #[cfg(test)]
 mod tests;
 mod validate;
-mod wrong_item;
 
 /// Makes a flag definition cache provider of an `impl` block.
 ///
@@ -76,8 +79,8 @@ mod wrong_item;
 /// | `on_fetch_without_update` | `FetchOutcome<'_>` | | |
 /// | `on_poller_attached` | `PollerContext` | | a plain `fn` |
 ///
-/// What each is for, and when it is called, stands at the trait, `FlagDefinitionCacheProvider`. All take `&self`: a provider is
-/// shared, so what changes goes into a `Mutex` or an atomic. A method that may be left out does nothing then.
+/// The trait, `FlagDefinitionCacheProvider`, documents what each is for and when it is called. All take `&self`: a provider is
+/// shared, so what changes goes into a `Mutex` or an atomic. A method that is left out does nothing.
 ///
 /// Everything else in the block is a helper and passes through: functions, constants, other attributes
 /// (`#[tracing::instrument]`, `#[cfg(…)]`, `#[must_use]`, documentation). The `impl` may have type and const parameters and
@@ -123,12 +126,12 @@ mod wrong_item;
 /// }
 /// ```
 ///
-/// A future must be `Send`. An `async fn` that is not is reported on its `async`, with the value that is in the way.
+/// A future must be `Send`. An `async fn` that is not is reported on its `async`, with the value that prevents it.
 ///
 /// A plain `fn` runs **inline**: on the task of the poller, at the moment at which the call is awaited. That is right for a
 /// body that looks something up in memory. While it runs, its runtime thread does nothing else, and the poller's provider timeout
-/// cannot cut it, for there is no await at which to cut. A body that reads a file or asks a server with a blocking client
-/// is for `blocking`, next.
+/// cannot cancel it, because it has no await point. Mark a body that reads a file or asks a server with a blocking client
+/// `blocking`, as the next section shows.
 ///
 /// # Blocking bodies
 ///
@@ -166,8 +169,8 @@ mod wrong_item;
 /// - The type must be `Clone`: the thread works on a clone, so keep shared state in an `Arc`.
 /// - The thread is new for each call and not one of the runtime's: a body that hangs keeps neither the runtime nor the
 ///   process from ending. It is not inside the runtime either: `tokio::spawn` and `Handle::current` fail there.
-/// - A body **cannot be cancelled**. When the poller cuts the call at its limit, the body runs on to its end, and the next
-///   call may start beside it. Give what blocks a time limit of its own.
+/// - A body **cannot be cancelled**. When the poller's timeout ends the call, the body still runs to its end, and the next
+///   call may start beside it. Give blocking operations a timeout of their own.
 /// - At most four bodies of one provider run at the same time. Beyond that a call fails at once, with the kind `Busy`.
 /// - A panic in the body goes on in the call, as if the body had been `async`.
 ///
@@ -210,10 +213,33 @@ mod wrong_item;
 /// }
 /// ```
 ///
+/// # What is accepted, and what is refused
+///
+/// | part | accepted | refused, because |
+/// |---|---|---|
+/// | block | inherent `impl`, with type and const parameters, where-clauses, `cfg`, lints | `impl Trait for`: the impl of the trait is generated, so `#[async_trait]` is not needed either |
+/// | | methods that a `macro_rules!` around the block wrote | methods in a second block, or from a macro call inside the block: the macro does not see them |
+/// | type | anything `Send + Sync + 'static` | `Rc`, `RefCell`, `Cell`: a provider is shared between threads; lifetimes: it lives as long as its poller |
+/// | receiver | `&self`, `self: &Self`, `self: &Store` | `&mut self`, `self`, `Arc<Self>`, `Pin<&Self>`: providers are shared |
+/// | definitions | `&FlagDefinitionCacheData`, `FlagDefinitionCacheData` | `&'static` and `&mut`: they are lent for the call |
+/// | other arguments | by value: `FetchOutcome<'_>`, `PollerContext` | by reference; `FetchOutcome<'static>`; `impl Trait`, which makes the method generic |
+/// | value | plain, or from `async fn`, `impl Future`, `Pin<Box<dyn Future>>`, anything `IntoFuture`, an alias of these | `Box<dyn Future>` without `Pin`: it cannot be awaited; an `async fn` that returns a future: it is awaited once; a future that is not `Send` |
+/// | definitions returned | `Option` of the data, of a reference to it, of an `Arc` of it | the data without `Option`: the store may be empty |
+/// | error | `Result<_, E>` with `E: Into<Box<dyn Error + Send + Sync>>` | `Box<dyn Error>`, which threads cannot share; an error that borrows, because it outlives the call |
+/// | method | visibility, documentation, other attributes, lifetimes, `cfg` as long as one definition remains | `unsafe`, `extern`, type parameters of its own; `cfg` and `flag_cache` inside `cfg_attr`, which is applied later |
+/// | `#[flag_cache(…)]` | `blocking` on a plain `fn` of a `Clone` type, `helper` on a function that is no method of the trait; `#[flagcache::flag_cache(…)]` | `blocking` on what can be awaited, or on `on_poller_attached` |
+///
 /// # Helpers that look like methods
 ///
-/// A function whose name is a letter or two away from a method that is not there is taken for a slip, because a misspelt
-/// `shutdown` would silently leave a lock behind. `#[flag_cache(helper)]` says that it is none.
+/// A misspelt `shutdown` would silently leave a lock behind. So these names are refused for a function that is no method of the
+/// trait:
+///
+/// - those that differ by a letter or two from a method that the block does not have, in any capitals: `shutdwn`,
+///   `getFlagDefinitions`;
+/// - other names of a method that the block does not have: `should_fetch`, `get`, `on_received`, `close`, `stop`, `on_shutdown`;
+/// - all that end in `flag_definitions` or begin with `on_flag_definitions`.
+///
+/// `#[flag_cache(helper)]` says that the function is a helper.
 ///
 /// ```
 /// # use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
@@ -239,7 +265,7 @@ mod wrong_item;
 /// # The crate's path
 ///
 /// The expansion names `::flagcache`. A crate that depends on `flagcache-core` alone, or has the facade under another name,
-/// says so, without quotes. The path must lead to either of the two crates.
+/// names it, without quotes. The path must lead to one of the two crates.
 ///
 /// ```
 /// # mod flags { pub use flagcache::*; }

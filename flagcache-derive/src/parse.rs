@@ -9,7 +9,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, ItemImpl, LitStr, Signature, Token, Visibility};
 
 use crate::errors::Errors;
-use crate::mark::{self, Mark};
+use crate::method_attr::{self, MethodAttr};
 
 /// An `impl` block.
 pub(crate) struct Block {
@@ -23,7 +23,7 @@ pub(crate) struct Block {
 /// What stands in a block.
 pub(crate) enum Item {
     Method(Box<Method>),
-    /// A constant, a type, a macro call: none of our business.
+    /// A constant, a type, a macro call: passed through.
     Other(TokenStream),
 }
 
@@ -31,7 +31,7 @@ pub(crate) enum Item {
 pub(crate) struct Method {
     /// Without `#[flag_cache(…)]`.
     pub(crate) attributes: Vec<Attribute>,
-    pub(crate) mark: Option<Mark>,
+    pub(crate) method_attr: Option<MethodAttr>,
     visibility: Visibility,
     defaultness: Option<Token![default]>,
     pub(crate) signature: Signature,
@@ -50,14 +50,14 @@ impl Block {
     pub(crate) fn parse(item: TokenStream, errors: &mut Errors) -> syn::Result<Self> {
         let (header, brace) = split(item)?;
         let mut header: ItemImpl = syn::parse2(header)?;
-        for attribute in mark::take(&mut header.attrs) {
+        for attribute in method_attr::take(&mut header.attrs) {
             errors.on(attribute, "`flag_cache` goes on a method of the block");
         }
         let mut read = |input: ParseStream| {
             let inner_attributes = input.call(Attribute::parse_inner)?;
             let mut items = Vec::new();
             while !input.is_empty() {
-                items.push(item_of(input, errors)?);
+                items.extend(item_of(input, errors)?);
             }
             Ok((inner_attributes, items))
         };
@@ -74,6 +74,27 @@ impl Block {
         self.items.iter().filter_map(|item| match item {
             Item::Method(method) => Some(&**method),
             Item::Other(_) => None,
+        })
+    }
+
+    /// The macro calls in the block, as `name!()`.
+    pub(crate) fn macro_calls(&self) -> impl Iterator<Item = String> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Other(tokens) => {
+                let read = |input: ParseStream| {
+                    input.call(Attribute::parse_outer)?;
+                    let path = input.call(syn::Path::parse_mod_style)?;
+                    input.parse::<Token![!]>()?;
+                    input.parse::<TokenStream>()?;
+                    Ok(path)
+                };
+                let path = read.parse2(tokens.clone()).ok()?;
+                Some(format!(
+                    "{}!()",
+                    path.to_token_stream().to_string().replace(' ', "")
+                ))
+            }
+            Item::Method(_) => None,
         })
     }
 
@@ -103,31 +124,42 @@ fn split(item: TokenStream) -> syn::Result<(TokenStream, Group)> {
     }
 }
 
-fn item_of(input: ParseStream, errors: &mut Errors) -> syn::Result<Item> {
+fn item_of(input: ParseStream, errors: &mut Errors) -> syn::Result<Option<Item>> {
     let mut attributes = input.call(Attribute::parse_outer)?;
-    let marks = mark::take(&mut attributes);
-    let visibility: Visibility = input.parse()?;
+    let method_attrs = method_attr::take(&mut attributes);
+    if input.is_empty() {
+        // A comment or an attribute before the closing brace: the compiler has reported it.
+        return Ok(None);
+    }
+    let mut visibility: Visibility = input.parse()?;
     let defaultness = if input.peek2(Token![!]) {
         None
     } else {
         input.parse()?
     };
+    // `async pub fn`, which the compiler has reported.
+    let mut misplaced = None;
+    if input.peek(Token![async]) && input.peek2(Token![pub]) {
+        misplaced = Some(input.parse()?);
+        visibility = input.parse()?;
+    }
     if is_function(input) {
-        let mark = mark::read(&marks, errors);
-        let signature: Signature = input.parse()?;
+        let method_attr = method_attr::read(&method_attrs, errors);
+        let mut signature: Signature = input.parse()?;
+        signature.asyncness = signature.asyncness.or(misplaced);
         let body: TokenTree = input.parse()?;
         let method = Method {
             attributes,
-            mark,
+            method_attr,
             visibility,
             defaultness,
             signature,
             body,
         };
-        return Ok(Item::Method(Box::new(method)));
+        return Ok(Some(Item::Method(Box::new(method))));
     }
-    for mark in marks {
-        errors.on(mark, "`flag_cache` goes on a method");
+    for method_attr in method_attrs {
+        errors.on(method_attr, "`flag_cache` goes on a method");
     }
     let mut tokens = TokenStream::new();
     for attribute in attributes {
@@ -136,7 +168,7 @@ fn item_of(input: ParseStream, errors: &mut Errors) -> syn::Result<Item> {
     visibility.to_tokens(&mut tokens);
     defaultness.to_tokens(&mut tokens);
     rest_of_item(input, &mut tokens)?;
-    Ok(Item::Other(tokens))
+    Ok(Some(Item::Other(tokens)))
 }
 
 fn is_function(input: ParseStream) -> bool {

@@ -1,32 +1,37 @@
-//! Every rule that the macro itself checks. What hangs on types is left to the compiler.
+//! Every rule that the macro itself checks. The compiler checks what depends on types.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, FnArg, GenericParam, Meta, Receiver, ReceiverKind, ReturnType, Safety, Signature,
-    Token, Type,
+    Attribute, FnArg, GenericArgument, GenericParam, Meta, PathArguments, Receiver, ReceiverKind,
+    ReturnType, Safety, Signature, Token, Type,
 };
 
 use crate::errors::Errors;
-use crate::hook::{Answer, Hook};
-use crate::mark::MarkKind;
-use crate::near::is_near;
+use crate::halves;
+use crate::hook::{Answer, Given, Hook};
+use crate::method_attr::MethodAttrKind;
 use crate::parse::{Block, Item, Method};
-use crate::returns;
+use crate::return_type;
+use crate::similar::{Lookalike, lookalike};
 
 /// Checks a block, all of it. Takes out what would make the compiler repeat an error.
-pub(crate) fn validate(block: &mut Block, errors: &mut Errors) {
+///
+/// Returns whether the block is the second half of one that is reported already.
+pub(crate) fn validate(block: &mut Block, errors: &mut Errors) -> bool {
     lifetimes(block, errors);
+    let self_ty = block.header.self_ty.clone();
     for method in block.methods_mut() {
         attributes(&mut method.attributes, errors);
         match Hook::named(&method.name()) {
-            Some(hook) => provider_method(hook, method, errors),
+            Some(hook) => provider_method(hook, method, &self_ty, errors),
             None => helper(method, errors),
         }
     }
-    missing(block, errors);
+    let second_half = missing(block, errors);
     duplicates(block, errors);
+    second_half
 }
 
 fn lifetimes(block: &Block, errors: &mut Errors) {
@@ -42,20 +47,35 @@ fn lifetimes(block: &Block, errors: &mut Errors) {
     }
 }
 
-/// The first `'_` in a type.
+/// The first `'_` in a type, except in the signature of a function, where it borrows nothing.
 fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
     let mut quote = false;
+    let mut after_word = false;
+    let mut in_signature = false;
     for token in ty {
         match &token {
-            TokenTree::Ident(name) if quote && name == "_" => return Some(name.span()),
-            TokenTree::Group(group) => {
+            TokenTree::Ident(name) if quote && name == "_" && !in_signature => {
+                return Some(name.span());
+            }
+            // `fn(…)` and `Fn(…)`
+            TokenTree::Group(group)
+                if after_word && group.delimiter() == Delimiter::Parenthesis =>
+            {
+                in_signature = true
+            }
+            TokenTree::Group(group) if !in_signature => {
                 if let Some(found) = anonymous_lifetime(group.stream()) {
                     return Some(found);
                 }
             }
+            // The signature's returned type ends there.
+            TokenTree::Punct(punct) if matches!(punct.as_char(), ',' | '+' | ';') => {
+                in_signature = false
+            }
             _ => {}
         }
         quote = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\'');
+        after_word = matches!(&token, TokenTree::Ident(_));
     }
     None
 }
@@ -64,7 +84,7 @@ fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
 fn attributes(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
     attributes.retain(|attribute| {
         let hidden = ["cfg", "flag_cache"].into_iter().find(|hidden| {
-            attribute.path().is_ident("cfg_attr") && brings(&attribute.meta, hidden)
+            attribute.path().is_ident("cfg_attr") && adds_attribute(&attribute.meta, hidden)
         });
         if let Some(hidden) = hidden {
             let message = format!(
@@ -77,43 +97,48 @@ fn attributes(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
 }
 
 /// Whether this `cfg_attr` puts an attribute of that name on its item.
-fn brings(meta: &Meta, name: &str) -> bool {
+fn adds_attribute(meta: &Meta, name: &str) -> bool {
     let Meta::List(list) = meta else { return false };
     let Ok(parts) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else {
         return false;
     };
     parts.iter().skip(1).any(|part| {
-        part.path().is_ident(name) || part.path().is_ident("cfg_attr") && brings(part, name)
+        part.path()
+            .segments
+            .last()
+            .is_some_and(|last| last.ident == name)
+            || part.path().is_ident("cfg_attr") && adds_attribute(part, name)
     })
 }
 
-fn provider_method(hook: Hook, method: &Method, errors: &mut Errors) {
+fn provider_method(hook: Hook, method: &Method, self_ty: &Type, errors: &mut Errors) {
     qualifiers(hook, &method.signature, errors);
-    parameters(hook, &method.signature, errors);
-    match method.mark {
-        Some(mark) if mark.kind == MarkKind::Helper => {
+    parameters(hook, &method.signature, self_ty, errors);
+    returned(hook, &method.signature, errors);
+    match method.method_attr {
+        Some(method_attr) if method_attr.kind == MethodAttrKind::Helper => {
             errors.at(
-                mark.span,
+                method_attr.span,
                 format_args!(
                     "`{hook}` is a method of the provider, not a helper; rename the helper"
                 ),
             );
         }
-        Some(mark) if hook.answer() == Answer::Nothing => {
+        Some(method_attr) if hook.answer() == Answer::Nothing => {
             errors.at(
-                mark.span,
+                method_attr.span,
                 format_args!("`{hook}` must return at once, so it cannot be `blocking`"),
             );
         }
-        Some(mark) if method.signature.asyncness.is_some() => {
+        Some(method_attr) if method.signature.asyncness.is_some() => {
             errors.at(
-                mark.span,
+                method_attr.span,
                 "`blocking` needs a plain `fn`; an `async fn` yields by itself",
             );
         }
-        Some(mark) if returns::is_future(&method.signature) => {
+        Some(method_attr) if return_type::is_future(&method.signature) => {
             errors.at(
-                mark.span,
+                method_attr.span,
                 "`blocking` needs a `fn` that returns its value; this one returns a future",
             );
         }
@@ -122,6 +147,67 @@ fn provider_method(hook: Hook, method: &Method, errors: &mut Errors) {
     if hook.answer() == Answer::Nothing {
         at_once(hook, &method.signature, errors);
     }
+}
+
+/// The rules of a returned type that its syntax is enough for.
+fn returned(hook: Hook, signature: &Signature, errors: &mut Errors) {
+    let expected = match hook.answer() {
+        Answer::Decision => "bool",
+        Answer::Definitions => "Option<FlagDefinitionCacheData>",
+        Answer::Done => "()",
+        Answer::Nothing => return,
+    };
+    if let ReturnType::Type(_, ty) = &signature.output {
+        if signature.asyncness.is_some() && return_type::is_future_type(ty) {
+            let message = format!(
+                "remove `async`, or return the value itself: `{hook}` is awaited once, and this is a future in a future"
+            );
+            errors.on(ty, message);
+        } else if let Some(ty) = return_type::unpinned_box(signature) {
+            errors.on(ty, format_args!("a boxed future is pinned: write `Pin<Box<dyn Future<Output = {expected}> + Send + '_>>`, made by `Box::pin`"));
+        }
+    } else if hook.answer() != Answer::Done {
+        let message = format!(
+            "`{hook}` returns `{expected}` or `Result<{expected}, E>`; write `-> {expected}`"
+        );
+        errors.at(signature.ident.span(), message);
+    }
+    if let Some(error) = return_type::error_type(signature)
+        && let Some(place) = borrow_in(error.to_token_stream())
+    {
+        errors.at(
+            place,
+            "the error outlives the call, so it cannot borrow; let it own its data",
+        );
+    }
+}
+
+/// The first lifetime in a type that is not `'static`, or the first reference without one.
+fn borrow_in(ty: TokenStream) -> Option<Span> {
+    let mut tokens = ty.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match &token {
+            TokenTree::Punct(punct) if punct.as_char() == '\'' => match tokens.peek() {
+                Some(TokenTree::Ident(name)) if name == "static" => {}
+                name => return Some(name.map_or(punct.span(), TokenTree::span)),
+            },
+            TokenTree::Punct(punct)
+                if punct.as_char() == '&'
+                    && !matches!(tokens.peek(), Some(TokenTree::Punct(next)) if next.as_char() == '\'') =>
+            {
+                return Some(punct.span());
+            }
+            // What a function takes and gives borrows nothing.
+            TokenTree::Ident(name) if name == "fn" || name == "Fn" => return None,
+            TokenTree::Group(group) => {
+                if let Some(found) = borrow_in(group.stream()) {
+                    return Some(found);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The rules of a method that the trait neither awaits nor takes a value from.
@@ -165,15 +251,19 @@ fn qualifiers(hook: Hook, signature: &Signature, errors: &mut Errors) {
     }
 }
 
-fn parameters(hook: Hook, signature: &Signature, errors: &mut Errors) {
+fn parameters(hook: Hook, signature: &Signature, self_ty: &Type, errors: &mut Errors) {
     let takes = format!("`{hook}` takes `{}`", hook.parameters());
     let mut inputs = signature.inputs.iter();
     match inputs.next() {
         Some(FnArg::Receiver(receiver)) => {
-            if !is_shared(receiver) {
+            if is_pinned(receiver) {
+                errors.on(receiver, format_args!("{takes}; write `&self`"));
+            } else if !is_shared(receiver, self_ty) {
                 errors.on(
                     receiver,
-                    format_args!("{takes}; providers are shared, so keep what changes in a `Mutex` or an atomic"),
+                    format_args!(
+                        "{takes}; write `&self`: providers are shared, so keep what changes in a `Mutex` or an atomic"
+                    ),
                 );
             }
         }
@@ -200,25 +290,64 @@ fn parameters(hook: Hook, signature: &Signature, errors: &mut Errors) {
         errors.on(extra, format_args!("{takes}, nothing more"));
     }
     for argument in given.iter().take(expected) {
-        if let FnArg::Typed(argument) = argument
-            && matches!(&*argument.ty, Type::ImplTrait(_))
-        {
-            errors.on(
-                &argument.ty,
-                format_args!("{takes}; `impl Trait` would make it generic"),
-            );
-        }
+        let FnArg::Typed(argument) = argument else {
+            continue;
+        };
+        let ty = &*argument.ty;
+        let is_lent = hook.given() == Some(Given::Data);
+        let remedy = match ty {
+            Type::ImplTrait(_) => "`impl Trait` would make it generic",
+            Type::Reference(reference) if reference.mutability.is_some() && is_lent => {
+                "it is shared, so it cannot be taken by `&mut`; take it by value to change a copy: `FlagDefinitionCacheData`"
+            }
+            Type::Reference(reference) if is_lent => match &reference.lifetime {
+                Some(lifetime) if lifetime.ident == "static" => {
+                    "it is lent for the call; take it by value to keep it: `FlagDefinitionCacheData`"
+                }
+                _ => continue,
+            },
+            Type::Reference(_) => "by value, not by reference",
+            _ if hook.given() == Some(Given::Outcome) && names_static(ty) => {
+                "it is lent for the call; to keep the definitions, clone those of `outcome.data()`"
+            }
+            _ => continue,
+        };
+        errors.on(ty, format_args!("{takes}; {remedy}"));
     }
 }
 
+/// Whether a type's own lifetime argument is `'static`.
+fn names_static(ty: &Type) -> bool {
+    let Type::Path(path) = ty else { return false };
+    let Some(PathArguments::AngleBracketed(arguments)) =
+        path.path.segments.last().map(|last| &last.arguments)
+    else {
+        return false;
+    };
+    arguments
+        .args
+        .iter()
+        .any(|argument| matches!(argument, GenericArgument::Lifetime(it) if it.ident == "static"))
+}
+
+/// `self: Pin<&Self>`, or of anything else.
+fn is_pinned(receiver: &Receiver) -> bool {
+    let ReceiverKind::Typed(_, ty) = &receiver.kind else {
+        return false;
+    };
+    matches!(&**ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Pin"))
+}
+
 /// `&self`, or that with its type written out.
-fn is_shared(receiver: &Receiver) -> bool {
+fn is_shared(receiver: &Receiver, self_ty: &Type) -> bool {
     match &receiver.kind {
         ReceiverKind::Reference(_, _, mutability) => mutability.is_none(),
         ReceiverKind::Typed(_, ty) => match &**ty {
             Type::Reference(reference) => {
                 reference.mutability.is_none()
-                    && matches!(&*reference.elem, Type::Path(path) if path.path.is_ident("Self"))
+                    && (matches!(&*reference.elem, Type::Path(path) if path.path.is_ident("Self"))
+                        || reference.elem.to_token_stream().to_string()
+                            == self_ty.to_token_stream().to_string())
             }
             _ => false,
         },
@@ -227,18 +356,18 @@ fn is_shared(receiver: &Receiver) -> bool {
 }
 
 fn helper(method: &Method, errors: &mut Errors) {
-    if let Some(mark) = method.mark
-        && mark.kind == MarkKind::Blocking
+    if let Some(method_attr) = method.method_attr
+        && method_attr.kind == MethodAttrKind::Blocking
     {
         let name = method.name();
         errors.at(
-            mark.span,
+            method_attr.span,
             format_args!("`blocking` goes on a method of the provider; `{name}` is a helper"),
         );
     }
 }
 
-fn missing(block: &Block, errors: &mut Errors) {
+fn missing(block: &Block, errors: &mut Errors) -> bool {
     let names: Vec<String> = block.methods().map(Method::name).collect();
     let mut absent: Vec<Hook> = Hook::ALL
         .into_iter()
@@ -247,31 +376,46 @@ fn missing(block: &Block, errors: &mut Errors) {
     for method in block.methods() {
         let name = method.name();
         if method
-            .mark
-            .is_some_and(|mark| mark.kind == MarkKind::Helper)
+            .method_attr
+            .is_some_and(|method_attr| method_attr.kind == MethodAttrKind::Helper)
             || Hook::named(&name).is_some()
         {
             continue;
         }
-        if let Some(index) = absent.iter().position(|hook| is_near(&name, hook.name())) {
-            let hook = absent.remove(index);
-            let message = format!(
-                "did you mean `{hook}`? if `{name}` is a helper, mark it `#[flag_cache(helper)]`"
-            );
-            errors.at(method.signature.ident.span(), message);
-        }
+        let helper = format!("if `{name}` is a helper, mark it `#[flag_cache(helper)]`");
+        let message = match lookalike(&name, &absent) {
+            None => continue,
+            Some(Lookalike::Of(hook)) => {
+                absent.retain(|other| *other != hook);
+                format!("did you mean `{hook}`? {helper}")
+            }
+            Some(Lookalike::OfNone) => {
+                format!("`{name}` is no method of a provider, so it is never called; {helper}")
+            }
+        };
+        errors.at(method.signature.ident.span(), message);
     }
     absent.retain(|hook| hook.is_required());
     if !absent.is_empty() {
+        if halves::is_second(&block.header.self_ty, &absent) {
+            return true;
+        }
         let names: Vec<String> = absent.iter().map(|hook| format!("`{hook}`")).collect();
         let mut message = format!("missing {}; write in this block", list(&names));
         for hook in &absent {
             message.push_str("\n    ");
             message.push_str(&hook.signature());
         }
-        message.push_str("\nplain `fn` and `Result` do as well; `shutdown` is optional");
+        message
+            .push_str("\nplain `fn` and `Result` do as well; `shutdown` is optional; all methods stand in one block");
+        if let Some(call) = block.macro_calls().next() {
+            message.push_str(&format!(
+                "\nwhat `{call}` expands to is not seen here; write the methods themselves"
+            ));
+        }
         errors.on(&block.header.self_ty, message);
     }
+    false
 }
 
 fn list(names: &[String]) -> String {

@@ -1,49 +1,6 @@
-//! The argument of a method, in the form that its author asked for.
+//! The argument of a `blocking` method on its way to another thread.
 
-use crate::{FetchOutcome, FlagDefinitionCacheData, PollerContext};
-
-/// What the trait passes. Wrapped, so that the expression is long enough to underline the whole parameter type.
-#[derive(Debug)]
-pub struct Given<A>(pub A);
-
-/// A parameter type that can be filled from what the trait passes.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not what this provider method is given",
-    label = "expected `{A}`",
-    note = "definitions are taken by reference, `&FlagDefinitionCacheData`, or by value, `FlagDefinitionCacheData`"
-)]
-pub trait Argument<A> {
-    /// Fills the parameter.
-    fn argument(given: Given<A>) -> Self;
-}
-
-#[diagnostic::do_not_recommend]
-impl<'a> Argument<&'a FlagDefinitionCacheData> for &'a FlagDefinitionCacheData {
-    fn argument(given: Given<&'a FlagDefinitionCacheData>) -> Self {
-        given.0
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl Argument<&FlagDefinitionCacheData> for FlagDefinitionCacheData {
-    fn argument(given: Given<&FlagDefinitionCacheData>) -> Self {
-        given.0.clone()
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<'a> Argument<FetchOutcome<'a>> for FetchOutcome<'a> {
-    fn argument(given: Given<FetchOutcome<'a>>) -> Self {
-        given.0
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl Argument<PollerContext> for PollerContext {
-    fn argument(given: Given<PollerContext>) -> Self {
-        given.0
-    }
-}
+use crate::{FetchOutcome, FlagDefinitionCacheData};
 
 /// An argument that can be taken to another thread.
 pub trait Detach {

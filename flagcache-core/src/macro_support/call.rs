@@ -1,4 +1,4 @@
-//! A provider call as the trait wants it.
+//! A provider call in the form of the trait.
 
 use std::pin::Pin;
 
@@ -7,7 +7,7 @@ use crate::ProviderError;
 /// What a method of the trait returns.
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
 
-/// `Box` under a name that is in nobody's prelude: a path to the other one is an "unnecessary qualification".
+/// `Box` under a name that no prelude has: a path to a name of the prelude is an "unnecessary qualification".
 pub type Boxed<T> = Box<T>;
 
 /// Boxes a call. `body` runs when the future is first polled, so that a panic in a plain `fn` is a panic of the future.

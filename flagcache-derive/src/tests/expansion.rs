@@ -112,6 +112,28 @@ fn a_wrong_block_is_a_provider_all_the_same() {
 }
 
 #[test]
+fn of_two_halves_the_first_is_reported() {
+    let first = quote!(impl Halved { fn should_fetch_flag_definitions(&self) -> bool { true } });
+    let second = quote! {
+        impl Halved {
+            fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> { None }
+            fn on_flag_definitions_received(&self, _: FlagDefinitionCacheData) {}
+        }
+    };
+    for _ in 0..2 {
+        assert!(
+            generate(quote!(), first.clone())
+                .to_string()
+                .contains("compile_error")
+        );
+        assert_eq!(
+            generate(quote!(), second.clone()).to_string(),
+            second.to_string()
+        );
+    }
+}
+
+#[test]
 fn the_block_goes_back_as_it_came() {
     let block = quote! {
         /// Documentation.

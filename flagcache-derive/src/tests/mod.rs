@@ -1,3 +1,4 @@
 mod expansion;
+mod externs;
 mod mangled;
-mod near_misses;
+mod similar_names;

@@ -3,61 +3,64 @@ const _: () = {
     #[automatically_derived]
     impl __flagcache::FlagDefinitionCacheProvider for Store
     where
-        Self: __flagcache::Send + __flagcache::Sync,
+        for<'any> <Self as __flagcache::Itself<
+            'any,
+        >>::Type: __flagcache::Send + __flagcache::Sync,
     {
-        fn should_fetch_flag_definitions<'__provider, '__call>(
-            &'__provider self,
-        ) -> __flagcache::Call<'__call, __flagcache::Decision>
+        fn should_fetch_flag_definitions<'provider, 'call>(
+            &'provider self,
+        ) -> __flagcache::Call<'call, __flagcache::Decision>
         where
-            '__provider: '__call,
+            'provider: 'call,
         {
             __flagcache::call(move || {
                 __flagcache::blocking(
                     self,
-                    <Self as __flagcache::ClonedProvider>::cloned_provider,
+                    <Self as __flagcache::CloneForThread<_>>::clone_for_thread,
                     (),
-                    |__provider, __detached| __flagcache::IntoOutcome::<
-                        __flagcache::Decision,
-                    >::into_outcome(Self::should_fetch_flag_definitions(__provider)),
-                )
-            })
-        }
-        fn on_flag_definitions_received<'__provider, '__given, '__call>(
-            &'__provider self,
-            __given: &'__given __flagcache::FlagDefinitionCacheData,
-        ) -> __flagcache::Call<'__call, __flagcache::Done>
-        where
-            '__provider: '__call,
-            '__given: '__call,
-        {
-            __flagcache::call(move || {
-                __flagcache::blocking(
-                    self,
-                    <Self as __flagcache::ClonedProvider>::cloned_provider,
-                    __flagcache::Detach::detach(__given),
-                    |__provider, __detached| __flagcache::IntoOutcome::<
-                        __flagcache::Done,
-                    >::into_outcome(
-                        Self::on_flag_definitions_received(
-                            __provider,
-                            __flagcache::Argument::argument(
-                                __flagcache::Given(__flagcache::Lend::lend(__detached)),
-                            ),
-                        ),
+                    |__provider, __detached| __flagcache::DecisionValue::outcome(
+                        Self::should_fetch_flag_definitions(__provider),
+                        __flagcache::MethodError::into_provider_error,
                     ),
                 )
             })
         }
-        fn get_flag_definitions<'__provider, '__call>(
-            &'__provider self,
-        ) -> __flagcache::Call<'__call, __flagcache::Definitions>
+        fn on_flag_definitions_received<'provider, 'given, 'call>(
+            &'provider self,
+            given_by_the_poller: &'given __flagcache::FlagDefinitionCacheData,
+        ) -> __flagcache::Call<'call, __flagcache::Done>
         where
-            '__provider: '__call,
+            'provider: 'call,
+            'given: 'call,
         {
-            __flagcache::call(move || __flagcache::Resolve::<
-                __flagcache::Definitions,
-                _,
-            >::resolve(Self::get_flag_definitions(self)))
+            __flagcache::call(move || {
+                __flagcache::blocking(
+                    self,
+                    <Self as __flagcache::CloneForThread<_>>::clone_for_thread,
+                    __flagcache::Detach::detach(given_by_the_poller),
+                    |__provider, __detached| __flagcache::DoneValue::outcome(
+                        Self::on_flag_definitions_received(
+                            __provider,
+                            __flagcache::DefinitionsArgument::argument(
+                                __flagcache::Given(__flagcache::Lend::lend(__detached)),
+                            ),
+                        ),
+                        __flagcache::MethodError::into_provider_error,
+                    ),
+                )
+            })
+        }
+        fn get_flag_definitions<'provider, 'call>(
+            &'provider self,
+        ) -> __flagcache::Call<'call, __flagcache::Definitions>
+        where
+            'provider: 'call,
+        {
+            __flagcache::call(move || __flagcache::DefinitionsReturn::resolve(
+                Self::get_flag_definitions(self),
+                __flagcache::MethodError::into_provider_error,
+            ))
         }
     }
+    const _: () = <Store as __flagcache::SharedProvider<_>>::CHECKED;
 };

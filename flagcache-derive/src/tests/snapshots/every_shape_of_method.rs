@@ -4,88 +4,96 @@ const _: () = {
     #[allow(clippy::pedantic)]
     impl __flagcache::FlagDefinitionCacheProvider for Store
     where
-        Self: __flagcache::Send + __flagcache::Sync,
+        for<'any> <Self as __flagcache::Itself<
+            'any,
+        >>::Type: __flagcache::Send + __flagcache::Sync,
     {
-        fn should_fetch_flag_definitions<'__provider, '__call>(
-            &'__provider self,
-        ) -> __flagcache::Call<'__call, __flagcache::Decision>
+        fn should_fetch_flag_definitions<'provider, 'call>(
+            &'provider self,
+        ) -> __flagcache::Call<'call, __flagcache::Decision>
         where
-            '__provider: '__call,
+            'provider: 'call,
         {
             __flagcache::Boxed::pin(async move {
-                __flagcache::IntoOutcome::<
-                    __flagcache::Decision,
-                >::into_outcome(Self::should_fetch_flag_definitions(self).await)
+                __flagcache::DecisionValue::outcome(
+                    Self::should_fetch_flag_definitions(self).await,
+                    __flagcache::MethodError::into_provider_error,
+                )
             })
         }
-        fn get_flag_definitions<'__provider, '__call>(
-            &'__provider self,
-        ) -> __flagcache::Call<'__call, __flagcache::Definitions>
+        fn get_flag_definitions<'provider, 'call>(
+            &'provider self,
+        ) -> __flagcache::Call<'call, __flagcache::Definitions>
         where
-            '__provider: '__call,
+            'provider: 'call,
         {
-            __flagcache::call(move || __flagcache::Resolve::<
-                __flagcache::Definitions,
-                _,
-            >::resolve(Self::get_flag_definitions(self)))
+            __flagcache::call(move || __flagcache::DefinitionsReturn::resolve(
+                Self::get_flag_definitions(self),
+                __flagcache::MethodError::into_provider_error,
+            ))
         }
-        fn on_flag_definitions_received<'__provider, '__given, '__call>(
-            &'__provider self,
-            __given: &'__given __flagcache::FlagDefinitionCacheData,
-        ) -> __flagcache::Call<'__call, __flagcache::Done>
+        fn on_flag_definitions_received<'provider, 'given, 'call>(
+            &'provider self,
+            given_by_the_poller: &'given __flagcache::FlagDefinitionCacheData,
+        ) -> __flagcache::Call<'call, __flagcache::Done>
         where
-            '__provider: '__call,
-            '__given: '__call,
+            'provider: 'call,
+            'given: 'call,
         {
             __flagcache::Boxed::pin(async move {
-                __flagcache::IntoOutcome::<
-                    __flagcache::Done,
-                >::into_outcome(
+                __flagcache::DoneValue::outcome(
                     Self::on_flag_definitions_received(
                             self,
-                            __flagcache::Argument::argument(__flagcache::Given(__given)),
+                            __flagcache::DefinitionsArgument::argument(
+                                __flagcache::Given(given_by_the_poller),
+                            ),
                         )
                         .await,
+                    __flagcache::MethodError::into_provider_error,
                 )
             })
         }
         #[allow(deprecated)]
-        fn shutdown<'__provider, '__call>(
-            &'__provider self,
-        ) -> __flagcache::Call<'__call, __flagcache::Done>
+        fn shutdown<'provider, 'call>(
+            &'provider self,
+        ) -> __flagcache::Call<'call, __flagcache::Done>
         where
-            '__provider: '__call,
+            'provider: 'call,
         {
-            __flagcache::call(move || __flagcache::Resolve::<
-                __flagcache::Done,
-                _,
-            >::resolve(Self::shutdown(self)))
+            __flagcache::call(move || __flagcache::DoneReturn::resolve(
+                Self::shutdown(self),
+                __flagcache::MethodError::into_provider_error,
+            ))
         }
-        fn on_fetch_without_update<'__provider, '__given, '__call>(
-            &'__provider self,
-            __given: __flagcache::FetchOutcome<'__given>,
-        ) -> __flagcache::Call<'__call, __flagcache::Done>
+        fn on_fetch_without_update<'provider, 'given, 'call>(
+            &'provider self,
+            given_by_the_poller: __flagcache::FetchOutcome<'given>,
+        ) -> __flagcache::Call<'call, __flagcache::Done>
         where
-            '__provider: '__call,
-            '__given: '__call,
+            'provider: 'call,
+            'given: 'call,
         {
             __flagcache::Boxed::pin(async move {
-                __flagcache::IntoOutcome::<
-                    __flagcache::Done,
-                >::into_outcome(
+                __flagcache::DoneValue::outcome(
                     Self::on_fetch_without_update(
                             self,
-                            __flagcache::Argument::argument(__flagcache::Given(__given)),
+                            __flagcache::OutcomeArgument::argument(
+                                __flagcache::Given(given_by_the_poller),
+                            ),
                         )
                         .await,
+                    __flagcache::MethodError::into_provider_error,
                 )
             })
         }
-        fn on_poller_attached(&self, __given: __flagcache::PollerContext) {
+        fn on_poller_attached(&self, given_by_the_poller: __flagcache::PollerContext) {
             Self::on_poller_attached(
                 self,
-                __flagcache::Argument::argument(__flagcache::Given(__given)),
+                __flagcache::ContextArgument::argument(
+                    __flagcache::Given(given_by_the_poller),
+                ),
             )
         }
     }
+    const _: () = <Store as __flagcache::SharedProvider<_>>::CHECKED;
 };

@@ -5,65 +5,79 @@ const _: () = {
     for Store<T, N>
     where
         T: Send,
-        Self: __flagcache::Send + __flagcache::Sync,
+        for<'any> <Self as __flagcache::Itself<
+            'any,
+        >>::Type: __flagcache::Send + __flagcache::Sync,
     {
         #[cfg(unix)]
-        fn should_fetch_flag_definitions<'__provider, '__call>(
-            &'__provider self,
-        ) -> __flagcache::Call<'__call, __flagcache::Decision>
+        fn should_fetch_flag_definitions<'provider, 'call>(
+            &'provider self,
+        ) -> __flagcache::Call<'call, __flagcache::Decision>
         where
-            '__provider: '__call,
+            'provider: 'call,
         {
-            __flagcache::call(move || __flagcache::Resolve::<
-                __flagcache::Decision,
-                _,
-            >::resolve(Self::should_fetch_flag_definitions(self)))
+            __flagcache::call(move || __flagcache::DecisionReturn::resolve(
+                Self::should_fetch_flag_definitions(self),
+                __flagcache::MethodError::into_provider_error,
+            ))
         }
         #[cfg(not(unix))]
-        fn should_fetch_flag_definitions<'__provider, '__call>(
-            &'__provider self,
-        ) -> __flagcache::Call<'__call, __flagcache::Decision>
+        fn should_fetch_flag_definitions<'provider, 'call>(
+            &'provider self,
+        ) -> __flagcache::Call<'call, __flagcache::Decision>
         where
-            '__provider: '__call,
+            'provider: 'call,
         {
             __flagcache::Boxed::pin(async move {
-                __flagcache::IntoOutcome::<
-                    __flagcache::Decision,
-                >::into_outcome(Self::should_fetch_flag_definitions(self).await)
+                __flagcache::DecisionValue::outcome(
+                    Self::should_fetch_flag_definitions(self).await,
+                    __flagcache::MethodError::into_provider_error,
+                )
             })
         }
-        fn get_flag_definitions<'__provider, '__call>(
-            &'__provider self,
-        ) -> __flagcache::Call<'__call, __flagcache::Definitions>
+        fn get_flag_definitions<'provider, 'call>(
+            &'provider self,
+        ) -> __flagcache::Call<'call, __flagcache::Definitions>
         where
-            '__provider: '__call,
+            'provider: 'call,
         {
-            __flagcache::call(move || __flagcache::Resolve::<
-                __flagcache::Definitions,
-                _,
-            >::resolve(Self::get_flag_definitions(self)))
+            __flagcache::call(move || __flagcache::DefinitionsReturn::resolve(
+                Self::get_flag_definitions(self),
+                __flagcache::GenericMethodError::into_provider_error,
+            ))
         }
-        fn on_flag_definitions_received<'__provider, '__given, '__call>(
-            &'__provider self,
-            __given: &'__given __flagcache::FlagDefinitionCacheData,
-        ) -> __flagcache::Call<'__call, __flagcache::Done>
+        fn on_flag_definitions_received<'provider, 'given, 'call>(
+            &'provider self,
+            given_by_the_poller: &'given __flagcache::FlagDefinitionCacheData,
+        ) -> __flagcache::Call<'call, __flagcache::Done>
         where
-            '__provider: '__call,
-            '__given: '__call,
+            'provider: 'call,
+            'given: 'call,
         {
-            __flagcache::call(move || __flagcache::Resolve::<
-                __flagcache::Done,
-                _,
-            >::resolve(
+            __flagcache::call(move || __flagcache::DoneReturn::resolve(
                 Self::on_flag_definitions_received(
                     self,
-                    __flagcache::Argument::argument(__flagcache::Given(__given)),
+                    __flagcache::DefinitionsArgument::argument(
+                        __flagcache::Given(given_by_the_poller),
+                    ),
                 ),
+                __flagcache::MethodError::into_provider_error,
             ))
+        }
+        #[cfg(not(any(all(unix), all(not(unix)))))]
+        fn should_fetch_flag_definitions<'provider, 'call>(
+            &'provider self,
+        ) -> __flagcache::Call<'call, __flagcache::Decision>
+        where
+            'provider: 'call,
+        {
+            ::core::compile_error! {
+                "`should_fetch_flag_definitions` is required, and configured out here; write it for this configuration as well"
+            }
         }
     }
     #[automatically_derived]
-    impl<T: Clone, const N: usize> __flagcache::Shareable for Store<T, N>
+    impl<T: Clone, const N: usize> __flagcache::SharedProviderOf for Store<T, N>
     where
         T: Send,
     {}

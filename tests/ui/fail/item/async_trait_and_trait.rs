@@ -1,0 +1,19 @@
+use flagcache::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, flag_cache_provider};
+
+struct Store;
+
+#[flag_cache_provider]
+#[async_trait::async_trait]
+impl FlagDefinitionCacheProvider for Store {
+    fn should_fetch_flag_definitions(&self) -> bool {
+        true
+    }
+
+    fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        None
+    }
+
+    fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+}
+
+fn main() {}

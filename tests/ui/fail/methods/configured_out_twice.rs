@@ -1,0 +1,25 @@
+use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
+
+struct Store;
+
+#[flag_cache_provider]
+impl Store {
+    fn should_fetch_flag_definitions(&self) -> bool {
+        true
+    }
+
+    #[cfg(any())]
+    fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        None
+    }
+
+    #[cfg(all(any(), unix))]
+    #[cfg(all())]
+    fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        None
+    }
+
+    fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+}
+
+fn main() {}

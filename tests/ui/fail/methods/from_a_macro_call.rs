@@ -1,0 +1,24 @@
+use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
+
+macro_rules! rest {
+    () => {
+        fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+            None
+        }
+
+        fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+    };
+}
+
+struct Store;
+
+#[flag_cache_provider]
+impl Store {
+    fn should_fetch_flag_definitions(&self) -> bool {
+        true
+    }
+
+    rest!();
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
+
+struct Store;
+
+#[flag_cache_provider]
+impl Store {
+    async fn should_fetch_flag_definitions(&self) {}
+
+    fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
+        None
+    }
+
+    fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+}
+
+fn main() {}

@@ -1,0 +1,18 @@
+use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
+
+struct Store;
+
+#[flag_cache_provider]
+impl Store {
+    fn should_fetch_flag_definitions(&self) -> bool {
+        true
+    }
+
+    fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, Box<dyn std::error::Error>> {
+        Ok(None)
+    }
+
+    fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
+}
+
+fn main() {}
