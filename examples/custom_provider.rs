@@ -5,11 +5,12 @@
 //! ```
 //!
 //! Two workers of one service share a copy of the flag definitions in `flags.json`. Whoever holds the lock on `leader.lock`
-//! fetches; the other one reads. The methods are written in whatever way suits each: a plain `fn`, a blocking one, `async`.
+//! fetches; the other one reads. The methods are written in whatever way suits each: a plain `fn` or a blocking one. Each
+//! could be `async`.
 
 use std::error::Error;
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -74,10 +75,14 @@ impl FolderStore {
     }
 
     /// Writes beside the copy and renames: a reader sees the old copy or the new one, never half of it.
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> io::Result<()> {
-        let new = self.folder.join("flags.json.new");
-        tokio::fs::write(&new, data.to_json()).await?;
-        tokio::fs::rename(&new, self.folder.join("flags.json")).await
+    /// The new file has a name of its own, since two workers may write at the same time.
+    #[flag_cache(blocking)]
+    fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> io::Result<()> {
+        let mut new = tempfile::NamedTempFile::new_in(&self.folder)?;
+        new.write_all(&data.to_json())?;
+        new.persist(self.folder.join("flags.json"))
+            .map(drop)
+            .map_err(|error| error.error)
     }
 
     /// Gives up the lead at once, so that another worker takes over without delay.

@@ -32,3 +32,13 @@ pages! {
     observing: "../docs/observability.md";
     sdks: "../docs/guide/sdks.md";
 }
+
+/// The code of `examples/sqlite_provider`: a store for the processes of one machine, as a third party writes it.
+///
+#[doc = concat!("```rust,ignore\n", include_str!("../docs/guide/sqlite_provider.rs"), "```")]
+pub mod sqlite_provider {}
+
+/// The code of `examples/postgres_provider`: a store for a fleet, as a third party writes it.
+///
+#[doc = concat!("```rust,ignore\n", include_str!("../docs/guide/postgres_provider.rs"), "```")]
+pub mod postgres_provider {}

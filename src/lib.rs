@@ -15,9 +15,9 @@ pub use flagcache_providers::testing;
 pub use flagcache_providers::{FileConfigError, FileProvider, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 pub use flagcache_providers::{MemoryProvider, MemoryStore};
+pub use flagcache_providers::{NotificationListener, ReadOnly, Tiered};
 #[cfg(feature = "registry")]
 pub use flagcache_providers::{OpenProvider, ProviderRegistry, RegistryError, StoreUrl};
-pub use flagcache_providers::{ReadOnly, Tiered};
 #[cfg(feature = "redis")]
 pub use flagcache_providers::{RedisConfigError, RedisProvider, RedisStore, RedisStoreBuilder};
 

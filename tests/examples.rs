@@ -15,6 +15,9 @@ mod cron_writer;
 #[path = "../examples/custom_provider.rs"]
 mod custom_provider;
 #[allow(dead_code, reason = "`main` is for the command line")]
+#[path = "../examples/leased_provider.rs"]
+mod leased_provider;
+#[allow(dead_code, reason = "`main` is for the command line")]
 #[path = "../examples/quickstart.rs"]
 mod quickstart;
 #[allow(dead_code, reason = "`main` is for the command line")]
@@ -235,4 +238,115 @@ async fn a_fleet_shares_a_redis_and_replaces_its_leader() {
     assert_eq!(fleet[0].status().flags, Some(FLAGS + 1));
     assert_eq!(stub.stats().ok, 2);
     redis_fleet::end_one(&mut fleet).await.unwrap();
+}
+
+// Every provider that stands in a page or an example keeps the rules that apply to it. The one of examples/sqlite_provider and
+// the one of examples/postgres_provider have tests of their own.
+
+mod readme_shelf_keeps_the_rules {
+    use std::sync::Arc;
+
+    include!("readme/shelf.rs");
+
+    flagcache_providers::conformance!(|| {
+        let shelf = Arc::new(Shelf::default());
+        move || Arc::clone(&shelf)
+    });
+}
+
+mod custom_provider_keeps_the_rules {
+    use crate::custom_provider::FolderStore;
+
+    flagcache_providers::conformance!(
+        || {
+            let folder = tempfile::tempdir().unwrap();
+            move || FolderStore::new(folder.path()).unwrap()
+        },
+        elects
+    );
+}
+
+mod leased_provider_keeps_the_rules {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use flagcache::FlagDefinitionCacheProvider;
+    use flagcache_providers::testing::conformance::TestStore;
+
+    use crate::leased_provider::{Leased, Shared};
+
+    const LEASE: Duration = Duration::from_secs(1);
+
+    #[derive(Default)]
+    struct Store {
+        row: Shared,
+        workers: AtomicU32,
+    }
+
+    #[async_trait]
+    impl TestStore for Store {
+        fn provider(&self) -> Arc<dyn FlagDefinitionCacheProvider> {
+            let worker = self.workers.fetch_add(1, Ordering::Relaxed);
+            Arc::new(Leased::new(worker, LEASE, &self.row))
+        }
+
+        fn lease_time(&self) -> Duration {
+            LEASE
+        }
+
+        async fn damage(&self, copy: Option<Bytes>) {
+            self.row.lock().unwrap().copy = copy.map(|copy| copy.to_vec());
+        }
+    }
+
+    flagcache_providers::conformance!(
+        Store::default,
+        elects,
+        lease,
+        create_only,
+        fenced,
+        stored_copy,
+        restores,
+        gives_up_lead,
+        push,
+        confirms,
+        tells_lease,
+        damage
+    );
+}
+
+/// What a page shows is the code that is tested.
+#[test]
+fn the_pages_show_the_providers_that_are_tested() {
+    let page = include_str!("../docs/guide/provider.md");
+    let leased = include_str!("../examples/leased_provider.rs");
+    let code = &leased[leased.find("use ").unwrap()..];
+    assert!(
+        page.contains(&format!("```rust\n{code}```\n")),
+        "docs/guide/provider.md: copy examples/leased_provider.rs into it"
+    );
+
+    let readme = include_str!("../README.md");
+    let shelf = include_str!("readme/shelf.rs");
+    assert!(
+        readme.contains(&format!("```rust\n{shelf}```\n")),
+        "README.md: copy tests/readme/shelf.rs into it"
+    );
+
+    let postgres = include_str!("../docs/guide/postgres_provider.rs");
+    let statements: Vec<_> = page
+        .split("```sql\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("\n```").next())
+        .collect();
+    assert!(statements.len() >= 3);
+    for statement in statements {
+        assert!(
+            postgres.contains(statement),
+            "docs/guide/postgres_provider.rs has not this statement:\n{statement}"
+        );
+    }
 }

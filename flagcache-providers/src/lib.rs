@@ -10,6 +10,8 @@
 //! | [`tiers`] | [`Tiered`] and [`ReadOnly`]: stores that compose | | |
 //! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |
 //!
+//! A store of your own on a server needs [`NotificationListener`] too.
+//!
 //! All stores have one shape. A *store* is cheap to clone, serves many pollers, and holds one decoded copy for all of
 //! them; its `provider()` gives each poller a provider with an identity of its own.
 
@@ -18,6 +20,7 @@
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub mod file;
+mod listener;
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub mod memory;
@@ -36,6 +39,7 @@ pub mod tiers;
 
 #[cfg(feature = "file")]
 pub use file::{FileConfigError, FileProvider, FileStore, FileStoreBuilder};
+pub use listener::NotificationListener;
 #[cfg(feature = "memory")]
 pub use memory::{MemoryProvider, MemoryStore};
 #[cfg(feature = "redis")]

@@ -30,7 +30,12 @@ type Definitions = Result<Option<FlagDefinitionCacheData>, DataError>;
 type AliasOf<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 async fn keeps_every_rule(provider: fn(Shelf) -> Arc<dyn FlagDefinitionCacheProvider>) {
-    let verdicts = run_all(Capabilities::ALL, || Store::of(provider)).await;
+    let claims = Capabilities {
+        damage: false,
+        outage: false,
+        ..Capabilities::ALL
+    };
+    let verdicts = run_all(claims, || Store::of(provider)).await;
     let broken: Vec<_> = verdicts
         .iter()
         .filter(|(_, verdict)| *verdict != Verdict::Passed)

@@ -12,7 +12,6 @@ use flagcache_derive::flag_cache_provider;
 use tokio::task::AbortHandle;
 
 use super::cached_copy::Fingerprint;
-use super::connection::listeners;
 use super::error;
 use super::leadership::clock::Clock;
 use super::leadership::lease::{Attempt, Leadership};
@@ -29,7 +28,7 @@ pub struct RedisProvider {
     lead: Arc<Leadership>,
     poller: OnceLock<PollerContext>,
     load: Mutex<Load>,
-    tasks: Mutex<Vec<AbortHandle>>,
+    renewal: Mutex<Option<AbortHandle>>,
 }
 
 /// What the present load knows.
@@ -139,7 +138,6 @@ impl RedisProvider {
 
     async fn shutdown(&self) -> Result<(), ProviderError> {
         self.stop_tasks();
-        self.inner().link.listeners().remove(self.lead.worker());
         self.load().token = None;
         self.release().await
     }
@@ -150,17 +148,25 @@ impl RedisProvider {
             link: connection,
             ..
         } = self.inner();
-        connection.listeners().add(self.lead.worker(), link.clone());
+        // The connection of the store, which all its pollers share, is also the one that listens.
+        let listening = connection.clone();
+        connection
+            .listeners()
+            .attach(self.lead.worker(), link.clone(), move || {
+                let connection = listening.clone();
+                async move {
+                    connection.connect().await?;
+                    connection.closed().await;
+                    Ok::<_, ProviderError>(())
+                }
+            });
         let renewal = renewal::renew(
             Arc::clone(&self.lead),
             connection.clone(),
             Arc::clone(keys),
             link.clone(),
         );
-        *self.tasks() = vec![
-            tokio::spawn(listeners::keep_open(connection.clone())).abort_handle(),
-            tokio::spawn(renewal).abort_handle(),
-        ];
+        *self.renewal() = Some(tokio::spawn(renewal).abort_handle());
         // Set once: a provider has one poller.
         let _ = self.poller.set(link);
     }
@@ -177,7 +183,7 @@ impl RedisProvider {
             lead,
             poller: OnceLock::new(),
             load: Mutex::default(),
-            tasks: Mutex::default(),
+            renewal: Mutex::default(),
         }
     }
 
@@ -406,13 +412,14 @@ impl RedisProvider {
         self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tasks(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn renewal(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        self.renewal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stop_tasks(&self) {
-        for task in self.tasks().drain(..) {
-            task.abort();
+        if let Some(renewal) = self.renewal().take() {
+            renewal.abort();
         }
+        self.inner().link.listeners().detach(self.lead.worker());
     }
 }

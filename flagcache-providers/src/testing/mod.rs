@@ -11,6 +11,7 @@
 //! | [`ApiStub`] | the PostHog API on this machine, with every fault that an API has |
 //! | `RedisServer` | a `redis-server` of the test's own, to be hung, killed and started again (with feature `redis`) |
 //! | [`FreePort`] | a port that stays a test's own while no server listens there |
+//! | [`TcpProxy`] | stands between a store and its server: connections can be cut, hung and healed |
 //! | [`SchedulingDelay`] | what a busy machine takes away from a time that is promised |
 //! | `RedisInspector` | what a Redis store keeps, and what its server has counted (with feature `redis`) |
 //! | `RedisSentinels`, `RedisCluster` | several that work together (with feature `redis`) |
@@ -39,6 +40,7 @@ mod redis_server;
 mod scheduling_delay;
 mod scripted_provider;
 mod scripted_source;
+mod tcp_proxy;
 
 pub use crate::conformance;
 #[cfg(feature = "redis")]
@@ -68,3 +70,4 @@ pub use redis_server::RedisServer;
 pub use scheduling_delay::SchedulingDelay;
 pub use scripted_provider::ScriptedProvider;
 pub use scripted_source::{Reply, Request, ScriptedSource};
+pub use tcp_proxy::{Connections, Outage, TcpProxy};

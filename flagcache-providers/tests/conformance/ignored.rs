@@ -20,7 +20,8 @@ mod everything {
         confirms,
         tells_lease,
         quota_mark,
-        damage
+        damage,
+        outage
     );
 }
 

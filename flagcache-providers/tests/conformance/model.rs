@@ -1,6 +1,6 @@
 //! A small store that keeps every rule, or breaks exactly one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -12,11 +12,14 @@ use flagcache_core::{
     FleetStatus, PollerContext, ProviderError, ProviderErrorKind,
 };
 use flagcache_providers::testing::conformance::TestStore;
+use flagcache_providers::testing::{Connections, Outage, ProviderMethod};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 const LEASE: Duration = Duration::from_millis(300);
 const LARGEST: usize = 1 << 18;
+/// How long a call waits for a server that hangs.
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// One mistake, as a real store might make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +56,18 @@ pub(crate) enum Bug {
     RestoresOnlyOnFailure,
     RestoresOnlyWhenUnchanged,
     RestoresOnlyTheMissing,
-    StaysBusyWhenCut,
+    RemembersTheCopy,
+    FailureReplacesANewerCopy,
+    NotifiesItself,
+    RestoresInSilence,
+    FollowerConfirms,
+    OutageIsAnEmptyStore,
+    WaitsForAHangingServer,
+    ReadsNeverAgainAfterAFailure,
+    ReconnectsInSilence,
+    NeverSubscribesAgain,
+    KeepsItsConnection,
+    StaysBusyWhenCut(ProviderMethod),
     UnusedShutdownFails,
     DropNeedsARuntime,
 }
@@ -73,6 +87,9 @@ struct Board {
     quota_limited: bool,
     links: HashMap<u64, PollerContext>,
     busy: bool,
+    outage: Option<Outage>,
+    connected: HashSet<u64>,
+    opened: u64,
 }
 
 impl Model {
@@ -111,6 +128,8 @@ impl TestStore for Model {
             has_created: AtomicBool::new(false),
             asked_at: Mutex::default(),
             out_until: Mutex::default(),
+            remembered: Mutex::default(),
+            read_failed: AtomicBool::new(false),
         })
     }
 
@@ -125,6 +144,32 @@ impl TestStore for Model {
     async fn damage(&self, copy: Option<Bytes>) {
         self.board().copy = copy;
     }
+
+    async fn outage(&self, outage: Outage) {
+        let mut board = self.board();
+        let was = board.outage.replace(outage);
+        match outage {
+            Outage::Cut => board.connected.clear(),
+            Outage::Hang => {}
+            Outage::Healed if was == Some(Outage::Cut) => {
+                if !self.has(Bug::ReconnectsInSilence) {
+                    board.links.values().for_each(PollerContext::notify_changed);
+                }
+                if self.has(Bug::NeverSubscribesAgain) {
+                    board.links.clear();
+                }
+            }
+            Outage::Healed => {}
+        }
+    }
+
+    fn connections(&self) -> Connections {
+        let board = self.board();
+        Connections {
+            open: board.connected.len(),
+            opened: board.opened,
+        }
+    }
 }
 
 struct ModelProvider {
@@ -134,6 +179,8 @@ struct ModelProvider {
     has_created: AtomicBool,
     asked_at: Mutex<Option<Instant>>,
     out_until: Mutex<Option<Instant>>,
+    remembered: Mutex<Option<Bytes>>,
+    read_failed: AtomicBool,
 }
 
 impl ModelProvider {
@@ -183,9 +230,46 @@ impl ModelProvider {
         }
     }
 
-    async fn read(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+    /// What each call begins with: one at a time where the bug says so, over a connection, in bounded time.
+    async fn begin(&self, method: ProviderMethod) -> Result<(), ProviderError> {
+        while self.board().busy {
+            sleep(Duration::from_millis(1)).await;
+        }
+        self.board().busy = self.has(Bug::StaysBusyWhenCut(method));
         yield_now().await;
-        let Some(copy) = self.board().copy.clone() else {
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
+        let reached = loop {
+            match self.board().outage {
+                Some(Outage::Cut) => break false,
+                Some(Outage::Hang) => {}
+                Some(Outage::Healed) | None => break true,
+            }
+            let waits = self.has(Bug::WaitsForAHangingServer) && method == ProviderMethod::Peek;
+            if Instant::now() > deadline && !waits {
+                break false;
+            }
+            sleep(Duration::from_millis(5)).await;
+        };
+        let mut board = self.board();
+        board.busy = false;
+        if !reached {
+            return Err(ProviderError::new(
+                ProviderErrorKind::Unavailable,
+                "the server cannot be reached",
+            ));
+        }
+        if board.connected.insert(self.id) {
+            board.opened += 1;
+        }
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let copy = self.board().copy.clone();
+        if copy.is_some() && self.has(Bug::RemembersTheCopy) {
+            self.remembered.lock().unwrap().clone_from(&copy);
+        }
+        let Some(copy) = copy.or_else(|| self.remembered.lock().unwrap().clone()) else {
             if self.has(Bug::EmptyStoreIsAnError) {
                 return Err(ProviderError::new(
                     ProviderErrorKind::Other,
@@ -243,8 +327,14 @@ impl ModelProvider {
             return;
         }
         self.board().copy = Some(stored);
-        if !self.has(Bug::PublishTellsNobody) {
+        // After an outage it notifies again: that is another rule.
+        if !self.has(Bug::PublishTellsNobody) || self.board().outage.is_some() {
             self.tell_others();
+        }
+        if self.has(Bug::NotifiesItself)
+            && let Some(link) = self.board().links.get(&self.id)
+        {
+            link.notify_changed();
         }
     }
 
@@ -274,7 +364,8 @@ impl ModelProvider {
         match copy {
             None if outcome.is_unchanged() => !self.has(Bug::RestoresOnlyOnFailure),
             None => !self.has(Bug::RestoresOnlyWhenUnchanged),
-            Some(copy) => outcome.is_unchanged() && copy != data.to_json() && !only_missing,
+            Some(copy) if outcome.is_unchanged() => copy != data.to_json() && !only_missing,
+            Some(copy) => copy != data.to_json() && self.has(Bug::FailureReplacesANewerCopy),
         }
     }
 }
@@ -282,7 +373,7 @@ impl ModelProvider {
 #[async_trait]
 impl FlagDefinitionCacheProvider for ModelProvider {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
-        yield_now().await;
+        self.begin(ProviderMethod::ShouldFetch).await?;
         self.report();
         let now = Instant::now();
         let asked_before = self
@@ -320,6 +411,24 @@ impl FlagDefinitionCacheProvider for ModelProvider {
     }
 
     async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let begun = match self.read_failed.load(Ordering::Relaxed)
+            && self.has(Bug::ReadsNeverAgainAfterAFailure)
+        {
+            true => Err(ProviderError::new(
+                ProviderErrorKind::Unavailable,
+                "the connection is closed",
+            )),
+            false => self.begin(ProviderMethod::Get).await,
+        };
+        if begun.is_err() {
+            self.read_failed.store(true, Ordering::Relaxed);
+            let cut = self.board().outage == Some(Outage::Cut);
+            return if cut && self.has(Bug::OutageIsAnEmptyStore) {
+                Ok(None)
+            } else {
+                begun.map(|()| None)
+            };
+        }
         self.read().await
     }
 
@@ -327,11 +436,7 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         &self,
         data: &FlagDefinitionCacheData,
     ) -> Result<(), ProviderError> {
-        while self.board().busy {
-            sleep(Duration::from_millis(1)).await;
-        }
-        self.board().busy = self.has(Bug::StaysBusyWhenCut);
-        yield_now().await;
+        self.begin(ProviderMethod::Received).await?;
         let was_late = self.has_led.load(Ordering::Relaxed) && self.has(Bug::LateLeaderOverwrites);
         let is_creator =
             self.has_created.load(Ordering::Relaxed) && self.has(Bug::CreatorOverwrites);
@@ -343,12 +448,14 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         } else {
             self.create(data).await;
         }
-        self.board().busy = false;
         Ok(())
     }
 
     async fn shutdown(&self) -> Result<(), ProviderError> {
-        yield_now().await;
+        self.begin(ProviderMethod::Shutdown).await?;
+        if !self.has(Bug::KeepsItsConnection) {
+            self.board().connected.remove(&self.id);
+        }
         if self.has(Bug::UnusedShutdownFails) && self.asked_at.lock().unwrap().is_none() {
             return Err(ProviderError::new(
                 ProviderErrorKind::Other,
@@ -372,6 +479,7 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         if self.has(Bug::HidesTheStoredCopy) {
             return Ok(None);
         }
+        self.begin(ProviderMethod::Peek).await?;
         // Not by `read`: an empty store is no error here, whatever the bug.
         let copy = self.board().copy.clone();
         Ok(copy.and_then(|copy| FlagDefinitionCacheData::from_json(copy).ok()))
@@ -381,8 +489,8 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         &self,
         outcome: FetchOutcome<'_>,
     ) -> Result<(), ProviderError> {
-        yield_now().await;
-        if self.holds_lead() {
+        self.begin(ProviderMethod::FetchWithoutUpdate).await?;
+        if self.holds_lead() || self.has(Bug::FollowerConfirms) {
             let mut board = self.board();
             if outcome.is_unchanged() {
                 board.quota_limited = false;
@@ -401,7 +509,12 @@ impl FlagDefinitionCacheProvider for ModelProvider {
             .data()
             .filter(|data| self.must_restore(outcome, data))
         {
-            self.write(data).await;
+            if self.has(Bug::RestoresInSilence) {
+                self.board().copy = Some(self.encode(data));
+            } else {
+                self.write(data).await;
+                self.tell_others();
+            }
         }
         if let Some(duration) = outcome.step_down_for() {
             if !self.has(Bug::ComesStraightBack) {
@@ -425,6 +538,9 @@ impl Drop for ModelProvider {
             tokio::runtime::Handle::current();
         }
         self.board().links.remove(&self.id);
+        if !self.has(Bug::KeepsItsConnection) {
+            self.board().connected.remove(&self.id);
+        }
         if self.holds_lead() {
             if self.has(Bug::DroppedLeaderLeadsOn) {
                 self.board().lead = Some((self.id, Instant::now() + LEASE * 1_000));

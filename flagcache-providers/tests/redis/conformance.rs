@@ -6,27 +6,32 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use flagcache_core::FlagDefinitionCacheProvider;
-use flagcache_providers::testing::RedisServer;
+use flagcache_providers::redis::RedisStore;
 use flagcache_providers::testing::conformance::{POLL_INTERVAL, TestStore};
+use flagcache_providers::testing::{Connections, Outage, RedisServer, TcpProxy};
 
-use crate::worker::{DATA, builder};
+use crate::worker::{DATA, SERVICE};
 
 const LOCK_TTL: Duration = Duration::from_millis(1_500);
 
-struct Server(RedisServer);
+struct Server {
+    server: RedisServer,
+    proxy: TcpProxy,
+}
 
 impl Server {
     fn fresh() -> Self {
-        Self(RedisServer::start())
+        let server = RedisServer::start();
+        let proxy = TcpProxy::start(([127, 0, 0, 1], server.port()).into()).unwrap();
+        Self { server, proxy }
     }
 }
 
 #[async_trait]
 impl TestStore for Server {
     fn provider(&self) -> Arc<dyn FlagDefinitionCacheProvider> {
-        let builder = builder(&self.0)
-            .response_timeout(LOCK_TTL / 3)
-            .lock_ttl(LOCK_TTL);
+        let builder = RedisStore::builder(format!("redis://{}", self.proxy.addr()), SERVICE);
+        let builder = builder.response_timeout(LOCK_TTL / 3).lock_ttl(LOCK_TTL);
         Arc::new(builder.build().unwrap().provider())
     }
 
@@ -38,11 +43,19 @@ impl TestStore for Server {
     async fn damage(&self, copy: Option<Bytes>) {
         match copy {
             Some(copy) => {
-                self.0
+                self.server
                     .run_args::<()>(&["SET", DATA, std::str::from_utf8(&copy).unwrap()])
             }
-            None => self.0.run_args(&["DEL", DATA]),
+            None => self.server.run_args(&["DEL", DATA]),
         }
+    }
+
+    async fn outage(&self, outage: Outage) {
+        self.proxy.set(outage);
+    }
+
+    fn connections(&self) -> Connections {
+        self.proxy.connections()
     }
 }
 
@@ -59,5 +72,6 @@ flagcache_providers::conformance!(
     confirms,
     tells_lease,
     quota_mark,
-    damage
+    damage,
+    outage
 );

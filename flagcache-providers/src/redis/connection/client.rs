@@ -14,8 +14,8 @@ use super::super::keys::Keys;
 use super::call::Call;
 use super::connector::Connection;
 use super::endpoint::{Endpoint, redirected};
-use super::listeners::Listeners;
 use super::rate_limit::RateLimit;
+use crate::NotificationListener;
 
 /// How often all pollers may be told that they may have missed a notification: so often at once, and once more after each pause.
 const TELLINGS: u32 = 5;
@@ -41,7 +41,7 @@ pub(in crate::redis) struct Inner {
     pub(in crate::redis) place: Place,
     pub(in crate::redis) data: String,
     pub(in crate::redis) channel: String,
-    pub(in crate::redis) listeners: Arc<Listeners>,
+    pub(in crate::redis) listeners: NotificationListener,
     live: watch::Sender<Option<Connection>>,
     /// Held while connecting, so that many callers open one connection.
     connecting: tokio::sync::Mutex<()>,
@@ -70,7 +70,7 @@ impl Client {
             place,
             data: keys.data.clone(),
             channel: keys.channel.clone(),
-            listeners: Arc::default(),
+            listeners: NotificationListener::new(),
             live: watch::Sender::new(None),
             connecting: tokio::sync::Mutex::default(),
             pointed_to: Mutex::default(),
@@ -89,7 +89,7 @@ impl Client {
         &self.inner.place.endpoint
     }
 
-    pub(in crate::redis) fn listeners(&self) -> &Arc<Listeners> {
+    pub(in crate::redis) fn listeners(&self) -> &NotificationListener {
         &self.inner.listeners
     }
 

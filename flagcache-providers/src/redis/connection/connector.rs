@@ -171,7 +171,7 @@ impl Inner {
             match push.kind {
                 PushKind::Message => {
                     if let Some(Value::BulkString(worker)) = push.data.get(1) {
-                        inner.listeners.heard(worker);
+                        inner.listeners.on_message(worker);
                     }
                 }
                 PushKind::Disconnection => end.mark_closed(),
@@ -240,7 +240,7 @@ impl Inner {
                 let Some(inner) = end.inner.upgrade() else {
                     return;
                 };
-                inner.listeners.heard(notification.get_payload_bytes());
+                inner.listeners.on_message(notification.get_payload_bytes());
             }
             // Gone, or with the runtime.
             drop(end);

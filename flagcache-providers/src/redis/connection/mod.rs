@@ -4,7 +4,6 @@ pub(super) mod call;
 pub(super) mod client;
 pub(super) mod connector;
 pub(super) mod endpoint;
-pub(super) mod listeners;
 pub(super) mod race;
 pub(super) mod rate_limit;
 pub(super) mod tls;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::NotificationListener;
+
 use super::clock::{Clock, millis};
 
 /// One worker's bids for the lead and the lease that a bid won.
@@ -77,7 +79,7 @@ impl Leadership {
             load_began,
             clock: None,
         };
-        let worker = format!("{:016x}", fastrand::u64(..));
+        let worker = NotificationListener::worker_name();
         Self {
             worker,
             life,

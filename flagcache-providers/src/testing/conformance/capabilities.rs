@@ -50,4 +50,6 @@ capabilities! {
     quota_mark,
     /// The test can put anything in the place of the copy: [`TestStore::damage`](super::TestStore::damage).
     damage,
+    /// The test can cut off the store from its server: [`TestStore::outage`](super::TestStore::outage).
+    outage,
 }

@@ -1,9 +1,10 @@
 //! What another hand did to the copy.
 
 use bytes::Bytes;
-use flagcache_core::{FetchErrorKind, FetchOutcome};
+use flagcache_core::{FetchErrorKind, FetchOutcome, FlagDefinitionCacheData};
 
 use super::TestStore;
+use super::difference::{answer, difference};
 use super::sample::numbered;
 use super::worker::Worker;
 
@@ -27,18 +28,19 @@ pub async fn garbage_is_an_error(store: &dyn TestStore) {
         let data = numbered(number);
         writer.loads(&data).await;
         reader.assert_reads(&data, "a publish over garbage").await;
-        store
-            .damage(Some(Bytes::from_static(garbage.as_bytes())))
-            .await;
+        damage(store, Some(garbage), &data).await;
         let copy = reader.tries_to_read().await;
         assert!(
             copy.is_err(),
-            "{garbage:?} was put into the store, and it gives {copy:?} in place of an error"
+            "{garbage:?} was put into the store, and it gives {} in place of an error",
+            answer(&copy)
         );
         let copy = reader.tries_stored().await;
+        let is_given = matches!(copy, Ok(Some(_)));
         assert!(
-            !matches!(copy, Ok(Some(_))),
-            "{garbage:?} was put into the store, and a leader is given {copy:?}"
+            !is_given,
+            "{garbage:?} was put into the store, and a leader is given {}",
+            answer(&copy)
         );
     }
 }
@@ -46,10 +48,11 @@ pub async fn garbage_is_an_error(store: &dyn TestStore) {
 /// B6 54: a copy without our metadata, as another SDK stores it, loads.
 pub async fn copy_of_another_sdk_loads(store: &dyn TestStore) {
     const COPY: &str = r#"{"flags":[{"key":"theirs","active":true}],"groupTypeMapping":{"0":"company"},"cohorts":{}}"#;
-    let reader = Worker::join(store);
-    store
-        .damage(Some(Bytes::from_static(COPY.as_bytes())))
-        .await;
+    let (writer, reader) = (Worker::join(store), Worker::join(store));
+    // There may be nothing to replace in a store that nobody has used, such as a row.
+    let data = numbered(1);
+    writer.loads(&data).await;
+    damage(store, Some(COPY), &data).await;
     let copy = reader.tries_to_read().await;
     let loaded = copy
         .as_ref()
@@ -59,7 +62,11 @@ pub async fn copy_of_another_sdk_loads(store: &dyn TestStore) {
             // Whatever ETag the store made up, the API never gave it for this content.
             copy.flag("theirs").is_some() && copy.etag().is_none()
         });
-    assert!(loaded, "a copy that another SDK stored gives {copy:?}");
+    assert!(
+        loaded,
+        "a copy that another SDK stored, with no ETag of the API, gives {}",
+        answer(&copy)
+    );
 }
 
 /// B8 63: a copy that was lost is back after the leader's next confirmation.
@@ -67,7 +74,7 @@ pub async fn unchanged_puts_a_lost_copy_back(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     let data = numbered(1);
     leader.loads(&data).await;
-    store.damage(None).await;
+    damage(store, None, &data).await;
     leader.leads().await;
     leader.tells(FetchOutcome::unchanged(&data)).await;
     follower.assert_reads(&data, "lost, then confirmed").await;
@@ -78,7 +85,7 @@ pub async fn failed_load_puts_a_lost_copy_back(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     let data = numbered(1);
     leader.loads(&data).await;
-    store.damage(None).await;
+    damage(store, None, &data).await;
     leader.leads().await;
     leader
         .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
@@ -92,15 +99,60 @@ pub async fn failed_load_puts_a_lost_copy_back(store: &dyn TestStore) {
 pub async fn unchanged_replaces_a_damaged_copy(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     let data = numbered(1);
-    for damage in [r#"{"flags":[]}"#, r#"{"flags":[{"key":"half-wri"#] {
+    for foreign in [r#"{"flags":[]}"#, r#"{"flags":[{"key":"half-wri"#] {
         leader.loads(&data).await;
-        store
-            .damage(Some(Bytes::from_static(damage.as_bytes())))
-            .await;
+        damage(store, Some(foreign), &data).await;
         leader.leads().await;
         leader.tells(FetchOutcome::unchanged(&data)).await;
         follower
             .assert_reads(&data, "damaged, then confirmed")
             .await;
     }
+}
+
+/// B8 63: a copy that is gone is `None`, though this worker has read it, or stored it, before.
+pub async fn lost_copy_is_not_remembered(store: &dyn TestStore) {
+    let (writer, reader) = (Worker::join(store), Worker::join(store));
+    let data = numbered(1);
+    writer.loads(&data).await;
+    reader.follows().await;
+    reader.assert_reads(&data, "after a publish").await;
+    damage(store, None, &data).await;
+    for (worker, who) in [
+        (&reader, "the worker that has read it"),
+        (&writer, "the worker that has stored it"),
+    ] {
+        worker.leads().await;
+        let copy = worker.tries_to_read().await;
+        assert!(
+            !matches!(copy, Ok(Some(_))),
+            "the copy is gone, and {who} still gives {}",
+            answer(&copy)
+        );
+        let copy = worker.tries_stored().await;
+        assert!(
+            !matches!(copy, Ok(Some(_))),
+            "the copy is gone, and {who} still gives a leader {}",
+            answer(&copy)
+        );
+    }
+}
+
+/// Puts `foreign` in the place of `data`, and makes sure that it was done: by a worker that is new and so remembers nothing.
+pub(super) async fn damage(
+    store: &dyn TestStore,
+    foreign: Option<&'static str>,
+    data: &FlagDefinitionCacheData,
+) {
+    store
+        .damage(foreign.map(|foreign| Bytes::from_static(foreign.as_bytes())))
+        .await;
+    let copy = Worker::join(store).tries_to_read().await;
+    let is_unharmed =
+        copy.is_ok_and(|copy| copy.is_some() && difference(copy.as_ref(), data).is_none());
+    assert!(
+        !is_unharmed,
+        "the test rig is at fault, not the provider: `TestStore::damage` changed nothing, a new worker still reads the copy \
+         that was there; does it write to the row, key or file that the provider reads?"
+    );
 }

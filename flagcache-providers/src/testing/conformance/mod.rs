@@ -27,20 +27,26 @@
 //! [`TestStore`]; a function that returns a provider is one. For what a closure cannot say (how long a lease is, how to
 //! damage the copy) implement the trait.
 //!
+//! # While the server is away
+//!
+//! With the capability `outage` the kit cuts off the store from its server: put a [`TcpProxy`](crate::testing::TcpProxy)
+//! between the two and hand its methods to [`TestStore::outage`] and [`TestStore::connections`].
+//!
 //! The rules can also be called one by one, they are the async functions here, or all with [`run_all`], for a test harness
 //! of your own.
 //!
 //! # What is not tested here
 //!
-//! That the store works between *processes*, through a crash of one, and while its server is away: that takes a test of
-//! your own.
+//! That the store works between *processes* and through a crash of one: that takes a test of your own.
 
 mod capabilities;
 mod damage;
 mod data;
+mod difference;
 mod election;
 mod list;
 mod notifications;
+mod outage;
 mod reports;
 mod run;
 mod sample;
@@ -52,7 +58,8 @@ mod writing;
 pub use capabilities::Capabilities;
 pub use damage::{
     copy_of_another_sdk_loads, failed_load_puts_a_lost_copy_back, garbage_is_an_error,
-    unchanged_puts_a_lost_copy_back, unchanged_replaces_a_damaged_copy,
+    lost_copy_is_not_remembered, unchanged_puts_a_lost_copy_back,
+    unchanged_replaces_a_damaged_copy,
 };
 pub use data::{
     cold_leader_is_given_the_stored_copy, copy_outlives_its_writer, empty_set_is_not_a_missing_one,
@@ -64,8 +71,18 @@ pub use election::{
     shutdown_frees_the_lead, silent_leader_is_replaced, who_stepped_down_stays_out,
 };
 pub use list::{CASES, Case};
-pub use notifications::{publish_is_noticed, release_is_noticed};
-pub use reports::{confirmation_age_is_told, lease_end_is_told, used_up_quota_is_told};
+pub use notifications::{
+    publish_is_noticed, release_is_noticed, restored_copy_is_noticed,
+    writer_is_not_notified_of_its_own_write,
+};
+pub use outage::{
+    calls_to_a_hanging_server_are_bounded, calls_work_again_after_an_outage,
+    changes_during_an_outage_are_noticed_after_it, notifications_come_back_after_an_outage,
+    outage_is_an_error, shutdown_closes_the_connections,
+};
+pub use reports::{
+    confirmation_age_is_told, follower_confirms_nothing, lease_end_is_told, used_up_quota_is_told,
+};
 pub use run::{Verdict, run, run_all};
 pub use soundness::{
     cancelled_calls_do_no_harm, drop_outside_a_runtime, unused_provider_shuts_down,
@@ -74,6 +91,6 @@ pub use store::TestStore;
 pub use worker::POLL_INTERVAL;
 pub use writing::{
     concurrent_creates_keep_the_first, concurrent_publishes_leave_a_whole_set,
-    follower_never_overwrites, late_leader_never_overwrites, load_without_news_leaves_the_copy,
-    publish_replaces_the_copy,
+    failed_load_leaves_a_newer_copy, follower_never_overwrites, late_leader_never_overwrites,
+    load_without_news_leaves_the_copy, publish_replaces_the_copy,
 };

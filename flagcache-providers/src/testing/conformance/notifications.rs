@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use flagcache_core::{FetchErrorKind, FetchOutcome};
 use tokio::time::Instant;
 
 use super::TestStore;
+use super::damage::damage;
 use super::sample::numbered;
 use super::worker::{POLL_INTERVAL, Worker};
 
@@ -23,6 +25,50 @@ pub async fn publish_is_noticed(store: &dyn TestStore) {
         .await;
 }
 
+/// What a worker stores is news to the others alone: a notification of its own write only costs it a load.
+pub async fn writer_is_not_notified_of_its_own_write(store: &dyn TestStore) {
+    let (leader, follower) = (Worker::join(store), Worker::join(store));
+    listen(store, &leader, &follower).await;
+    leader
+        .is_quiet_for(POLL_INTERVAL, store.notification_time())
+        .await;
+    leader.loads(&numbered(1_000)).await;
+    let limit = store.notification_time();
+    assert!(
+        !leader.is_notified_within(limit).await,
+        "a worker was notified of its own publish: leave out the sender"
+    );
+}
+
+/// B8 63: a copy that was put back is noticed by the others in time, as a publish is.
+pub async fn restored_copy_is_noticed(store: &dyn TestStore) {
+    let (leader, follower) = (Worker::join(store), Worker::join(store));
+    listen(store, &leader, &follower).await;
+    let data = numbered(1_000);
+    leader.loads(&data).await;
+    damage(store, None, &data).await;
+    // A store may notification the loss itself.
+    follower
+        .is_quiet_for(store.notification_time(), store.notification_time() * 5)
+        .await;
+    // By whichever of the two the store puts it back; that each does is another rule.
+    for outcome in [
+        FetchOutcome::unchanged(&data),
+        FetchOutcome::failed(FetchErrorKind::Server, Some(&data)),
+    ] {
+        leader.leads().await;
+        leader.tells(outcome).await;
+    }
+    let limit = store.notification_time();
+    assert!(
+        follower.is_notified_within(limit).await,
+        "no notification of a copy that was put back within {limit:?}"
+    );
+    follower
+        .assert_reads(&data, "lost, put back, and noticed")
+        .await;
+}
+
 /// A lead that is given back is noticed by the others in time.
 pub async fn release_is_noticed(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
@@ -37,7 +83,7 @@ pub async fn release_is_noticed(store: &dyn TestStore) {
 
 /// Publishes until the follower hears it, since a subscription takes its time, and then waits until it is quiet. Ends in any
 /// case: what comes after it is what is tested.
-async fn listen(store: &dyn TestStore, leader: &Worker, follower: &Worker) {
+pub(super) async fn listen(store: &dyn TestStore, leader: &Worker, follower: &Worker) {
     leader.loads(&numbered(0)).await;
     follower.follows().await;
     for number in 1..=20 {

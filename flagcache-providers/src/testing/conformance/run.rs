@@ -171,6 +171,9 @@ macro_rules! __conformance_ignored {
     (damage $case:ident) => {
         $crate::__conformance_ignored!("does not apply: the copy cannot be damaged", $case);
     };
+    (outage $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: the test cannot cut off the server", $case);
+    };
     ($need:ident $case:ident) => {
         $crate::__conformance_ignored!("does not apply", $case);
     };

@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flagcache_core::FlagDefinitionCacheProvider;
 
+use crate::testing::{Connections, Outage};
+
 /// A fresh, empty store that a test has for itself.
 ///
 /// A function that returns a provider is one, with the defaults for the rest.
@@ -35,6 +37,24 @@ pub trait TestStore: Send + Sync + 'static {
     async fn damage(&self, copy: Option<Bytes>) {
         drop(copy);
         unimplemented!("a store with the capability `damage` implements `TestStore::damage`")
+    }
+
+    /// Begins or ends an outage of the server, for all workers: with a [`TcpProxy`](crate::testing::TcpProxy) between the
+    /// providers and the server this is `self.proxy.set(outage)`. Needed with the capability `outage`.
+    ///
+    /// # Panics
+    /// Unless implemented.
+    async fn outage(&self, outage: Outage) {
+        let _ = outage;
+        unimplemented!("a store with the capability `outage` implements `TestStore::outage`")
+    }
+
+    /// The connections of all providers to the server: `self.proxy.connections()`. Needed with the capability `outage`.
+    ///
+    /// # Panics
+    /// Unless implemented.
+    fn connections(&self) -> Connections {
+        unimplemented!("a store with the capability `outage` implements `TestStore::connections`")
     }
 }
 

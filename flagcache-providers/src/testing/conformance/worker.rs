@@ -10,6 +10,7 @@ use flagcache_core::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::TestStore;
+use super::difference::difference;
 use crate::testing::ProviderMethod;
 
 /// The poll interval that the workers of the kit tell their store.
@@ -137,6 +138,35 @@ impl Worker {
         report.unwrap_or_default()
     }
 
+    pub(super) async fn tries_to_decide(&self) -> Result<bool, ProviderError> {
+        in_time(
+            ProviderMethod::ShouldFetch,
+            self.provider.should_fetch_flag_definitions(),
+        )
+        .await
+    }
+
+    pub(super) async fn tries_to_shut_down(&self) -> Result<(), ProviderError> {
+        in_time(ProviderMethod::Shutdown, self.provider.shutdown()).await
+    }
+
+    pub(super) async fn tries_to_tell(
+        &self,
+        outcome: FetchOutcome<'_>,
+    ) -> Result<(), ProviderError> {
+        in_time(
+            ProviderMethod::FetchWithoutUpdate,
+            self.provider.on_fetch_without_update(outcome),
+        )
+        .await
+    }
+
+    /// Waits until no notification came for a while, at most for `limit`.
+    pub(super) async fn is_quiet_for(&self, quiet: Duration, limit: Duration) {
+        let begin = Instant::now();
+        while begin.elapsed() < limit && self.is_notified_within(quiet).await {}
+    }
+
     /// Whether a notification comes within `limit`.
     pub(super) async fn is_notified_within(&self, limit: Duration) -> bool {
         timeout(limit, self.poller.changed()).await.is_ok()
@@ -166,12 +196,11 @@ impl Worker {
         let caller = std::panic::Location::caller();
         async move {
             let copy = self.reads().await;
-            let same = copy
-                .as_ref()
-                .is_some_and(|copy| copy.same_content(data) && copy.etag() == data.etag());
+            let difference = difference(copy.as_ref(), data);
             assert!(
-                same,
-                "{when}: the store gives {copy:?} in place of {data:?} (expected at {caller})"
+                difference.is_none(),
+                "{when}: {} (expected at {caller})",
+                difference.unwrap_or_default()
             );
         }
     }
@@ -218,6 +247,17 @@ async fn sound<T>(
 ) -> T {
     match in_time(method, call).await {
         Ok(value) => value,
-        Err(error) => panic!("{method} failed: {error} ({error:?})"),
+        Err(error) => panic!("{method} failed: {}", described(&error)),
     }
+}
+
+/// An error and what caused it, in one line.
+fn described(error: &ProviderError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -1,11 +1,14 @@
 //! Who may write what.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flagcache_core::{FetchErrorKind, FetchOutcome};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::TestStore;
+use super::difference::answer;
 use super::sample::{large, numbered};
 use super::worker::{Worker, at_once, lease_and_slack};
 
@@ -49,6 +52,38 @@ pub async fn load_without_news_leaves_the_copy(store: &dyn TestStore) {
     }
 }
 
+/// B8 63: a worker whose request failed may not have read yet what the last leader stored, and must not replace it by what it
+/// serves itself.
+pub async fn failed_load_leaves_a_newer_copy(store: &dyn TestStore) {
+    let (last, next, reader) = (
+        Worker::join(store),
+        Worker::join(store),
+        Worker::join(store),
+    );
+    last.loads(&numbered(2)).await;
+    last.shuts_down().await;
+    let limit = lease_and_slack(store);
+    assert!(
+        next.leads_within(limit).await.is_some(),
+        "a leader that shut down was not replaced within {limit:?}"
+    );
+    if reader.reads().await.is_none() {
+        // That the copy outlives its writer is another rule.
+        return;
+    }
+    next.tells(FetchOutcome::failed(
+        FetchErrorKind::Server,
+        Some(&numbered(1)),
+    ))
+    .await;
+    reader
+        .assert_reads(
+            &numbered(2),
+            "after a failed load of a leader that serves an older set",
+        )
+        .await;
+}
+
 /// B8 67: while two workers publish at once, a reader sees whole sets, never a mix, a half or an error.
 pub async fn concurrent_publishes_leave_a_whole_set(store: &dyn TestStore) {
     const ROUNDS: u64 = 12;
@@ -63,6 +98,7 @@ pub async fn concurrent_publishes_leave_a_whole_set(store: &dyn TestStore) {
     };
     writers[0].loads(&sets[0]).await;
 
+    let done = AtomicBool::new(false);
     let publishing = join_all(writers.iter().map(async |writer| {
         for set in &sets {
             writer.leads().await;
@@ -73,10 +109,14 @@ pub async fn concurrent_publishes_leave_a_whole_set(store: &dyn TestStore) {
     }));
     let reading = async {
         for reads in 1_u32.. {
+            if done.load(Ordering::Relaxed) {
+                break;
+            }
             let copy = reader.reads().await;
+            let seen = answer(&Ok(copy.clone()));
             assert!(
                 copy.as_ref().is_some_and(known),
-                "a reader saw {copy:?} while two workers published"
+                "a reader saw {seen} while two workers published whole sets"
             );
             // Often enough to see every state, and yet a paused clock gets its chance to move.
             match reads % 16 {
@@ -85,14 +125,16 @@ pub async fn concurrent_publishes_leave_a_whole_set(store: &dyn TestStore) {
             }
         }
     };
-    tokio::select! {
-        _ = publishing => {}
-        () = reading => {}
-    }
+    // The reader ends its last read: a call that is cut is another rule.
+    tokio::join!(
+        publishing.map(|_| done.store(true, Ordering::Relaxed)),
+        reading
+    );
     let copy = reader.reads().await;
     assert!(
         copy.as_ref().is_some_and(known),
-        "two workers that published left {copy:?}"
+        "two workers that published left {}",
+        answer(&Ok(copy.clone()))
     );
 }
 
@@ -140,9 +182,10 @@ pub async fn concurrent_creates_keep_the_first(store: &dyn TestStore) {
             .as_ref()
             .zip(last.as_ref())
             .is_some_and(|(copy, last)| copy.same_content(last));
+        let (copy, last) = (answer(&Ok(copy)), answer(&Ok(last.clone())));
         assert!(
             same,
-            "a copy that filled an empty store was overwritten: {copy:?}, then {last:?}"
+            "a copy that filled an empty store was overwritten: {copy}, then {last}"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! A flag definition cache in one SQLite file, shared by the processes of one machine.
 //!
 //! This is what a provider looks like that flagcache does not bundle: plain blocking code, made into a provider by one
-//! attribute, held to the rules by the conformance kit (`tests/conformance.rs`).
+//! attribute, held to the rules by the conformance kit (`tests/conformance.rs` of `examples/sqlite_provider`).
 //!
 //! The table has one row. It holds the copy in its stored form and the lease: who leads, and until when. Every write is one
 //! statement that checks the lease itself, so a leader that overslept overwrites nothing.
@@ -99,8 +99,11 @@ impl SqliteProvider {
     #[flag_cache(blocking)]
     fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
         let Some(data) = outcome.data() else { return Ok(()) };
-        let is_sound = self.read().ok().flatten().is_some_and(|copy| copy.copy_id() == data.copy_id());
-        if is_sound { Ok(()) } else { self.write(data).map_err(ProviderError::from_error) }
+        // What the API just confirmed wins; after a failure, a copy that was fetched later than ours stays.
+        let stays = self.read().ok().flatten().is_some_and(|copy| {
+            copy.copy_id() == data.copy_id() || (!outcome.is_unchanged() && copy.fetched_at() > data.fetched_at())
+        });
+        if stays { Ok(()) } else { self.write(data).map_err(ProviderError::from_error) }
     }
 }
 

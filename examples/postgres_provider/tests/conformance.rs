@@ -1,0 +1,29 @@
+//! The provider keeps every rule that applies to it, against a real server. Without one the cases are reported as ignored; in
+//! CI they fail.
+
+mod server;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use flagcache::testing::conformance::CASES;
+use postgres_provider::PostgresProvider;
+use server::LEASE;
+
+fn main() -> ExitCode {
+    let Some(programs) = server::programs() else { return server::missing("the_provider_keeps_every_rule") };
+    // All but the mark of a used-up quota.
+    let applies = |needs: &[&str]| !needs.contains(&"quota_mark");
+    let cases: Vec<_> = CASES.iter().filter(|case| applies(case.needs)).map(|case| ((), case)).collect();
+    let mut failed = 0;
+    server::run_each(
+        &cases,
+        &programs,
+        |()| Box::new(|config, service| Arc::new(PostgresProvider::new(config, service, LEASE))),
+        |(), case, broken| {
+            failed += usize::from(broken.is_some());
+            println!("test {} ... {}", case.name, broken.map_or("ok".to_owned(), |said| format!("FAILED: {said}")));
+        },
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,235 @@
+//! From a server's notifications to the pollers.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use flagcache_core::PollerContext;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What each store on a server needs beside its queries: it keeps the [`PollerContext`] of each worker, keeps a listening
+/// connection open while a worker is attached, and passes the server's notifications to all workers but their sender.
+///
+/// Cheap to clone; all clones are one. A provider calls [`attach`](Self::attach) in `on_poller_attached` and
+/// [`detach`](Self::detach) in `shutdown` and when it is dropped. What listens calls [`notify_all`](Self::notify_all) when it
+/// is connected, since a change may have been missed before, and [`on_message`](Self::on_message) for each notification,
+/// which should carry the name of the worker that caused it.
+///
+/// ```
+/// use flagcache_core::{FlagDefinitionCacheData, PollerContext, ProviderError};
+/// use flagcache_derive::flag_cache_provider;
+/// use flagcache_providers::NotificationListener;
+/// # struct Server;
+/// # struct Messages;
+/// # impl Server { async fn subscribe(&self) -> Result<Messages, std::io::Error> { Ok(Messages) } }
+/// # impl Messages { async fn next(&mut self) -> Option<Vec<u8>> { None } }
+/// # type Copy = Option<FlagDefinitionCacheData>;
+///
+/// struct Provider {
+///     worker: String, // NotificationListener::worker_name()
+///     listener: NotificationListener,
+/// }
+///
+/// #[flag_cache_provider(crate = flagcache_core)]
+/// impl Provider {
+///     fn on_poller_attached(&self, poller: PollerContext) {
+///         let listener = self.listener.clone();
+///         self.listener.attach(&self.worker, poller, move || {
+///             let listener = listener.clone();
+///             async move {
+///                 let mut messages = Server.subscribe().await?; // a connection of its own
+///                 listener.notify_all();
+///                 while let Some(sender) = messages.next().await {
+///                     listener.on_message(&sender);
+///                 }
+///                 Ok::<_, std::io::Error>(()) // it has ended: another one follows after a pause
+///             }
+///         });
+///     }
+///
+///     async fn shutdown(&self) {
+///         self.listener.detach(&self.worker);
+///     }
+/// #   fn should_fetch_flag_definitions(&self) -> bool { true }
+/// #   fn get_flag_definitions(&self) -> Copy { None }
+/// #   fn on_flag_definitions_received(&self, _data: &FlagDefinitionCacheData) {}
+/// }
+///
+/// impl Drop for Provider {
+///     fn drop(&mut self) {
+///         self.listener.detach(&self.worker);
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct NotificationListener {
+    workers: Arc<Mutex<HashMap<String, Attached>>>,
+}
+
+#[derive(Debug)]
+struct Attached {
+    poller: PollerContext,
+    listening: AbortHandle,
+}
+
+impl NotificationListener {
+    /// A listener without workers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A name for one worker: random, and so its own in the whole fleet. The name is what a lease holds and what a
+    /// notification carries; two workers of one name would both lead, and hear nothing of each other.
+    pub fn worker_name() -> String {
+        format!("{:016x}", fastrand::u64(..))
+    }
+
+    /// Adds a worker, and keeps `listen` running on the current runtime until the worker is detached.
+    ///
+    /// `listen` connects, subscribes, and passes notifications on until the connection ends. It is called again each time
+    /// that it has ended, after a pause of 25 ms to 2 s: jittered, so that a fleet does not fall upon a server that comes
+    /// back, and doubled unless the connection has lasted. Its errors are logged as `debug`.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime; `on_poller_attached` is called inside one.
+    pub fn attach<F, L, E>(&self, worker: &str, poller: PollerContext, listen: F)
+    where
+        F: Fn() -> L + Send + 'static,
+        L: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
+    {
+        let listening = tokio::spawn(keep_listening(poller.clone(), listen)).abort_handle();
+        let before = self
+            .lock()
+            .insert(worker.to_owned(), Attached { poller, listening });
+        if let Some(before) = before {
+            before.listening.abort();
+        }
+    }
+
+    /// Removes a worker and ends its listening connection. Does nothing for one that is not attached.
+    pub fn detach(&self, worker: &str) {
+        // Dropped after the lock is released: the end of a task runs code that is not ours.
+        let attached = self.lock().remove(worker);
+        if let Some(attached) = attached {
+            attached.listening.abort();
+        }
+    }
+
+    /// What a worker's provider reports to, and asks for the poller's intervals; `None` for one that is not attached.
+    pub fn poller(&self, worker: &str) -> Option<PollerContext> {
+        self.lock()
+            .get(worker)
+            .map(|attached| attached.poller.clone())
+    }
+
+    /// A notification came that `sender` caused: all others load.
+    pub fn on_message(&self, sender: &[u8]) {
+        for (worker, attached) in self.lock().iter() {
+            if worker.as_bytes() != sender {
+                attached.poller.notify_changed();
+            }
+        }
+    }
+
+    /// Notifications may have been missed: all load.
+    pub fn notify_all(&self) {
+        self.lock()
+            .values()
+            .for_each(|attached| attached.poller.notify_changed());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Attached>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Calls `listen` again and again, until the task is aborted or the poller is gone.
+async fn keep_listening<F, L, E>(poller: PollerContext, listen: F)
+where
+    F: Fn() -> L,
+    L: Future<Output = Result<(), E>>,
+    E: fmt::Display,
+{
+    let mut pause = FIRST_PAUSE;
+    while poller.is_connected() {
+        let began = Instant::now();
+        let ended = listen().await;
+        if let Err(error) = &ended {
+            tracing::debug!(%error, "not listening for notifications");
+        }
+        // However it ended: it was not refused at once.
+        if began.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use flagcache_core::{PollerContextOwner, PollerSchedule};
+
+    use super::*;
+
+    fn poller() -> PollerContextOwner {
+        PollerContextOwner::new(PollerSchedule::new(Duration::from_secs(30)))
+    }
+
+    async fn is_notified(poller: &PollerContextOwner) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), poller.changed())
+            .await
+            .is_ok()
+    }
+
+    async fn never() -> Result<(), Infallible> {
+        std::future::pending().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_but_the_sender_are_notified() {
+        let (listener, one, two) = (NotificationListener::new(), poller(), poller());
+        listener.attach("one", one.link(), never);
+        listener.attach("two", two.link(), never);
+        listener.on_message(b"one");
+        assert!(!is_notified(&one).await && is_notified(&two).await);
+        listener.notify_all();
+        assert!(is_notified(&one).await && is_notified(&two).await);
+        listener.detach("two");
+        listener.notify_all();
+        assert!(is_notified(&one).await && !is_notified(&two).await);
+        assert!(listener.poller("one").is_some() && listener.poller("two").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_listens_again_after_longer_and_longer_pauses_until_it_is_detached() {
+        let (listener, owner, calls) = (
+            NotificationListener::new(),
+            poller(),
+            Arc::new(AtomicU32::new(0)),
+        );
+        let count = Arc::clone(&calls);
+        listener.attach("one", owner.link(), move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            async { Err("refused") }
+        });
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let in_a_minute = calls.load(Ordering::Relaxed);
+        assert!(
+            (30..=70).contains(&in_a_minute),
+            "{in_a_minute} attempts in a minute"
+        );
+        listener.detach("one");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(calls.load(Ordering::Relaxed), in_a_minute);
+    }
+}
