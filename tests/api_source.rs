@@ -120,7 +120,7 @@ async fn b2_33_the_request() {
 }
 
 #[tokio::test]
-async fn b2_33_a_path_in_the_host_is_kept_and_the_user_agent_tells_the_service() {
+async fn b2_33_a_path_in_the_host_is_kept_and_the_user_agent_names_the_service() {
     let stub = ApiStub::start().await.unwrap();
     let api = api_at(format!("{}/ph/", stub.url()))
         .user_agent_suffix("checkout")
@@ -236,7 +236,7 @@ async fn b2_28_to_b2_31_statuses() {
 }
 
 #[tokio::test]
-async fn b2_28_wrong_keys_are_told_without_showing_them() {
+async fn b2_28_wrong_keys_are_reported_without_showing_them() {
     let (stub, _) = stub_and_api().await;
     let api = api_at(stub.url()).secret_key("phs_other").build().unwrap();
     let error = failure(&api).await;
@@ -547,7 +547,7 @@ async fn an_answer_that_is_not_http_1_is_called_that() {
 }
 
 #[tokio::test]
-async fn b2_31_nobody_listens() {
+async fn b2_31_no_server_listens() {
     let (stub, api) = stub_and_api().await;
     definitions(&api, None).await;
     drop(stub);
@@ -606,7 +606,7 @@ async fn b2_33_gzip_bodies_are_decompressed() {
 }
 
 #[tokio::test]
-async fn b2_33_a_gzip_bomb_is_cut_at_the_body_limit() {
+async fn b2_33_a_gzip_bomb_is_cut_at_max_body_bytes() {
     let stub = ApiStub::start().await.unwrap();
     let api = api_at(stub.url()).max_body_bytes(1 << 20).build().unwrap();
     stub.next(ApiReply::gzip_bomb(16 << 20));
@@ -644,7 +644,7 @@ async fn b2_33_of_a_large_body_the_rest_is_not_read() {
 }
 
 #[tokio::test]
-async fn b2_33_a_body_whose_told_length_is_too_large_is_not_read_at_all() {
+async fn b2_33_a_body_whose_announced_length_is_too_large_is_not_read_at_all() {
     let (stub, api) = stub_and_api().await;
     stub.next(
         ApiReply::oversize(1 << 40)
@@ -655,7 +655,7 @@ async fn b2_33_a_body_whose_told_length_is_too_large_is_not_read_at_all() {
 }
 
 #[tokio::test]
-async fn b2_33_the_body_limit_is_exact() {
+async fn b2_33_max_body_bytes_is_exact() {
     let (stub, _) = stub_and_api().await;
     for length in [1, 1000, 300_000] {
         let api = |limit| api_at(stub.url()).max_body_bytes(limit).build().unwrap();

@@ -240,7 +240,7 @@ async fn b8_60_a_leader_that_shuts_down_or_is_dropped_hands_over_at_once() {
 }
 
 #[tokio::test]
-async fn a_worker_that_was_never_asked_takes_no_lead() {
+async fn a_worker_without_a_decision_never_leads() {
     let folder = Folder::new();
     let reader = folder.worker();
     reader.reads().await;
@@ -249,7 +249,7 @@ async fn a_worker_that_was_never_asked_takes_no_lead() {
 }
 
 #[tokio::test]
-async fn a_manual_poller_takes_the_lead_in_a_decision_only() {
+async fn a_manual_poller_acquires_leadership_in_a_decision_only() {
     let folder = Folder::new();
     let mut schedule = PollerSchedule::new(INTERVAL);
     schedule.manual = true;
@@ -263,7 +263,7 @@ async fn a_manual_poller_takes_the_lead_in_a_decision_only() {
 }
 
 #[tokio::test]
-async fn b8_61_a_lead_whose_poller_is_gone_is_freed() {
+async fn b8_61_the_lock_of_a_dropped_poller_is_released() {
     let folder = Folder::new();
     let Worker { provider, poller } = folder.worker();
     assert!(provider.should_fetch_flag_definitions().await.unwrap());
@@ -273,7 +273,7 @@ async fn b8_61_a_lead_whose_poller_is_gone_is_freed() {
 }
 
 #[tokio::test]
-async fn b8_61_a_leader_that_cannot_fetch_stays_out_for_as_long_as_it_was_told() {
+async fn b8_61_a_leader_that_cannot_fetch_steps_down_for_the_requested_time() {
     let folder = Folder::new();
     let (first, second) = (folder.worker(), folder.worker());
     assert!(first.leads().await);
@@ -356,7 +356,7 @@ async fn a_confirmation_ahead_of_the_clock_is_as_good_as_now() {
 }
 
 #[tokio::test]
-async fn b2_29_a_used_up_quota_is_told_until_the_next_success() {
+async fn b2_29_a_used_up_quota_is_reported_until_the_next_success() {
     let folder = Folder::new();
     let (leader, reader) = (folder.worker(), folder.worker());
     let data = fetched("beta", "\"1\"", 0);
@@ -455,7 +455,7 @@ async fn writes_within_one_step_of_the_clock_are_all_seen() {
 }
 
 #[tokio::test]
-async fn another_hands_writes_of_one_length_within_one_step_of_the_clock_are_all_seen() {
+async fn foreign_writes_of_equal_length_within_one_clock_step_are_all_seen() {
     let folder = Folder::new();
     let reader = folder.worker();
     for version in 1000..1300 {
@@ -506,7 +506,7 @@ async fn b1_07_a_worker_that_does_not_lead_fills_an_empty_store_and_overwrites_n
 }
 
 #[tokio::test]
-async fn b8_65_a_lead_that_came_after_the_decision_does_not_overwrite() {
+async fn b8_65_leadership_acquired_after_the_decision_does_not_overwrite() {
     let folder = Folder::new();
     let (leader, follower) = (folder.worker(), folder.worker());
     assert!(leader.leads().await);
@@ -525,7 +525,7 @@ async fn b8_65_a_lead_that_came_after_the_decision_does_not_overwrite() {
 }
 
 #[tokio::test]
-async fn b8_67_a_deleted_lock_file_ends_the_old_lead() {
+async fn b8_67_a_deleted_lock_file_ends_the_old_leadership() {
     let folder = Folder::new();
     let (old, new) = (folder.worker(), folder.worker());
     assert!(old.leads().await);
@@ -585,7 +585,7 @@ async fn b8_63_a_deleted_copy_and_a_lost_folder_are_put_back_on_a_304_and_on_a_5
 }
 
 #[tokio::test]
-async fn b8_66_what_another_hand_wrote_is_replaced_on_a_304_and_on_a_5xx() {
+async fn b8_66_foreign_writes_are_replaced_on_a_304_and_on_a_5xx() {
     for failure in [None, Some(FetchErrorKind::Server)] {
         for written in GARBAGE
             .into_iter()
@@ -627,7 +627,7 @@ async fn a_new_leader_that_failed_to_fetch_leaves_its_predecessors_younger_copy(
 }
 
 #[tokio::test]
-async fn b1_04_a_cold_leader_is_given_the_stored_copy() {
+async fn b1_04_a_cold_leader_gets_the_stored_copy() {
     let folder = Folder::new();
     let first = folder.worker();
     assert!(first.leads().await);

@@ -116,7 +116,7 @@ async fn the_lease_outlasts_the_backoff_of_the_leader() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manual_poller_holds_the_lead_for_the_lease_alone() {
+async fn a_manual_poller_leads_for_one_lease_only() {
     let store = MemoryStore::new();
     let mut schedule = PollerSchedule::new(INTERVAL);
     schedule.manual = true;
@@ -175,7 +175,7 @@ fn b5_49_dropping_the_leader_outside_a_runtime_hands_over_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_follower_tells_nobody() {
+async fn dropping_a_follower_sends_no_notification() {
     let store = MemoryStore::new();
     let (leader, follower) = (Worker::of(&store), Worker::of(&store));
     assert!(leader.leads().await);
@@ -185,7 +185,7 @@ async fn dropping_a_follower_tells_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b8_61_a_leader_that_cannot_fetch_stays_out_for_as_long_as_it_was_told() {
+async fn b8_61_a_leader_that_cannot_fetch_steps_down_for_the_requested_time() {
     let store = MemoryStore::new();
     let (first, second) = (Worker::of(&store), Worker::of(&store));
     assert!(first.leads().await);
@@ -208,7 +208,7 @@ async fn b8_61_a_leader_that_cannot_fetch_stays_out_for_as_long_as_it_was_told()
 }
 
 #[tokio::test(start_paused = true)]
-async fn b8_62_a_confirmation_is_told_to_followers_and_to_readers() {
+async fn b8_62_a_confirmation_reaches_followers_and_readers() {
     let store = MemoryStore::new();
     let (leader, follower, reader) = (Worker::of(&store), Worker::of(&store), Worker::of(&store));
     assert!(leader.leads().await);
@@ -240,7 +240,7 @@ async fn b8_62_a_confirmation_is_told_to_followers_and_to_readers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_29_a_used_up_quota_is_told_until_the_next_success() {
+async fn b2_29_a_used_up_quota_is_reported_until_the_next_success() {
     let store = MemoryStore::new();
     let (leader, follower) = (Worker::of(&store), Worker::of(&store));
     let data = fetched("beta", "\"1\"", 0);
@@ -273,7 +273,7 @@ async fn b2_29_a_used_up_quota_is_told_until_the_next_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_27_an_unchanged_publish_or_confirmation_tells_nobody() {
+async fn b2_27_an_unchanged_publish_or_confirmation_sends_no_notification() {
     let store = MemoryStore::new();
     let (leader, follower) = (Worker::of(&store), Worker::of(&store));
     assert!(leader.leads().await);
@@ -373,7 +373,7 @@ async fn a_new_leader_that_failed_to_fetch_leaves_its_predecessors_younger_copy(
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_04_a_cold_leader_is_given_the_stored_copy() {
+async fn b1_04_a_cold_leader_gets_the_stored_copy() {
     let store = MemoryStore::new();
     let leader = Worker::of(&store);
     assert!(leader.leads().await);

@@ -133,7 +133,7 @@ async fn no_fault_behind_hides_what_the_first_tier_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_behind_at_the_attachment_is_no_panic() {
+async fn a_panic_of_a_fallback_at_attachment_is_contained() {
     let (first, second) = (ScriptedProvider::new(), ScriptedProvider::new());
     second.panic_when_attached();
     let tiered = Tiered::new(first.clone()).fallback(second);
@@ -142,7 +142,7 @@ async fn a_panic_behind_at_the_attachment_is_no_panic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_copy_is_written_behind_once_and_an_unchanged_one_costs_no_call() {
+async fn a_changed_copy_is_written_to_the_fallback_once_and_an_unchanged_one_costs_no_call() {
     let (first, second) = (ScriptedProvider::new(), ScriptedProvider::new());
     let tiered = Tiered::new(first.clone()).fallback(second.clone());
     for (key, written) in [("a", 1), ("b", 2)] {
@@ -158,7 +158,7 @@ async fn a_changed_copy_is_written_behind_once_and_an_unchanged_one_costs_no_cal
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_behind_that_failed_is_tried_again_at_the_next_read() {
+async fn a_failed_write_to_the_fallback_is_retried_at_the_next_read() {
     let (first, second) = (ScriptedProvider::new(), ScriptedProvider::new());
     first.read().always(Some(set("a")));
     second.publish().then_fault(DOWN).then_fault(Fault::Panic);
@@ -170,7 +170,7 @@ async fn a_write_behind_that_failed_is_tried_again_at_the_next_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_may_not_write_behind_takes_over_when_the_one_that_may_is_gone() {
+async fn a_worker_without_write_access_to_the_fallback_leads_when_no_other_is_left() {
     let fleet = filled("old").await;
     let machine = MemoryStore::new();
     let primary = Tiered::new(fleet.provider()).fallback(machine.provider());
@@ -222,7 +222,7 @@ async fn a_load_without_news_fills_a_tier_that_missed_the_publish() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_10_a_warm_worker_is_told_that_the_first_tier_fails_or_is_empty() {
+async fn b1_10_a_warm_worker_sees_that_the_first_tier_fails_or_is_empty() {
     let first = ScriptedProvider::new();
     first
         .read()
@@ -236,8 +236,8 @@ async fn b1_10_a_warm_worker_is_told_that_the_first_tier_fails_or_is_empty() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_09_a_cold_follower_is_told_of_the_failure_first_and_given_the_copy_behind_as_a_last_resort()
- {
+async fn b1_09_a_cold_follower_sees_the_failure_first_and_gets_the_fallback_copy_as_a_last_resort()
+{
     for fault in FAULTS {
         let first = ScriptedProvider::new();
         first.decision().always(false);
@@ -251,7 +251,7 @@ async fn b1_09_a_cold_follower_is_told_of_the_failure_first_and_given_the_copy_b
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cold_follower_of_an_empty_first_tier_is_given_the_copy_behind_with_its_age() {
+async fn a_cold_follower_of_an_empty_first_tier_gets_the_fallback_copy_with_its_age() {
     let first = ScriptedProvider::new();
     first.decision().always(false);
     let machine = filled("old").await;
@@ -281,7 +281,7 @@ async fn a_store_is_never_called_empty_because_it_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn notifications_behind_do_not_reach_the_poller() {
+async fn notifications_of_a_fallback_do_not_reach_the_poller() {
     let machine = filled("old").await;
     let tiered = Tiered::new(ScriptedProvider::new()).fallback(machine.provider());
     let poller = attached(&tiered);
@@ -300,7 +300,7 @@ async fn notifications_behind_do_not_reach_the_poller() {
 
 /// The first tier and the API are both down when a worker boots, in every way a store can be down.
 #[tokio::test(start_paused = true)]
-async fn b1_05_a_worker_boots_on_the_copy_behind_and_is_valid_again_within_one_tick() {
+async fn b1_05_a_worker_boots_on_the_fallback_copy_and_is_valid_again_within_one_tick() {
     for fault in FAULTS {
         let fleet = FaultInjector::new(MemoryStore::new().provider());
         for method in ProviderMethod::ASYNC {

@@ -18,7 +18,7 @@ fn within(
 }
 
 #[test]
-fn changes_come_one_by_one_and_a_wait_for_more_ends_at_its_limit() {
+fn changes_come_one_by_one_and_a_wait_for_more_ends_at_its_timeout() {
     let stub = stub(1);
     let flags = worker(&stub).manual().start().unwrap();
     let mut changes = flags.subscribe();

@@ -47,7 +47,7 @@ fn a_dropped_handle_ends_the_poller_in_the_background() {
 }
 
 #[test]
-fn a_handle_dropped_at_once_has_done_no_harm() {
+fn a_handle_dropped_at_once_has_no_effect() {
     let stub = stub(5);
     for _ in 0..20 {
         let provider = ScriptedProvider::new();
@@ -110,7 +110,7 @@ fn the_thread_and_its_runtime_end_with_the_poller() {
 }
 
 #[test]
-fn shutdown_returns_at_its_limit_from_a_call_that_hangs() {
+fn shutdown_returns_at_its_timeout_from_a_call_that_hangs() {
     let (stub, provider) = (stub(5), ScriptedProvider::new());
     provider.publish().always_fault(Fault::Hang);
     let builder = worker(&stub).flag_definition_cache_provider(provider.clone());
@@ -135,7 +135,7 @@ fn shutdown_returns_at_its_limit_from_a_call_that_hangs() {
 }
 
 #[test]
-fn a_provider_that_fails_to_shut_down_is_told_of() {
+fn a_failed_provider_shutdown_is_reported() {
     let (stub, provider) = (stub(5), ScriptedProvider::new());
     provider.at_shutdown().then_fault(Fault::Panic);
     let flags = worker(&stub)
@@ -231,7 +231,7 @@ impl StuckBlocking {
 }
 
 #[test]
-fn a_body_that_holds_up_the_pollers_thread_holds_up_nobody_else() {
+fn a_body_that_blocks_the_pollers_thread_blocks_no_other_thread() {
     let (stub, (stuck, release)) = (stub(5), Stuck::new());
     let builder = worker(&stub).flag_definition_cache_provider(StuckInline(stuck.clone()));
     let flags = builder.shutdown_timeout(millis(100)).start().unwrap();

@@ -70,7 +70,7 @@ fn a_worker_that_is_ready_says_so() {
 }
 
 #[test]
-fn a_wait_without_flags_ends_at_its_limit_and_with_the_poller() {
+fn a_wait_without_flags_ends_at_its_timeout_and_with_the_poller() {
     let provider = ScriptedProvider::new();
     let reader = || {
         FlagDefinitionPoller::builder()

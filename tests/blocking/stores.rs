@@ -130,7 +130,7 @@ fn a_job_writes_and_a_reader_follows() {
 
 /// A large set is read on the runtime's helper threads.
 #[test]
-fn a_large_set_is_loaded_too() {
+fn large_definitions_are_loaded_too() {
     let stub = stub(3_000);
     let flags = worker(&stub)
         .poll_interval(Duration::from_secs(60))

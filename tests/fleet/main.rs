@@ -271,7 +271,7 @@ fn a_reader_that_goes_away_ends_the_story_and_all_that_belongs_to_it() {
 }
 
 #[test]
-fn bad_options_are_told_in_one_sentence_and_start_nothing() {
+fn bad_options_are_reported_in_one_sentence_and_start_nothing() {
     let temporary = TempDir::new().unwrap();
     let file = temporary.path().join("file");
     fs::write(&file, "").unwrap();
@@ -345,7 +345,7 @@ fn a_lock_file_that_is_a_link_is_refused_and_not_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_users_own_api_and_folder_are_used_if_they_are_given() {
+async fn the_users_own_api_and_folder_are_used() {
     let stub = ApiStub::start().await.unwrap();
     let _alone = TIMED.lock().unwrap_or_else(PoisonError::into_inner);
     let (temporary, folder) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -394,7 +394,7 @@ async fn the_users_own_api_and_folder_are_used_if_they_are_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_no_set_of_flags_is_told_and_takes_no_flag_away() {
+async fn an_invalid_answer_is_reported_and_costs_no_flag() {
     let stub = ApiStub::start().await.unwrap();
     let _alone = TIMED.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = TempDir::new().unwrap();
@@ -474,7 +474,7 @@ async fn an_api_that_refuses_the_keys_ends_the_story_with_the_reason() {
 }
 
 #[test]
-fn half_an_environment_is_told_in_one_sentence() {
+fn half_an_environment_is_reported_in_one_sentence() {
     let temporary = TempDir::new().unwrap();
     let (output, said) = run(command(temporary.path()).env("POSTHOG_HOST", "http://127.0.0.1:9"));
     assert_eq!(output.status.code(), Some(2), "{said}");

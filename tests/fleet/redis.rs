@@ -153,7 +153,7 @@ fn a_service_that_is_in_use_is_left_alone() {
 }
 
 #[test]
-fn a_server_that_cannot_be_used_is_told_in_one_sentence() {
+fn an_unusable_server_is_reported_in_one_sentence() {
     let temporary = TempDir::new().unwrap();
     let (nobody, locked) = (
         FreePort::find(),

@@ -27,7 +27,7 @@ macro_rules! rules_for {
                 b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once, b8_61_a_leader_that_alone_is_cut_off_is_replaced;
             staleness: b8_62_followers_of_a_petrified_leader_help_themselves;
             late_leader: b8_65_a_leader_that_wakes_up_overwrites_nothing;
-            damage: b8_66_a_damaged_copy_costs_nobody_a_flag;
+            damage: b8_66_a_damaged_copy_costs_no_worker_a_flag;
             roll_back: b3_37_a_roll_back_over_a_change_of_leader_reaches_all;
         }
     };
@@ -47,13 +47,13 @@ macro_rules! rules_for {
             loss: b8_63_what_the_server_lost_comes_back;
             outage: b8_64_a_server_that_is_down, b8_64_a_server_that_hangs;
             late_leader: b8_65_a_leader_that_wakes_up_overwrites_nothing;
-            damage: b8_66_a_damaged_copy_costs_nobody_a_flag;
+            damage: b8_66_a_damaged_copy_costs_no_worker_a_flag;
         }
     };
     ($place:ty, with a replica) => {
         $crate::rules::rules_for! {
             $place:
-            failover: b8_63_a_failover_that_loses_the_last_write_sets_nobody_back_for_longer_than_a_tick,
+            failover: b8_63_a_failover_that_loses_the_last_write_sets_no_worker_back_for_longer_than_a_tick,
                 b8_63_nor_while_the_api_fails, b8_64_a_primary_that_hangs_is_replaced;
         }
     };

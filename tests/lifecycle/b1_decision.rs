@@ -175,7 +175,7 @@ impl FlagDefinitionCacheProvider for FourMethods {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_04_a_provider_of_four_methods_sees_the_seeds_calls_alone() {
+async fn b1_04_a_provider_of_four_methods_sees_no_other_calls() {
     let rig = Rig::new();
     let provider = FourMethods::default();
     let worker = rig.start_with(|builder| builder.flag_definition_cache_provider(provider.clone()));
@@ -325,7 +325,7 @@ async fn b1_06_a_change_notification_during_a_short_load_is_not_slept_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_06_a_store_that_never_stops_shouting_makes_no_busy_loop_of_the_wait() {
+async fn b1_06_a_store_that_notifies_constantly_causes_no_busy_loop() {
     let worker = Rig::following_nothing().start();
     let link = worker.provider.link().unwrap();
     let shouting = tokio::spawn(async move {
@@ -559,7 +559,7 @@ async fn b1_10_an_outage_fetches_once_and_then_keeps_to_the_fail_open_interval()
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_10_the_fail_open_interval_is_four_poll_intervals_unless_told_otherwise() {
+async fn b1_10_the_fail_open_interval_defaults_to_four_poll_intervals() {
     let worker = Rig::following(stored("a", "\"a\"")).start();
     worker.loads(1).await;
     worker.provider.read().always_fault(DOWN);
@@ -824,7 +824,7 @@ async fn b1_16_in_manual_mode_nothing_runs_but_on_demand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_16_in_manual_mode_a_failure_is_told_to_the_caller_and_the_next_call_tries_again() {
+async fn b1_16_in_manual_mode_a_failure_is_returned_to_the_caller_and_the_next_call_tries_again() {
     let rig = Rig::new();
     rig.api.then(Reply::failure(FetchErrorKind::Connect));
     let worker = rig.start_with(|builder| builder.manual());

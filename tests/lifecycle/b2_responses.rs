@@ -32,7 +32,7 @@ async fn leader_with(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b2_18_a_reader_sees_the_old_set_or_the_new_one() {
+async fn b2_18_a_reader_sees_the_old_definitions_or_the_new_ones() {
     let numbered = |number: usize| {
         let flags: Vec<_> = (0..50)
             .map(|flag| json!({"key": format!("f{flag}"), "n": number}))
@@ -219,7 +219,7 @@ const INVALID: [&str; 13] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn b2_22_a_200_that_is_no_set_changes_nothing_publishes_nothing_and_backs_off() {
+async fn b2_22_an_invalid_200_changes_nothing_publishes_nothing_and_backs_off() {
     for json in INVALID {
         let worker = leader().await;
         let before = worker.poller.definitions().unwrap();
@@ -280,7 +280,7 @@ async fn b2_22_the_units_that_unusable_answers_cost_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_23_an_empty_set_is_a_set() {
+async fn b2_23_empty_definitions_are_valid() {
     let rig = Rig::new();
     rig.api.serve(
         r#"{"flags":[],"group_type_mapping":{},"cohorts":{}}"#,
@@ -397,7 +397,7 @@ async fn b2_26_clearing_definitions_clears_the_etag() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_27_a_leader_tells_its_store_once_of_each_load_without_a_new_set() {
+async fn b2_27_a_leader_reports_each_load_without_new_definitions_to_its_store_once() {
     let worker = leader().await;
     worker.loads(2).await;
     let failures = [
@@ -444,7 +444,7 @@ async fn b2_27_a_leader_tells_its_store_once_of_each_load_without_a_new_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_27_a_follower_and_a_new_set_are_not_told() {
+async fn b2_27_a_follower_and_new_definitions_are_not_reported() {
     let worker = leader().await;
     assert_eq!(worker.methods(), [ShouldFetch, Peek, Received]);
     worker.finish().await;
@@ -546,7 +546,7 @@ async fn b2_29_the_clear_policy_drops_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_29_a_follower_applies_its_own_policy_on_the_leaders_word() {
+async fn b2_29_a_follower_applies_its_own_policy_to_the_leaders_quota_report() {
     for (policy, kept) in [
         (OnQuotaLimited::Keep, Some("a")),
         (OnQuotaLimited::Clear, None),

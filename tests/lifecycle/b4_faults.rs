@@ -231,7 +231,7 @@ async fn b4_40_faults_of_the_stored_copy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b4_40_faults_of_telling_that_nothing_was_received() {
+async fn b4_40_faults_of_on_fetch_without_update() {
     matrix(FetchWithoutUpdate, async |_, worker| {
         let loads = worker.poller.status().counters.loads;
         assert!(
@@ -271,7 +271,7 @@ async fn b4_40_a_panic_at_the_attachment_costs_the_notifications_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b4_40_the_recovery_is_told_and_a_second_outage_warns_again() {
+async fn b4_40_the_recovery_is_logged_and_a_second_outage_warns_again() {
     let (logs, _guard) = Logs::capture();
     let worker = Rig::following(stored("a", "\"a\"")).start();
     worker.loads(1).await;
@@ -369,7 +369,7 @@ async fn b4_40_a_panic_in_a_sync_body_is_one_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b4_41_a_hung_call_is_cut_at_the_limit_that_was_chosen() {
+async fn b4_41_a_hung_call_is_cut_at_the_chosen_timeout() {
     for limit in [millis(100), secs(2), secs(7)] {
         let rig = Rig::following(stored("a", "\"a\""));
         let worker = rig.start_with(|builder| builder.provider_timeout(limit));

@@ -135,7 +135,7 @@ async fn b5_46_the_running_call_ends_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b5_46_a_call_that_hangs_is_cut_at_its_limit_and_then_the_provider_is_shut_down() {
+async fn b5_46_a_call_that_hangs_is_cut_at_its_timeout_and_then_the_provider_is_shut_down() {
     let rig = Rig::new();
     rig.provider.decision().always_fault(Fault::Hang);
     let worker = rig.start();

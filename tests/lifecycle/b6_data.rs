@@ -94,7 +94,7 @@ async fn b6_52_a_version_that_is_absent_is_not_inherited_and_its_change_is_one()
 }
 
 #[tokio::test(start_paused = true)]
-async fn b6_53_minimal_events_travel_with_the_set_and_are_true_for_true_alone() {
+async fn b6_53_minimal_events_belong_to_the_definitions_and_are_true_only_for_json_true() {
     for (json, minimal) in [
         ("true", true),
         ("false", false),

@@ -41,7 +41,7 @@ async fn b7_55_there_are_no_definitions_until_the_first_load_that_brought_some()
 }
 
 #[tokio::test(start_paused = true)]
-async fn b7_55_an_empty_set_is_ready_and_a_cleared_memory_is_not() {
+async fn b7_55_empty_definitions_are_ready_and_a_cleared_memory_is_not() {
     let rig = Rig::following(set(r#"{"flags":[]}"#));
     let worker = rig.start_with(|builder| builder.on_unauthorized(OnUnauthorized::Clear));
     worker.poller.wait_ready(secs(1)).await.unwrap();
@@ -56,7 +56,7 @@ async fn b7_55_an_empty_set_is_ready_and_a_cleared_memory_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b7_55_a_worker_without_a_key_is_told_why_an_empty_store_leaves_it_without_definitions() {
+async fn b7_55_a_worker_without_a_key_learns_why_an_empty_store_leaves_it_without_definitions() {
     let rig = Rig::new();
     rig.provider.decision().always(false);
     rig.api.set_has_key(false);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_is_told_from_a_thread_that_may_block() {
+    fn a_task_is_distinguished_from_a_thread_that_may_block() {
         assert!(!in_a_task());
         for runtime in [
             runtime::Builder::new_current_thread(),

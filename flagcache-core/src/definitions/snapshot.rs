@@ -467,7 +467,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_unused_rest_of_the_buffer_is_given_back() {
+    fn a_large_unused_part_of_the_buffer_is_freed() {
         let mut buffer = Vec::with_capacity(1 << 20);
         buffer.extend_from_slice(br#"{"flags":[]}"#);
         assert!(text(Bytes::from(buffer)).unwrap().capacity() < 100);

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_says_nothing_is_matched_as_posthog_rs_would() {
+    fn definitions_without_a_matching_version_are_matched_as_posthog_rs_does() {
         let plain = decoded(r#"{"flags":[]}"#);
         let theirs: LocalEvaluationResponse = serde_json::from_str(r#"{"flags":[]}"#).unwrap();
         assert_eq!(

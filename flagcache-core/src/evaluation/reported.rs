@@ -97,7 +97,7 @@ mod tests {
     const ON: Option<&FlagValue> = Some(&FlagValue::Boolean(true));
 
     #[test]
-    fn a_call_is_told_apart_by_subject_flag_value_and_groups() {
+    fn a_call_is_identified_by_subject_flag_value_and_groups() {
         let reported = Reported::new();
         let ada = FlagSubject::new("ada");
         let variant = |name: &str| FlagValue::String(name.to_owned());

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn b7_56_the_first_set_is_a_change_to_those_who_had_none() {
+    async fn b7_56_the_first_definitions_are_a_change() {
         let (sender, receiver) = broadcast::channel(CHANGES_KEPT);
         let mut changes = DefinitionsChanges::new(receiver, None);
         sender.send(change(1, None, Some(set("a")))).unwrap();

@@ -56,7 +56,7 @@ fn of_two_with_one_name_the_last_counts() {
 }
 
 #[test]
-fn b2_23_an_empty_set_is_a_set() {
+fn b2_23_empty_definitions_are_valid() {
     let set = set(r#"{"flags":[],"group_type_mapping":{},"cohorts":{}}"#);
     assert!(set.is_empty());
     assert_eq!((set.len(), set.flags().len()), (0, 0));

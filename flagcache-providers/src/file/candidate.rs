@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn b8_61_a_leader_that_stopped_asking_loses_the_lead_and_waits_for_none() {
+    fn b8_61_a_leader_without_decisions_loses_leadership_without_waiting() {
         let folder = TempDir::new().unwrap();
         let (candidate, poller) = attached(&folder);
         let mut schedule = PollerSchedule::new(INTERVAL);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lead_that_came_between_loads_is_not_the_leads_of_the_running_one() {
+    fn leadership_acquired_between_loads_does_not_count_for_the_running_load() {
         let folder = TempDir::new().unwrap();
         let (leader, (follower, _poller)) = (candidate(&folder), attached(&folder));
         let now = Instant::now();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_seat_takes_no_lead() {
+    fn a_closed_candidate_never_leads() {
         let folder = TempDir::new().unwrap();
         let (candidate, _poller) = attached(&folder);
         candidate.close();

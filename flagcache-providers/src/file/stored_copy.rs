@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn b8_65_a_writer_that_lost_the_lead_while_writing_replaces_nothing() {
+    fn b8_65_a_writer_that_lost_leadership_while_writing_replaces_nothing() {
         let folder = TempDir::new().unwrap();
         let copy = copy(&folder);
         copy.replace(&set("new"), || true).unwrap().unwrap();
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn b8_66_a_file_that_another_hand_changed_as_soon_as_it_had_its_name_is_read() {
+    fn b8_66_a_file_changed_by_others_right_after_its_rename_is_read() {
         let folder = TempDir::new().unwrap();
         let copy = copy(&folder);
         let staged = copy.stage(&set("beta")).unwrap();
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_hand_is_believed_only_when_a_later_write_would_show() {
+    fn a_foreign_file_is_trusted_only_when_a_later_write_would_show() {
         let folder = TempDir::new().unwrap();
         let copy = copy(&folder);
         let lasting = |after: Duration| {

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_shorter_than_three_response_limits_is_refused() {
+    fn a_lock_ttl_shorter_than_three_response_timeouts_is_refused() {
         let error = builder("redis://localhost")
             .lock_ttl(Duration::from_millis(2_999))
             .build()

@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_that_may_not_be_opened_is_told_from_one_that_is_not_there() {
+    fn a_socket_without_permission_is_distinguished_from_a_missing_one() {
         let place = Place {
             endpoint: "redis+unix:///a?db=0".to_owned(),
             service: "a".to_owned(),

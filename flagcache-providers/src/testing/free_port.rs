@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_found_once_until_it_is_given_back() {
+    fn a_port_is_found_once_until_it_is_released() {
         let port = FreePort::find();
         let number = port.number();
         assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).is_err());

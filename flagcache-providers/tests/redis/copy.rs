@@ -207,7 +207,7 @@ async fn b8_62_a_servers_clock_that_jumps_misdates_the_confirmation_until_the_ne
 }
 
 #[tokio::test]
-async fn a_set_that_is_stored_already_is_only_confirmed() {
+async fn definitions_that_are_stored_already_are_only_confirmed() {
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;
@@ -231,7 +231,7 @@ async fn a_set_that_is_stored_already_is_only_confirmed() {
 }
 
 #[tokio::test]
-async fn b8_63_the_same_set_fetched_by_another_worker_is_left_in_place() {
+async fn b8_63_equal_definitions_fetched_by_another_worker_are_left_in_place() {
     let server = RedisServer::start();
     let (last, next, follower) = (
         Worker::of(&server),

@@ -52,7 +52,7 @@ async fn bids_and_ends_while_it_hangs(worker: Worker, server: &RedisServer) {
 }
 
 #[tokio::test]
-async fn b8_64_the_last_bid_of_a_worker_that_ended_while_the_server_hung_wins_nothing() {
+async fn b8_64_the_last_attempt_of_a_worker_that_ended_while_the_server_hung_acquires_nothing() {
     let server = RedisServer::start();
     let worker = Worker::with(lasting(builder(&server)));
     assert!(worker.leads().await);
@@ -137,7 +137,7 @@ fn with_clock_ahead(answer: &[u8], ahead: i64) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_and_another_servers_clock_keep_nobody_from_leading() {
+async fn clock_steps_and_another_servers_clock_prevent_no_leader() {
     let server = RedisServer::start();
     let other = OtherClock::of(&server).await;
     let url = format!("redis://127.0.0.1:{}", other.port);

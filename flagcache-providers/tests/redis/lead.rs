@@ -128,7 +128,7 @@ async fn a_shutdown_of_a_follower_leaves_the_lock_alone() {
 }
 
 #[tokio::test]
-async fn b8_60_the_lead_is_renewed_between_loads() {
+async fn b8_60_the_lock_is_renewed_between_loads() {
     let server = RedisServer::start();
     let leader = Worker::with(short_lived(&server));
     let follower = Worker::with(short_lived(&server));
@@ -160,7 +160,7 @@ async fn b8_61_a_leader_without_loads_is_not_renewed() {
 }
 
 #[tokio::test]
-async fn b8_61_a_backoff_of_the_poller_keeps_the_lead_renewed() {
+async fn b8_61_a_backoff_of_the_poller_keeps_the_lock_renewed() {
     let server = RedisServer::start();
     let store = short_lived(&server).build().unwrap();
     let leader = Worker::polling(&store, Duration::from_millis(100));
@@ -174,7 +174,7 @@ async fn b8_61_a_backoff_of_the_poller_keeps_the_lead_renewed() {
 }
 
 #[tokio::test]
-async fn in_manual_mode_a_lead_lasts_one_life() {
+async fn in_manual_mode_leadership_lasts_one_ttl() {
     let server = RedisServer::start();
     let leader = Worker::with(short_lived(&server));
     let mut schedule = PollerSchedule::new(30 * SECOND);
@@ -187,7 +187,7 @@ async fn in_manual_mode_a_lead_lasts_one_life() {
 }
 
 #[tokio::test]
-async fn b8_61_a_leader_that_cannot_fetch_gives_the_lead_up() {
+async fn b8_61_a_leader_that_cannot_fetch_steps_down() {
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;
@@ -278,7 +278,7 @@ async fn b8_65_a_late_leader_looks_at_once_what_another_stored() {
 }
 
 #[tokio::test]
-async fn b8_65_a_lead_not_believed_any_more_sends_nothing() {
+async fn b8_65_a_worker_past_its_lease_sends_nothing() {
     let server = RedisServer::start();
     let store = short_lived(&server).build().unwrap();
     let late = Worker::on(&store);
@@ -340,7 +340,7 @@ async fn every_load_has_a_token_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_bid_that_comes_late_wins_nothing_from_a_later_one() {
+async fn a_late_attempt_does_not_replace_a_later_one() {
     let server = RedisServer::start();
     let worker = Worker::of(&server);
     assert!(worker.leads().await);
@@ -353,7 +353,7 @@ async fn a_bid_that_comes_late_wins_nothing_from_a_later_one() {
 }
 
 #[tokio::test]
-async fn a_bid_that_was_given_up_does_not_keep_its_worker_out() {
+async fn an_abandoned_attempt_does_not_block_its_worker() {
     let server = RedisServer::start();
     let worker = Worker::with(short_lived(&server).lock_ttl(30 * SECOND));
     worker.decide().await.unwrap();
@@ -372,7 +372,7 @@ async fn a_bid_that_was_given_up_does_not_keep_its_worker_out() {
 }
 
 #[tokio::test]
-async fn a_lost_lock_is_noticed_by_the_renewal() {
+async fn the_renewal_detects_a_lost_lock() {
     let server = RedisServer::start();
     let leader = Worker::with(short_lived(&server));
     assert!(leader.leads().await);

@@ -68,7 +68,7 @@ async fn a_missing_or_wrong_password_is_a_clear_error_and_never_shown() {
 }
 
 #[tokio::test]
-async fn a_user_without_scripts_is_told_what_to_grant_and_that_is_enough() {
+async fn a_user_without_scripts_gets_an_error_that_says_what_to_grant_and_that_is_enough() {
     let server = RedisServer::start();
     server.run::<()>(&format!(
         "ACL SETUSER app on >{PASSWORD} ~* &* +@all -@scripting"
@@ -101,7 +101,7 @@ async fn a_user_without_scripts_is_told_what_to_grant_and_that_is_enough() {
 }
 
 #[tokio::test]
-async fn a_user_without_the_keys_or_a_command_is_told_what_to_grant() {
+async fn a_user_without_the_keys_or_a_command_gets_an_error_that_says_what_to_grant() {
     let server = RedisServer::start();
     for rules in [
         "~other:* +@all",
@@ -123,7 +123,7 @@ async fn a_user_without_the_keys_or_a_command_is_told_what_to_grant() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_select_the_database_is_told_what_to_grant() {
+async fn a_user_who_may_not_select_the_database_gets_an_error_that_says_what_to_grant() {
     let server = RedisServer::start();
     server.run::<()>(&format!(
         "ACL SETUSER app reset on >{PASSWORD} ~* &* +@all -select"

@@ -124,7 +124,7 @@ async fn b8_63_a_replica_that_takes_over_gets_the_copy_back() {
 }
 
 #[tokio::test]
-async fn a_hanging_node_costs_a_fraction_of_the_limit() {
+async fn a_hanging_node_costs_a_fraction_of_the_timeout() {
     let cluster = RedisCluster::start();
     let owner = cluster.owner(DATA);
     let hung = (owner + 1) % 3;

@@ -109,7 +109,7 @@ async fn a_server_that_demands_a_client_certificate_gets_it() {
 }
 
 #[tokio::test]
-async fn a_port_without_tls_is_told_from_one_that_is_down() {
+async fn a_port_without_tls_is_distinguished_from_one_that_is_down() {
     let server = RedisServer::start();
     let url = format!("rediss://127.0.0.1:{}", server.port());
     let certificates = Certificates::make();

@@ -13,7 +13,7 @@ use crate::worker::Settings;
 const INTERVAL: Duration = Duration::from_secs(1);
 const FAIL_OPEN: Duration = Duration::from_secs(3);
 
-pub(crate) fn b8_66_a_damaged_copy_costs_nobody_a_flag<P: Place>() {
+pub(crate) fn b8_66_a_damaged_copy_costs_no_worker_a_flag<P: Place>() {
     let mut fleet = Fleet::<P>::running(Settings::every(INTERVAL).fail_open(FAIL_OPEN), 4);
     let leader = fleet.leader();
     let good = fleet.place.copy().unwrap();

@@ -23,7 +23,7 @@ pub(crate) fn b8_61_a_refused_leader_gives_up<P: Place>() {
     gives_up_after(&mut fleet, &ApiReply::status(401), 1);
 }
 
-pub(crate) fn b8_61_an_unconnected_leader_gives_up_the_second_time<P: Place>() {
+pub(crate) fn b8_61_a_leader_without_connection_steps_down_the_second_time<P: Place>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), 4);
     gives_up_after(&mut fleet, &ApiReply::reset(), 2);
 }

@@ -14,7 +14,7 @@ const INTERVAL: Duration = Duration::from_millis(300);
 const STALE: Duration = Duration::from_secs(1);
 const FAIL_OPEN: Duration = Duration::from_secs(2);
 
-pub(crate) fn b8_62_followers_of_a_petrified_leader_help_themselves<P: Place>() {
+pub(crate) fn b8_62_followers_of_a_paused_leader_fetch_for_themselves<P: Place>() {
     let settings = Settings::every(INTERVAL)
         .max_staleness(STALE)
         .fail_open(FAIL_OPEN);

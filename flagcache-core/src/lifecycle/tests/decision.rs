@@ -311,7 +311,7 @@ fn b1_09_a_read_that_finds_a_stale_copy_waits_for_the_hedge() {
 }
 
 #[test]
-fn b1_09_what_the_hedge_of_a_noticed_load_brought_is_published() {
+fn b1_09_the_result_of_a_hedge_in_a_notified_load_is_published() {
     let a = set("a", "1");
     let mut harness = Harness::new(policy());
     harness.wait();
@@ -544,7 +544,7 @@ fn b1_13_without_a_provider_it_polls() {
 }
 
 #[test]
-fn b1_14_a_refresh_that_joins_a_noticed_load_is_served() {
+fn b1_14_a_refresh_that_joins_a_notified_load_is_served() {
     let a = set("a", "1");
     let mut harness = Harness::leader(policy(), &a);
     harness.pass(MS * 100);

@@ -159,7 +159,7 @@ fn notifications_keep_a_distance_and_one_during_a_load_is_not_lost() {
 }
 
 #[test]
-fn a_spread_puts_notifications_off_once_each_and_never_those_of_a_cold_worker() {
+fn jitter_delays_each_notification_once_and_never_those_of_a_cold_worker() {
     let spread = Duration::from_secs(2);
     let policy = Policy {
         notification_jitter: spread,
@@ -215,7 +215,7 @@ fn a_spread_puts_notifications_off_once_each_and_never_those_of_a_cold_worker() 
 }
 
 #[test]
-fn b8_61_a_leader_that_cannot_fetch_gives_up_the_lead() {
+fn b8_61_a_leader_that_cannot_fetch_steps_down() {
     let a = set("a", "1");
     let gives_up = |failure| Expected::Tell {
         failure: Some(failure),
@@ -280,7 +280,7 @@ fn b8_61_a_leader_that_cannot_fetch_gives_up_the_lead() {
 }
 
 #[test]
-fn b8_62_a_copy_unconfirmed_for_too_long_is_fetched_under_the_fail_open_limit() {
+fn b8_62_a_copy_unconfirmed_for_too_long_is_fetched_at_the_fail_open_interval() {
     let (a, b) = (set("a", "1"), set("b", "2"));
     let old = || FleetStatus::new().confirmed_ago(INTERVAL * 10);
     let mut harness = Harness::follower(policy(), &a);
@@ -342,7 +342,7 @@ fn b8_62_what_a_follower_fetched_is_not_replaced_by_the_older_copy() {
 }
 
 #[test]
-fn b8_62_a_store_that_tells_no_confirmation_is_held_off_for_a_fail_open_interval() {
+fn b8_62_a_store_without_confirmations_waits_for_a_fail_open_interval() {
     let (a, b) = (set("a", "1"), set("b", "2"));
     let mut harness = Harness::follower(policy(), &a);
     assert_eq!(harness.fetch_in_outage(), [get("1")]);
@@ -394,7 +394,7 @@ fn b8_62_nor_after_the_follower_fetched_a_second_time() {
 }
 
 #[test]
-fn b8_66_a_foreign_empty_set_must_outlast_two_ticks() {
+fn b8_66_foreign_empty_definitions_must_outlast_two_ticks() {
     let (a, empty) = (set("a", "1"), foreign(r#"{"flags":[]}"#));
     let mut harness = Harness::follower(policy(), &a);
     let begun = harness.now;
@@ -427,7 +427,7 @@ fn b8_66_a_foreign_empty_set_must_outlast_two_ticks() {
 }
 
 #[test]
-fn b8_66_another_foreign_empty_set_is_doubted_anew() {
+fn b8_66_other_foreign_empty_definitions_are_doubted_again() {
     let a = set("a", "1");
     let empty = [
         foreign(r#"{"flags":[]}"#),

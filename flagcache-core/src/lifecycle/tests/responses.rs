@@ -145,7 +145,7 @@ fn b2_26_clearing_the_definitions_clears_the_etag() {
 }
 
 #[test]
-fn b2_27_every_leader_load_without_a_new_set_is_told_once() {
+fn b2_27_every_leader_load_without_new_definitions_is_reported_once() {
     let a = set("a", "1");
     let mut harness = Harness::leader(policy(), &a);
     assert_eq!(
@@ -191,7 +191,7 @@ fn b2_28_unauthorized_keeps_by_default_and_backs_off() {
 }
 
 #[test]
-fn b2_29_a_quota_is_kept_by_default_cleared_by_choice_and_told_to_the_fleet() {
+fn b2_29_a_402_keeps_by_default_clears_by_choice_and_reaches_the_fleet() {
     let a = set("a", "1");
     let mut harness = Harness::leader(policy(), &a);
     assert_eq!(

@@ -84,7 +84,7 @@ async fn b4_40_a_panic_goes_on_in_the_awaiting_future() {
 }
 
 #[tokio::test]
-async fn b4_40_a_panic_that_nobody_awaits_frees_its_place() {
+async fn b4_40_a_panic_without_an_awaiting_future_frees_its_slot() {
     let calls = Arc::new(BlockingCalls::default());
     let (open, wait) = mpsc::channel::<()>();
     let mut call = Box::pin(Arc::clone(&calls).run(move || wait.recv().unwrap()));

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_the_command() {
+    fn each_line_states_its_command() {
         let lua = Lua::new(
             "local a = 1\nredis.call('SET', KEYS[1], a)\nreturn redis.pcall('PUBLISH', 'a', 'b')",
         );

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_weightiest_of_all_failures_is_given() {
+    async fn the_most_severe_failure_is_returned() {
         assert_eq!(
             run(&[(10, Err(1)), (10, Err(9)), (10, Err(2))]).await,
             (Err(Some(9)), 3, 30)

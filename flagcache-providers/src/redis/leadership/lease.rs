@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bid_has_a_greater_number_and_another_token() {
+    fn each_attempt_has_a_greater_number_and_another_token() {
         let lead = Leadership::new(LIFE, LIMIT);
         let (one, two) = (won(&lead, Instant::now()), won(&lead, Instant::now()));
         assert!(one.number < two.number);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bid_is_good_for_as_long_as_its_answer_is_waited_for() {
+    fn an_attempt_is_valid_while_its_reply_is_awaited() {
         let lead = Leadership::new(LIFE, LIMIT);
         let now = Instant::now();
         assert_eq!(
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn b8_61_who_stays_out_does_not_bid_until_the_time_is_over() {
+    fn b8_61_a_worker_that_stepped_down_makes_no_attempt_until_the_time_is_over() {
         let lead = Leadership::new(LIFE, LIMIT);
         won(&lead, Instant::now());
         lead.step_down_until(Duration::from_secs(5));

@@ -198,7 +198,7 @@ async fn scripted_replies_are_given_in_order_and_then_end() {
 }
 
 #[tokio::test]
-async fn a_reset_is_a_reset_and_a_truncated_body_tells_its_full_length() {
+async fn a_reset_is_a_reset_and_a_truncated_body_announces_its_full_length() {
     let stub = ApiStub::start().await.unwrap();
     stub.next(ApiReply::reset());
     assert_eq!(
@@ -239,7 +239,7 @@ async fn a_stalled_body_keeps_the_connection_and_a_drop_ends_it() {
 }
 
 #[tokio::test]
-async fn waiting_ends_with_the_condition_or_the_limit() {
+async fn waiting_ends_with_the_condition_or_the_timeout() {
     let stub = ApiStub::start().await.unwrap();
     let reached = stub
         .wait_until(Duration::from_millis(50), |stats| stats.requests > 0)

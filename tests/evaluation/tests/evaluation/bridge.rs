@@ -54,7 +54,7 @@ async fn a_change_is_taken_up() {
 }
 
 #[tokio::test]
-async fn a_set_that_means_the_same_in_other_numbers_is_taken_up_too() {
+async fn equal_definitions_with_other_number_formats_are_installed_too() {
     let stub = ApiStub::start().await.unwrap();
     let wanting = |age: &str| {
         let property = format!(r#"{{"key":"age","operator":"exact","value":[{age}]}}"#);
@@ -81,7 +81,7 @@ async fn a_set_that_means_the_same_in_other_numbers_is_taken_up_too() {
 }
 
 #[tokio::test]
-async fn a_set_that_cannot_be_decoded_keeps_the_old_one_and_names_the_flag() {
+async fn undecodable_definitions_keep_the_old_ones_and_name_the_flag() {
     logs::listen();
     let stub = ApiStub::start().await.unwrap();
     stub.set_definitions(set(&[on("good")]));
@@ -141,7 +141,7 @@ async fn a_set_that_cannot_be_decoded_keeps_the_old_one_and_names_the_flag() {
 }
 
 #[tokio::test]
-async fn the_first_set_may_be_the_one_that_cannot_be_decoded() {
+async fn the_first_definitions_may_be_undecodable() {
     let stub = ApiStub::start().await.unwrap();
     stub.set_definitions(r#"{"flags":[],"cohorts":{},"group_type_mapping":{"0":0}}"#);
     let poller = poller().source(api(&stub)).start().unwrap();

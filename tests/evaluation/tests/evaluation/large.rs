@@ -12,7 +12,7 @@ const FLAGS: usize = 3_141;
 const FEW_FLAGS: usize = 31;
 
 #[tokio::test]
-async fn a_large_set_is_decoded_away_from_the_runtimes_threads() {
+async fn large_definitions_are_decoded_outside_the_runtimes_threads() {
     logs::listen();
     let stub = ApiStub::start().await.unwrap();
     for (flags, here) in [(FLAGS, false), (FEW_FLAGS, true)] {

@@ -102,7 +102,7 @@ const INTERVAL: Duration = Duration::from_millis(300);
 const FAIL_OPEN: Duration = Duration::from_secs(3);
 
 #[test]
-fn a_slot_that_moves_under_a_running_fleet_costs_nobody_a_flag() {
+fn a_slot_migration_under_a_running_fleet_costs_no_flag() {
     let mut fleet =
         Fleet::<Cluster>::running(Settings::every(INTERVAL).fail_open(FAIL_OPEN).patient(), 6);
     let leader = fleet.leader();
