@@ -62,3 +62,8 @@ pub use poller::{
 #[cfg(feature = "posthog-api")]
 pub use source::posthog::{PostHogApi, PostHogApiBuilder, PostHogApiError};
 pub use source::{FetchError, FetchResponse, FlagDefinitionSource};
+
+// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

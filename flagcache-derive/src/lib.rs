@@ -286,3 +286,8 @@ pub fn flag_cache_provider(
 ) -> proc_macro::TokenStream {
     generate::generate(args.into(), item.into()).into()
 }
+
+// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

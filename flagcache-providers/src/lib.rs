@@ -47,3 +47,8 @@ pub use redis::{RedisConfigError, RedisProvider, RedisStore, RedisStoreBuilder};
 #[cfg(feature = "registry")]
 pub use registry::{OpenProvider, ProviderRegistry, RegistryError, StoreUrl};
 pub use tiers::{ReadOnly, Tiered};
+
+// The example of the README compiles and runs.
+#[cfg(all(doctest, feature = "memory"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -42,7 +42,7 @@ async fn a_tick_is_one_script_and_the_keys_can_be_seen_and_removed() {
 }
 
 #[tokio::test]
-async fn a_user_without_the_asking_permission_gets_an_error_that_says_what_to_grant() {
+async fn a_user_without_info_gets_an_error_that_says_what_to_grant() {
     let server = RedisServer::start();
     server.run::<()>(&format!(
         "ACL SETUSER app on >pass ~{DATA}* &{CHANNEL} +@all -info"
