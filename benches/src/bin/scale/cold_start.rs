@@ -1,18 +1,20 @@
-//! What a fleet asks of the API: at a cold start, on a cache that is filled, and at each tick.
+//! The requests of a fleet: at a cold start, at a start on a filled store, and at each tick.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_benches::{Section, Table, is_quick};
+use flagcache_benches::{Chart, Section, Table, is_quick};
 
 use crate::crew::{AMPLE, Crew, Mark};
 use crate::stage::{NO_TICKS, STORES, Stage, Store};
 
 const PROCESSES: usize = 64;
+/// The smaller fleets of the chart.
+const SMALLER: [usize; 3] = [1, 4, 16];
 const FLAGS: usize = 100;
 const INTERVAL: Duration = Duration::from_secs(1);
 const LOCK_TTL: Duration = Duration::from_secs(10);
-/// For a request that nobody should send.
+/// Time for a request that no worker should send.
 const A_WHILE: Duration = Duration::from_millis(500);
 
 /// Requests and units.
@@ -27,7 +29,7 @@ struct Start {
     took: Duration,
 }
 
-/// What a fleet is billed while nothing changes.
+/// The cost of a fleet while nothing changes.
 struct Steady {
     ticks: f64,
     cost: Cost,
@@ -49,11 +51,13 @@ pub(crate) fn run() -> Section {
         "ticks seen",
     ];
     let mut table = Table::new("requests and billed units", &columns);
+    let mut shared = smaller(|| Store::open("redis"));
+    let mut alone = smaller(|| Store::None);
     for store in STORES {
         let stage = Stage::new(Store::open(store), FLAGS);
-        let cold = start(&stage);
-        let filled = start(&stage);
-        let steady = steady(&stage);
+        let cold = start(&stage, PROCESSES);
+        let filled = start(&stage, PROCESSES);
+        let steady = steady(&stage, PROCESSES);
         table.row([
             format!("flagcache, one copy in {store}"),
             cold.cost.to_string(),
@@ -76,7 +80,10 @@ pub(crate) fn run() -> Section {
             units.to_string(),
             units <= 1,
         );
-        let units = steady.cost.units as f64 / steady.ticks;
+        let units = steady.units_per_tick();
+        if store == "redis" {
+            shared.push((PROCESSES, cold.cost.units, units));
+        }
         section.judge(
             &format!("units of a tick of the whole fleet: {store}"),
             "1",
@@ -86,8 +93,8 @@ pub(crate) fn run() -> Section {
         );
     }
     let stage = Stage::new(Store::None, FLAGS);
-    let cold = start(&stage);
-    let steady = steady(&stage);
+    let cold = start(&stage, PROCESSES);
+    let steady = steady(&stage, PROCESSES);
     table.row([
         "posthog_rs, each for itself".to_owned(),
         cold.cost.to_string(),
@@ -97,14 +104,56 @@ pub(crate) fn run() -> Section {
         format!("{:.1}", steady.ticks),
     ]);
     section.tables.push(table);
+    alone.push((PROCESSES, cold.cost.units, steady.units_per_tick()));
+    section.charts.push(chart(shared, alone));
     section
 }
 
-/// All processes start at once, and end.
-fn start(stage: &Stage) -> Start {
+/// The size of a fleet, and the units of its cold start and of its tick.
+type Bill = (usize, u64, f64);
+
+/// The bills of the smaller fleets.
+fn smaller(store: impl Fn() -> Store) -> Vec<Bill> {
+    let bill = |processes| {
+        let stage = Stage::new(store(), FLAGS);
+        let cold = start(&stage, processes);
+        (
+            processes,
+            cold.cost.units,
+            steady(&stage, processes).units_per_tick(),
+        )
+    };
+    SMALLER.map(bill).into()
+}
+
+fn chart(shared: Vec<Bill>, alone: Vec<Bill>) -> Chart {
+    let mut chart = Chart::new(
+        "fleet_cost",
+        "What a fleet is billed, with and without flagcache",
+        "worker processes",
+        "billed units",
+    );
+    chart.log = [true, true];
+    for (name, bills) in [("without flagcache", alone), ("with flagcache", shared)] {
+        let points =
+            |units: fn(&Bill) -> f64| bills.iter().map(move |bill| (bill.0 as f64, units(bill)));
+        chart.line(
+            &format!("a cold start, {name}"),
+            points(|bill| bill.1 as f64),
+        );
+        chart.line(
+            &format!("a tick of the fleet, {name}"),
+            points(|bill| bill.2),
+        );
+    }
+    chart
+}
+
+/// Starts all processes at once, and ends them.
+fn start(stage: &Stage, processes: usize) -> Start {
     let before = stage.asked();
     let begun = Instant::now();
-    let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_TTL), PROCESSES, PROCESSES);
+    let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_TTL), processes, processes);
     crew.all_have(Mark::BEGINNING, None, AMPLE);
     let took = begun.elapsed();
     sleep(A_WHILE);
@@ -119,8 +168,8 @@ fn start(stage: &Stage) -> Start {
     }
 }
 
-fn steady(stage: &Stage) -> Steady {
-    let mut crew = Crew::start(&stage.spec(INTERVAL, LOCK_TTL), PROCESSES, PROCESSES);
+fn steady(stage: &Stage, processes: usize) -> Steady {
+    let mut crew = Crew::start(&stage.spec(INTERVAL, LOCK_TTL), processes, processes);
     crew.all_have(Mark::BEGINNING, None, AMPLE);
     // The peer's first tick has no ETag yet.
     sleep(INTERVAL * 2);
@@ -131,9 +180,9 @@ fn steady(stage: &Stage) -> Steady {
     let took = begun.elapsed();
     crew.stop();
     let ticks = match &stage.store {
-        // It does not count, but keeps to the clock.
+        // The peer counts no loads; its ticks follow the clock.
         Store::None => took.as_secs_f64() / INTERVAL.as_secs_f64(),
-        _ => (counts.loads - loads) as f64 / PROCESSES as f64,
+        _ => (counts.loads - loads) as f64 / processes as f64,
     };
     Steady {
         ticks,
@@ -145,6 +194,10 @@ fn steady(stage: &Stage) -> Steady {
 }
 
 impl Steady {
+    fn units_per_tick(&self) -> f64 {
+        self.cost.units as f64 / self.ticks
+    }
+
     fn per_tick(&self) -> String {
         let [requests, units] =
             [self.cost.requests, self.cost.units].map(|count| count as f64 / self.ticks);

@@ -1,4 +1,4 @@
-//! Worker processes, and all that they have told.
+//! Worker processes, and their reports.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
@@ -8,26 +8,26 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::host;
-use crate::protocol::{Counts, Moment, Order, Spec, Told};
+use crate::protocol::{Counts, Moment, Order, Report, Spec};
 
-/// Beyond what anything takes, on a machine that is busy.
+/// Longer than any step takes on a busy machine.
 pub(crate) const AMPLE: Duration = Duration::from_secs(120);
 
-/// A place in what was told.
+/// A position in the reports.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark(usize);
 
 impl Mark {
-    /// Before anything was told.
+    /// Before the first report.
     pub(crate) const BEGINNING: Self = Self(0);
 }
 
-/// Dropped, all its processes are killed.
+/// The worker processes of a scenario. Dropping it kills them.
 pub(crate) struct Crew {
     members: Vec<Member>,
-    sender: Sender<Told>,
-    receiver: Receiver<Told>,
-    told: Vec<Told>,
+    sender: Sender<Report>,
+    receiver: Receiver<Report>,
+    reports: Vec<Report>,
 }
 
 struct Member {
@@ -44,7 +44,7 @@ impl Crew {
             members: Vec::new(),
             sender,
             receiver,
-            told: Vec::new(),
+            reports: Vec::new(),
         };
         let mut first = 0;
         for process in 0..processes {
@@ -69,10 +69,10 @@ impl Crew {
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
         let sender = self.sender.clone();
         thread::spawn(move || {
-            // A line cut short by a kill says nothing.
+            // A kill can cut the last line short: it does not parse.
             let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-            for told in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
-                let _ = sender.send(told);
+            for report in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
+                let _ = sender.send(report);
             }
         });
         self.members.push(Member { spec, child, stdin });
@@ -83,66 +83,66 @@ impl Crew {
     }
 
     pub(crate) fn mark(&mut self) -> Mark {
-        self.told.extend(self.receiver.try_iter());
-        Mark(self.told.len())
+        self.reports.extend(self.receiver.try_iter());
+        Mark(self.reports.len())
     }
 
-    /// Waits until something can be found in what was told since `mark`. Panics when `limit` is over.
+    /// Waits until `find` succeeds on the reports since `mark`. Panics after `timeout`.
     pub(crate) fn find<T>(
         &mut self,
         mark: Mark,
         what: &str,
-        limit: Duration,
-        find: impl Fn(&[Told]) -> Option<T>,
+        timeout: Duration,
+        find: impl Fn(&[Report]) -> Option<T>,
     ) -> T {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + timeout;
         loop {
             self.mark();
-            if let Some(found) = find(&self.told[mark.0..]) {
+            if let Some(found) = find(&self.reports[mark.0..]) {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let told = self.receiver.recv_timeout(left);
-            self.told
-                .push(told.unwrap_or_else(|_| panic!("{what}: not within {limit:?}")));
+            let report = self.receiver.recv_timeout(left);
+            self.reports
+                .push(report.unwrap_or_else(|_| panic!("{what}: not within {timeout:?}")));
         }
     }
 
-    /// Waits until each poller has a set: any, or the one with this ETag. Gives the moments at which they got it.
+    /// Waits until each poller has definitions: any, or those with this ETag. Returns when each one got them.
     pub(crate) fn all_have(
         &mut self,
         mark: Mark,
         etag: Option<&str>,
-        limit: Duration,
+        timeout: Duration,
     ) -> Vec<(usize, Moment)> {
         let pollers = self.pollers();
         let mut having = Vec::new();
         let mut seen = HashSet::new();
         let mut next = mark.0;
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + timeout;
         loop {
             self.mark();
-            for told in &self.told[next..] {
-                if let Told::Has {
+            for report in &self.reports[next..] {
+                if let Report::Has {
                     poller,
                     etag: theirs,
                     at,
-                } = told
+                } = report
                     && etag.is_none_or(|etag| theirs.as_deref() == Some(etag))
                     && seen.insert(*poller)
                 {
                     having.push((*poller, *at));
                 }
             }
-            next = self.told.len();
+            next = self.reports.len();
             if having.len() == pollers {
                 return having;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let told = self.receiver.recv_timeout(left);
+            let report = self.receiver.recv_timeout(left);
             let have = having.len();
-            self.told.push(told.unwrap_or_else(|_| {
-                panic!("{have} of {pollers} pollers have a set after {limit:?}")
+            self.reports.push(report.unwrap_or_else(|_| {
+                panic!("{have} of {pollers} pollers have the definitions after {timeout:?}")
             }));
         }
     }
@@ -160,9 +160,9 @@ impl Crew {
     pub(crate) fn counts(&mut self) -> Counts {
         let (mark, members) = (self.mark(), self.members.len());
         self.order(Order::Count);
-        self.find(mark, "counts", AMPLE, |told| {
-            let counts = told.iter().filter_map(|told| {
-                if let Told::Counts(counts) = told {
+        self.find(mark, "counts", AMPLE, |reports| {
+            let counts = reports.iter().filter_map(|report| {
+                if let Report::Counts(counts) = report {
                     Some(*counts)
                 } else {
                     None
@@ -182,8 +182,7 @@ impl Crew {
             .sum()
     }
 
-    /// Kills the process of a poller, which cannot do anything about it, and gives the moment before. Another one takes
-    /// its place later, with [`replace`](Self::replace).
+    /// Kills the process of a poller, and returns the moment before. [`replace`](Self::replace) starts another one for it.
     pub(crate) fn kill(&mut self, poller: usize) -> (Moment, Spec) {
         let runs = |spec: &Spec| (spec.first..spec.first + spec.pollers).contains(&poller);
         let at = self
@@ -201,7 +200,7 @@ impl Crew {
         self.add(spec);
     }
 
-    /// Shuts all down, and waits until they have ended.
+    /// Shuts all processes down, and waits for their end.
     pub(crate) fn stop(mut self) {
         self.order(Order::Stop);
         let deadline = Instant::now() + AMPLE;

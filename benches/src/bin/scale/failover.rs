@@ -6,7 +6,7 @@ use std::time::Duration;
 use flagcache_benches::{Section, Table, is_quick};
 
 use crate::crew::{AMPLE, Crew, Mark};
-use crate::protocol::Told;
+use crate::protocol::Report;
 use crate::stage::{NO_TICKS, STORES, Stage, Store, millis, percentile};
 
 const PROCESSES: usize = 16;
@@ -43,21 +43,22 @@ pub(crate) fn run() -> Section {
         let mut took = Vec::new();
         let mut mark = Mark::BEGINNING;
         for kill in 0..kills {
-            let leader = crew.find(mark, "a leader", AMPLE, |told| {
-                leader(told).map(|(poller, _)| poller)
+            let leader = crew.find(mark, "a leader", AMPLE, |reports| {
+                leader(reports).map(|(poller, _)| poller)
             });
             sleep(Duration::from_millis(200 + 370 * kill % 700));
             mark = crew.mark();
             let (killed, spec) = crew.kill(leader);
-            let led = crew.find(mark, "another leader", AMPLE, |told| {
-                leader_but(told, leader)
+            let led = crew.find(mark, "another leader", AMPLE, |reports| {
+                leader_but(reports, leader)
             });
             took.push(led.since(killed));
             let joined = crew.mark();
             crew.replace(spec);
-            crew.find(joined, "a worker in its place", AMPLE, |told| {
-                told.iter()
-                    .any(|told| matches!(told, Told::Has { poller, .. } if *poller == leader))
+            crew.find(joined, "a worker in its place", AMPLE, |reports| {
+                reports
+                    .iter()
+                    .any(|report| matches!(report, Report::Has { poller, .. } if *poller == leader))
                     .then_some(())
             });
         }
@@ -89,9 +90,9 @@ pub(crate) fn run() -> Section {
 }
 
 /// The last one that came to lead.
-fn leader(told: &[Told]) -> Option<(usize, crate::protocol::Moment)> {
-    told.iter().rev().find_map(|told| {
-        if let Told::Leads { poller, at } = told {
+fn leader(reports: &[Report]) -> Option<(usize, crate::protocol::Moment)> {
+    reports.iter().rev().find_map(|report| {
+        if let Report::Leads { poller, at } = report {
             Some((*poller, *at))
         } else {
             None
@@ -99,8 +100,8 @@ fn leader(told: &[Told]) -> Option<(usize, crate::protocol::Moment)> {
     })
 }
 
-fn leader_but(told: &[Told], old: usize) -> Option<crate::protocol::Moment> {
-    leader(told)
+fn leader_but(reports: &[Report], old: usize) -> Option<crate::protocol::Moment> {
+    leader(reports)
         .filter(|(poller, _)| *poller != old)
         .map(|(_, at)| at)
 }

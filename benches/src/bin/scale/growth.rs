@@ -1,4 +1,4 @@
-//! How it grows: thousands of connections to one Redis.
+//! Growth: thousands of connections to one Redis.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -15,14 +15,14 @@ const SIZES: [usize; 3] = [100, 1_000, 5_000];
 const PROCESSES: usize = 4;
 const FLAGS: usize = 50;
 const LOCK_TTL: Duration = Duration::from_secs(10);
-/// Between the starts of two pollers of all: 400 a second.
+/// Between the starts of two pollers: 400 a second.
 const PAUSE: Duration = Duration::from_micros(2_500);
-/// What two cores can carry with all of them, and be idle most of the time.
+/// Keeps two cores idle most of the time at the largest size.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// The scripts, each of which reads the lock once.
+/// Upper bound of the bytes of an unchanged tick.
 const MOST_BYTES: f64 = 700.0;
 
-/// What one size was found to cost.
+/// The figures of one size.
 struct Found {
     pollers: usize,
     start: Duration,
@@ -135,7 +135,7 @@ fn measure(pollers: usize) -> (Found, String) {
     let (after, worker_after, took) = (info(&stage), crew.processor_time(), clock.elapsed());
     let requests = stage.asked().requests - asked;
     let ticks = (crew.counts().loads - counts.loads) as f64;
-    // Each script reads the lock once; what is beyond that is reads of the copy.
+    // Each script reads the lock once; all other reads are of the copy.
     let scripts = after.calls("evalsha") - before.calls("evalsha");
     let reads = after.calls("get") - before.calls("get") - scripts;
     let redis_time = after.processor_time() - before.processor_time();
@@ -150,7 +150,7 @@ fn measure(pollers: usize) -> (Found, String) {
         any.extend(took);
         sleep(Duration::from_secs(2));
     }
-    // The leader asked once for each, and at its ticks meanwhile.
+    // One request for each change, and those of the leader's ticks meanwhile.
     let change_requests = (stage.asked().requests - asked) as f64 / f64::from(changes);
     let change_faults = (crew.counts().faults - faults) as f64 / f64::from(changes);
     let peak = info(&stage).number("used_memory_peak");

@@ -1,17 +1,18 @@
-//! Fleets of real processes: what they cost the API and Redis, how soon they see a change, how soon a dead leader is
-//! replaced, and how all that grows to thousands of connections. All of it on this machine.
+//! Fleets of real processes on this machine: their cost for the API and Redis, the delay of a change, the time until a dead
+//! leader is replaced, and how these figures grow up to thousands of connections.
 //!
 //! ```text
 //! cargo run --release -p flagcache-benches --features redis --bin scale            # all scenarios
 //! cargo run --release -p flagcache-benches --features redis --bin scale -- growth  # one of them
 //! ```
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! |---|---|
 //! | `cold_start`, `changes`, `failover`, `growth` | the scenarios |
-//! | `crew`, `protocol`, `stage` | worker processes, what passes between them and us, and what they work with |
-//! | `worker`, `watched`, `peer` | the other end: many pollers in one process, or PostHog's own SDK |
-//! | `server`, `host` | what Redis and the kernel count |
+//! | `crew`, `stage` | the worker processes, and the API and the store that they use |
+//! | `protocol` | orders to a worker process, and its reports |
+//! | `worker`, `watched`, `peer`, `report` | inside a worker process: many pollers, or PostHog's own SDK |
+//! | `server`, `host` | the counters of Redis and of the kernel |
 
 #![allow(
     clippy::unwrap_used,
@@ -28,6 +29,7 @@ mod growth;
 mod host;
 mod peer;
 mod protocol;
+mod report;
 mod server;
 mod stage;
 mod watched;

@@ -1,4 +1,4 @@
-//! The peer: PostHog's own SDK for Rust, which has no shared cache. Each poller asks the API for itself.
+//! The peer: PostHog's own SDK for Rust, which has no shared cache. Each poller polls the API for itself.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use posthog_rs::{AsyncFlagPoller, FlagCache, LocalEvaluationConfig};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep;
 
-use crate::protocol::{Counts, Moment, Order, Spec, Told};
-use crate::worker::tell;
+use crate::protocol::{Counts, Moment, Order, Report, Spec};
+use crate::report::send;
 
 pub(crate) async fn run(spec: &Spec, mut orders: UnboundedReceiver<Order>) {
     let mut pollers = Vec::new();
@@ -24,7 +24,7 @@ pub(crate) async fn run(spec: &Spec, mut orders: UnboundedReceiver<Order>) {
         let mut poller = AsyncFlagPoller::new(config, cache.clone());
         poller.start().await;
         assert!(!cache.get_all_flags().is_empty(), "the peer has no flags");
-        tell(&Told::Has {
+        send(&Report::Has {
             poller: number,
             etag: None,
             at: Moment::now(),
@@ -35,7 +35,7 @@ pub(crate) async fn run(spec: &Spec, mut orders: UnboundedReceiver<Order>) {
     while let Some(order) = orders.recv().await {
         match order {
             Order::Refresh => {}
-            Order::Count => tell(&Told::Counts(Counts::default())),
+            Order::Count => send(&Report::Counts(Counts::default())),
             Order::Stop => return,
         }
     }

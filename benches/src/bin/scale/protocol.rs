@@ -1,17 +1,17 @@
-//! What passes between us and a worker process: orders one way, a JSON object a line the other.
+//! The protocol with a worker process: orders on its standard input, reports on its standard output, one JSON object a line.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-/// What a worker process is.
+/// The settings of a worker process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Spec {
     pub(crate) kind: Kind,
-    /// Where the API is.
+    /// The URL of the API.
     pub(crate) api: String,
-    /// How many pollers it runs, each with a connection of its own, and the number of the first.
+    /// The number of pollers, each with its own connection, and the number of the first one.
     pub(crate) pollers: usize,
     pub(crate) first: usize,
     pub(crate) interval: Duration,
@@ -27,14 +27,14 @@ pub(crate) enum Kind {
     Peer,
 }
 
-/// What a worker process is told.
+/// An order to a worker process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Order {
-    /// Its leader, if it has one, is to load now.
+    /// Load now, if the process has the leader.
     Refresh,
-    /// It is to tell its counts.
+    /// Report the counts.
     Count,
-    /// It is to shut down.
+    /// Shut down.
     Stop,
 }
 
@@ -51,24 +51,24 @@ impl Order {
         match line {
             "refresh" => Self::Refresh,
             "count" => Self::Count,
-            // The end of the input says so too.
+            // The end of the input too.
             _ => Self::Stop,
         }
     }
 }
 
-/// What a worker process tells.
+/// A report of a worker process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum Told {
-    /// A poller has another set.
+pub(crate) enum Report {
+    /// A poller has new definitions.
     Has {
         poller: usize,
         etag: Option<String>,
         at: Moment,
     },
-    /// A poller has been told to fetch, and had not been before.
+    /// The decision of a poller became true.
     Leads { poller: usize, at: Moment },
-    /// The leader has a new set and begins to store it.
+    /// The leader has new definitions and begins to store them.
     Publishes {
         poller: usize,
         etag: Option<String>,

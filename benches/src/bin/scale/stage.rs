@@ -1,4 +1,4 @@
-//! What a crew works with: an API, and a store.
+//! The API and the store of a scenario.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::crew::{AMPLE, Crew};
-use crate::protocol::{Kind, Order, Spec, Told};
+use crate::protocol::{Kind, Order, Report, Spec};
 
-/// Beyond the end of any scenario: nobody polls.
+/// Longer than any scenario: no worker polls.
 pub(crate) const NO_TICKS: Duration = Duration::from_secs(3_600);
 
 pub(crate) const STORES: [&str; 2] = ["file", "redis"];
@@ -25,7 +25,7 @@ pub(crate) struct Stage {
 pub(crate) enum Store {
     File(TempDir),
     Redis(RedisServer),
-    /// Each for itself.
+    /// No shared store: each worker polls for itself.
     None,
 }
 
@@ -55,7 +55,7 @@ impl Stage {
         }
     }
 
-    /// What each process is told, but for its share of the pollers.
+    /// The settings of each process, except its share of the pollers.
     pub(crate) fn spec(&self, interval: Duration, lock_ttl: Duration) -> Spec {
         let place = match &self.store {
             Store::File(folder) => Some(Place::File(folder.path().to_owned())),
@@ -79,7 +79,7 @@ impl Stage {
         }
     }
 
-    /// What the API was asked so far.
+    /// The requests that the API has counted so far.
     pub(crate) fn asked(&self) -> ApiStats {
         self.api.stats()
     }
@@ -91,15 +91,15 @@ impl Stage {
             .set_definitions(bodies::changed_body(flags, f64::from(self.changes) / 100.0));
     }
 
-    /// Changes a flag and lets the leader see it. Gives how long each of the others took to have it, from the moment when
-    /// the leader began to store it, the last one last.
+    /// Changes a flag and lets the leader fetch it. Returns how long each follower took to install it, from the moment when
+    /// the leader began to store it, in ascending order.
     pub(crate) fn spread(&mut self, crew: &mut Crew, flags: usize) -> Vec<Duration> {
         let mark = crew.mark();
         self.change(flags);
         crew.order(Order::Refresh);
-        let (leader, etag, at) = crew.find(mark, "a publish", AMPLE, |told| {
-            told.iter().find_map(|told| match told {
-                Told::Publishes { poller, etag, at } => Some((*poller, etag.clone(), *at)),
+        let (leader, etag, at) = crew.find(mark, "a publish", AMPLE, |reports| {
+            reports.iter().find_map(|report| match report {
+                Report::Publishes { poller, etag, at } => Some((*poller, etag.clone(), *at)),
                 _ => None,
             })
         });
@@ -111,7 +111,7 @@ impl Stage {
     }
 }
 
-/// The value below which so many per cent of sorted values are.
+/// A percentile of sorted values.
 pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted
         .get((sorted.len() * percent).div_ceil(100).saturating_sub(1))

@@ -1,4 +1,4 @@
-//! A decorator that tells when a poller leads and publishes. It changes nothing.
+//! A provider that reports when its poller leads and publishes, and forwards each call unchanged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +10,8 @@ use flagcache_core::{
     ProviderError,
 };
 
-use crate::protocol::{Moment, Told};
-use crate::worker::tell;
+use crate::protocol::{Moment, Report};
+use crate::report::send;
 
 pub(crate) struct Watched {
     pub(crate) provider: Provider,
@@ -25,7 +25,7 @@ impl FlagDefinitionCacheProvider for Watched {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
         let leads = self.provider.should_fetch_flag_definitions().await?;
         if !self.leads.swap(leads, Ordering::Relaxed) && leads {
-            tell(&Told::Leads {
+            send(&Report::Leads {
                 poller: self.poller,
                 at: Moment::now(),
             });
@@ -42,7 +42,7 @@ impl FlagDefinitionCacheProvider for Watched {
         data: &FlagDefinitionCacheData,
     ) -> Result<(), ProviderError> {
         let etag = data.etag().map(str::to_owned);
-        tell(&Told::Publishes {
+        send(&Report::Publishes {
             poller: self.poller,
             etag,
             at: Moment::now(),
@@ -67,7 +67,7 @@ impl FlagDefinitionCacheProvider for Watched {
         self.provider.on_fetch_without_update(outcome).await
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
-        self.provider.on_poller_attached(link);
+    fn on_poller_attached(&self, context: PollerContext) {
+        self.provider.on_poller_attached(context);
     }
 }

@@ -1,6 +1,6 @@
-//! A worker process: many pollers on one thread, each as it would be in a process of its own.
+//! A worker process: many pollers on one thread, each configured as in a process of its own.
 
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,10 +13,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::sleep;
 
 use crate::peer;
-use crate::protocol::{Counts, Kind, Moment, Order, Spec, Told};
+use crate::protocol::{Counts, Kind, Moment, Order, Report, Spec};
+use crate::report::send;
 use crate::watched::Watched;
 
-/// The name under which all workers share.
+/// The service whose workers share a copy.
 const SERVICE: &str = "checkout-prod";
 
 pub(crate) fn run(spec: &Spec) {
@@ -32,7 +33,7 @@ pub(crate) fn run(spec: &Spec) {
     });
 }
 
-/// The lines of the standard input, and one order to stop at its end, which comes when the process that started us ends.
+/// The orders on the standard input. Its end, which comes with the end of the starting process, is an order to stop.
 fn orders() -> UnboundedReceiver<Order> {
     let (sender, receiver) = unbounded_channel();
     std::thread::spawn(move || {
@@ -42,13 +43,6 @@ fn orders() -> UnboundedReceiver<Order> {
         let _ = sender.send(Order::Stop);
     });
     receiver
-}
-
-/// One line at once. It fails when nobody listens any more; the input tells that too.
-pub(crate) fn tell(told: &Told) {
-    let mut line = serde_json::to_vec(told).unwrap();
-    line.push(b'\n');
-    let _ = std::io::stdout().lock().write_all(&line);
 }
 
 struct Sharer {
@@ -80,7 +74,7 @@ async fn share(
                     .filter(|sharer| sharer.leads.load(Ordering::Relaxed))
                 {
                     let poller = sharer.poller.clone();
-                    // What goes wrong in it is counted.
+                    // The counters include its failure.
                     tokio::spawn(async move { drop(poller.refresh().await) });
                 }
             }
@@ -90,7 +84,7 @@ async fn share(
                     loads: counts.loads,
                     faults: counts.provider_faults,
                 });
-                tell(&Told::Counts(
+                send(&Report::Counts(
                     counts.reduce(|a, b| a + b).unwrap_or_default(),
                 ));
             }
@@ -132,7 +126,7 @@ fn start(
                 .new
                 .as_ref()
                 .and_then(|set| set.etag().map(str::to_owned));
-            tell(&Told::Has {
+            send(&Report::Has {
                 poller: number,
                 etag,
                 at: Moment::now(),
