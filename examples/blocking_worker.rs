@@ -1,12 +1,12 @@
 //! A worker without tokio: use it in a program of plain threads, such as the consumer of a queue, a command-line tool or a
-//! synchronous web server. Its flags stay current on a thread of their own, and are read without a lock from all others.
+//! synchronous web server. A background thread keeps the flags current; all other threads read them without a lock.
 //!
 //! ```text
 //! POSTHOG_PROJECT_KEY=phc_… POSTHOG_SECRET_KEY=phs_… FLAGCACHE_URL='file:///var/cache/flagcache?service=checkout' \
 //!     cargo run --example blocking_worker
 //! ```
 //!
-//! A job is a line on the standard input: the key of a flag. Four threads take them in turn; the end of the input ends it.
+//! A job is a line of the standard input: the key of a flag. Four threads process the jobs; the end of the input ends the program.
 
 use std::io::{self, BufRead, BufReader};
 use std::sync::{Mutex, PoisonError};
@@ -18,13 +18,13 @@ use flagcache::blocking::FlagDefinitionPoller;
 use flagcache::{PostHogApi, ProviderRegistry};
 use serde::Deserialize;
 
-/// What a job needs to know of a flag. Any part of the definition can be read so.
+/// The part of a flag's definition that a job needs. Any part can be read this way.
 #[derive(Deserialize)]
 struct Definition {
     active: bool,
 }
 
-/// Keeps flags current from here on; the same builder as for the asynchronous handle.
+/// Starts the poller, with the same builder as for the asynchronous handle.
 pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinitionPoller> {
     let store = ProviderRegistry::bundled().open(url)?;
     Ok(FlagDefinitionPoller::builder()
@@ -35,7 +35,7 @@ pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinition
 
 /// One job: whether the flag of this key is switched on.
 pub(crate) fn handle(flags: &FlagDefinitionPoller, key: &str) -> anyhow::Result<bool> {
-    // One set for the whole job: what changes meanwhile is for the next one.
+    // One snapshot for the whole job: a change meanwhile is for the next one.
     let set = flags.definitions().context("there are no flags yet")?;
     match set.flag(key) {
         Some(flag) => Ok(flag.deserialize::<Definition>()?.active),
@@ -43,7 +43,7 @@ pub(crate) fn handle(flags: &FlagDefinitionPoller, key: &str) -> anyhow::Result<
     }
 }
 
-/// Works off the jobs on several threads, and tells of changes meanwhile.
+/// Processes the jobs on several threads, and prints changes meanwhile.
 pub(crate) fn work(
     flags: &FlagDefinitionPoller,
     jobs: impl Iterator<Item = String> + Send,
@@ -67,9 +67,9 @@ pub(crate) fn work(
                 }
             })
         });
-        // A thread that panicked has lost its job, not the others'.
+        // A thread that panicked lost its own job only.
         workers.into_iter().for_each(|worker| drop(worker.join()));
-        // Frees the lead at once, so that another worker takes over without delay.
+        // Releases the lock at once, so that another worker leads without delay.
         Ok(flags.shutdown()?)
     })
 }
@@ -79,7 +79,7 @@ fn main() -> anyhow::Result<()> {
         .context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
     let flags = start(PostHogApi::from_env()?, &url)?;
     if let Err(error) = flags.wait_ready(Duration::from_secs(10)) {
-        // A worker goes on all the same: it has its flags as soon as the API or the store is there.
+        // The worker continues: it gets flags as soon as the API or the store is available.
         eprintln!("{error}");
     }
     work(

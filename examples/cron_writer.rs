@@ -1,4 +1,4 @@
-//! The writer of a fleet that only reads: use it where no worker is to fetch, or holds a secret key. A cron job, a deployment
+//! The writer of a fleet that only reads: use it if no worker may fetch or hold a secret key. A cron job, a deployment
 //! step or a serverless timer runs it; the workers are `examples/reader.rs`.
 //!
 //! ```text
@@ -6,13 +6,13 @@
 //!     cargo run --features redis --example cron_writer
 //! ```
 //!
-//! A run costs 1 unit when nothing has changed. It exits with 1, and leaves the copy as it is, when the API or the store
-//! fails: the next run tries again.
+//! A run costs 1 unit if nothing has changed. If the API or the store fails, it exits with 1 and leaves the stored copy as it
+//! is; the next run tries again.
 
 use anyhow::Context;
 use flagcache::{PostHogApi, ProviderRegistry, RefreshedOnce, refresh_once};
 
-/// Brings the copy of this store up to date.
+/// Updates the copy in this store.
 pub(crate) async fn run(api: PostHogApi, url: &str) -> anyhow::Result<RefreshedOnce> {
     let store = ProviderRegistry::bundled().open(url)?;
     Ok(refresh_once(api, store).await?)

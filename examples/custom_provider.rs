@@ -1,4 +1,4 @@
-//! A store of your own: use it where the workers share something that flagcache has no store for. Here it is any folder.
+//! A store of your own: use it if the workers share a system that flagcache has no store for. Here it is a folder.
 //!
 //! ```text
 //! cargo run --example custom_provider [folder]
@@ -25,7 +25,7 @@ use flagcache::{
 #[derive(Clone)]
 pub(crate) struct FolderStore {
     folder: PathBuf,
-    /// Held for as long as this worker leads. Shared with the clones that blocking methods work on.
+    /// Locked while this worker leads. Shared with the clones on which blocking methods run.
     lead: Arc<Mutex<Option<File>>>,
 }
 
@@ -41,7 +41,7 @@ impl FolderStore {
 
 #[flag_cache_provider]
 impl FolderStore {
-    /// A plain `fn` runs inline: right for what returns at once, as `try_lock` does.
+    /// A plain `fn` runs inline: suitable for calls that return at once, such as `try_lock`.
     pub(crate) fn should_fetch_flag_definitions(&self) -> io::Result<bool> {
         let mut lead = self.lead.lock().unwrap_or_else(PoisonError::into_inner);
         if lead.is_some() {
@@ -62,7 +62,7 @@ impl FolderStore {
         }
     }
 
-    /// Reading may take a while, so it gets a thread of its own.
+    /// Reading can take a while, so it runs on a thread of its own.
     #[flag_cache(blocking)]
     pub(crate) fn get_flag_definitions(
         &self,
@@ -85,7 +85,7 @@ impl FolderStore {
             .map_err(|error| error.error)
     }
 
-    /// Gives up the lead at once, so that another worker takes over without delay.
+    /// Releases the lock at once, so that another worker leads without delay.
     fn shutdown(&self) {
         self.lead
             .lock()
@@ -96,7 +96,7 @@ impl FolderStore {
 
 pub(crate) const DEFINITIONS: &[u8] = br#"{"flags":[{"id":1,"key":"new-checkout","active":true,"filters":{"groups":[]}}],"group_type_mapping":{},"cohorts":{}}"#;
 
-/// Stands in for PostHog, so that this runs without a project. A worker of yours has `PostHogApi::from_env()?` in its place.
+/// Replaces PostHog, so that this example runs without a project. Your worker uses `PostHogApi::from_env()?` instead.
 struct Sample;
 
 #[async_trait]
@@ -124,7 +124,7 @@ async fn worker(name: &str, folder: &Path) -> Result<FlagDefinitionPoller, Box<d
     Ok(flags)
 }
 
-/// Two workers, one after the other in the lead. Gives the requests that each has sent.
+/// Runs two workers, of which first one and then the other leads. Returns the number of requests of each.
 pub(crate) async fn run(folder: &Path) -> Result<[u64; 2], Box<dyn Error>> {
     let first = worker("the first worker", folder).await?;
     let second = worker("the second worker", folder).await?;

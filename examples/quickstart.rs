@@ -1,10 +1,10 @@
-//! One worker: flags that stay current, and are shared with the other workers of this machine. Start with this one.
+//! One worker, whose flags stay current and are shared with the other workers of this machine. Start with this example.
 //!
 //! ```text
 //! POSTHOG_PROJECT_KEY=phc_… POSTHOG_SECRET_KEY=phs_… cargo run --example quickstart
 //! ```
 //!
-//! Start it twice at a time: the second one sends no request. `POSTHOG_HOST` is `https://us.i.posthog.com` unless set.
+//! Run it twice at the same time: the second process sends no request. `POSTHOG_HOST` is `https://us.i.posthog.com` unless set.
 //! `FLAGCACHE_URL` chooses another store: `redis://127.0.0.1:6379?service=quickstart`, with `--features redis`.
 
 use std::error::Error;
@@ -14,7 +14,7 @@ use flagcache::{
     FileStore, FlagDefinitionCacheProvider, FlagDefinitionPoller, PostHogApi, ProviderRegistry,
 };
 
-/// The store of this URL, or a folder of this machine.
+/// The store with this URL, or a folder of this machine.
 pub(crate) fn store(
     url: Option<&str>,
 ) -> Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error>> {

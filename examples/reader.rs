@@ -1,4 +1,4 @@
-//! A worker that only reads: use it where another process writes, as `examples/cron_writer.rs` does. It needs no key, sends
+//! A worker that only reads: use it if another process writes, such as `examples/cron_writer.rs`. It needs no key, sends
 //! no request, never leads and never writes, so read access to the store is enough.
 //!
 //! ```text
@@ -10,12 +10,12 @@ use std::time::Duration;
 use anyhow::Context;
 use flagcache::{FlagDefinitionPoller, ProviderRegistry, ReadOnly};
 
-/// Follows the copy of this store.
+/// Reads the copy in this store.
 pub(crate) fn start(url: &str) -> anyhow::Result<FlagDefinitionPoller> {
     let store = ProviderRegistry::bundled().open(url)?;
     let flags = FlagDefinitionPoller::builder()
         .flag_definition_cache_provider(ReadOnly(store))
-        // Longer than the writer pauses, or the flags count as stale in between.
+        // Longer than the writer's interval; otherwise the flags count as stale between two writes.
         .max_staleness(Duration::from_secs(15 * 60))
         .start()?;
     Ok(flags)

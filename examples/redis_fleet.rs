@@ -1,13 +1,13 @@
-//! A fleet over Redis: use it where the workers are on several machines, in containers or pods. One of them fetches, the
-//! others read; a change reaches all of them by notification, and a leader that goes is replaced at once.
+//! A fleet over Redis: use it if the workers run on several machines, in containers or pods. One of them fetches, the others
+//! read. A notification brings each change to all of them, and a leader that shuts down is replaced at once.
 //!
 //! ```text
 //! POSTHOG_PROJECT_KEY=phc_… POSTHOG_SECRET_KEY=phs_… REDIS_URL=redis://127.0.0.1:6379 \
 //!     cargo run --features redis --example redis_fleet [workers]
 //! ```
 //!
-//! Runs three workers, each as it would be in a process of its own: `start` is the part to copy. Start it in several
-//! terminals, and there is still one request for all. Ctrl-C ends the workers one by one, the leader first.
+//! Runs three workers, each configured as in a process of its own: `start` is the part to copy. Run it in several terminals:
+//! there is still one request for all. Ctrl-C ends the workers one by one, the leader first.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use anyhow::Context;
 use flagcache::{FlagDefinitionPoller, PostHogApi, RedisStore, Role};
 use futures_util::future::try_join_all;
 
-/// How long the lock of a leader that was killed keeps the others waiting. One that shuts down frees it.
+/// How long the other workers wait after the leader was killed. A leader that shuts down releases the lock.
 const LOCK_TTL: Duration = Duration::from_secs(10);
 
-/// What each process of the fleet does. It connects in the background: a worker boots while Redis is down.
+/// The part of each process of the fleet. It connects in the background: a worker boots while Redis is down.
 pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinitionPoller> {
-    // The service names the keys: those who say the same share one copy.
+    // The service is part of the keys: workers with the same service share one copy.
     let store = RedisStore::builder(url, "checkout")
         .lock_ttl(LOCK_TTL)
         .build()?;
@@ -33,7 +33,7 @@ pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinition
     Ok(flags)
 }
 
-/// Ends the leader, or any worker if none of these leads, and waits for another of these to lead.
+/// Shuts the leader down, or any worker if none of these leads, and waits until another of these leads.
 pub(crate) async fn end_one(fleet: &mut Vec<FlagDefinitionPoller>) -> anyhow::Result<()> {
     let leads = |flags: &FlagDefinitionPoller| flags.status().role == Role::Leader;
     let leaving = fleet.iter().position(leads).unwrap_or(0);
@@ -45,7 +45,7 @@ pub(crate) async fn end_one(fleet: &mut Vec<FlagDefinitionPoller>) -> anyhow::Re
     Ok(())
 }
 
-/// Ctrl-C, or SIGTERM, with which a container is stopped.
+/// Ctrl-C or SIGTERM, which stops a container.
 async fn told_to_end() -> io::Result<()> {
     #[cfg(unix)]
     {

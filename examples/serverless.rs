@@ -1,19 +1,19 @@
-//! Flags in a serverless function: use it where the process sleeps between two calls, so that nothing can poll in the
-//! background. Each call looks whether the flags are young enough, and loads if they are not.
+//! Flags in a serverless function: use it if the platform suspends the process between two calls, so that nothing can poll in
+//! the background. Each call loads the flags if they are too old.
 //!
 //! ```text
 //! POSTHOG_PROJECT_KEY=phc_… POSTHOG_SECRET_KEY=phs_… FLAGCACHE_URL='redis://cache:6379?service=checkout' \
 //!     cargo run --features redis --example serverless
 //! ```
 //!
-//! With the shared store a cold instance takes its flags from the copy, and one instance of them all pays for a refresh.
+//! With the shared store a cold instance reads its flags from the stored copy, and only one instance pays for a refresh.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use flagcache::{FlagDefinitionPoller, PostHogApi, ProviderRegistry};
 
-/// Done once for each instance, outside of the handler.
+/// Runs once per instance, outside of the handler.
 pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinitionPoller> {
     let store = ProviderRegistry::bundled().open(url)?;
     Ok(FlagDefinitionPoller::builder()
@@ -23,9 +23,9 @@ pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinition
         .start()?)
 }
 
-/// One call of the function. Gives the number of flags.
+/// One call of the function. Returns the number of flags.
 pub(crate) async fn handle(flags: &FlagDefinitionPoller) -> anyhow::Result<usize> {
-    // Free while the last load is young. If it fails, the flags of the load before go on serving.
+    // Costs nothing while the last load is recent. If the load fails, the previous flags stay.
     if let Err(error) = flags.refresh_if_older_than(Duration::from_secs(30)).await {
         eprintln!("the flags are not refreshed: {error}");
     }
@@ -45,6 +45,6 @@ async fn main() -> anyhow::Result<()> {
             flags.status().counters.loads
         );
     }
-    // When the platform ends the instance: frees the lead at once.
+    // When the platform ends the instance: releases the lock at once.
     Ok(flags.shutdown().await?)
 }

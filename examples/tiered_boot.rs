@@ -1,13 +1,13 @@
-//! A worker that boots though the shared store and the API are both down: use it where a restart in the middle of an outage
-//! must not lose the flags. The shared store comes first, since it elects; a file of this machine stands behind it.
+//! A worker that boots while the shared store and the API are both down: use it if a restart during an outage must not lose the
+//! flags. The shared store comes first, because it elects the leader; a file of this machine is the fallback.
 //!
 //! ```text
 //! POSTHOG_PROJECT_KEY=phc_… POSTHOG_SECRET_KEY=phs_… FLAGCACHE_URL='redis://cache:6379?service=checkout' \
 //!     cargo run --features redis --example tiered_boot [folder]
 //! ```
 //!
-//! Start it, end it with Ctrl-C, take the network away and start it again: the flags are there, marked stale. The folder
-//! must outlive the process, as a volume of the node does.
+//! Start it, end it with Ctrl-C, disconnect the network and start it again: the flags are there, marked stale. The folder must
+//! outlive the process, such as a volume of the node.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context;
 use flagcache::{FileStore, FlagDefinitionPoller, PostHogApi, ProviderRegistry, Tiered};
 
-/// Shares the store of this URL, with a copy in this folder to fall back on.
+/// Shares the store with this URL, with a copy in this folder as fallback.
 pub(crate) fn start(
     api: PostHogApi,
     url: &str,

@@ -1,4 +1,4 @@
-//! How the service is.
+//! The health of the service.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::Service;
 
-/// For people, and for an alert on `state` or on `undecodable_flag`. It shows no key.
+/// For people, and for alerts on `state` or `undecodable_flag`. It contains no key.
 #[derive(Serialize)]
 pub(crate) struct Health {
     state: &'static str,
@@ -20,13 +20,13 @@ pub(crate) struct Health {
     units_spent: u64,
     units_saved: u64,
     last_error: Option<String>,
-    /// The flag for which the set in memory cannot be evaluated; that before it is.
+    /// The flag because of which the definitions in memory cannot be decoded; the previous ones are evaluated.
     undecodable_flag: Option<String>,
 }
 
-/// 200 once there are flags to evaluate, and from then on: flags that are stale are better than no service.
+/// 200 from the first flags on: stale flags are better than no service.
 ///
-/// For a readiness probe. It is no liveness probe: to be started anew brings neither PostHog nor the store back.
+/// For a readiness probe, not a liveness probe: a restart repairs neither PostHog nor the store.
 pub(crate) async fn healthz(State(service): State<Arc<Service>>) -> (StatusCode, Json<Health>) {
     let (status, undecodable) = (service.poller.status(), service.flags.last_error());
     let is_ready = service.flags.definitions().is_some();
@@ -38,8 +38,20 @@ pub(crate) async fn healthz(State(service): State<Arc<Service>>) -> (StatusCode,
         confirmed_seconds_ago: status.confirmed_ago.map(|ago| ago.as_secs()),
         units_spent: status.counters.units_spent,
         units_saved: status.counters.units_saved,
-        undecodable_flag: undecodable.as_ref().and_then(|error| error.flag_key()).map(str::to_owned),
-        last_error: undecodable.map(|error| error.to_string()).or(status.last_error),
+        undecodable_flag: undecodable
+            .as_ref()
+            .and_then(|error| error.flag_key())
+            .map(str::to_owned),
+        last_error: undecodable
+            .map(|error| error.to_string())
+            .or(status.last_error),
     };
-    (if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(health))
+    (
+        if is_ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        Json(health),
+    )
 }

@@ -1,5 +1,5 @@
-//! A web service with axum: use it where each request asks what a flag says for its user. The flags come from the copy that
-//! all instances of the service share, are evaluated here by PostHog's own evaluator, and each exposure is captured.
+//! A web service with axum: use it if requests evaluate flags for their users. The definitions come from the copy that all
+//! instances of the service share, PostHog's own evaluator evaluates them in the process, and each exposure is captured.
 //!
 //! ```text
 //! cd examples/axum_service
@@ -10,13 +10,13 @@
 //! curl 'http://127.0.0.1:3000/metrics'
 //! ```
 //!
-//! `ADDRESS` is `127.0.0.1:3000` and `POSTHOG_HOST` `https://us.i.posthog.com` unless set. SIGTERM or Ctrl-C ends it: the
-//! requests under way are answered, the events sent, and another instance leads at once.
+//! `ADDRESS` is `127.0.0.1:3000` and `POSTHOG_HOST` `https://us.i.posthog.com` unless set. After SIGTERM or Ctrl-C it
+//! answers the requests in flight, sends the events, and releases the lock, so that another instance leads at once.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! |---|---|
-//! | `main.rs` | what is started, and in which order it ends |
-//! | `routes.rs` | a request that a flag decides |
+//! | `main.rs` | start, and the order of the shutdown |
+//! | `routes.rs` | a request that depends on a flag |
 //! | `health.rs` | `/healthz` |
 //! | `stop.rs` | SIGTERM |
 
@@ -41,13 +41,13 @@ use tokio::time::timeout;
 
 use stop::Stop;
 
-/// How long a request under way may still take at the end.
+/// How long a request in flight may take during shutdown.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the last events may take. With the requests' limit it fits into the 30 s that Kubernetes gives.
+/// How long the last events may take. Together with the requests it fits into the 30 s of Kubernetes.
 const EVENTS_LIMIT: Duration = Duration::from_secs(5);
 
-/// What the handlers share.
+/// The state that the handlers share.
 struct Service {
     poller: FlagDefinitionPoller,
     flags: LocalEvaluation,
@@ -55,17 +55,22 @@ struct Service {
     metrics: PrometheusHandle,
 }
 
-/// Flags that stay current. It starts while the store and PostHog are down, too.
+/// Starts the poller, even while the store and PostHog are down.
 fn poller() -> anyhow::Result<FlagDefinitionPoller> {
-    let url = std::env::var("FLAGCACHE_URL").context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+    let url = std::env::var("FLAGCACHE_URL")
+        .context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
     let store = ProviderRegistry::bundled().open(&url)?;
-    Ok(FlagDefinitionPoller::builder().source(PostHogApi::from_env()?).flag_definition_cache_provider(store).start()?)
+    Ok(FlagDefinitionPoller::builder()
+        .source(PostHogApi::from_env()?)
+        .flag_definition_cache_provider(store)
+        .start()?)
 }
 
-/// The client that sends the events. It gets no secret key: with one it would poll for definitions of its own.
+/// The client that sends the events. It gets no secret key: with one it would poll for definitions itself.
 async fn client() -> anyhow::Result<Client> {
     let mut options = ClientOptionsBuilder::default();
-    options.api_key(std::env::var("POSTHOG_PROJECT_KEY").context("set POSTHOG_PROJECT_KEY (phc_…)")?);
+    options
+        .api_key(std::env::var("POSTHOG_PROJECT_KEY").context("set POSTHOG_PROJECT_KEY (phc_…)")?);
     if let Ok(host) = std::env::var("POSTHOG_HOST") {
         options.host(host);
     }
@@ -75,25 +80,35 @@ async fn client() -> anyhow::Result<Client> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
-    // Before the poller, so that its first load counts.
+    // Before the poller, so that its first load is counted.
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    // Before all that is to end in order.
+    // Before everything that shuts down in order.
     let stop = Stop::listen()?;
 
     let poller = poller()?;
     let client = client().await?;
     let flags = LocalEvaluation::attach(&poller);
-    let service = Arc::new(Service { poller, flags, client, metrics });
+    let service = Arc::new(Service {
+        poller,
+        flags,
+        client,
+        metrics,
+    });
 
-    // It listens before there are flags: `/healthz` keeps the requests away until then, and those that come all the same
-    // get what they would get without any.
+    // It listens before there are flags: until then `/healthz` keeps requests away, and a request that comes anyway gets the
+    // answer without flags.
     let address = std::env::var("ADDRESS").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let listener = TcpListener::bind(&address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener = TcpListener::bind(&address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
     println!("listening on http://{}", listener.local_addr()?);
     serve(listener, routes::router(Arc::clone(&service)), stop).await?;
 
-    // No request is left that could use them. Neither failure is one of the service.
-    let (ended, sent) = tokio::join!(service.poller.shutdown(), timeout(EVENTS_LIMIT, service.client.shutdown()));
+    // No request can use them any more. Neither failure is a failure of the service.
+    let (ended, sent) = tokio::join!(
+        service.poller.shutdown(),
+        timeout(EVENTS_LIMIT, service.client.shutdown())
+    );
     if let Err(error) = ended {
         tracing::warn!(%error, "the poller did not end in order");
     }
@@ -103,12 +118,12 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves until it is told to stop, and then what is under way.
+/// Serves until the signal to stop, and then completes the requests in flight.
 async fn serve(listener: TcpListener, routes: Router, stop: Stop) -> anyhow::Result<()> {
-    let (begin_to_end, told) = oneshot::channel::<()>();
+    let (begin_to_end, ended) = oneshot::channel::<()>();
     let served = axum::serve(listener, routes).with_graceful_shutdown(async {
-        // An error says that nobody will tell, which comes to the same.
-        let _ = told.await;
+        // An error means that the sender is gone, which has the same effect.
+        let _ = ended.await;
     });
     let mut served = pin!(served.into_future());
     tokio::select! {

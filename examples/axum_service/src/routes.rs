@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Service, health};
 
-/// Who asks. A real service takes the user from its session, not from the URL.
+/// The user of a request. A real service takes it from its session, not from the URL.
 #[derive(Deserialize)]
 struct Visitor {
     user: String,
@@ -34,19 +34,25 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
-/// A page that a flag decides. Nothing here waits for the network.
-async fn checkout(State(service): State<Arc<Service>>, Query(visitor): Query<Visitor>) -> Json<Checkout> {
+/// A page that depends on a flag. Nothing here waits for the network.
+async fn checkout(
+    State(service): State<Arc<Service>>,
+    Query(visitor): Query<Visitor>,
+) -> Json<Checkout> {
     let mut subject = FlagSubject::new(visitor.user);
     if let Some(plan) = visitor.plan {
         subject = subject.property("plan", plan);
     }
-    // Whatever goes wrong with flags, the request is answered: with what the service did before there was the flag.
-    let layout = match service.flags.evaluate_and_capture(&service.client, "new-checkout", &subject) {
+    // If a flag cannot be evaluated, the request gets the page from before the flag.
+    let layout = match service
+        .flags
+        .evaluate_and_capture(&service.client, "new-checkout", &subject)
+    {
         Ok(Some(FlagValue::String(variant))) => variant,
         Ok(Some(FlagValue::Boolean(true))) => "new".to_owned(),
         Ok(Some(FlagValue::Boolean(false)) | None) => "old".to_owned(),
         Err(inconclusive) => {
-            // `client.evaluate_flags` could ask PostHog now, at the price of a request to it in each of these.
+            // `client.evaluate_flags` could evaluate it at PostHog, at the cost of one request each.
             tracing::debug!(%inconclusive, "new-checkout");
             "old".to_owned()
         }
@@ -54,7 +60,7 @@ async fn checkout(State(service): State<Arc<Service>>, Query(visitor): Query<Vis
     Json(Checkout { layout })
 }
 
-/// What the poller has done, and whatever else the service counts with the `metrics` crate. For Prometheus.
+/// The metrics of the poller and of the service itself, for Prometheus.
 async fn metrics(State(service): State<Arc<Service>>) -> String {
     service.metrics.render()
 }

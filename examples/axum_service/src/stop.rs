@@ -1,15 +1,15 @@
-//! Being told to stop.
+//! The signal to stop.
 
 use std::io;
 
-/// Ctrl-C, or SIGTERM, with which a container is stopped.
+/// Ctrl-C or SIGTERM, which stops a container.
 pub(crate) struct Stop {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Stop {
-    /// Listens from now on: a signal that comes before [`asked`](Self::asked) is not lost, and ends nothing by itself.
+    /// Listens from now on: a signal before [`asked`](Self::asked) is not lost, and does not end the process by itself.
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
@@ -29,7 +29,7 @@ impl Stop {
     /// Waits for it.
     #[cfg(not(unix))]
     pub(crate) async fn asked(self) {
-        // An error says that there is no such signal here: then it runs until it is killed.
+        // An error means that this system has no such signal: the service then runs until it is killed.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

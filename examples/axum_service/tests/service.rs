@@ -1,4 +1,4 @@
-//! The service as a process, beside an API of this machine.
+//! The service as a process, with a stub of the API.
 #![cfg(unix)]
 
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// Long enough for anything that does come, on a busy machine too.
+/// Longer than any step takes, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// On for those whose plan is `pro`.
+/// On for users whose plan is `pro`.
 fn definitions() -> String {
     let condition = json!({ "properties": [{ "key": "plan", "operator": "exact", "value": "pro", "type": "person" }] });
     json!({ "flags": [{ "key": "new-checkout", "active": true, "filters": { "groups": [condition] } }] }).to_string()
@@ -38,19 +38,33 @@ impl Service {
             .env("POSTHOG_HOST", stub.url())
             .env("POSTHOG_PROJECT_KEY", ApiStub::PROJECT_KEY)
             .env("POSTHOG_SECRET_KEY", ApiStub::SECRET_KEY)
-            .env("FLAGCACHE_URL", format!("file://{}?service=shop", folder.display()))
+            .env(
+                "FLAGCACHE_URL",
+                format!("file://{}?service=shop", folder.display()),
+            )
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().expect("it says where it listens");
+        let line = timeout(LIMIT, lines.next_line())
+            .await
+            .unwrap()
+            .unwrap()
+            .expect("it says where it listens");
         let url = line.strip_prefix("listening on ").unwrap().to_owned();
-        Self { process, url, client: reqwest::Client::new() }
+        Self {
+            process,
+            url,
+            client: reqwest::Client::new(),
+        }
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String) {
-        let request = self.client.get(format!("{}{path}", self.url)).header("x-posthog-session-id", "session-1");
+        let request = self
+            .client
+            .get(format!("{}{path}", self.url))
+            .header("x-posthog-session-id", "session-1");
         let response = timeout(LIMIT, request.send()).await.unwrap().unwrap();
         (response.status(), response.text().await.unwrap())
     }
@@ -67,7 +81,7 @@ impl Service {
         (status, serde_json::from_str(&body).unwrap())
     }
 
-    /// Waits until it is healthy, and has this role by its own account.
+    /// Waits until it is healthy and reports this role.
     async fn ready(&self, role: &str) {
         let is_ready = async || {
             let (status, health) = self.health().await;
@@ -91,7 +105,10 @@ impl Service {
 
 #[tokio::test]
 async fn requests_are_decided_and_their_exposures_arrive_at_the_latest_at_the_end() {
-    let (stub, folder) = (ApiStub::start().await.unwrap(), tempfile::tempdir().unwrap());
+    let (stub, folder) = (
+        ApiStub::start().await.unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
     stub.set_definitions(definitions());
     let service = Service::start(&stub, folder.path()).await;
     service.ready("leader").await;
@@ -99,20 +116,40 @@ async fn requests_are_decided_and_their_exposures_arrive_at_the_latest_at_the_en
         assert_eq!(service.layout("user=ada&plan=pro").await, "new");
         assert_eq!(service.layout("user=grace&plan=free").await, "old");
     }
-    assert_eq!(service.layout("user=linus").await, "old", "nothing is known of him: that decides nothing");
+    assert_eq!(
+        service.layout("user=linus").await,
+        "old",
+        "nothing is known of him: that decides nothing"
+    );
 
     let (status, health) = service.health().await;
     assert_eq!(status, StatusCode::OK);
-    let shown = ["state", "role", "flags", "version", "units_spent", "last_error", "undecodable_flag"];
+    let shown = [
+        "state",
+        "role",
+        "flags",
+        "version",
+        "units_spent",
+        "last_error",
+        "undecodable_flag",
+    ];
     let shown = shown.map(|name| health[name].clone());
-    assert_eq!(json!(shown), json!(["ready", "leader", 1, 1, 10, null, null]));
+    assert_eq!(
+        json!(shown),
+        json!(["ready", "leader", 1, 1, 10, null, null])
+    );
 
     let (status, metrics) = service.get("/metrics").await;
     assert_eq!(status, StatusCode::OK);
-    for line in
-        ["flagcache_requests_total{status=\"ok\"} 1", "flagcache_units_spent_total 10", "flagcache_definitions_flags 1"]
-    {
-        assert!(metrics.lines().any(|shown| shown == line), "{line} in\n{metrics}");
+    for line in [
+        "flagcache_requests_total{status=\"ok\"} 1",
+        "flagcache_units_spent_total 10",
+        "flagcache_definitions_flags 1",
+    ] {
+        assert!(
+            metrics.lines().any(|shown| shown == line),
+            "{line} in\n{metrics}"
+        );
     }
 
     assert!(service.terminate().await.success());
@@ -120,12 +157,20 @@ async fn requests_are_decided_and_their_exposures_arrive_at_the_latest_at_the_en
     events.sort();
     let expected = [("ada", true), ("grace", false)];
     let expected = expected.map(|(user, on)| {
-        json!(["$feature_flag_called", user, "new-checkout", on, "session-1", "/checkout"]).to_string()
+        json!([
+            "$feature_flag_called",
+            user,
+            "new-checkout",
+            on,
+            "session-1",
+            "/checkout"
+        ])
+        .to_string()
     });
     assert_eq!(events, expected);
 }
 
-/// Who was exposed to what, and where.
+/// The exposures: user, flag and page.
 fn exposure(event: &Value) -> String {
     let of = |name: &str| event["properties"][name].clone();
     let session_and_path = (of("$session_id"), of("$request_path"));
@@ -142,7 +187,10 @@ fn exposure(event: &Value) -> String {
 
 #[tokio::test]
 async fn two_instances_share_one_request() {
-    let (stub, folder) = (ApiStub::start().await.unwrap(), tempfile::tempdir().unwrap());
+    let (stub, folder) = (
+        ApiStub::start().await.unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
     stub.set_definitions(definitions());
     let first = Service::start(&stub, folder.path()).await;
     first.ready("leader").await;
@@ -157,15 +205,23 @@ async fn two_instances_share_one_request() {
 
 #[tokio::test]
 async fn it_answers_and_ends_in_order_while_all_else_is_down() {
-    let (stub, folder) = (ApiStub::start().await.unwrap(), tempfile::tempdir().unwrap());
+    let (stub, folder) = (
+        ApiStub::start().await.unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
     stub.always(ApiReply::status(503));
     let no_folder = folder.path().join("a-file");
     std::fs::write(&no_folder, "").unwrap();
     let service = Service::start(&stub, &no_folder).await;
-    stub.wait_until(LIMIT, |stats| stats.requests > 0).await.unwrap();
+    stub.wait_until(LIMIT, |stats| stats.requests > 0)
+        .await
+        .unwrap();
     let (status, health) = service.health().await;
-    assert_eq!((status, &health["state"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("starting")));
+    assert_eq!(
+        (status, &health["state"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("starting"))
+    );
     assert_eq!(service.layout("user=ada&plan=pro").await, "old");
     assert!(service.terminate().await.success());
-    assert!(stub.events().is_empty(), "nobody was exposed to anything");
+    assert!(stub.events().is_empty(), "an exposure was captured");
 }

@@ -1,4 +1,4 @@
-//! The provider keeps the rules that the bundled stores keep, as far as they apply to it.
+//! The provider meets the rules of the bundled stores, as far as they apply to it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
