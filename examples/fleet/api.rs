@@ -1,4 +1,4 @@
-//! The API that the fleets ask: the user's own, or one on this machine.
+//! The API of the fleets: the user's own, or a stub on this machine.
 
 use std::env::{self, VarError};
 use std::io;
@@ -11,7 +11,7 @@ use crate::cache::in_one_line;
 /// Flags in the definitions of the API on this machine.
 const FLAGS: usize = 50;
 
-/// Where definitions come from, and who may have them.
+/// Host and keys of an API.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) host: String,

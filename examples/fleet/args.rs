@@ -29,7 +29,7 @@ once with definitions of 10 KB and once with 10 MB.
 With POSTHOG_HOST, POSTHOG_PROJECT_KEY and POSTHOG_SECRET_KEY set, the workers ask that host; otherwise an API
 on this machine. Exit code: 0 if the story held, 1 if it did not, 2 for bad options.";
 
-/// A worker with a longer one loads when it is told to.
+/// A worker with a longer interval loads on order only.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 const WORKERS: usize = 4;
 /// Redis is for what outgrew one machine.
@@ -55,7 +55,7 @@ pub(crate) struct StoryArgs {
     pub(crate) plain: bool,
 }
 
-/// What one worker process is told; host, keys and cache come by the environment, where other users do not see them.
+/// The arguments of a worker process. Host, keys and cache come from the environment, where other users do not see them.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerArgs {
     pub(crate) name: String,
@@ -63,7 +63,7 @@ pub(crate) struct WorkerArgs {
 }
 
 impl WorkerArgs {
-    /// Whether the program itself made this worker for a measurement in which it loads when it is told to.
+    /// Whether this worker belongs to a measurement, in which it loads on order only.
     pub(crate) fn waits_for_orders(&self) -> bool {
         self.poll_interval > LONGEST_INTERVAL
     }

@@ -1,10 +1,10 @@
-//! What the live view shows: the workers as they last reported, what they asked of the API, the story so far.
+//! The data of the live view: the last reports of the workers, their requests, the story so far.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::protocol::{Event, Load, Report, UnixMicros};
 
-/// Written by the threads that read the workers' reports and by the one that tells the story, read by the view.
+/// Written by the threads that read the workers' reports and by the one that runs the story; read by the view.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     state: Mutex<State>,
@@ -30,7 +30,7 @@ pub(crate) struct Row {
     pub(crate) load: Option<Load>,
     /// When that ended.
     pub(crate) loaded_at: UnixMicros,
-    /// What went wrong in it.
+    /// Its error.
     pub(crate) trouble: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl Board {
         });
     }
 
-    /// A worker of fleet number `fleet` told something.
+    /// Adds a report of a worker of fleet number `fleet`.
     pub(crate) fn reported(&self, fleet: usize, worker: &str, report: &Report) {
         let mut state = self.state();
         if let (Event::Fetched { status, .. }, Some(tally)) =

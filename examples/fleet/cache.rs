@@ -57,7 +57,7 @@ impl CacheUrl {
             );
         }
         if parsed.scheme().starts_with("redis") && parsed.option("service").is_none() {
-            // A name of its own: nothing of anybody else's is touched.
+            // A unique name: the run touches no other keys.
             let name = format!("fleet-{}-{}", std::process::id(), UnixMicros::now());
             // A cluster keeps the keys together by the braces.
             let name = if parsed.scheme().ends_with("cluster") {
@@ -82,7 +82,7 @@ impl CacheUrl {
             )),
             None => Server::of(&parsed)?.map(Shelf::Server),
         };
-        // The system frees a file's lock at once; others live until they run out.
+        // The operating system releases a file's lock at once; other locks stay until their TTL ends.
         let lock_ttl = match &shelf {
             Some(Shelf::File(_)) => Duration::ZERO,
             _ => parsed
@@ -120,7 +120,7 @@ impl CacheUrl {
         SIZES.into_iter().map(beside).collect()
     }
 
-    /// What a worker was given.
+    /// The cache of a worker process.
     pub(crate) fn from_env() -> Result<Option<Self>, String> {
         env::var(Self::VARIABLE)
             .ok()
@@ -140,7 +140,7 @@ impl CacheUrl {
             .map_err(|error| in_one_line(&error))
     }
 
-    /// Asks the store for a decision, as a worker's first call does, so that one that cannot work is told at once.
+    /// Asks the store for a decision, as a worker's first call does, so that an unusable store is reported at once.
     pub(crate) async fn probe(&self) -> Result<(), String> {
         let provider = self.provider()?;
         let decision: Result<bool, ProviderError> = provider.should_fetch_flag_definitions().await;
@@ -160,7 +160,7 @@ impl CacheUrl {
         &self.service
     }
 
-    /// Where the copy lies, for the part of the story in which a wrong hand writes to it.
+    /// The location of the copy, for the step that damages it.
     pub(crate) fn shelf(&self) -> Option<&Shelf> {
         self.shelf.as_ref()
     }
@@ -173,7 +173,7 @@ impl CacheUrl {
         }
     }
 
-    /// How long a killed leader's lock lives on, at the longest.
+    /// The longest time that a killed leader's lock stays.
     pub(crate) fn lock_ttl(&self) -> Duration {
         self.lock_ttl
     }
@@ -222,15 +222,15 @@ fn encoded(bytes: &[u8], kept: &[u8]) -> String {
     encoded
 }
 
-/// An error and its causes. One that its effect tells already is not told again.
+/// An error and its causes. A cause that its effect already states is not repeated.
 pub(crate) fn in_one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let told = error.to_string();
-        if !line.ends_with(&told) {
+        let text = error.to_string();
+        if !line.ends_with(&text) {
             // Writing to a string cannot fail.
-            let _ = write!(line, ": {told}");
+            let _ = write!(line, ": {text}");
         }
         cause = error.source();
     }

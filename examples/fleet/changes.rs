@@ -1,4 +1,4 @@
-//! Many changes, one after another: how soon what the leader publishes is with all others.
+//! Many changes, one after another: the time from the leader's publish to all followers.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) async fn publish(
 ) -> Result<Changes, String> {
     let mut took = Vec::new();
     for _ in 0..count {
-        let leader = fleet.leader().ok_or("nobody leads")?;
+        let leader = fleet.leader().ok_or("no worker leads")?;
         let mark = fleet.record.mark();
         api.change_a_flag()
             .ok_or("this API is not ours to change")?;

@@ -1,4 +1,4 @@
-//! What the story claims, held against what was measured.
+//! The claims of the story, compared with the measurements.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Claims {
         }
     }
 
-    /// Tells whether `claim` held.
+    /// Reports whether `claim` held.
     pub(crate) fn check(
         &mut self,
         narrator: &Narrator,
@@ -58,7 +58,7 @@ impl Claims {
         );
     }
 
-    /// Tells whether something took no longer than `limit`, on a machine that may be busy.
+    /// Reports whether something took no longer than `limit`, plus the slack of a busy machine.
     pub(crate) fn check_time(
         &mut self,
         narrator: &Narrator,

@@ -1,4 +1,4 @@
-//! What the fleet that shares has to survive.
+//! The faults that the sharing fleet must survive.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::protocol::{Event, UnixMicros};
 use crate::record::{Entry, Mark};
 use crate::shelf::Shelf;
 
-/// Kills the leader, waits until another leads and has asked the API. Its lock may live on for `lock_ttl`.
+/// Kills the leader, waits until another leads and has sent a request. The old lock can stay for `lock_ttl`.
 pub(crate) async fn failover(
     fleet: &mut Fleet,
     lock_ttl: Duration,
@@ -54,7 +54,7 @@ pub(crate) async fn handover(fleet: &mut Fleet, narrator: &Narrator) -> Result<F
 
 /// The leader, just after its tick: its successor cannot count on the next one.
 async fn leader_that_has_just_ticked(fleet: &mut Fleet) -> Result<String, String> {
-    let leader = fleet.leader().ok_or("nobody leads")?;
+    let leader = fleet.leader().ok_or("no worker leads")?;
     let (mark, patience) = (fleet.record.mark(), fleet.patience());
     let ticked = |entry: &Entry| entry.worker == leader && matches!(entry.event, Event::Loaded(_));
     let wait = |entries: &[Entry]| entries.iter().any(ticked).then_some(());
@@ -83,7 +83,7 @@ async fn succession(
             entries.iter().find(elected).cloned()
         })
         .await
-        .ok_or_else(|| format!("nobody took the lead within {patience:?}"))?;
+        .ok_or_else(|| format!("no worker became leader within {patience:?}"))?;
     let answered = |entry: &Entry| match entry.event {
         Event::Fetched { status, .. } if entry.worker == successor.worker => Some(status),
         _ => None,
@@ -106,7 +106,7 @@ async fn succession(
     })
 }
 
-/// Starts a process in the place of one that has gone.
+/// Starts a process in place of the killed one.
 pub(crate) async fn replace(fleet: &mut Fleet, narrator: &Narrator) -> Result<Replacement, String> {
     let (mark, begun) = (fleet.record.mark(), UnixMicros::now());
     let name = fleet

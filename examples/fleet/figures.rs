@@ -9,7 +9,7 @@ use crate::claims::Claim;
 /// The last line of standard output.
 #[derive(Debug, Serialize)]
 pub(crate) struct Outcome {
-    /// The story was told to its end and every claim held.
+    /// The story ran to its end and every claim held.
     pub(crate) ok: bool,
     pub(crate) workers: usize,
     pub(crate) poll_interval_seconds: f64,
@@ -21,7 +21,7 @@ pub(crate) struct Outcome {
     pub(crate) error: Option<String>,
 }
 
-/// Workers that each ask the API.
+/// Workers that each poll the API.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Unshared {
     pub(crate) cold_start: Option<ColdStart>,
@@ -85,7 +85,7 @@ pub(crate) struct Changes {
 }
 
 /// A load of a follower in which nothing had changed, by the server's own counters: all that it counted while followers
-/// loaded and nobody did anything else, divided by their loads.
+/// loaded and nothing else ran, divided by their loads.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct UnchangedTick {
     /// What the fleet shared.
@@ -113,13 +113,13 @@ pub(crate) struct Failover {
 /// A process was started in the place of the killed one.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Replacement {
-    /// What it asked of the API before it had flags.
+    /// Its requests before it had flags.
     pub(crate) requests: u64,
     /// Until it had flags.
     pub(crate) seconds: f64,
 }
 
-/// A wrong hand wrote to the copy.
+/// The copy was damaged.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Repair {
     /// Until the copy was right again, the longer of the two.
@@ -128,7 +128,7 @@ pub(crate) struct Repair {
     pub(crate) garbage_seconds: f64,
     /// After a valid set without flags.
     pub(crate) empty_seconds: f64,
-    /// What all workers asked of the API meanwhile.
+    /// The requests of all workers meanwhile.
     pub(crate) requests: u64,
     /// How often, in the whole story, a worker had fewer flags than before.
     pub(crate) flags_lost: u64,

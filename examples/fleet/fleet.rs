@@ -1,4 +1,4 @@
-//! Some workers, and what they reported.
+//! The workers of a fleet, and their reports.
 
 use std::collections::HashMap;
 use std::io;
@@ -81,7 +81,7 @@ impl Fleet {
         self.cache.as_ref()
     }
 
-    /// The names of the workers that live, as far as this process decides it.
+    /// The names of the workers that this process has neither killed nor stopped.
     pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.workers.iter().map(|worker| worker.name.as_str())
     }
@@ -132,16 +132,16 @@ impl Fleet {
             .remove(at.ok_or_else(|| format!("there is no {name}"))?))
     }
 
-    /// Tells a worker what to do.
+    /// Sends an order to a worker.
     pub(crate) fn order(&mut self, name: &str, order: Order) -> Result<(), String> {
         let worker = self.workers.iter_mut().find(|worker| worker.name == name);
         let worker = worker.ok_or_else(|| format!("there is no {name}"))?;
         worker
             .order(order)
-            .map_err(|error| format!("cannot tell {name} what to do: {error}"))
+            .map_err(|error| format!("cannot send an order to {name}: {error}"))
     }
 
-    /// Who leads, by the last decisions of those that live.
+    /// The leader, by the last decisions of the running workers.
     pub(crate) fn leader(&mut self) -> Option<String> {
         let mut leads = HashMap::new();
         for entry in self.record.all() {
@@ -240,8 +240,8 @@ impl Fleet {
             .ok_or_else(|| "there are no workers".to_owned())
     }
 
-    /// When a leader first began to store other definitions since `mark`. Waits until that load has ended: told to load
-    /// during it, the leader would not load again.
+    /// When a leader first began to store other definitions since `mark`. Waits until that load has ended: an order to load
+    /// during it would not cause another load.
     pub(crate) async fn published(&mut self, mark: Mark) -> Result<UnixMicros, String> {
         let stored = |entries: &[Entry]| {
             let at = entries
@@ -265,7 +265,7 @@ impl Fleet {
         self.record.since(mark).iter().filter(is_load).count()
     }
 
-    /// What went wrong in the workers' loads, each thing once.
+    /// The errors of the workers' loads, each one once.
     pub(crate) fn troubles(&mut self) -> Vec<String> {
         let mut troubles = Vec::new();
         for entry in self.record.all() {
@@ -278,7 +278,7 @@ impl Fleet {
         troubles
     }
 
-    /// What this fleet asked of the API: by the API's own count if it can be had, else by the workers' reports.
+    /// The requests of this fleet: by the API's own count if available, else by the workers' reports.
     pub(crate) fn cost(&mut self, api: &Api) -> Cost {
         if let Some((requests, units)) = api.counted() {
             return Cost { requests, units };

@@ -4,19 +4,19 @@
 //! cargo run --example fleet
 //! ```
 //!
-//! Starts an API on this machine, then 4 processes that each ask it (the baseline), then 4 that share a file cache. Changes
-//! flags, kills the leader, damages the cached copy, shuts down; tells what happens, and fails if it is not what
+//! Starts an API on this machine, then 4 processes that each poll it (the baseline), then 4 that share a file cache. Changes
+//! flags, kills the leader, damages the stored copy, shuts down; prints what happens, and fails if it is not what
 //! flagcache promises. `--help` shows the options.
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! |---|---|
 //! | `worker` | a worker process: **the part to copy**, a poller and a loop that uses its flags |
 //! | `cache`, `api` | which store is shared, and which API is asked |
-//! | `place`, `shelf`, `server` | where the copies lie, and how nothing of them is left behind |
-//! | `protocol`, `reporter`, `witness` | what a worker tells, how, and where it learns it |
-//! | `process`, `record`, `fleet` | the other end: worker processes and what they told |
-//! | `phases`, `changes`, `faults`, `ticks`, `shared`, `story` | what happens to a fleet, and what is claimed of it |
-//! | `claims`, `figures`, `table`, `narrator` | how it is told |
+//! | `place`, `shelf`, `server` | the location of the copies, and their removal |
+//! | `protocol`, `reporter`, `witness` | the reports of a worker, and the decorators that send them |
+//! | `process`, `record`, `fleet` | the parent process: worker processes and their reports |
+//! | `phases`, `changes`, `faults`, `ticks`, `shared`, `story` | the steps of a fleet, and the claims about it |
+//! | `claims`, `figures`, `table`, `narrator` | the output |
 //! | `board`, `view`, `screen` | the live view, on a terminal |
 
 mod api;
@@ -64,9 +64,9 @@ use place::Place;
 use signals::{StopSignal, Suspension};
 
 const BAD_OPTIONS: u8 = 2;
-/// What shells give a program that Ctrl-C ended.
+/// The exit code that shells give a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
-/// What shells give a program whose output nobody reads any more.
+/// The exit code that shells give a program whose output is closed.
 const UNHEARD: u8 = 141;
 
 #[tokio::main(worker_threads = 2)]
@@ -122,7 +122,7 @@ enum Ending {
 }
 
 async fn run_story(args: &StoryArgs) -> ExitCode {
-    // First of all: from here on nothing is left behind.
+    // First, so that from here on nothing is left behind.
     let mut stop_signal = match StopSignal::listen() {
         Ok(signal) => signal,
         Err(error) => {
@@ -164,7 +164,7 @@ async fn run_story(args: &StoryArgs) -> ExitCode {
                 }
             }
         }
-        // The processes go with the story that held them.
+        // The processes end with the story that owned them.
     };
     narrator.end_view();
     match ending {
@@ -179,7 +179,7 @@ async fn run_story(args: &StoryArgs) -> ExitCode {
     }
 }
 
-/// Leaves nothing behind.
+/// Removes everything that the run created.
 async fn conclude_early(place: &Place, narrator: &Narrator) -> ExitCode {
     let end = "interrupted; all workers are ended";
     match place.clear().await {

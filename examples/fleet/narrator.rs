@@ -14,7 +14,7 @@ pub(crate) fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// How the story is told.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
     /// On a live view if the standard output is a terminal, else in lines.
@@ -45,7 +45,7 @@ pub(crate) struct Narrator {
     unheard: Notify,
 }
 
-/// Where the workers of one fleet are seen.
+/// The display of one fleet's workers.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     pub(crate) board: Arc<Board>,
@@ -93,12 +93,12 @@ impl Narrator {
             Err(error) if error.kind() == ErrorKind::BrokenPipe && !self.to_stderr => {
                 self.unheard.notify_one()
             }
-            // A story that cannot be written down is told to its end all the same: its result counts.
+            // If the output fails, the story runs to its end all the same: its result counts.
             _ => {}
         }
     }
 
-    /// Resolves when nobody reads the story any more: `fleet | head`. Cancel safe.
+    /// Resolves when the reader of the output is gone, as with `fleet | head`. Cancel safe.
     pub(crate) async fn unheard(&self) {
         self.unheard.notified().await;
     }

@@ -16,7 +16,7 @@ pub(crate) struct Place {
     temporary: Option<TempDir>,
     /// The services of this run on a server, once it is known that they are its own.
     servers: Vec<Server>,
-    /// What else was connected to the server when this was checked, if it tells.
+    /// The other connections of the server at the time of the check, if it reports them.
     pub(crate) other_clients: Option<u64>,
 }
 
@@ -43,8 +43,8 @@ impl Place {
         })
     }
 
-    /// Asks the store for a decision, as a worker's first call does, so that one that cannot work is told at once. A
-    /// service that is in use on a server is refused: this run would take its lead, overwrite its copy, and remove both.
+    /// Asks the store for a decision, as a worker's first call does, so that an unusable store is reported at once. A
+    /// service that is in use on a server is refused: this run would take its lock, overwrite its copy, and remove both.
     pub(crate) async fn check(&mut self) -> Result<(), String> {
         let caches = [self.cache.clone()]
             .into_iter()

@@ -1,4 +1,4 @@
-//! One worker process, as the process that started it sees it.
+//! A worker process, seen from its parent.
 
 use std::env::current_exe;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
@@ -78,7 +78,7 @@ impl WorkerProcess {
         input.write_all(order.line().as_bytes())
     }
 
-    /// SIGKILL: the worker can do nothing about it. Where there are no signals, their like.
+    /// Sends SIGKILL, or the equivalent where there are no signals.
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(drop)
@@ -121,7 +121,7 @@ impl Drop for WorkerProcess {
 
 /// Runs on a thread until the worker's output ends, which happens with the worker at the latest.
 fn forward(name: &str, output: ChildStdout, reports: &UnboundedSender<Message>, stage: &Stage) {
-    let tell = |report: Report| {
+    let forward = |report: Report| {
         stage.board.reported(stage.fleet, name, &report);
         let _ = reports.send((name.to_owned(), report));
     };
@@ -129,8 +129,8 @@ fn forward(name: &str, output: ChildStdout, reports: &UnboundedSender<Message>, 
     // A line cut short by a kill is no report.
     lines
         .filter_map(|line| serde_json::from_str(&line).ok())
-        .for_each(tell);
-    tell(Report {
+        .for_each(forward);
+    forward(Report {
         at: UnixMicros::now(),
         event: Event::Gone,
     });

@@ -1,5 +1,5 @@
-//! What a worker process and the one that started it tell each other: reports, one JSON object a line, on the worker's
-//! standard output, and orders, one word a line, on its standard input.
+//! The protocol between a worker process and its parent: reports, one JSON object a line, on the worker's standard output, and
+//! orders, one word a line, on its standard input.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,7 +32,7 @@ impl fmt::Display for UnixMicros {
     }
 }
 
-/// What a worker is to do. It ends when its input does.
+/// An order to a worker, which ends with its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Load now, not only at the next tick.
@@ -63,7 +63,7 @@ pub(crate) struct Report {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event {
-    /// Other definitions are in force. The first of these means that the worker is ready.
+    /// New definitions were installed. The first ones make the worker ready.
     Changed { version: u64, flags: Option<usize> },
     /// A decision that differs from the last one.
     Decided { leads: bool },
@@ -72,13 +72,13 @@ pub(crate) enum Event {
         status: Option<u16>,
         failure: Option<String>,
     },
-    /// The new definitions are in force here and go to the store now.
+    /// The new definitions are installed here and are published now.
     Publishing,
     /// A load has ended.
     Loaded(Load),
     /// A request handler found fewer flags than the one before it.
     Lost { before: usize, now: Option<usize> },
-    /// What goes wrong in this worker's loads now differs from what did before.
+    /// The error of this worker's loads has changed.
     Troubled { error: String },
     /// The poller was shut down. The last line of a worker that was not killed.
     Stopped {
@@ -93,7 +93,7 @@ pub(crate) enum Event {
 /// A worker at the end of a load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Load {
-    /// It was the so manieth.
+    /// Its number.
     pub(crate) loads: u64,
     pub(crate) role: String,
     pub(crate) state: String,
@@ -103,7 +103,7 @@ pub(crate) struct Load {
     pub(crate) flags: Option<usize>,
     /// How long ago the API had confirmed them.
     pub(crate) confirmed_ms: Option<u64>,
-    /// Something went wrong in it.
+    /// Whether it failed.
     pub(crate) troubled: bool,
 }
 

@@ -1,4 +1,4 @@
-//! All that the workers reported, in the order of arrival.
+//! The reports of all workers, in the order of arrival.
 
 use std::time::Duration;
 

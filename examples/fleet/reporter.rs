@@ -1,4 +1,4 @@
-//! The worker's end of the line to the process that started it.
+//! The worker's reports to its parent process.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ impl Reporter {
         }
     }
 
-    /// Tells it at once, as of now.
+    /// Sends a report with the current time.
     pub(crate) fn tell(&self, event: Event) {
         let report = Report {
             at: UnixMicros::now(),
@@ -29,7 +29,7 @@ impl Reporter {
         };
         line.push(b'\n');
         let mut output = self.output.lock();
-        // It fails when nobody listens any more. The worker learns the same from its input, and ends.
+        // An error means that the parent has ended. The end of the input then stops the worker.
         let _ = output.write_all(&line).and_then(|()| output.flush());
     }
 }

@@ -1,4 +1,4 @@
-//! The terminal, while it shows the live view.
+//! The terminal of the live view.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The life of the fleet that shares one copy, and what is claimed of it.
+//! The steps of the fleet that shares one copy, and the claims about it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::protocol::Event;
 use crate::shelf::Shelf;
 use crate::{changes, faults, phases};
 
-/// How soon another worker leads when the leader was killed, beyond the life of its lock.
+/// How soon another worker leads when the leader was killed, beyond the TTL of its lock.
 const FAILOVER: Duration = Duration::from_millis(300);
 /// How soon another worker leads when the leader was asked to end.
 const HANDOVER: Duration = Duration::from_millis(200);
@@ -261,8 +261,8 @@ async fn repair(
     })
 }
 
-/// How often a worker had fewer flags than a moment before. The story never removes one; at the user's own API somebody
-/// may, but hardly all.
+/// How often a worker had fewer flags than a moment before. The story never removes one; at the user's own API someone
+/// can, but hardly all.
 fn lost(fleet: &mut Fleet, api: &Api) -> u64 {
     let is_loss = |event: &Event| match event {
         Event::Lost { now, .. } => api.can_change() || now.is_none_or(|flags| flags == 0),
@@ -276,7 +276,7 @@ fn lost(fleet: &mut Fleet, api: &Api) -> u64 {
         .count() as u64
 }
 
-/// Evaluations with flags, of the workers that could still tell.
+/// Evaluations with flags, of the workers that still reported.
 fn evaluations(fleet: &mut Fleet) -> u64 {
     let of = |event: &Event| {
         if let Event::Stopped { evaluations, .. } = event {

@@ -1,4 +1,4 @@
-//! Where the shared copy lies, for a hand that reaches past the store.
+//! Direct access to the shared copy, past the store.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ impl Shelf {
         FlagDefinitionCacheData::from_json(copy).ok()
     }
 
-    /// Overwrites the copy as a wrong hand would: the file itself, not beside it; the key without a look at the lock.
+    /// Overwrites the copy as a foreign writer would: the file in place, or the key without a check of the lock.
     pub(crate) async fn overwrite(&self, with: &[u8]) -> Result<(), String> {
         match self {
             Self::File(path) => {

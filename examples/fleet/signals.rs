@@ -46,7 +46,7 @@ impl StopSignal {
     }
 }
 
-/// Ctrl-Z, which a program that has changed the terminal must hear of before it stops.
+/// Ctrl-Z, which a program that has changed the terminal must handle before it stops.
 #[derive(Debug)]
 pub(crate) struct Suspension {
     #[cfg(unix)]
@@ -81,7 +81,7 @@ impl Suspension {
         std::future::pending().await
     }
 
-    /// Stops this process until somebody lets it go on.
+    /// Stops this process until it receives SIGCONT.
     pub(crate) fn suspend(&self) {
         #[cfg(unix)]
         {

@@ -1,4 +1,4 @@
-//! The story: a fleet that shares nothing, then one that does.
+//! The story: a fleet without a shared copy, then one with it.
 
 use crate::api::{Api, Credentials};
 use crate::args::StoryArgs;
@@ -9,7 +9,7 @@ use crate::narrator::{Narrator, count};
 use crate::place::Place;
 use crate::{phases, shared, ticks};
 
-/// Tells the whole story. A step that cannot be taken ends it early.
+/// Runs the whole story. A step that fails ends it early.
 pub(crate) async fn tell(
     args: &StoryArgs,
     credentials: Option<Credentials>,

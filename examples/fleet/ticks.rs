@@ -1,4 +1,4 @@
-//! What a follower's tick costs while nothing changes, by the own counters of the server that the store is on.
+//! The cost of a follower's unchanged tick, by the counters of the store's server.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ const FOLLOWERS: u64 = 4;
 /// Loads of each follower that are counted, after some that are not.
 const COUNTED: u64 = 50;
 const NOT_COUNTED: u64 = 5;
-/// Nobody's tick falls into the time in which is counted: followers load when they are told to, the leader not at all.
+/// No tick falls into the measurement: followers load on order only, the leader not at all.
 const NO_TICK: Duration = Duration::from_secs(600);
 /// What a tick may move.
 const MOST_BYTES: f64 = 700.0;
 /// The server tells the size of the copy: the digits of it differ.
 const DIGITS: f64 = 8.0;
 
-/// Measures with little and with much to share, if the store is on a server that tells what it counts.
+/// Measures with little and with much to share, if the store is on a server that reports its counters.
 pub(crate) async fn measure(
     place: &Place,
     narrator: &Narrator,
@@ -38,7 +38,7 @@ pub(crate) async fn measure(
     narrator.say("last, what a follower's tick costs while nothing changes, with little and with much to share");
     if let Err(error) = server.counters().await {
         narrator.say(format!(
-            "skipped: the server does not tell what it counts: {error}"
+            "skipped: the server does not report its counters: {error}"
         ));
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Decorators that report what passes between a poller, its store and the API. They change nothing.
+//! Decorators that report the calls between a poller, its store and the API. They change nothing.
 
 use std::sync::atomic::{AtomicI8, Ordering};
 

@@ -20,7 +20,7 @@ use crate::witness::{WitnessedApi, WitnessedStore};
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(10);
 const AMPLE: Duration = Duration::from_secs(60);
 
-/// Runs until it is told to stop: by a signal, or because the process that started it has gone.
+/// Runs until a signal or the end of the parent process stops it.
 pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
     let reporter = Reporter::new();
     let mut stop_signal = StopSignal::listen()?;
@@ -66,10 +66,10 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
             order = orders.recv() => match order {
                 Some(Order::Load) => {
                     let flags = flags.clone();
-                    // What goes wrong in it is seen in the status.
+                    // The status contains its failure.
                     tokio::spawn(async move { flags.refresh().await });
                 }
-                // The process that started this one has gone.
+                // The parent process has ended.
                 None => break,
             },
         }
