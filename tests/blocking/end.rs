@@ -244,7 +244,7 @@ fn a_body_that_blocks_the_pollers_thread_blocks_no_other_thread() {
         }))
     );
     release.send(()).unwrap();
-    until("the provider is told of the end", || {
+    until("the provider is shut down", || {
         stuck.shutdowns.load(Ordering::SeqCst) == 1
     });
     flags.shutdown().unwrap();

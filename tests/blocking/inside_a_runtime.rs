@@ -128,7 +128,7 @@ impl Inward {
         true
     }
 
-    /// Without a budget nothing but the thread tells that this is a task.
+    /// Without a budget only the thread shows that this is a task.
     async fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
         unconstrained(async { self.call() }).await;
         None

@@ -122,7 +122,7 @@ async fn b1_04_a_cold_leader_asks_for_the_stored_copy_once_and_pays_one_unit() {
         assert_eq!(
             worker.poller.status().state,
             PollerState::Stale,
-            "{fault:?}: nobody has confirmed it"
+            "{fault:?}: it is unconfirmed"
         );
         gate.open();
         worker.loads(2).await;
@@ -293,10 +293,14 @@ async fn b1_06_a_change_notification_ends_the_pause_at_once() {
     worker.provider.ended(Get, 3).await;
     sleep(millis(30)).await;
     worker.provider.read().always(Some(stored("new", "\"n\"")));
-    let told = Instant::now();
+    let notified_at = Instant::now();
     worker.provider.link().unwrap().notify_changed();
     worker.loads(1).await;
-    assert!(told.elapsed() <= millis(2), "{:?}", told.elapsed());
+    assert!(
+        notified_at.elapsed() <= millis(2),
+        "{:?}",
+        notified_at.elapsed()
+    );
     assert_eq!(
         (worker.key().as_deref(), worker.api.count()),
         (Some("new"), 0)
@@ -317,10 +321,14 @@ async fn b1_06_a_change_notification_during_a_short_load_is_not_slept_over() {
     worker.provider.called(Get, 1).await;
     worker.provider.link().unwrap().notify_changed();
     sleep(millis(5)).await;
-    let told = Instant::now();
+    let notified_at = Instant::now();
     gate.open();
     worker.loads(1).await;
-    assert!(told.elapsed() <= millis(50), "{:?}", told.elapsed());
+    assert!(
+        notified_at.elapsed() <= millis(50),
+        "{:?}",
+        notified_at.elapsed()
+    );
     worker.finish().await;
 }
 
@@ -776,7 +784,7 @@ async fn b1_15_a_slow_load_queues_no_second_one() {
     worker.loads(1).await;
     let ended = Instant::now();
     sleep(millis(500)).await;
-    // Ten notifications are one load, which tells a leader nothing new: no request.
+    // Ten notifications are one load, which is no reason to send a request.
     assert_eq!(
         (worker.provider.count(ShouldFetch), worker.api.count()),
         (2, 1),

@@ -419,21 +419,22 @@ async fn b2_27_a_leader_reports_each_load_without_new_definitions_to_its_store_o
     worker.api.requested(2 + 2 * failures.len()).await;
     worker.next_load().await;
     let calls = worker.provider.calls();
-    let told: Vec<_> = calls
+    let reports: Vec<_> = calls
         .iter()
         .filter(|call| call.method == FetchWithoutUpdate)
         .collect();
     assert_eq!(
-        told.len() as u64,
+        reports.len() as u64,
         worker.poller.status().counters.loads - 1,
         "once after each load but the first"
     );
     assert!(
-        told.iter()
+        reports
+            .iter()
             .all(|call| call.data == worker.poller.definitions()),
         "with what the worker serves"
     );
-    let mut kinds: Vec<_> = told.iter().map(|call| call.failure).collect();
+    let mut kinds: Vec<_> = reports.iter().map(|call| call.failure).collect();
     assert_eq!(kinds[0], None);
     kinds.dedup();
     assert_eq!(

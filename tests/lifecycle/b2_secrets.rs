@@ -129,7 +129,7 @@ async fn b2_32_no_log_line_error_or_debug_of_a_faulty_run_shows_a_key() {
             said.debug(&change);
         }
     }
-    // Nobody listens there any more.
+    // No server listens there any more.
     drop(stub);
     said.error(&api.fetch(None).await.unwrap_err());
 

@@ -140,7 +140,7 @@ async fn b3_37_a_snapshot_without_an_etag_clears_it() {
     assert_eq!(
         worker.api.etags_sent(),
         [None, None],
-        "the content is the same, but nobody vouches for its ETag"
+        "the content is the same, but its ETag is unconfirmed"
     );
     worker.finish().await;
 }

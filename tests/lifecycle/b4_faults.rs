@@ -236,7 +236,7 @@ async fn b4_40_faults_of_on_fetch_without_update() {
         let loads = worker.poller.status().counters.loads;
         assert!(
             worker.provider.count(FetchWithoutUpdate) as u64 >= loads - 1,
-            "told at each load all the same"
+            "reported at each load all the same"
         );
     })
     .await;

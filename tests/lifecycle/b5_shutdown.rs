@@ -515,7 +515,7 @@ fn b5_46_provider_shutdown_waits_for_a_blocking_body_and_the_handle_does_not() {
             })
         );
         assert!(begin.elapsed() < secs(5), "{:?}", begin.elapsed());
-        // The end goes on; nobody who asks for something else waits for it.
+        // The shutdown goes on; other calls do not wait for it.
         assert_eq!(
             timeout(secs(5), poller.refresh()).await.unwrap(),
             Err(RefreshError::Stopped)

@@ -128,7 +128,7 @@ fn deep_nesting_does_not_overflow_the_stack() {
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn four_gibibytes_are_refused_unread() {
-    // Zero pages that nobody touches.
+    // Zero pages that no code touches.
     let error = FlagDefinitionCacheData::from_json(vec![0_u8; 1 << 32]).unwrap_err();
     assert_eq!(error.kind(), TooLarge);
 }

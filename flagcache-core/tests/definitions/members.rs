@@ -290,7 +290,7 @@ fn small_and_large() -> [String; 2] {
     ]
 }
 
-/// Whether a future needs nobody else to be ready.
+/// Whether a future is ready without another task.
 fn is_ready_at_once<F: Future>(future: F) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     pin!(future).poll(&mut context).is_ready()

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{body, millis, secs};
 
-/// What the two fakes are told before the poller starts, and what is asked of them afterwards.
+/// Sets the two fakes up before the poller starts, and inspects them afterwards.
 ///
 /// The API holds the set `a` under the ETag `"a"`; the provider leads on an empty store.
 #[derive(Clone)]

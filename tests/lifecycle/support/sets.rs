@@ -1,4 +1,4 @@
-//! Sets of definitions that can be told apart.
+//! Distinguishable definitions.
 
 use std::time::{Duration, SystemTime};
 
