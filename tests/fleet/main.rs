@@ -27,7 +27,7 @@ use tempfile::TempDir;
 /// Long enough for anything that does happen.
 const AMPLE: Duration = Duration::from_secs(30);
 
-/// Stories that claim times are told one after the other.
+/// Stories that claim times run one after the other.
 static TIMED: Mutex<()> = Mutex::new(());
 
 /// The example, beside the folder of the test executables.
@@ -125,15 +125,15 @@ fn b8_58_to_62_and_66_the_story_holds_and_nothing_is_left_behind() {
         "--seconds",
         "1.5",
     ]));
-    let told = result(&output);
+    let printed = result(&output);
     assert_eq!(output.status.code(), Some(0), "{story}");
     assert_eq!(
-        (told["ok"].as_bool(), told["workers"].as_u64()),
+        (printed["ok"].as_bool(), printed["workers"].as_u64()),
         (Some(true), Some(4)),
         "{story}"
     );
 
-    let (unshared, shared) = (&told["unshared"], &told["shared"]);
+    let (unshared, shared) = (&printed["unshared"], &printed["shared"]);
     let number = |value: &Value| {
         value
             .as_f64()
@@ -368,14 +368,14 @@ async fn the_users_own_api_and_folder_are_used() {
             "--cache",
             &cache,
         ]));
-    let told = result(&output);
+    let printed = result(&output);
     assert_eq!(output.status.code(), Some(0), "{story}");
     assert!(story.contains("skipped: changing a flag"), "{story}");
-    assert_eq!(told["unshared"]["cold_start"]["requests"], 2, "{story}");
-    assert_eq!(told["shared"]["cold_start"]["requests"], 1, "{story}");
-    assert_eq!(told["shared"]["change"], Value::Null);
+    assert_eq!(printed["unshared"]["cold_start"]["requests"], 2, "{story}");
+    assert_eq!(printed["shared"]["cold_start"]["requests"], 1, "{story}");
+    assert_eq!(printed["shared"]["change"], Value::Null);
     assert!(stub.stats().units > 30, "{:?}", stub.stats());
-    for shown in [&story, &told.to_string()] {
+    for shown in [&story, &printed.to_string()] {
         assert!(
             !shown.contains(ApiStub::PROJECT_KEY) && !shown.contains(ApiStub::SECRET_KEY),
             "{shown}"
@@ -426,21 +426,23 @@ async fn an_invalid_answer_is_reported_and_costs_no_flag() {
     stub.always(ApiReply::body(
         r#"{"flags":null,"group_type_mapping":{},"cohorts":{}}"#,
     ));
-    let told: Vec<String> = lines.collect();
+    let printed: Vec<String> = lines.collect();
     story.wait().unwrap();
     assert!(
-        told.iter()
+        printed
+            .iter()
             .any(|line| line.contains("a worker says: ") && line.contains("`flags` is not a list")),
-        "{told:?}"
+        "{printed:?}"
     );
     assert!(
-        told.iter()
+        printed
+            .iter()
             .any(|line| line.contains("ok: no worker lost its flags (0 times in ")),
-        "{told:?}"
+        "{printed:?}"
     );
     assert!(
-        !told.iter().any(|line| line.contains("panicked")),
-        "{told:?}"
+        !printed.iter().any(|line| line.contains("panicked")),
+        "{printed:?}"
     );
     assert!(is_empty(temporary.path()));
 }

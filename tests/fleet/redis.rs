@@ -30,9 +30,9 @@ fn b8_58_to_60_what_a_fleet_costs_over_redis_is_measured_and_no_key_is_left() {
     let (output, story) = run(command(temporary.path())
         .args(options)
         .args(["--cache", &cache]));
-    let told = result(&output);
-    assert_eq!(told["error"], Value::Null, "{story}");
-    for claim in told["claims"].as_array().unwrap() {
+    let printed = result(&output);
+    assert_eq!(printed["error"], Value::Null, "{story}");
+    for claim in printed["claims"].as_array().unwrap() {
         // Whether a busy machine was fast enough is not for a test to say.
         assert!(
             claim["held"] == true || claim["limit_seconds"].is_number(),
@@ -40,7 +40,7 @@ fn b8_58_to_60_what_a_fleet_costs_over_redis_is_measured_and_no_key_is_left() {
         );
     }
 
-    let shared = &told["shared"];
+    let shared = &printed["shared"];
     let number = |value: &Value| {
         value
             .as_f64()
@@ -155,12 +155,12 @@ fn a_service_that_is_in_use_is_left_alone() {
 #[test]
 fn an_unusable_server_is_reported_in_one_sentence() {
     let temporary = TempDir::new().unwrap();
-    let (nobody, locked) = (
+    let (unused, locked) = (
         FreePort::find(),
         RedisServer::start_with(&["--requirepass", "right-password"]),
     );
     let cases = [
-        (format!("redis://127.0.0.1:{}", nobody.number()), "refused"),
+        (format!("redis://127.0.0.1:{}", unused.number()), "refused"),
         (
             format!("redis://:wrong-password@127.0.0.1:{}", locked.port()),
             "password",

@@ -69,7 +69,7 @@ impl Terminal {
     /// Whether the program still shows something.
     fn look(&mut self) -> bool {
         let mut bytes = [0; 4096];
-        // Not an end but an error says that nobody is at the other end.
+        // An error, not an end of file, means that the other end is closed.
         let read = self.user.read(&mut bytes).unwrap_or(0);
         self.seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
         read > 0

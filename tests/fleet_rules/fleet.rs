@@ -152,18 +152,18 @@ impl<P: Place> Fleet<P> {
 
     /// Lets a worker load, and waits for the end of it.
     pub(crate) fn refresh(&mut self, worker: usize) {
-        let told = now();
+        let ordered_at = now();
         self.workers[worker].tell(Order::Refresh);
         self.wait(AMPLE, "a refresh", |fleet| {
             fleet.workers[worker]
-                .first(told, |event| matches!(event, Event::Refreshed { .. }))
+                .first(ordered_at, |event| matches!(event, Event::Refreshed { .. }))
                 .is_some()
         });
     }
 
     /// The loads and the requests of each running worker so far.
     pub(crate) fn count(&mut self) -> Vec<(u64, u64)> {
-        let told = now();
+        let ordered_at = now();
         self.running_workers()
             .for_each(|worker| worker.tell(Order::Count));
         let counted = |worker: &mut WorkerProcess| {
@@ -172,7 +172,9 @@ impl<P: Place> Fleet<P> {
                 .iter()
                 .rev()
                 .find_map(|Said { at, event }| match event {
-                    Event::Counted { loads, requests } if *at >= told => Some((*loads, *requests)),
+                    Event::Counted { loads, requests } if *at >= ordered_at => {
+                        Some((*loads, *requests))
+                    }
                     _ => None,
                 })
         };

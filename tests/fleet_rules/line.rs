@@ -46,7 +46,7 @@ pub(crate) enum Event {
     ShutDown { error: Option<String> },
 }
 
-/// What a worker is told on its standard input, a line each. It ends when that closes, and shuts down at a SIGTERM.
+/// An order on a worker's standard input, one a line. The worker ends with the input, and shuts down at a SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {

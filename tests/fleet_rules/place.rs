@@ -11,27 +11,27 @@ use crate::worker::Store;
 /// A store of a test's own, empty at first. Gone when dropped.
 pub(crate) trait Place {
     const NAME: &'static str;
-    /// How long the lead of a killed leader lives on, at the shortest.
+    /// The shortest time for which the lock of a killed leader stays.
     const LOCK_TTL: Duration;
 
     fn new() -> Self;
 
-    /// What the workers open. `lock_ttl` is how long a lead lives on, where it has a life.
+    /// What the workers open. `lock_ttl` applies if the lock has a TTL.
     fn store(&self, lock_ttl: Duration) -> Store;
 
     /// The copy as it lies in the store.
     fn copy(&self) -> Option<Vec<u8>>;
 
-    /// Writes a copy past all rules, as a wrong hand does.
+    /// Writes a copy past all rules, as a foreign writer does.
     fn put(&self, copy: &[u8]);
 
     /// Fills the store with much that is not ours, where that is possible.
     fn crowd(&self) {}
 
-    /// A paused leader loses the lead: by this, or because its lock's TTL ends.
+    /// A paused leader loses leadership: by this, or because its lock's TTL ends.
     fn take_lead_away(&self);
 
-    /// Lets the lead be held by one who neither loads nor dies.
+    /// Takes the lock for a holder that neither loads nor ends.
     fn petrify(&self, leader: &mut WorkerProcess);
 }
 

@@ -72,7 +72,7 @@ impl WorkerProcess {
             .any(|said| matches!(said.event, Event::Ready))
     }
 
-    /// The role that it last told; none once it has ended.
+    /// The role that it last reported; none once it has ended.
     pub(crate) fn role(&mut self) -> Option<String> {
         if self.has_ended() {
             return None;

@@ -15,7 +15,7 @@ use crate::worker::Settings;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// That many flags. The first is on for everybody, the second for nobody.
+/// Definitions with that many flags. The first is on for all users, the second for none.
 pub(crate) fn definitions(flags: usize) -> String {
     let flag = |number: usize| {
         json!({
@@ -163,7 +163,7 @@ fn b8_68_a_late_rust_leader_overwrites_nothing_of_a_python_leader() {
 
 #[test]
 fn b8_68_what_a_late_python_leader_overwrites_is_put_right() {
-    // Its SDK has no token to compare: it writes whatever it was last told.
+    // Its SDK has no token to compare: it writes the last definitions that it has.
     const TICK: Duration = Duration::from_secs(1);
     let mut fleet = Fleet::<Server>::new(Settings::every(TICK).lock_ttl(Server::LOCK_TTL));
     let python = peer::start(&mut fleet, Sdk::Python, INTERVAL);

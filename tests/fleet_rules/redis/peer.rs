@@ -95,7 +95,7 @@ pub(crate) fn pause_leader_in_a_get(fleet: &mut Fleet<Server>, leader: usize, se
 
 /// What a worker of another SDK makes of a flag.
 pub(crate) fn evaluate(fleet: &mut Fleet<Server>, worker: usize, key: &str) -> Value {
-    let told = now();
+    let ordered_at = now();
     fleet.workers[worker].tell_line(&json!({ "evaluate": key }).to_string());
     let mut answer = None;
     fleet.wait(AMPLE, "the value of a flag", |fleet| {
@@ -104,7 +104,7 @@ pub(crate) fn evaluate(fleet: &mut Fleet<Server>, worker: usize, key: &str) -> V
             .iter()
             .rev()
             .find_map(|said| match &said.event {
-                Event::Evaluated { key: asked, value } if asked == key && said.at >= told => {
+                Event::Evaluated { key: asked, value } if asked == key && said.at >= ordered_at => {
                     Some(value.clone())
                 }
                 _ => None,

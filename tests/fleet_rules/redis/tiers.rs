@@ -99,10 +99,7 @@ fn boots_in_an_outage(begin: fn(&mut RedisServer), end: fn(&mut RedisServer), la
     fleet.wait(AMPLE, "all are stale", |fleet| all_are(fleet, "stale"));
 
     sleep(lasts);
-    assert!(
-        all_are(&mut fleet, "stale"),
-        "nobody has confirmed the copy"
-    );
+    assert!(all_are(&mut fleet, "stale"), "the copy is unconfirmed");
     let lost = SchedulingDelay::begin();
     end(&mut fleet.place.first.0);
     fleet.api.recovers();

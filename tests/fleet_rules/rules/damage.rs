@@ -1,4 +1,4 @@
-//! What a wrong hand puts into the store.
+//! Foreign and damaged copies in the store.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::place::Place;
 use crate::worker::Settings;
 
-/// So long that a repair at the second tick is told from one at the first, on a busy machine too.
+/// So long that a repair at the second tick is distinguishable from one at the first, on a busy machine too.
 const INTERVAL: Duration = Duration::from_secs(1);
 const FAIL_OPEN: Duration = Duration::from_secs(3);
 
@@ -39,7 +39,7 @@ pub(crate) fn b8_66_a_damaged_copy_costs_no_worker_a_flag<P: Place>() {
             AMPLE,
             &format!("the leader puts the copy back after {shown:?}"),
             |fleet| {
-                // A store that reads what another hand is writing may find nothing, or a part.
+                // A store that reads during a foreign write may find nothing, or a part.
                 let copy = fleet.place.copy().map(FlagDefinitionCacheData::from_json);
                 copy.is_some_and(|copy| {
                     copy.is_ok_and(|copy| copy.same_content(&set) && copy.etag() == set.etag())

@@ -92,7 +92,7 @@ fn loses_the_last_write<P: Redundant>(api: Option<u16>) {
     );
     let longest = set_back.into_iter().max().unwrap_or_default();
     // Longer than that, and the leader has had a load that did not put it right.
-    Fleet::<P>::promised("nobody is set back any more", longest, TICK, lost);
+    Fleet::<P>::promised("no worker is set back any more", longest, TICK, lost);
 }
 
 pub(crate) fn b8_64_a_primary_that_hangs_is_replaced<P: Redundant>() {
@@ -169,7 +169,7 @@ pub(crate) fn b8_64_a_primary_that_hangs_is_replaced<P: Redundant>() {
     assert_eq!(stored(&fleet), Some(FLAGS));
     assert!(
         fleet.running_workers().all(|worker| worker.changes() == 3),
-        "nobody went back to what the old one had"
+        "no worker went back to the copy of the old one"
     );
 }
 

@@ -39,9 +39,9 @@ fn gives_up_after<P: Place>(fleet: &mut Fleet<P>, failure: &ApiReply, times: usi
         assert!(fleet.workers[leader].leads(), "it gave up too early");
     }
     fleet.api.next(failure.clone());
-    let (told, lost) = (now(), SchedulingDelay::begin());
+    let (ordered_at, lost) = (now(), SchedulingDelay::begin());
     fleet.refresh(leader);
-    let (_, took) = fleet.next_leader(leader, told);
+    let (_, took) = fleet.next_leader(leader, ordered_at);
     let gets = fleet.wait_for_gets(from, times + 1);
     let (failed, others) = gets.split_at(times);
     assert!(

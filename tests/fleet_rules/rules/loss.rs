@@ -9,7 +9,7 @@ use crate::place::Failing;
 use crate::rules::late_leader::stored_flags;
 use crate::worker::Settings;
 
-/// So long that a repair at the second tick is told from one at the first, on a busy machine too.
+/// So long that a repair at the second tick is distinguishable from one at the first, on a busy machine too.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) const FAIL_OPEN: Duration = Duration::from_secs(3);
 /// The longest tick.

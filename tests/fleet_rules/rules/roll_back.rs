@@ -1,4 +1,4 @@
-//! A → B → A, while the lead goes from one worker to another and back.
+//! A → B → A, while leadership moves from one worker to another and back.
 
 use std::time::Duration;
 
@@ -20,11 +20,11 @@ pub(crate) fn b3_37_a_roll_back_over_a_change_of_leader_reaches_all<P: Place>() 
     let second = 1 - first;
 
     // The first has fetched A. It steps down, so the second fetches B.
-    let told = now();
+    let ordered_at = now();
     fleet.api.next(ApiReply::status(401));
     // The answer may go to a tick that comes before.
     fleet.refresh(first);
-    assert_eq!(fleet.next_leader(first, told).0, second);
+    assert_eq!(fleet.next_leader(first, ordered_at).0, second);
     fleet.api.serve(B);
     fleet.wait_until_all_have(B);
 
@@ -35,7 +35,7 @@ pub(crate) fn b3_37_a_roll_back_over_a_change_of_leader_reaches_all<P: Place>() 
     let killed = fleet.workers[second].kill();
     assert_eq!(fleet.next_leader(second, killed).0, first);
 
-    // Had the first kept the ETag of A beside B, it would be told 304, and stay on B for ever.
+    // If the first worker kept the ETag of A beside B, it would get a 304, and stay on B for ever.
     let name = fleet.name(first).to_owned();
     let mut get = None;
     fleet.wait(AMPLE, "the first one's request", |fleet| {

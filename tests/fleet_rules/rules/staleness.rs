@@ -1,4 +1,4 @@
-//! A leader that holds the lead and does nothing.
+//! A leader that holds the lock and does nothing.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -105,7 +105,7 @@ async fn it_evaluates_what_is_fetched_and_what_is_shared_as_posthog_rs_does() {
         .unwrap();
     let [of_leader, of_follower] = [&leader, &follower].map(LocalEvaluation::attach);
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    let mut told_apart_by_version = 0;
+    let mut different_by_version = 0;
     for seed in 0..SETS {
         let body = generated::definitions(seed);
         stub.set_definitions(body.clone());
@@ -130,7 +130,7 @@ async fn it_evaluates_what_is_fetched_and_what_is_shared_as_posthog_rs_does() {
                     "{which}, set {seed}: {body}"
                 );
             }
-            told_apart_by_version += usize::from(said(&other_version, &user) != their_word);
+            different_by_version += usize::from(said(&other_version, &user) != their_word);
             their_word
                 .with_context
                 .iter()
@@ -149,7 +149,7 @@ async fn it_evaluates_what_is_fetched_and_what_is_shared_as_posthog_rs_does() {
     ] {
         assert!(often(word) > 50, "{word}: {seen:?}");
     }
-    assert!(told_apart_by_version > 20, "{told_apart_by_version}");
+    assert!(different_by_version > 20, "{different_by_version}");
     follower.shutdown().await.unwrap();
     leader.shutdown().await.unwrap();
 }

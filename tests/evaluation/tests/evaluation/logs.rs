@@ -21,7 +21,7 @@ pub(crate) struct Record {
 
 static RECORDS: Mutex<Vec<Record>> = Mutex::new(Vec::new());
 
-/// Starts to listen, if nobody does yet. The tests share the records: each looks for what it alone can have caused.
+/// Starts to record the logs, once. The tests share the records: each looks for events that only it can cause.
 pub(crate) fn listen() {
     static SUBSCRIBER: Once = Once::new();
     SUBSCRIBER.call_once(|| {

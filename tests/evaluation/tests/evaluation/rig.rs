@@ -16,7 +16,7 @@ pub(crate) fn api(stub: &ApiStub) -> PostHogApi {
     api.build().unwrap()
 }
 
-/// A poller that loads when it is told to: the first time, and by `refresh`.
+/// A poller that loads at its start and by `refresh` only.
 pub(crate) fn poller() -> FlagDefinitionPollerBuilder {
     FlagDefinitionPoller::builder().poll_interval(Duration::from_secs(3600))
 }
@@ -28,7 +28,7 @@ pub(crate) async fn bridge(stub: &ApiStub) -> (FlagDefinitionPoller, LocalEvalua
     flags.wait_ready(LIMIT).await.unwrap();
     assert!(
         poller.status().source.is_some(),
-        "the status tells of what there is"
+        "the status shows the definitions"
     );
     (poller, flags)
 }

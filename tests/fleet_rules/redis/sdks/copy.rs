@@ -1,4 +1,4 @@
-//! What becomes of a fleet when its copy is lost, or is another hand's.
+//! A fleet whose stored copy is lost or foreign.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -83,7 +83,7 @@ pub(super) fn roll_back(sdk: Option<Sdk>) -> Vec<Figure> {
     let other = team.lead_goes_from(one);
     team.change();
 
-    // Nobody but the one can lead next.
+    // Only that one can lead next.
     for worker in (0..WORKERS).filter(|&worker| worker != one) {
         team.workers[worker].pause();
     }

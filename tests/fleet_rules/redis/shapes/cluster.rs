@@ -14,7 +14,7 @@ use crate::worker::Settings;
 rules_for!(Cluster, as another shape);
 rules_for!(Replicated, with a replica);
 
-/// The node that has the keys at the start, the `owner`, is the first that workers are told of.
+/// The node that has the keys at the start, the `owner`, is the first in the workers' URL.
 pub(crate) struct Nodes<const REPLICA: bool> {
     cluster: RedisCluster,
     owner: usize,
@@ -141,7 +141,7 @@ fn a_slot_migration_under_a_running_fleet_costs_no_flag() {
         "no other change was seen"
     );
 
-    // A node that has no key of the service is lost: nobody cares, though all of them were told of it first.
+    // The loss of a node without keys of the service has no effect, although it comes first in the workers' URL.
     assert_eq!(fleet.place.cluster.nodes[owner].run::<u64>("DBSIZE"), 0);
     fleet.place.cluster.nodes[owner].kill();
     let from = fleet.api.count();
