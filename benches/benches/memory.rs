@@ -270,7 +270,7 @@ async fn lead(place: &Place) {
     for body in bodies.iter().cycle() {
         assert!(
             provider.should_fetch_flag_definitions().await.unwrap(),
-            "nobody else leads"
+            "no other worker leads"
         );
         provider
             .on_flag_definitions_received(&bodies::set(body.clone()))

@@ -117,7 +117,7 @@ pub fn ratio_in_turn(figure: &Figure, mut peer: impl FnMut(u64), mut run: impl F
     ratios[ratios.len() / 2]
 }
 
-/// Measures `run`, which is told how often to do what is measured. `None` if the command line leaves it out.
+/// Measures `run`, whose argument is the number of repetitions. `None` if the command line filters it out.
 pub fn measure(criterion: &mut Criterion, name: &str, mut run: impl FnMut(u64)) -> Option<Figure> {
     let mut samples_taken = Vec::new();
     criterion.bench_function(name, |bencher| {
