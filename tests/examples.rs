@@ -246,11 +246,14 @@ async fn a_fleet_shares_a_redis_and_replaces_its_leader() {
 mod readme_shelf_keeps_the_rules {
     use std::sync::Arc;
 
+    use flagcache_providers::testing::FaultInjector;
+
     include!("readme/shelf.rs");
 
     flagcache_providers::conformance!(|| {
         let shelf = Arc::new(Shelf::default());
-        move || Arc::clone(&shelf)
+        // One shelf for all workers: without faults an injector only forwards.
+        move || FaultInjector::over(Arc::clone(&shelf))
     });
 }
 
