@@ -9,6 +9,11 @@ pub use flagcache_core::*;
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 pub use flagcache_derive::flag_cache_provider;
+#[cfg(feature = "evaluation")]
+#[cfg_attr(docsrs, doc(cfg(feature = "evaluation")))]
+pub use flagcache_evaluation::{
+    FlagSubject, LocalEvaluation, LocalEvaluationBuilder, Overrides, TestFlags,
+};
 #[cfg(feature = "testing")]
 pub use flagcache_providers::testing;
 #[cfg(feature = "file")]

@@ -13,7 +13,6 @@
 //! | `poller`, `guard`, `observer`, `status` | [`FlagDefinitionPoller`]: the task that carries them out, and its handle |
 //! | [`blocking`] | the same handle for programs without tokio |
 //! | `refresher` | [`refresh_once`]: one load, for jobs that run and end |
-//! | `evaluation` | [`LocalEvaluation`]: the official evaluator over a poller's set, with feature `posthog-rs` |
 //! | `source` | where definitions come from; [`PostHogApi`] with feature `posthog-api` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -22,8 +21,6 @@ pub mod blocking;
 mod contract;
 mod definitions;
 mod duration;
-#[cfg(feature = "posthog-rs")]
-mod evaluation;
 mod guard;
 mod lifecycle;
 mod poller;
@@ -48,16 +45,13 @@ pub use definitions::fingerprint::{ContentFingerprint, CopyId};
 pub use definitions::flag::{Flag, RawJson};
 pub use definitions::project::ProjectFingerprint;
 pub use definitions::snapshot::{FlagDefinitionCacheData, HEAD_LEN};
-#[cfg(feature = "posthog-rs")]
-#[cfg_attr(docsrs, doc(cfg(feature = "posthog-rs")))]
-pub use evaluation::{FlagSubject, LocalEvaluation, UndecodableDefinitions};
 pub use lifecycle::{DefinitionsOrigin, OnQuotaLimited, OnUnauthorized, ReadFailure, Role};
 pub use poller::changes::{DefinitionsChange, DefinitionsChanges};
 pub use poller::refresh_once::{RefreshOnceError, RefreshOutcome, RefreshedOnce, refresh_once};
 pub use poller::status::{PollerCounters, PollerState, PollerStatus};
 pub use poller::{
-    FlagDefinitionPoller, FlagDefinitionPollerBuilder, NotReadyError, RefreshError, ShutdownError,
-    StartError,
+    DefinitionsWatch, FlagDefinitionPoller, FlagDefinitionPollerBuilder, NotReadyError,
+    RefreshError, ShutdownError, StartError, WatchedDefinitions,
 };
 #[cfg(feature = "posthog-api")]
 pub use source::posthog::{PostHogApi, PostHogApiBuilder, PostHogApiError};

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::Service;
 
-/// For people, and for alerts on `state` or `undecodable_flag`. It contains no key.
+/// For people, and for an alert on `state` or on `undecidable_flags`. It shows no key.
 #[derive(Serialize)]
 pub(crate) struct Health {
     state: &'static str,
@@ -20,15 +20,15 @@ pub(crate) struct Health {
     units_spent: u64,
     units_saved: u64,
     last_error: Option<String>,
-    /// The flag because of which the definitions in memory cannot be decoded; the previous ones are evaluated.
-    undecodable_flag: Option<String>,
+    /// The flags that cannot be decided here, for some subjects or for all. PostHog can be asked for those.
+    undecidable_flags: Vec<String>,
 }
 
 /// 200 from the first flags on: stale flags are better than no service.
 ///
 /// For a readiness probe, not a liveness probe: a restart repairs neither PostHog nor the store.
 pub(crate) async fn healthz(State(service): State<Arc<Service>>) -> (StatusCode, Json<Health>) {
-    let (status, undecodable) = (service.poller.status(), service.flags.last_error());
+    let status = service.poller.status();
     let is_ready = service.flags.definitions().is_some();
     let health = Health {
         state: status.state.as_str(),
@@ -38,13 +38,8 @@ pub(crate) async fn healthz(State(service): State<Arc<Service>>) -> (StatusCode,
         confirmed_seconds_ago: status.confirmed_ago.map(|ago| ago.as_secs()),
         units_spent: status.counters.units_spent,
         units_saved: status.counters.units_saved,
-        undecodable_flag: undecodable
-            .as_ref()
-            .and_then(|error| error.flag_key())
-            .map(str::to_owned),
-        last_error: undecodable
-            .map(|error| error.to_string())
-            .or(status.last_error),
+        undecidable_flags: service.flags.undecidable().into_iter().map(|(key, _)| key).collect(),
+        last_error: status.last_error,
     };
     (
         if is_ready {

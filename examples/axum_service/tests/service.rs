@@ -124,15 +124,7 @@ async fn requests_are_decided_and_their_exposures_arrive_at_the_latest_at_the_en
 
     let (status, health) = service.health().await;
     assert_eq!(status, StatusCode::OK);
-    let shown = [
-        "state",
-        "role",
-        "flags",
-        "version",
-        "units_spent",
-        "last_error",
-        "undecodable_flag",
-    ];
+    let shown = ["state", "role", "flags", "version", "units_spent", "last_error", "undecidable_flags"];
     let shown = shown.map(|name| health[name].clone());
     assert_eq!(
         json!(shown),

@@ -11,7 +11,6 @@ mod sharded;
 mod state;
 pub(crate) mod status;
 mod task;
-#[cfg(feature = "posthog-rs")]
 mod watch;
 
 use std::sync::Arc;
@@ -24,8 +23,7 @@ use tokio::time::{Instant, timeout_at};
 pub use builder::{FlagDefinitionPollerBuilder, StartError};
 use state::{Outcome, Readiness, Shared};
 use task::Request;
-#[cfg(feature = "posthog-rs")]
-pub(crate) use watch::{Installed, Installs};
+pub use watch::{DefinitionsWatch, WatchedDefinitions};
 
 use crate::duration::clamped;
 use crate::{DefinitionsChanges, FlagDefinitionCacheData, PollerStatus, Role};

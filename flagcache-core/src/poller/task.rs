@@ -110,7 +110,6 @@ impl TaskSlot {
         );
     }
 
-    #[cfg(feature = "posthog-rs")]
     pub(super) fn runtime(&self) -> &Handle {
         &self.runtime
     }

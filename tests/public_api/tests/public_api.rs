@@ -20,10 +20,11 @@ use std::{env, fs};
 
 use public_api::Builder;
 
-const CRATES: [&str; 4] = [
+const CRATES: [&str; 5] = [
     "flagcache",
     "flagcache-core",
     "flagcache-derive",
+    "flagcache-evaluation",
     "flagcache-providers",
 ];
 

@@ -20,7 +20,7 @@ use std::path::Path;
 use flagcache_benches::Section;
 
 /// The sections in their order. The figures follow it too.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "cold_start",
     "changes",
     "failover",
@@ -28,6 +28,7 @@ const ORDER: [&str; 13] = [
     "take_in",
     "memory",
     "lookup",
+    "evaluation",
     "growth",
     "publish",
     "diff",

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use flagcache::testing::ApiStub;
-use flagcache::{FlagDefinitionPoller, FlagSubject, LocalEvaluation};
+use flagcache::{FlagDefinitionPoller, FlagSubject, LocalEvaluation, Overrides};
 use posthog_rs::{Client, ClientOptionsBuilder, EvaluateFlagsOptions, FlagValue, RequestContext};
 use serde_json::{Value, json};
 
 use crate::generated::{self, FLAGS};
-use crate::rig::{LIMIT, bridge, on, set};
+use crate::rig::{LIMIT, api, on, poller, set};
 
 /// The numbers of its version, which posthog-rs adds to any event but its own minimal ones.
 const VERSION_NUMBERS: [&str; 3] = [
@@ -52,9 +52,18 @@ struct Rig {
 
 impl Rig {
     async fn with(definitions: String) -> Self {
+        Self::new(definitions, LocalEvaluation::attach).await
+    }
+
+    async fn new(
+        definitions: String,
+        attach: impl Fn(&FlagDefinitionPoller) -> LocalEvaluation,
+    ) -> Self {
         let stub = ApiStub::start().await.unwrap();
         stub.set_definitions(definitions);
-        let (poller, flags) = bridge(&stub).await;
+        let poller = poller().source(api(&stub)).start().unwrap();
+        let flags = attach(&poller);
+        flags.wait_ready(LIMIT).await.unwrap();
         let client = client(&stub).await;
         Self {
             stub,
@@ -131,7 +140,7 @@ async fn an_exposure_arrives_once_for_each_subject_and_value() {
     rig.stub
         .set_definitions(set(&[on("a").replace("true", "false"), on("b"), on("c")]));
     rig.poller.refresh().await.unwrap();
-    rig.flags.synced().await.unwrap();
+    rig.flags.synced().await;
     rig.flags
         .clone()
         .evaluate_and_capture(&rig.client, "a", &ada)
@@ -234,7 +243,7 @@ async fn the_gate_makes_the_events_of_flags_without_experiment_minimal() {
 
     rig.stub.set_definitions(gated(false));
     rig.poller.refresh().await.unwrap();
-    rig.flags.synced().await.unwrap();
+    rig.flags.synced().await;
     let events = call_all("grace").await;
     assert!(
         events.len() == 4
@@ -249,7 +258,12 @@ async fn the_gate_makes_the_events_of_flags_without_experiment_minimal() {
 async fn the_events_are_those_of_posthog_rs() {
     let mut compared = BTreeMap::new();
     for seed in 0..SETS {
-        let rig = Rig::with(generated::definitions(seed)).await;
+        let as_theirs = |poller: &FlagDefinitionPoller| {
+            LocalEvaluation::builder(poller)
+                .answer_as_posthog_rs()
+                .attach()
+        };
+        let rig = Rig::new(generated::definitions(seed), as_theirs).await;
         let their_stub = ApiStub::start().await.unwrap();
         their_stub.set_definitions(generated::definitions(seed));
         let their_client = their_client(&their_stub).await;
@@ -335,4 +349,27 @@ async fn a_client_that_is_disabled_sends_nothing_and_flags_are_evaluated() {
         .unwrap();
     assert_eq!(value, Some(FlagValue::Boolean(true)));
     assert!(rig.stub.wait_for_events(LIMIT, 0).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn b10_79_no_exposure_is_sent_of_what_an_override_decides() {
+    let overridden = |poller: &FlagDefinitionPoller| {
+        LocalEvaluation::builder(poller)
+            .overrides(Overrides::new().set("a", "blue").set("gone", true))
+            .attach()
+    };
+    let dependency = json!({ "key": "a", "type": "flag", "operator": "flag_evaluates_to", "value": "blue",
+        "dependency_chain": ["a"] });
+    let dependent = json!({ "key": "d", "active": true, "filters": { "groups": [{ "properties": [dependency] }] } });
+    let rig = Rig::new(set(&[on("a"), on("b"), dependent.to_string()]), overridden).await;
+    let ada = FlagSubject::new("ada");
+    assert_eq!(
+        rig.call("a", &ada),
+        Some(FlagValue::String("blue".to_owned()))
+    );
+    assert_eq!(rig.call("gone", &ada), Some(FlagValue::Boolean(true)));
+    assert_eq!(rig.call("d", &ada), Some(FlagValue::Boolean(true)));
+    assert_eq!(rig.count().await, 0);
+    rig.call("b", &ada);
+    assert_eq!(rig.count().await, 1);
 }

@@ -1,4 +1,4 @@
-//! The bridge evaluates as posthog-rs's own poller does.
+//! Asked to, the bridge evaluates as posthog-rs's own poller does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -74,7 +74,7 @@ async fn take_up(poller: &FlagDefinitionPoller, flags: &LocalEvaluation, body: &
     let load = async {
         while !has_it() {
             poller.refresh().await.unwrap();
-            flags.synced().await.unwrap();
+            flags.synced().await;
         }
     };
     tokio::time::timeout(LIMIT, load).await.unwrap();
@@ -103,7 +103,11 @@ async fn it_evaluates_what_is_fetched_and_what_is_shared_as_posthog_rs_does() {
         .flag_definition_cache_provider(ReadOnly(store.provider()))
         .start()
         .unwrap();
-    let [of_leader, of_follower] = [&leader, &follower].map(LocalEvaluation::attach);
+    let [of_leader, of_follower] = [&leader, &follower].map(|poller| {
+        LocalEvaluation::builder(poller)
+            .answer_as_posthog_rs()
+            .attach()
+    });
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut different_by_version = 0;
     for seed in 0..SETS {

@@ -5,8 +5,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod ask;
 mod bridge;
 mod capture;
+mod differential;
 mod equal;
 mod generated;
 mod large;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 /// The flag, if it differs from the API's form only in what PHP and document stores cannot write: an empty mapping is `[]`
 /// to PHP's `json_encode`, and a document store returns whole numbers as doubles.
-pub(super) fn decode(json: &str) -> Option<FeatureFlag> {
+pub(crate) fn decode(json: &str) -> Option<FeatureFlag> {
     let mut flag: Value = serde_json::from_str(json).ok()?;
     let filters = flag.get_mut("filters")?;
     if is_empty_list(filters) {

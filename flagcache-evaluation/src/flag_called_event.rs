@@ -1,9 +1,10 @@
 //! The event `$feature_flag_called`, as posthog-rs's own client makes it of a flag that it evaluated itself.
 
-use posthog_rs::{Error, Event, FeatureFlag, FlagValue, RequestContext};
+use posthog_rs::{Error, Event, FlagValue, RequestContext};
 use serde_json::Value;
 
-use super::FlagSubject;
+use crate::FlagSubject;
+use crate::rules::Flag;
 
 /// What is left on an event that is to be minimal. The list is PostHog's, the same in all SDKs.
 const MINIMAL: [&str; 21] = [
@@ -35,7 +36,7 @@ pub(super) fn event(
     subject: &FlagSubject,
     key: &str,
     value: Option<&FlagValue>,
-    flag: Option<&FeatureFlag>,
+    flag: Option<&Flag>,
     gate_is_open: bool,
 ) -> Result<Event, Error> {
     let mut event = Event::new("$feature_flag_called", subject.distinct_id());
@@ -82,16 +83,16 @@ pub(super) fn event(
 }
 
 /// The payload of this value. It comes as JSON inside a string, and is shown as what it means.
-fn payload(flag: &FeatureFlag, value: &FlagValue) -> Option<Value> {
+fn payload(flag: &Flag, value: &FlagValue) -> Option<Value> {
     let name = match value {
         FlagValue::Boolean(false) => return None,
         FlagValue::Boolean(true) => "true",
         FlagValue::String(variant) => variant,
     };
-    match flag.filters.payloads.get(name)? {
+    match serde_json::from_str(flag.payloads.get(name)?.get()).ok()? {
         Value::String(text) => {
-            Some(serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str())))
+            Some(serde_json::from_str(&text).unwrap_or_else(|_| Value::from(text)))
         }
-        payload => Some(payload.clone()),
+        payload => Some(payload),
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 /// `distinct_id` is the distinct id unless it is given.
 ///
 /// ```
-/// use flagcache_core::FlagSubject;
+/// use flagcache_evaluation::FlagSubject;
 ///
 /// let ada = FlagSubject::new("ada")
 ///     .property("plan", "pro")
@@ -27,6 +27,7 @@ pub struct FlagSubject {
     properties: HashMap<String, Value>,
     groups: HashMap<String, String>,
     group_properties: HashMap<String, HashMap<String, Value>>,
+    device_id: Option<String>,
 }
 
 impl FlagSubject {
@@ -40,6 +41,7 @@ impl FlagSubject {
             properties,
             groups: HashMap::new(),
             group_properties: HashMap::new(),
+            device_id: None,
         }
     }
 
@@ -50,10 +52,23 @@ impl FlagSubject {
         self
     }
 
-    /// Adds a group that the user belongs to, by the name of its type.
+    /// The device that the user is at. Flags that are decided by device are inconclusive without it.
+    #[must_use]
+    pub fn device_id(mut self, device_id: impl Into<String>) -> Self {
+        self.device_id = Some(device_id.into());
+        self
+    }
+
+    /// Adds a group that the user belongs to, by the name of its type. As in PostHog's other SDKs, the group's property
+    /// `$group_key` is this key unless it is given.
     #[must_use]
     pub fn group(mut self, group_type: impl Into<String>, key: impl Into<String>) -> Self {
-        self.groups.insert(group_type.into(), key.into());
+        let (group_type, key) = (group_type.into(), key.into());
+        let properties = self.group_properties.entry(group_type.clone()).or_default();
+        properties
+            .entry("$group_key".to_owned())
+            .or_insert_with(|| Value::from(key.as_str()));
+        self.groups.insert(group_type, key);
         self
     }
 
@@ -87,7 +102,14 @@ impl FlagSubject {
         &self.groups
     }
 
-    /// The properties of the groups, by type and name.
+    /// The device id, unless it is empty.
+    pub(crate) fn known_device_id(&self) -> Option<&str> {
+        self.device_id
+            .as_deref()
+            .filter(|device_id| !device_id.is_empty())
+    }
+
+    /// The properties of the groups, by type and name, `$group_key` among them.
     pub fn group_properties(&self) -> &HashMap<String, HashMap<String, Value>> {
         &self.group_properties
     }

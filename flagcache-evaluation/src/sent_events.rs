@@ -7,23 +7,23 @@ use std::sync::{Mutex, PoisonError};
 use posthog_rs::FlagValue;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::FlagSubject;
+use crate::FlagSubject;
 
 /// How many calls one generation holds. Two of them are 5 MB at the most.
 const GENERATION: usize = 100_000;
 
-/// Remembers the calls that were reported: subject, flag, value and groups, as posthog-rs's client tells them apart.
+/// Remembers the calls that were sent: subject, flag, value and groups, as posthog-rs's client tells them apart.
 ///
 /// In two generations, of which the older is dropped when the younger is full: what is called often is never forgotten,
-/// and never are all calls reported anew at once.
-pub(super) struct Reported {
+/// and never are all calls sent anew at once.
+pub(super) struct SentEvents {
     /// So that nobody can choose an id to hide another one's call.
     seed: u64,
     generations: Mutex<[HashSet<u128>; 2]>,
     size: usize,
 }
 
-impl Reported {
+impl SentEvents {
     pub(super) fn new() -> Self {
         Self::with_generations_of(GENERATION)
     }
@@ -36,7 +36,7 @@ impl Reported {
         }
     }
 
-    /// Whether this call was not reported before. It is from now on.
+    /// Whether this call was not sent before. It is from now on.
     pub(super) fn is_first(
         &self,
         subject: &FlagSubject,
@@ -84,9 +84,9 @@ impl Reported {
     }
 }
 
-impl fmt::Debug for Reported {
+impl fmt::Debug for SentEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reported").finish_non_exhaustive()
+        f.debug_struct("SentEvents").finish_non_exhaustive()
     }
 }
 
@@ -97,12 +97,12 @@ mod tests {
     const ON: Option<&FlagValue> = Some(&FlagValue::Boolean(true));
 
     #[test]
-    fn a_call_is_identified_by_subject_flag_value_and_groups() {
-        let reported = Reported::new();
+    fn a_call_is_told_apart_by_subject_flag_value_and_groups() {
+        let sent = SentEvents::new();
         let ada = FlagSubject::new("ada");
         let variant = |name: &str| FlagValue::String(name.to_owned());
         let first = |subject: &FlagSubject, key, value: Option<&FlagValue>| {
-            reported.is_first(subject, key, value)
+            sent.is_first(subject, key, value)
         };
         assert!(first(&ada, "a", ON));
         assert!(
@@ -127,18 +127,18 @@ mod tests {
 
     #[test]
     fn what_is_called_often_is_never_forgotten() {
-        let reported = Reported::with_generations_of(10);
+        let sent = SentEvents::with_generations_of(10);
         let ada = FlagSubject::new("ada");
-        assert!(reported.is_first(&ada, "a", ON));
+        assert!(sent.is_first(&ada, "a", ON));
         for other in 0..100 {
-            assert!(reported.is_first(&FlagSubject::new(other.to_string()), "a", ON));
-            assert!(!reported.is_first(&ada, "a", ON), "after {other}");
+            assert!(sent.is_first(&FlagSubject::new(other.to_string()), "a", ON));
+            assert!(!sent.is_first(&ada, "a", ON), "after {other}");
         }
         assert!(
-            reported.is_first(&FlagSubject::new("0"), "a", ON),
+            sent.is_first(&FlagSubject::new("0"), "a", ON),
             "what is not called is"
         );
-        let generations = reported.generations.lock().unwrap();
+        let generations = sent.generations.lock().unwrap();
         assert!(generations.iter().all(|generation| generation.len() <= 10));
     }
 }

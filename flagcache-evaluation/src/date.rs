@@ -1,0 +1,193 @@
+//! Dates of conditions and properties, as PostHog's Python SDK reads them.
+//!
+//! posthog-rs takes a month for 30 days and a year for 365, where the other SDKs go by the calendar, and it panics at some
+//! texts.
+
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, TimeDelta, Utc};
+
+/// The date of a condition.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum DateFilter {
+    At(DateTime<Utc>),
+    Ago(u32, Unit),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Unit {
+    Hours,
+    Days,
+    Weeks,
+    Months,
+    Years,
+}
+
+impl DateFilter {
+    /// `None` for a text that this crate does not read, which the other SDKs may.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        relative(text).or_else(|| parse(text).map(Self::At))
+    }
+
+    /// The moment that is meant now; `None` if there is none.
+    pub(crate) fn moment(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::At(moment) => Some(*moment),
+            Self::Ago(number, unit) => before(Utc::now(), *number, *unit),
+        }
+    }
+}
+
+/// `-7d`, `7d`.
+fn relative(text: &str) -> Option<DateFilter> {
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let unit = match text.as_bytes().last()? {
+        b'h' => Unit::Hours,
+        b'd' => Unit::Days,
+        b'w' => Unit::Weeks,
+        b'm' => Unit::Months,
+        b'y' => Unit::Years,
+        _ => return None,
+    };
+    let digits = &text[..text.len() - 1];
+    let number = digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| digits.parse().ok())??;
+    (number < 10_000).then_some(DateFilter::Ago(number, unit))
+}
+
+fn before(now: DateTime<Utc>, number: u32, unit: Unit) -> Option<DateTime<Utc>> {
+    match unit {
+        Unit::Hours => now.checked_sub_signed(TimeDelta::hours(i64::from(number))),
+        Unit::Days => now.checked_sub_days(Days::new(u64::from(number))),
+        Unit::Weeks => now.checked_sub_days(Days::new(u64::from(number) * 7)),
+        Unit::Months => months_before(now, number),
+        // From the 29th of February it is the 28th in every year.
+        Unit::Years if number > 0 && (now.month(), now.day()) == (2, 29) => {
+            years_before(now.with_day(28)?, number)
+        }
+        Unit::Years => years_before(now, number),
+    }
+    .filter(|moment| moment.year() >= 1)
+}
+
+fn years_before(now: DateTime<Utc>, years: u32) -> Option<DateTime<Utc>> {
+    now.checked_sub_months(Months::new(years * 12))
+}
+
+/// One month after the other: two months before the 31st of March is the 28th of January, by way of February.
+fn months_before(mut now: DateTime<Utc>, mut months: u32) -> Option<DateTime<Utc>> {
+    while months > 0 && now.day() > 28 {
+        now = now.checked_sub_months(Months::new(1))?;
+        months -= 1;
+    }
+    now.checked_sub_months(Months::new(months))
+}
+
+/// `2024-06-15`, with a time after it or not, with an offset after that or not. Nothing else: what more the SDKs read
+/// differs between them.
+pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
+    // The shape first: chrono takes more than the other SDKs do.
+    let shape: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    let (date, rest) = (text.get(..10)?, shape.get(10..)?);
+    if !shape.starts_with("0000-00-00") || date.starts_with("0000") {
+        return None;
+    }
+    if rest.is_empty() {
+        return Some(
+            NaiveDate::parse_from_str(date, "%Y-%m-%d")
+                .ok()?
+                .and_hms_opt(0, 0, 0)?
+                .and_utc(),
+        );
+    }
+    let time = rest.strip_prefix('T')?.strip_prefix("00:00:00")?;
+    // A second of 60 is a leap second for chrono, and a mistake for the others.
+    if text.get(17..19)? >= "60" {
+        return None;
+    }
+    let fraction = [".000000", ".000"]
+        .into_iter()
+        .find(|fraction| time.starts_with(fraction))
+        .unwrap_or_default();
+    match time.strip_prefix(fraction)? {
+        "" => Some(
+            NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
+                .ok()?
+                .and_utc(),
+        ),
+        "Z" | "+00:00" | "-00:00" => {
+            Some(DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_what_all_sdks_read() {
+        for text in [
+            "2024-06-15",
+            "2024-06-15T10:30:00",
+            "2024-06-15T10:30:00Z",
+            "2024-06-15T10:30:00.125+02:00",
+        ] {
+            assert!(parse(text).is_some(), "{text}");
+        }
+        let others = [
+            "",
+            "2024",
+            "soon",
+            "-7d",
+            "-1é",
+            "2024-02-30",
+            "0000-01-01",
+            "2024-06-15 10:30:00",
+            "20240615",
+        ];
+        for text in others.into_iter().chain([
+            "2024-06-15T10:30:60Z",
+            "2024-06-15T10:30",
+            "2024-06-15t10:30:00z",
+        ]) {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        assert_eq!(
+            DateFilter::parse("-7d"),
+            Some(DateFilter::Ago(7, Unit::Days))
+        );
+        assert_eq!(
+            DateFilter::parse("12m"),
+            Some(DateFilter::Ago(12, Unit::Months))
+        );
+        for text in ["-10000d", "-1é", "-d", "--1d", "-+1d", "1x"] {
+            assert_eq!(DateFilter::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn months_and_years_go_by_the_calendar() {
+        let at = |text: &str| parse(text).unwrap();
+        for (now, number, unit, then) in [
+            ("2023-03-31", 1, Unit::Months, "2023-02-28"),
+            ("2023-03-31", 2, Unit::Months, "2023-01-28"),
+            ("2024-03-31", 13, Unit::Months, "2023-02-28"),
+            ("2024-02-29", 1, Unit::Years, "2023-02-28"),
+            ("2024-02-29", 4, Unit::Years, "2020-02-28"),
+            ("2024-02-29", 0, Unit::Years, "2024-02-29"),
+            ("2024-06-15", 3, Unit::Weeks, "2024-05-25"),
+        ] {
+            assert_eq!(
+                before(at(now), number, unit),
+                Some(at(then)),
+                "{number} {unit:?} before {now}"
+            );
+        }
+        assert_eq!(before(at("2024-06-15"), 9999, Unit::Years), None);
+    }
+}
