@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use flagcache_core::{
-    FetchError, FetchErrorKind, FetchResponse, FlagDefinitionSource, PostHogApi, PostHogApiBuilder,
-    PostHogApiError, ProjectFingerprint,
+    FetchError, FetchErrorKind, FetchResponse, FlagDefinitionPoller, FlagDefinitionSource,
+    PostHogApi, PostHogApiBuilder, PostHogApiError, ProjectFingerprint,
 };
 use flagcache_providers::testing::{ApiReply, ApiRequest, ApiStub, Definitions, EtagForm};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -527,6 +527,49 @@ async fn a_304_to_an_unconditional_request_is_an_error_that_says_so() {
         api.fetch(Some("\"a\"")).await,
         Ok(FetchResponse::NotModified { .. })
     ));
+}
+
+/// A caching proxy that answers 304 to everything, as the poller meets it.
+#[tokio::test]
+async fn b9_70_a_304_to_every_request_backs_off_with_one_warning_and_is_the_last_error() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let writer = LogWriter(Arc::clone(&log));
+    let _guard = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::WARN)
+        .with_writer(move || writer.clone())
+        .set_default();
+    let (stub, api) = stub_and_api().await;
+    stub.always(ApiReply::status(304));
+    let interval = Duration::from_millis(100);
+    let begun = Instant::now();
+    let flags = FlagDefinitionPoller::builder()
+        .source(api)
+        .poll_interval(interval)
+        .start()
+        .unwrap();
+    while stub.stats().requests < 4 {
+        assert!(
+            begun.elapsed() < AMPLE,
+            "{} requests",
+            stub.stats().requests
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // From the second failure on the pause doubles: at least 1, 2 and 4 intervals, less the jitter.
+    assert!(begun.elapsed() > interval * 4, "{:?}", begun.elapsed());
+    let status = flags.status();
+    assert!(flags.definitions().is_none());
+    assert!(
+        status
+            .last_error
+            .as_ref()
+            .is_some_and(|error| error.contains("caching proxy")),
+        "{status:?}"
+    );
+    flags.shutdown().await.unwrap();
+    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let warnings = log.lines().filter(|line| line.contains("304")).count();
+    assert_eq!(warnings, 1, "{log}");
 }
 
 #[tokio::test]

@@ -30,7 +30,6 @@ pub mod redis;
 #[cfg(feature = "registry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "registry")))]
 pub mod registry;
-#[cfg(any(feature = "memory", feature = "file"))]
 mod restore;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]

@@ -30,6 +30,10 @@ fn main() -> std::process::ExitCode {
             cases::b9_72_a_leader_that_cannot_write_confirms_nothing,
         ),
         (
+            "b9_72_followers_become_stale_and_fetch",
+            cases::b9_72_followers_become_stale_and_fetch,
+        ),
+        (
             "b9_75_the_modes_are_ensured_for_another_user",
             cases::b9_75_the_modes_are_ensured_for_another_user,
         ),
@@ -55,9 +59,11 @@ mod cases {
     use std::time::{Duration, Instant, SystemTime};
 
     use flagcache_core::{
-        FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContextOwner,
-        PollerSchedule, ProviderError, ProviderErrorKind,
+        FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+        FlagDefinitionPoller, PollerContextOwner, PollerSchedule, PollerState, ProviderError,
+        ProviderErrorKind,
     };
+    use flagcache_providers::testing::{Reply, ScriptedSource};
     use flagcache_providers::{FileProvider, FileStore};
 
     use super::sets::fetched;
@@ -187,6 +193,85 @@ mod cases {
         fs::remove_file(fill).unwrap();
         wait(leader.on_fetch_without_update(FetchOutcome::unchanged(&new))).unwrap();
         assert!(confirmed_ago(folder) < long);
+    }
+
+    fn poller(folder: &Path, api: &ScriptedSource) -> FlagDefinitionPoller {
+        FlagDefinitionPoller::builder()
+            .source(api.clone())
+            .flag_definition_cache_provider(provider(folder))
+            .poll_interval(Duration::from_millis(500))
+            .max_staleness(Duration::from_secs(3))
+            .start()
+            .unwrap()
+    }
+
+    async fn until(what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !condition() {
+            assert!(Instant::now() < deadline, "not within 30 s: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn v2_on_a_full_disk(folder: &Path) {
+        let v1 = r#"{"flags":[{"key":"v1"}]}"#;
+        let v2 = r#"{"flags":[{"key":"v2"}]}"#;
+        let apis = [ScriptedSource::new(), ScriptedSource::new()];
+        for api in &apis {
+            api.serve(v1, Some("\"1\"")).always(Reply::current());
+        }
+        let leader = poller(folder, &apis[0]);
+        leader.wait_ready(Duration::from_secs(10)).await.unwrap();
+        until("v1 is stored", || folder.join("shop.json").exists()).await;
+        let follower = poller(folder, &apis[1]);
+        follower.wait_ready(Duration::from_secs(10)).await.unwrap();
+        let serves = |poller: &FlagDefinitionPoller, key: &str| {
+            poller.definitions().unwrap().flag(key).is_some()
+        };
+        assert!(serves(&follower, "v1"));
+        assert_eq!(
+            (follower.status().state, apis[1].count()),
+            (PollerState::Ready, 0)
+        );
+
+        assert!(
+            fs::write(folder.join("fill"), vec![0; 2 * small_disk::SIZE]).is_err(),
+            "the disk is not full"
+        );
+        // The follower's own requests fail at first, so that it can be seen to be stale.
+        apis[1]
+            .serve(v2, Some("\"2\""))
+            .always(Reply::failure(FetchErrorKind::Server));
+        apis[0].serve(v2, Some("\"2\""));
+        until("the leader serves v2", || serves(&leader, "v2")).await;
+        assert_eq!(leader.status().state, PollerState::Ready);
+        until("the follower is stale", || {
+            follower.status().state == PollerState::Stale
+        })
+        .await;
+        until("the follower sends requests of its own", || {
+            apis[1].count() > 0
+        })
+        .await;
+        assert!(serves(&follower, "v1"));
+        apis[1].always(Reply::current());
+        until("the follower has fetched v2", || serves(&follower, "v2")).await;
+        until("the follower is ready", || {
+            follower.status().state == PollerState::Ready
+        })
+        .await;
+        follower.shutdown().await.unwrap();
+        // The leader still cannot write.
+        let _ = leader.shutdown().await;
+    }
+
+    pub(crate) fn b9_72_followers_become_stale_and_fetch(folder: &Path) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(v2_on_a_full_disk(folder));
     }
 
     pub(crate) fn b9_75_the_modes_are_ensured_for_another_user(folder: &Path) {

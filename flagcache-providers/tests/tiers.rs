@@ -149,9 +149,16 @@ async fn a_changed_copy_is_written_to_the_fallback_once_and_an_unchanged_one_cos
         first.read().always(Some(set(key)));
         for _ in 0..3 {
             assert!(holds(tiered.get_flag_definitions().await, key));
+            let calls = [
+                ProviderMethod::ShouldFetch,
+                ProviderMethod::FetchWithoutUpdate,
+                ProviderMethod::Get,
+                ProviderMethod::Received,
+            ];
             assert_eq!(
                 second.methods(),
-                [ProviderMethod::ShouldFetch, ProviderMethod::Received].repeat(written)
+                calls.repeat(written),
+                "a store that puts nothing back is published to"
             );
         }
     }
@@ -264,6 +271,44 @@ async fn a_cold_follower_of_an_empty_first_tier_gets_the_fallback_copy_with_its_
         poller.take_report().unwrap().confirmed_ago,
         Some(Duration::from_secs(77))
     );
+}
+
+/// The copy was read from the first tier, where it may have been unconfirmed for long.
+#[tokio::test(start_paused = true)]
+async fn b9_72_a_copy_that_is_written_behind_during_a_read_is_not_confirmed_there() {
+    let long = Duration::from_secs(1_000);
+    let confirmed_ago = async |store: &MemoryStore| {
+        let follower = store.provider();
+        let poller = attached(&follower);
+        follower.get_flag_definitions().await.unwrap().unwrap();
+        poller.take_report().unwrap().confirmed_ago
+    };
+    let fleet = filled("old").await;
+    let (machine, empty) = (filled("older").await, MemoryStore::new());
+    tokio::time::advance(long).await;
+    let tiered = Tiered::new(fleet.provider())
+        .fallback(machine.provider())
+        .fallback(empty.provider());
+    assert!(holds(tiered.get_flag_definitions().await, "old"));
+    for store in [&machine, &empty] {
+        assert!(holds(store.provider().get_flag_definitions().await, "old"));
+        assert!(
+            confirmed_ago(store).await.is_none_or(|ago| ago >= long),
+            "{:?}",
+            confirmed_ago(store).await
+        );
+    }
+    // A failed request confirms nothing; one that brought no news does.
+    let data = tiered.get_flag_definitions().await.unwrap().unwrap();
+    let failed = FetchOutcome::failed(FetchErrorKind::Server, Some(&data));
+    tiered.on_fetch_without_update(failed).await.unwrap();
+    assert!(confirmed_ago(&machine).await.is_some_and(|ago| ago >= long));
+    tiered
+        .on_fetch_without_update(FetchOutcome::unchanged(&data))
+        .await
+        .unwrap();
+    assert!(confirmed_ago(&machine).await.is_some_and(|ago| ago < long));
+    assert!(confirmed_ago(&empty).await.is_some_and(|ago| ago < long));
 }
 
 #[tokio::test(start_paused = true)]

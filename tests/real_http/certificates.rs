@@ -9,6 +9,39 @@ use tempfile::TempDir;
 use crate::front::stub;
 use crate::nginx::Nginx;
 
+/// The certificate of a server at this address, trusted by itself.
+pub(crate) struct Named(TempDir);
+
+impl Named {
+    pub(crate) fn make(address: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let script = format!(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=named \
+             -addext subjectAltName=IP:{address} -addext basicConstraints=critical,CA:FALSE -keyout named.key -out named.crt"
+        );
+        let made = Command::new("bash")
+            .args(["-ec", &script])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        Self(folder)
+    }
+
+    /// The file of the certificate (`crt`) or of its key (`key`).
+    pub(crate) fn path(&self, kind: &str) -> String {
+        self.0
+            .path()
+            .join(format!("named.{kind}"))
+            .display()
+            .to_string()
+    }
+}
+
 /// The first line of the error of a fetch, or nothing if it went well.
 async fn fault(host: &str, roots: Option<Vec<u8>>) -> Option<String> {
     let api = PostHogApi::builder()
@@ -52,6 +85,23 @@ async fn b9_71_certificate_faults_are_named_with_what_to_do() {
     let elsewhere = Nginx::tls(&certificates, "elsewhere", true, &stub.url());
     let name = fault(&elsewhere.url(), Some(root)).await.unwrap();
     assert!(name.contains("it is for other names"), "{name}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b9_69_tls_1_2_and_1_3_are_spoken_over_ipv6_too() {
+    let stub = stub(1).await;
+    let named = Named::make("::1");
+    let root = std::fs::read(named.path("crt")).unwrap();
+    for (version, fails) in [("TLSv1.2", false), ("TLSv1.3", false), ("TLSv1.1", true)] {
+        let front =
+            Nginx::tls_of_version(&named.path("crt"), &named.path("key"), version, &stub.url());
+        let fault = fault(
+            &format!("https://[::1]:{}", front.port()),
+            Some(root.clone()),
+        )
+        .await;
+        assert_eq!(fault.is_some(), fails, "{version}: {fault:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

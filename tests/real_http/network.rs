@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use flagcache_providers::testing::FreePort;
 
+use crate::certificates::Named;
 use crate::nginx::Nginx;
 use crate::worker::{Build, Worker, flags};
 
@@ -58,8 +59,12 @@ impl Network {
         ));
     }
 
-    fn find_again(&self, address: &str) {
-        must(&format!("-n {} neigh del {address} dev cable", self.client));
+    /// What the server sends to this port of the client gets lost, without a word.
+    fn lose_answers_to(&self, port: &str) {
+        must(&format!(
+            "-n {} rule add ipproto tcp dport {port} blackhole",
+            self.server
+        ));
     }
 
     fn hosts_folder(&self) -> PathBuf {
@@ -110,24 +115,29 @@ fn b9_70_a_connection_whose_path_died_is_replaced_after_one_request() {
     for build in [Build::Default, Build::WithHttp2] {
         let network = Network::make("b");
         let port = FreePort::find();
-        let host = format!("http://{SERVER}:{}", port.number());
-        let server = Nginx::fixed(&["ip", "netns", "exec", &network.server], port);
-        let mut worker =
-            Worker::start_in(&["ip", "netns", "exec", &network.client], build, &host, &[]);
+        let host = format!("https://{SERVER}:{}", port.number());
+        let named = Named::make(SERVER);
+        let [certificate, key] = ["crt", "key"].map(|kind| named.path(kind));
+        let server = Nginx::fixed_tls(
+            &["ip", "netns", "exec", &network.server],
+            port,
+            &certificate,
+            &key,
+        );
+        let below = ["ip", "netns", "exec", &network.client];
+        let mut worker = Worker::start_in(&below, build, &host, &[("SSL_CERT_FILE", &certificate)]);
         assert_eq!(flags(&worker.refresh()), 0);
-        network.lose(SERVER);
+        let client_port = |line: &String| line.split(' ').nth(3).unwrap().to_owned();
+        let old = client_port(&server.log()[0]);
+        // For good: only another connection is of use.
+        network.lose_answers_to(&old);
         let answer = worker.refresh();
         assert!(
             answer.contains("gave no complete answer within the request timeout"),
             "{build:?}: {answer}"
         );
-        network.find_again(SERVER);
         assert_eq!(flags(&worker.refresh()), 0, "{build:?}");
         let log = server.log();
-        let connections: Vec<&str> = log
-            .iter()
-            .map(|line| line.split(' ').nth(2).unwrap())
-            .collect();
-        assert!(connections[0] != *connections.last().unwrap(), "{log:?}");
+        assert_ne!(client_port(log.last().unwrap()), old, "{log:?}");
     }
 }

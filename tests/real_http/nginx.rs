@@ -1,6 +1,6 @@
 //! An nginx of the test's own.
 
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -50,6 +50,44 @@ impl Nginx {
         Self::start(&[], port, &server)
     }
 
+    /// TLS of one version alone, on the loopback address of IPv6.
+    pub(crate) fn tls_of_version(
+        certificate: &str,
+        key: &str,
+        version: &str,
+        upstream: &str,
+    ) -> Self {
+        let port = FreePort::find();
+        let server = format!(
+            "server {{
+               listen [::1]:{} ssl http2;
+               ssl_certificate {certificate};
+               ssl_certificate_key {key};
+               ssl_protocols {version};
+               location / {{ proxy_pass {upstream}; proxy_http_version 1.1; }}
+             }}",
+            port.number()
+        );
+        Self::start_on(IpAddr::V6(Ipv6Addr::LOCALHOST), &[], port, &server)
+    }
+
+    /// A fixed set without flags over TLS with HTTP/2, below another command.
+    pub(crate) fn fixed_tls(below: &[&str], port: FreePort, certificate: &str, key: &str) -> Self {
+        let server = format!(
+            "server {{
+               listen 0.0.0.0:{} ssl http2;
+               ssl_certificate {certificate};
+               ssl_certificate_key {key};
+               location / {{
+                 default_type application/json;
+                 return 200 '{{\"flags\":[],\"group_type_mapping\":{{}},\"cohorts\":{{}}}}';
+               }}
+             }}",
+            port.number()
+        );
+        Self::start(below, port, &server)
+    }
+
     /// Plain HTTP with a fixed set without flags, below another command.
     pub(crate) fn fixed(below: &[&str], port: FreePort) -> Self {
         let server = format!(
@@ -66,6 +104,10 @@ impl Nginx {
     }
 
     fn start(below: &[&str], port: FreePort, server: &str) -> Self {
+        Self::start_on(IpAddr::V4(Ipv4Addr::LOCALHOST), below, port, server)
+    }
+
+    fn start_on(address: IpAddr, below: &[&str], port: FreePort, server: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path().display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -77,7 +119,7 @@ impl Nginx {
              events {{}}
              http {{
                {temporary}
-               log_format seen '$server_protocol $status $connection $http_accept_encoding';
+               log_format seen '$server_protocol $status $connection $remote_port $http_accept_encoding';
                access_log {path}/access.log seen;
                {server}
              }}"
@@ -101,7 +143,7 @@ impl Nginx {
         };
         if below.is_empty() {
             until("nginx listens", || {
-                TcpStream::connect((Ipv4Addr::LOCALHOST, nginx.port())).is_ok()
+                TcpStream::connect((address, nginx.port())).is_ok()
             });
         } else {
             until("nginx runs", || nginx.path("pid").exists());
@@ -121,7 +163,7 @@ impl Nginx {
         self.folder.path().join(file)
     }
 
-    /// The lines of its log: protocol, status, connection, accepted encodings.
+    /// The lines of its log: protocol, status, connection, the client's port, accepted encodings.
     pub(crate) fn log(&self) -> Vec<String> {
         std::fs::read_to_string(self.path("access.log"))
             .unwrap_or_default()

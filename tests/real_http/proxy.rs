@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use flagcache_providers::testing::{ApiStub, FreePort};
 use tempfile::TempDir;
 
+use crate::certificates::Named;
 use crate::front::stub;
 use crate::nginx::{Nginx, until};
 use crate::worker::{Build, Worker};
@@ -61,47 +62,16 @@ impl Drop for Proxy {
     }
 }
 
-/// The certificate of a server that is named 0.0.0.0, trusted by itself.
-struct Named(TempDir);
-
-impl Named {
-    fn make() -> Self {
-        let folder = TempDir::new().unwrap();
-        let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=zero \
-            -addext subjectAltName=IP:0.0.0.0 -addext basicConstraints=critical,CA:FALSE -keyout zero.key -out zero.crt";
-        let made = Command::new("bash")
-            .args(["-ec", script])
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        Self(folder)
-    }
-
-    fn path(&self, file: &str) -> String {
-        self.0.path().join(file).display().to_string()
-    }
-
-    fn front(&self, stub: &ApiStub) -> Nginx {
-        Nginx::tls_from_files(
-            &self.path("zero.crt"),
-            &self.path("zero.key"),
-            true,
-            &stub.url(),
-        )
-    }
+fn front(named: &Named, stub: &ApiStub) -> Nginx {
+    Nginx::tls_from_files(&named.path("crt"), &named.path("key"), true, &stub.url())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b9_71_a_proxy_with_credentials_opens_a_tunnel() {
     let stub = stub(5).await;
-    let (named, proxy) = (Named::make(), Proxy::start());
-    let front = named.front(&stub);
-    let roots = named.path("zero.crt");
+    let (named, proxy) = (Named::make("0.0.0.0"), Proxy::start());
+    let front = front(&named, &stub);
+    let roots = named.path("crt");
     let host = format!("https://0.0.0.0:{}", front.port());
     let url = proxy.url("user:pa%2Ess@");
     for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
@@ -125,9 +95,9 @@ async fn b9_71_a_proxy_with_credentials_opens_a_tunnel() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b9_71_no_proxy_excepts_a_host() {
     let stub = stub(5).await;
-    let named = Named::make();
-    let front = named.front(&stub);
-    let roots = named.path("zero.crt");
+    let named = Named::make("0.0.0.0");
+    let front = front(&named, &stub);
+    let roots = named.path("crt");
     let host = format!("https://0.0.0.0:{}", front.port());
     let nowhere = FreePort::find();
     let url = format!("http://127.0.0.1:{}", nowhere.number());
@@ -152,9 +122,9 @@ async fn b9_71_no_proxy_excepts_a_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b9_71_a_proxy_that_refuses_is_to_blame() {
     let stub = stub(5).await;
-    let (named, proxy) = (Named::make(), Proxy::start());
-    let front = named.front(&stub);
-    let roots = named.path("zero.crt");
+    let (named, proxy) = (Named::make("0.0.0.0"), Proxy::start());
+    let front = front(&named, &stub);
+    let roots = named.path("crt");
     let host = format!("https://0.0.0.0:{}", front.port());
     let name = format!("the proxy 127.0.0.1:{} (HTTPS_PROXY)", proxy.port.number());
     for credentials in ["", "user:hidden@"] {
@@ -199,6 +169,10 @@ fn b9_71_a_proxy_that_cannot_be_used_is_an_error_and_never_passed_over() {
         (
             "socks5://user:hidden@127.0.0.1:1080",
             "SOCKS proxies are not supported",
+        ),
+        (
+            "https://user:hidden@127.0.0.1:3128",
+            "over TLS are not supported",
         ),
         ("http://user:hid/den@127.0.0.1:3128", "percent-encoded"),
     ] {

@@ -6,11 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use flagcache_core::{
-    CopyId, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContextOwner,
-    PollerSchedule, ProviderError,
+    CopyId, FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
+    PollerContextOwner, PollerSchedule, ProviderError,
 };
 
 use super::guard::guarded_tier;
+use crate::restore;
 
 pub(super) struct FallbackTier {
     /// Its place, from 2: for the log.
@@ -74,8 +75,33 @@ impl FallbackTier {
         Some((copy, age))
     }
 
-    /// Brings the tier to hold `data`, unless it is known to.
-    pub(super) async fn keep(
+    /// Writes `data`, which the API just returned or confirmed.
+    pub(super) async fn publish(
+        &self,
+        data: &FlagDefinitionCacheData,
+        schedule: PollerSchedule,
+        limit: Duration,
+    ) {
+        if limit.is_zero() {
+            return;
+        }
+        self.renew(schedule);
+        let written = self.logged(limit, async {
+            let leads = self.provider.should_fetch_flag_definitions().await?;
+            self.provider.on_flag_definitions_received(data).await?;
+            // A worker that does not lead there only fills an empty tier.
+            if leads {
+                Ok(true)
+            } else {
+                self.stores(data).await
+            }
+        });
+        self.set_holds(data, written.await);
+    }
+
+    /// Copies `data`, which the first tier returned, unless the tier is known to hold it. The API did not confirm it now, so
+    /// it is put back as after a failed request: the tier's confirmation keeps its time.
+    pub(super) async fn copy(
         &self,
         data: &FlagDefinitionCacheData,
         schedule: PollerSchedule,
@@ -87,19 +113,21 @@ impl FallbackTier {
         self.renew(schedule);
         let written = self.logged(limit, async {
             let leads = self.provider.should_fetch_flag_definitions().await?;
-            self.provider.on_flag_definitions_received(data).await?;
-            if leads {
+            let unconfirmed = FetchOutcome::failed(FetchErrorKind::Connect, Some(data));
+            self.provider.on_fetch_without_update(unconfirmed).await?;
+            if self.stores(data).await? {
                 return Ok(true);
             }
-            // Only filled if it was empty. Another worker may have brought it up to date.
-            let copy = self.provider.get_flag_definitions().await?;
-            Ok(copy.is_some_and(|copy| copy.same_content(data)))
+            if leads {
+                // A store of the user's own that ignores failed requests. It keeps no confirmations either.
+                self.provider.on_flag_definitions_received(data).await?;
+            }
+            Ok(leads)
         });
-        let holds = written.await == Some(true);
-        lock(&self.seen).holds = holds.then(|| data.copy_id());
+        self.set_holds(data, written.await);
     }
 
-    /// Tells the tier of a load without news, if this worker is the one that keeps it.
+    /// Reports a load without news to the tier, if this worker leads there.
     pub(super) async fn tell(
         &self,
         outcome: FetchOutcome<'_>,
@@ -107,7 +135,11 @@ impl FallbackTier {
         limit: Duration,
     ) {
         if let Some(data) = outcome.data().filter(|data| !self.holds(data)) {
-            return self.keep(data, schedule, limit).await;
+            return if outcome.is_unchanged() {
+                self.publish(data, schedule, limit).await
+            } else {
+                self.copy(data, schedule, limit).await
+            };
         }
         self.renew(schedule);
         self.logged(limit, async {
@@ -117,6 +149,16 @@ impl FallbackTier {
             Ok(())
         })
         .await;
+    }
+
+    /// Whether the tier holds `data`, or a copy that was fetched later, which stays.
+    async fn stores(&self, data: &FlagDefinitionCacheData) -> Result<bool, ProviderError> {
+        let copy = self.provider.get_flag_definitions().await?;
+        Ok(copy.is_some_and(|copy| !restore::must_replace(&copy, data, false)))
+    }
+
+    fn set_holds(&self, data: &FlagDefinitionCacheData, written: Option<bool>) {
+        lock(&self.seen).holds = (written == Some(true)).then(|| data.copy_id());
     }
 
     pub(super) async fn shut_down(&self, limit: Duration) {

@@ -33,6 +33,7 @@
 //! | notifications, reports | reach the poller | do not |
 //! | shutdown | its result is the result | shut down at the same time |
 //!
+//! A copy that is written during a read is not confirmed by that: the API said nothing about it.
 //! A write behind the first tier asks that tier for *its* lead first: a bundled store lets only its leader overwrite. So one
 //! worker of each machine keeps the file. That lead decides about nothing else. A worker that could not write tries again
 //! with its next read until the tier holds the copy. A fault behind the first tier (an error, a panic, a call that hangs) is

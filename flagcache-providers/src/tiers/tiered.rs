@@ -79,13 +79,13 @@ impl<P: FlagDefinitionCacheProvider> Tiered<P> {
         None
     }
 
-    /// Brings the tiers behind to hold what the first one gave.
-    async fn keep_behind(&self, data: &FlagDefinitionCacheData, limit: Duration) {
+    /// Copies what the first tier returned to the tiers behind it.
+    async fn copy_behind(&self, data: &FlagDefinitionCacheData, limit: Duration) {
         let schedule = self.state.schedule();
         join_all(
             self.behind
                 .iter()
-                .map(|tier| tier.keep(data, schedule, limit)),
+                .map(|tier| tier.copy(data, schedule, limit)),
         )
         .await;
     }
@@ -109,7 +109,7 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
         let answer = self.ask_first(self.first.get_flag_definitions()).await;
         if let Ok(Some(copy)) = &answer {
             self.state.mark_warm();
-            self.keep_behind(copy, self.left_since(begin)).await;
+            self.copy_behind(copy, self.left_since(begin)).await;
             return answer;
         }
         if self.state.is_warm() || (follows && answer.is_err()) {
@@ -132,13 +132,15 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
         data: &FlagDefinitionCacheData,
     ) -> Result<(), ProviderError> {
         self.state.mark_warm();
-        let first = self.first.on_flag_definitions_received(data);
-        join(
-            first,
-            self.keep_behind(data, self.left_since(Instant::now())),
-        )
-        .await
-        .0
+        let (limit, schedule) = (self.left_since(Instant::now()), self.state.schedule());
+        let behind = join_all(
+            self.behind
+                .iter()
+                .map(|tier| tier.publish(data, schedule, limit)),
+        );
+        join(self.first.on_flag_definitions_received(data), behind)
+            .await
+            .0
     }
 
     async fn shutdown(&self) -> Result<(), ProviderError> {
@@ -158,7 +160,7 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
         let answer = self.ask_first(self.first.peek_flag_definitions()).await;
         if let Ok(Some(copy)) = &answer {
             self.state.mark_warm();
-            self.keep_behind(copy, self.left_since(begin)).await;
+            self.copy_behind(copy, self.left_since(begin)).await;
             return answer;
         }
         let Some((copy, _)) = self.read_behind().await else {

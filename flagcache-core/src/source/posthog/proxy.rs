@@ -131,7 +131,13 @@ fn parse(value: &str) -> Result<Url, &'static str> {
     };
     let url = Url::parse(&with_scheme).map_err(|_| NO_URL)?;
     match url.scheme() {
-        "http" | "https" => {}
+        "http" => {}
+        "https" => {
+            return Err(
+                "proxies that are themselves reached over TLS are not supported; name it as http://host:port, through \
+                        which requests to the API stay encrypted, or call `no_proxy()` on the builder",
+            );
+        }
         "socks4" | "socks4a" | "socks5" | "socks5h" => {
             return Err(
                 "SOCKS proxies are not supported; name an HTTP proxy (http://host:port), unset the variable, or \
@@ -243,6 +249,7 @@ mod tests {
         let values = [
             "socks5://user:hidden@p:1080",
             "socks5h://hidden",
+            "https://user:hidden@p:3128",
             "ftp://hidden",
             "http://user:hid/den@p:3128",
             "http://user:12/hidden@p:3128",
@@ -270,6 +277,13 @@ mod tests {
             .to_string();
         assert!(
             error.contains("ALL_PROXY") && error.contains("SOCKS"),
+            "{error}"
+        );
+        let error = route("https://a", &[("HTTPS_PROXY", "https://p:3128")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("HTTPS_PROXY") && error.contains("over TLS"),
             "{error}"
         );
     }
