@@ -7,9 +7,12 @@ use crate::hook::Hook;
 pub(crate) fn lookalike(written: &str, absent: &[Hook]) -> Option<Lookalike> {
     let most_similar = || {
         let letters = letters(written);
+        // What begins with `on_` was meant to be called when something happens.
+        let is_event = |name: &str| name.starts_with("on_");
         absent
             .iter()
             .copied()
+            .filter(|hook| is_event(hook.name()) || !is_event(written))
             .min_by_key(|hook| distance(&letters, &self::letters(hook.name())))
     };
     if let Some(hook) = absent
