@@ -31,7 +31,6 @@ type AliasOf<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 async fn keeps_every_rule(provider: fn(Shelf) -> Arc<dyn FlagDefinitionCacheProvider>) {
     let claims = Capabilities {
-        damage: false,
         outage: false,
         ..Capabilities::ALL
     };
