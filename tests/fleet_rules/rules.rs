@@ -22,10 +22,10 @@ macro_rules! rules_for {
             cold_start: b8_58_a_cold_fleet_sends_one_get, b8_58_on_a_filled_cache_it_sends_at_most_one;
             ticks: b8_59_a_tick_costs_the_fleet_one_get;
             handover: b8_60_a_killed_leader_is_replaced, b8_60_a_leader_that_shuts_down_is_replaced_at_once;
-            giving_up: b8_61_a_refused_leader_gives_up, b8_61_an_unconnected_leader_gives_up_the_second_time,
+            giving_up: b8_61_a_leader_without_connection_steps_down_the_second_time, b8_61_a_refused_leader_gives_up,
                 b8_61_a_key_that_is_refused_to_all_is_tried_by_one, b8_61_a_connection_that_fails_for_all_is_tried_by_three,
                 b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once, b8_61_a_leader_that_alone_is_cut_off_is_replaced;
-            staleness: b8_62_followers_of_a_petrified_leader_help_themselves;
+            staleness: b8_62_followers_of_a_paused_leader_fetch_for_themselves;
             late_leader: b8_65_a_leader_that_wakes_up_overwrites_nothing;
             damage: b8_66_a_damaged_copy_costs_no_worker_a_flag;
             roll_back: b3_37_a_roll_back_over_a_change_of_leader_reaches_all;

@@ -1,6 +1,5 @@
 //! Every kind of server by its URL in a registry.
 
-use std::sync::Arc;
 
 use flagcache_core::FlagDefinitionCacheProvider;
 use flagcache_providers::ProviderRegistry;
@@ -11,7 +10,7 @@ use crate::worker::set;
 /// Long limits: handshakes without optimisation are slow on a busy machine.
 const PATIENT: &str = "response_timeout=5s&lock_ttl=15s";
 
-fn open(url: &str) -> Arc<dyn FlagDefinitionCacheProvider> {
+fn open(url: &str) -> Box<dyn FlagDefinitionCacheProvider> {
     ProviderRegistry::bundled()
         .open(url)
         .unwrap_or_else(|error| panic!("{url}: {error:?}"))
