@@ -318,8 +318,12 @@ impl PostgresProvider {
         if self.write(PUBLISH, &[&self.service, &self.worker, &json]).await? {
             return Ok(());
         }
-        if self.has(Fault::LooksThenCreates) && self.read().await?.is_some() {
-            return Ok(());
+        if self.has(Fault::LooksThenCreates) {
+            if self.read().await?.is_some() {
+                return Ok(());
+            }
+            // Long enough that all who look at once have looked.
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.write(CREATE, &[&self.service, &json]).await.map(drop)
     }
@@ -347,6 +351,7 @@ impl PostgresProvider {
             false => {
                 let mut sql = self.statement(DECIDE);
                 if self.has(Fault::LooksThenLeads) {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                     sql = sql.replace("WHERE f.leader = $2", "WHERE true OR f.leader = $2");
                 }
                 !self.query(&format!("{sql} RETURNING 1"), &[&self.service, &self.worker, &lease]).await?.is_empty()
