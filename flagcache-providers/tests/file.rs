@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "support/failures.rs"]
+mod failures;
 #[path = "support/sets.rs"]
 mod sets;
 
@@ -17,9 +19,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use failures::{WINDOW, connect, failed, refusal, set_key};
 use flagcache_core::{
     DataError, FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
-    FleetStatus, PollerContextOwner, PollerSchedule, ProviderError, ProviderErrorKind,
+    FleetFailure, FleetStatus, PollerContextOwner, PollerSchedule, ProviderError,
+    ProviderErrorKind,
 };
 use flagcache_providers::{FileProvider, FileStore};
 use sets::{fetched, foreign};
@@ -72,6 +76,17 @@ impl Folder {
 
     fn lock(&self) -> PathBuf {
         self.dir.path().join("shop.lock")
+    }
+
+    fn failure(&self) -> PathBuf {
+        self.dir.path().join("shop.failure")
+    }
+
+    /// A worker that asks the API with this key.
+    fn worker_with(&self, secret_key: &str) -> Worker {
+        let worker = self.worker();
+        set_key(&worker.poller, secret_key);
+        worker
     }
 
     fn store(&self) -> FileStore {
@@ -151,6 +166,11 @@ impl Worker {
                 .await
                 .expect("never got the lead");
         }
+    }
+
+    /// What the store reports of the API's failure.
+    async fn failure(&self) -> Option<FleetFailure> {
+        self.is_told().await.fleet_failure
     }
 
     async fn is_told(&self) -> FleetStatus {
@@ -966,4 +986,157 @@ async fn one_watcher_serves_the_whole_process() {
         assert!(Instant::now() < deadline, "{} watchers", watchers());
     }
     drop(workers);
+}
+
+#[tokio::test]
+async fn b8_61_a_failure_is_the_leaders_to_write_grows_old_and_ends_with_the_first_success() {
+    let folder = Folder::new();
+    let (leader, follower) = (folder.worker(), folder.worker());
+    let data = fetched("beta", "\"1\"", 0);
+    assert!(leader.leads().await && !follower.leads().await);
+    leader.publishes(&data).await;
+    follower.tells(failed(Some(&data), connect())).await;
+    assert!(!folder.failure().exists(), "it is the leader's to write");
+
+    for ends_by_a_publish in [false, true] {
+        leader.tells(failed(Some(&data), connect())).await;
+        let told = follower.failure().await.unwrap();
+        assert_eq!(told, connect().with_age(told.age()));
+        assert!(told.age() < DEADLINE);
+        assert_eq!(
+            fs::metadata(folder.failure()).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        age(&folder.failure(), Duration::from_secs(100));
+        assert!(follower.failure().await.unwrap().age() >= Duration::from_secs(100));
+        leader
+            .tells(FetchOutcome::failed(FetchErrorKind::Connect, Some(&data)))
+            .await;
+        assert!(folder.failure().exists(), "no request was sent");
+        assert!(leader.leads().await);
+        if ends_by_a_publish {
+            leader.publishes(&fetched("beta", "\"2\"", 0)).await;
+        } else {
+            leader.tells(FetchOutcome::unchanged(&data)).await;
+        }
+        assert_eq!(follower.failure().await, None);
+        assert_eq!(folder.names(), ["shop.json", "shop.lock"]);
+    }
+}
+
+#[tokio::test]
+async fn b8_61_a_refused_key_does_not_lead_in_the_window_and_another_does() {
+    let folder = Folder::new();
+    let [first, second] = [(); 2].map(|()| folder.worker_with("phs_old"));
+    assert!(first.leads().await && !second.leads().await);
+    first
+        .tells(failed(None, refusal("phs_old", INTERVAL)))
+        .await;
+    // A store's thread takes no lead for them either.
+    second.is_not_notified().await;
+    for worker in [&first, &second, &folder.worker_with("phs_old")] {
+        assert!(!worker.leads().await);
+        assert_eq!(
+            worker.failure().await.map(|failure| failure.kind()),
+            Some(FetchErrorKind::Unauthorized)
+        );
+    }
+    assert!(
+        !fs::read_to_string(folder.failure())
+            .unwrap()
+            .contains("phs")
+    );
+    let renewed = folder.worker_with("phs_new");
+    assert!(renewed.leads().await, "a rotation heals at once");
+    drop(renewed);
+    assert!(!second.leads().await);
+    set_key(&second.poller, "phs_new");
+    second.comes_to_lead().await;
+}
+
+#[tokio::test]
+async fn b8_61_a_failure_that_a_dead_fleet_left_does_no_harm() {
+    let folder = Folder::new();
+    let last = folder.worker_with("phs_old");
+    assert!(last.leads().await);
+    last.tells(failed(None, refusal("phs_old", WINDOW))).await;
+    drop(last);
+    let next = folder.worker_with("phs_old");
+    assert!(!next.leads().await);
+    age(&folder.failure(), WINDOW);
+    next.comes_to_lead().await;
+    next.publishes(&fetched("beta", "\"1\"", 0)).await;
+    assert!(!folder.failure().exists());
+}
+
+#[tokio::test]
+async fn b8_61_the_window_does_not_wait_for_a_clock_that_was_set_back() {
+    let folder = Folder::new();
+    let leader = folder.worker_with("phs_old");
+    assert!(leader.leads().await);
+    leader.tells(failed(None, refusal("phs_old", WINDOW))).await;
+    let ahead = SystemTime::now() + Duration::from_secs(86_400);
+    File::options()
+        .write(true)
+        .open(folder.failure())
+        .unwrap()
+        .set_modified(ahead)
+        .unwrap();
+    let next = folder.worker_with("phs_old");
+    next.comes_to_lead().await;
+}
+
+#[tokio::test]
+async fn b8_61_what_another_hand_wrote_in_the_place_of_a_failure_is_ignored_and_replaced() {
+    for garbage in [
+        "",
+        "unauthorized",
+        "unauthorized 3",
+        "unauthorized x 1 *",
+        "refused 3 30000 *",
+        "\0\u{7f}",
+    ] {
+        let folder = Folder::new();
+        let (leader, follower) = (folder.worker_with("phs_old"), folder.worker());
+        fs::write(folder.failure(), garbage).unwrap();
+        assert!(leader.leads().await, "{garbage:?}");
+        assert_eq!(follower.failure().await, None, "{garbage:?}");
+        leader.tells(failed(None, connect())).await;
+        assert!(follower.failure().await.is_some(), "{garbage:?}");
+    }
+    // However long it says that it lasts, it ends.
+    let folder = Folder::new();
+    fs::write(folder.failure(), format!("unauthorized 3 {} *", u64::MAX)).unwrap();
+    let worker = folder.worker_with("phs_old");
+    assert!(!worker.leads().await);
+    age(&folder.failure(), Duration::from_secs(2 * 60 * 60));
+    worker.comes_to_lead().await;
+
+    // Neither a large file, nor a folder, nor a link is read.
+    let folder = Folder::new();
+    fs::write(
+        folder.failure(),
+        "unauthorized 3 30000 *".to_owned() + &" ".repeat(10_000_000),
+    )
+    .unwrap();
+    assert!(
+        folder.worker_with("phs_old").failure().await.is_some(),
+        "what stands first counts"
+    );
+    fs::remove_file(folder.failure()).unwrap();
+    let elsewhere = folder.dir.path().join("elsewhere");
+    fs::write(&elsewhere, "unauthorized 3 30000 *").unwrap();
+    symlink(&elsewhere, folder.failure()).unwrap();
+    let worker = folder.worker_with("phs_old");
+    assert!(worker.leads().await);
+    worker.tells(failed(None, connect())).await;
+    assert_eq!(
+        fs::read_to_string(&elsewhere).unwrap(),
+        "unauthorized 3 30000 *",
+        "the link is replaced, not followed"
+    );
+    fs::remove_file(folder.failure()).unwrap();
+    fs::create_dir(folder.failure()).unwrap();
+    assert!(worker.leads().await);
+    assert_eq!(worker.failure().await, None);
 }

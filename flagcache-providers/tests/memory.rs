@@ -7,14 +7,17 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "support/failures.rs"]
+mod failures;
 #[path = "support/sets.rs"]
 mod sets;
 
 use std::time::Duration;
 
+use failures::{WINDOW, connect, failed, refusal, set_key};
 use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
-    PollerContextOwner, PollerSchedule,
+    FleetFailure, PollerContextOwner, PollerSchedule,
 };
 use flagcache_providers::{MemoryProvider, MemoryStore};
 use sets::{fetched, foreign};
@@ -58,6 +61,18 @@ impl Worker {
             .on_fetch_without_update(outcome)
             .await
             .unwrap();
+    }
+
+    fn with_key(store: &MemoryStore, secret_key: &str) -> Self {
+        let worker = Self::of(store);
+        set_key(&worker.poller, secret_key);
+        worker
+    }
+
+    /// What the store reports of the API's failure.
+    async fn failure(&self) -> Option<FleetFailure> {
+        self.reads().await;
+        self.poller.take_report().unwrap().fleet_failure
     }
 
     async fn was_notified(&self) -> bool {
@@ -393,4 +408,66 @@ async fn b1_04_a_cold_leader_gets_the_stored_copy() {
         .unwrap()
         .unwrap();
     assert_eq!(stored.etag(), Some("W/\"1\""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_61_a_failure_is_the_leaders_to_write_grows_old_and_ends_with_the_first_success() {
+    let store = MemoryStore::new();
+    let (leader, follower) = (Worker::of(&store), Worker::of(&store));
+    let data = fetched("beta", "\"1\"", 0);
+    assert!(leader.leads().await && !follower.leads().await);
+    leader.publishes(&data).await;
+    follower.tells(failed(Some(&data), connect())).await;
+    assert_eq!(leader.failure().await, None, "it is the leader's to write");
+
+    for ends_by_a_publish in [false, true] {
+        leader.tells(failed(Some(&data), connect())).await;
+        assert_eq!(follower.failure().await, Some(connect()));
+        advance(Duration::from_secs(5)).await;
+        assert_eq!(
+            follower.failure().await,
+            Some(connect().with_age(Duration::from_secs(5)))
+        );
+        leader
+            .tells(FetchOutcome::failed(FetchErrorKind::Connect, Some(&data)))
+            .await;
+        assert!(follower.failure().await.is_some(), "no request was sent");
+        if ends_by_a_publish {
+            leader.publishes(&fetched("beta", "\"2\"", 0)).await;
+        } else {
+            leader.tells(FetchOutcome::unchanged(&data)).await;
+        }
+        assert_eq!(follower.failure().await, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_61_a_refused_key_does_not_lead_in_the_window_and_another_does() {
+    let store = MemoryStore::new();
+    let [first, second] = [(); 2].map(|()| Worker::with_key(&store, "phs_old"));
+    assert!(first.leads().await);
+    first.tells(failed(None, refusal("phs_old", WINDOW))).await;
+    assert!(second.was_notified().await);
+    let restarted = Worker::with_key(&store, "phs_old");
+    advance(WINDOW - Duration::from_millis(1)).await;
+    for worker in [&first, &second, &restarted] {
+        assert!(!worker.leads().await);
+        assert_eq!(
+            worker.failure().await.map(|failure| failure.kind()),
+            Some(FetchErrorKind::Unauthorized)
+        );
+    }
+    let renewed = Worker::with_key(&store, "phs_new");
+    assert!(renewed.leads().await, "a rotation heals at once");
+    drop(renewed);
+    assert!(!second.leads().await);
+    set_key(&second.poller, "phs_new");
+    assert!(second.leads().await, "the key may change under way");
+
+    let store = MemoryStore::new();
+    let [first, second] = [(); 2].map(|()| Worker::with_key(&store, "phs_old"));
+    assert!(first.leads().await);
+    first.tells(failed(None, refusal("phs_old", WINDOW))).await;
+    advance(WINDOW).await;
+    assert!(second.leads().await, "the window is over");
 }

@@ -24,7 +24,8 @@ macro_rules! rules_for {
             handover: b8_60_a_killed_leader_is_replaced, b8_60_a_leader_that_shuts_down_is_replaced_at_once;
             giving_up: b8_61_a_leader_without_connection_steps_down_the_second_time, b8_61_a_refused_leader_gives_up,
                 b8_61_a_key_that_is_refused_to_all_is_tried_by_one, b8_61_a_connection_that_fails_for_all_is_tried_by_three,
-                b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once, b8_61_a_leader_that_alone_is_cut_off_is_replaced;
+                b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once, b8_61_a_leader_that_alone_is_cut_off_is_replaced,
+                b8_61_a_port_at_which_nobody_listens_costs_the_same;
             staleness: b8_62_followers_of_a_paused_leader_fetch_for_themselves;
             late_leader: b8_65_a_leader_that_wakes_up_overwrites_nothing;
             damage: b8_66_a_damaged_copy_costs_no_worker_a_flag;

@@ -25,8 +25,14 @@ impl Machine {
                 .lease_ends_in
                 .map(|remaining| now + clamped(remaining)),
             quota_limited: report.quota_limited,
+            // A leader that does not know of it, of an older version for example, leaves it there when the API answers again.
             failure: report
                 .fleet_failure
+                .filter(|failure| {
+                    report
+                        .confirmed_ago
+                        .is_none_or(|confirmed_ago| failure.age() <= confirmed_ago)
+                })
                 .map(|failure| (failure, now.checked_sub(failure.age()).unwrap_or(now))),
         };
     }

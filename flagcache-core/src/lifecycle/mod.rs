@@ -535,8 +535,10 @@ impl Machine {
             return tick.max(reopens);
         }
         // A leader keeps its ticks, but one that would come just before the gate opens waits for it.
-        let probes =
-            self.role == Role::Leader || self.refusal == Some(FetchErrorKind::Unauthorized);
+        // So does one that has just given the lead up: there may be no other.
+        let probes = self.role == Role::Leader
+            || self.own_failure.is_some()
+            || self.refusal == Some(FetchErrorKind::Unauthorized);
         let near = probes && reopens < now + self.policy.poll_interval.mul_f64(1.5);
         if near { reopens } else { tick }
     }

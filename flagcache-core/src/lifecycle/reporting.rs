@@ -5,6 +5,9 @@ use tokio::time::Instant;
 use super::{Call, Failed, FetchState, Machine, Phase, Role, Step};
 use crate::{FetchErrorKind, FlagDefinitionCacheData, FleetFailure};
 
+/// After so many failures in a row of its own, a leader passes the lead on.
+const LAST_TRY: u32 = 5;
+
 impl Machine {
     pub(super) fn publish(&mut self, set: FlagDefinitionCacheData, steps: &mut Vec<Step>) {
         self.phase = Phase::Publishing;
@@ -39,12 +42,17 @@ impl Machine {
         let fleet_failure = failure
             .filter(|_| self.load.request_failed)
             .map(|failure| self.shared(now, failure));
-        // Another worker may have better keys or a better network; it would only repeat a 402, a 429 or a 5xx. Three that
-        // cannot connect are proof enough that no other can: the last keeps the lead and goes on trying for all.
-        let gives_up = match failure {
-            Some(FetchErrorKind::Unauthorized) => true,
-            Some(FetchErrorKind::Connect) => fleet_failure
-                .is_some_and(|failure| (1..FleetFailure::TRIES).contains(&failure.tried_by())),
+        // Another worker may have better keys or a better network; it would only repeat a 402, a 429 or a 5xx. When three
+        // cannot connect, the last keeps the lead and goes on trying for all.
+        let gives_up = match (failure, fleet_failure) {
+            (Some(FetchErrorKind::Unauthorized), _) => true,
+            (Some(FetchErrorKind::Connect), Some(shared)) => {
+                (1..FleetFailure::TRIES).contains(&shared.tried_by()) || self.passes_on()
+            }
+            (
+                Some(FetchErrorKind::Server | FetchErrorKind::Timeout | FetchErrorKind::Rejected),
+                Some(_),
+            ) => self.passes_on(),
             _ => false,
         };
         let step_down_for =
@@ -61,6 +69,14 @@ impl Machine {
             step_down_for,
             fleet_failure,
         }));
+    }
+
+    /// Whether another worker is to try in the next window. The followers leave all requests to the leader, so its own
+    /// route or proxy must not keep the fleet from the API for as long as that is broken. It costs no request more.
+    fn passes_on(&self) -> bool {
+        self.backoff
+            .times_of_last_failure()
+            .is_multiple_of(LAST_TRY)
     }
 
     /// What the fleet is to know of this load's failed request.

@@ -74,8 +74,14 @@ impl Candidate {
         state.asked_at = Some(now);
         state.seen.get_or_insert(None);
         state.leads_load = false;
-        state.leads_load = state.may_lead(now) && state.lock.acquire()?;
-        Ok(state.leads_load)
+        // Asked again under the lock: the last leader may have written down a refusal just before it freed the lock.
+        let leads = state.may_lead(now) && state.lock.acquire()? && !state.is_barred();
+        if !leads && state.lock.is_held() {
+            // The store's thread may have got the lock meanwhile. A worker with a refused key must not hold it.
+            state.release();
+        }
+        state.leads_load = leads;
+        Ok(leads)
     }
 
     /// Whether this load is the leader's, proved anew: the lock is held since the decision, on the file at the path.

@@ -26,14 +26,12 @@ pub(super) fn read(path: &Path) -> Option<FleetFailure> {
         .read_to_string(&mut text)
         .ok()?;
     let failure: FleetFailure = text.parse().ok()?;
-    // A time ahead of the clock, after the clock was set back, is as good as now.
-    Some(
-        failure.with_age(
-            SystemTime::now()
-                .duration_since(written_at)
-                .unwrap_or_default(),
-        ),
-    )
+    // After the clock was set back, a time ahead of it counts as a time that long ago: the end of a window does not wait
+    // for the clock to catch up.
+    let age = SystemTime::now()
+        .duration_since(written_at)
+        .unwrap_or_else(|ahead| ahead.duration());
+    Some(failure.with_age(age))
 }
 
 /// Puts the failure in place as a whole, so that no reader sees half of it.

@@ -7,6 +7,9 @@
 
 mod conformance;
 mod copy;
+mod failure;
+#[path = "../support/failures.rs"]
+mod failures;
 mod faults;
 mod inspector;
 mod large;

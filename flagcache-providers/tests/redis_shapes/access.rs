@@ -10,6 +10,7 @@ use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use flagcache_providers::testing::{RedisCluster, RedisSentinels, RedisServer};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::failures::{connect, failed};
 use crate::worker::{SERVICE, Worker, set};
 use crate::{cluster, failover, sharing};
 
@@ -87,6 +88,11 @@ async fn everything(server: &RedisServer, protocol: &str) -> String {
                     FetchErrorKind::QuotaLimited,
                     Some(&set(2)),
                 ))
+                .await,
+        );
+        note(
+            worker
+                .fetch_without_update(failed(Some(&set(2)), connect()))
                 .await,
         );
         note(Worker::with(builder).read().await.map(drop));

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use flagcache_core::ProviderErrorKind;
+use flagcache_core::{FetchErrorKind, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use flagcache_providers::testing::{RedisCluster, RedisServer};
 
+use crate::failures::{WINDOW, failed, refusal, set_key};
 use crate::worker::{Worker, eventually, set};
 use crate::{recovery, sharing};
 
@@ -83,6 +84,33 @@ async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
     slot.end();
     leader.lead_with(&set(8)).await;
     assert_eq!(follower.follow().await, Some(set(8)));
+}
+
+#[tokio::test]
+async fn b8_61_a_failure_reaches_workers_at_whichever_node() {
+    let cluster = RedisCluster::start();
+    let [first, second, renewed] = [0, 1, 2].map(|node| Worker::with(builder(&cluster, &[node])));
+    for (worker, key) in [
+        (&first, "phs_old"),
+        (&second, "phs_old"),
+        (&renewed, "phs_new"),
+    ] {
+        set_key(&worker.poller, key);
+    }
+    first.lead_with(&set(1)).await;
+    assert!(first.leads().await);
+    first
+        .fetch_without_update(failed(Some(&set(1)), refusal("phs_old", WINDOW)))
+        .await
+        .unwrap();
+    assert_eq!(second.follow().await, Some(set(1)));
+    assert_eq!(
+        second.report().fleet_failure.map(|failure| failure.kind()),
+        Some(FetchErrorKind::Unauthorized)
+    );
+    renewed.lead_with(&set(2)).await;
+    assert_eq!(second.follow().await, Some(set(2)));
+    assert_eq!(second.report().fleet_failure, None);
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@
 mod access;
 mod cluster;
 mod failover;
+#[path = "../support/failures.rs"]
+mod failures;
 mod outdated;
 mod recovery;
 mod sharing;

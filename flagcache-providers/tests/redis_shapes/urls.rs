@@ -1,6 +1,5 @@
 //! Every kind of server by its URL in a registry.
 
-
 use flagcache_core::FlagDefinitionCacheProvider;
 use flagcache_providers::ProviderRegistry;
 use flagcache_providers::testing::{Certificates, RedisCluster, RedisSentinels, RedisServer};

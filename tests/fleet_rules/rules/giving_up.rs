@@ -1,13 +1,13 @@
 //! A leader that cannot fetch, while others may.
 
 use std::io::copy;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use flagcache_providers::testing::{ApiReply, ApiStub, SchedulingDelay};
+use flagcache_providers::testing::{ApiReply, ApiStub, FreePort, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
 use crate::line::now;
@@ -20,19 +20,27 @@ pub(crate) fn b8_61_a_refused_leader_gives_up<P: Place>() {
         Settings::every(NO_TICKS),
         &[ApiStub::SECRET_KEY, "phs_b", "phs_b", "phs_b"],
     );
-    gives_up_after(&mut fleet, &ApiReply::status(401), 1);
+    gives_up_after(&mut fleet, &ApiReply::status(401), 1, 0);
 }
 
 pub(crate) fn b8_61_a_leader_without_connection_steps_down_the_second_time<P: Place>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), 4);
-    gives_up_after(&mut fleet, &ApiReply::reset(), 2);
+    // The first is on a connection that was kept, so the client sends it once more on a new one.
+    gives_up_after(&mut fleet, &ApiReply::reset(), 2, 1);
 }
 
-/// The leader meets the failure that many times and gives up; another leads at once and fetches. The first stays out.
-fn gives_up_after<P: Place>(fleet: &mut Fleet<P>, failure: &ApiReply, times: usize) {
+/// The leader meets the failure that many times and gives up; another leads at once and fetches. The first stays out. The
+/// client repeats so many of the requests that fail.
+fn gives_up_after<P: Place>(
+    fleet: &mut Fleet<P>,
+    failure: &ApiReply,
+    times: usize,
+    repeated: usize,
+) {
     let leader = fleet.leader();
     let name = fleet.name(leader).to_owned();
     let from = fleet.api.count();
+    (0..repeated).for_each(|_| fleet.api.next(failure.clone()));
     for _ in 1..times {
         fleet.api.next(failure.clone());
         fleet.refresh(leader);
@@ -42,8 +50,8 @@ fn gives_up_after<P: Place>(fleet: &mut Fleet<P>, failure: &ApiReply, times: usi
     let (ordered_at, lost) = (now(), SchedulingDelay::begin());
     fleet.refresh(leader);
     let (_, took) = fleet.next_leader(leader, ordered_at);
-    let gets = fleet.wait_for_gets(from, times + 1);
-    let (failed, others) = gets.split_at(times);
+    let gets = fleet.wait_for_gets(from, times + repeated + 1);
+    let (failed, others) = gets.split_at(times + repeated);
     assert!(
         failed
             .iter()
@@ -67,7 +75,7 @@ fn gives_up_after<P: Place>(fleet: &mut Fleet<P>, failure: &ApiReply, times: usi
         fleet.refresh(leader);
         fleet.workers[leader].state().as_deref() == Some("ready")
     });
-    assert_eq!(fleet.api.count(), from + times + 1);
+    assert_eq!(fleet.api.count(), from + times + repeated + 1);
     assert!(
         fleet
             .running_workers()
@@ -199,50 +207,137 @@ pub(crate) fn b8_61_a_leader_that_alone_is_cut_off_is_replaced<P: Place>() {
     );
 }
 
-/// A way to the API for one worker alone, which can be closed.
+pub(crate) fn b8_61_a_port_at_which_nobody_listens_costs_the_same<P: Place>() {
+    let mut fleet = Fleet::<P>::new(Settings::every(TICK));
+    let api = fleet.api.url();
+    let front = Front::before(api.trim_start_matches("http://").parse().unwrap());
+    for _ in 0..WORKERS {
+        fleet.start_one(&front.url(), ApiStub::SECRET_KEY);
+    }
+    fleet.wait_until_all_have(FLAGS);
+    fleet.leader();
+    let sent = |fleet: &mut Fleet<P>| {
+        fleet
+            .count()
+            .into_iter()
+            .map(|(_, requests)| requests)
+            .sum::<u64>()
+    };
+    let before = sent(&mut fleet);
+    front.stops_listening();
+    thread::sleep(LASTS);
+    // The leader tries twice, two others once, and the last of them goes on alone.
+    let (requests, most) = (sent(&mut fleet) - before, 4 + LASTS.as_secs());
+    println!(
+        "{}: {requests} requests of {WORKERS} workers in {LASTS:?} of refused connections",
+        P::NAME
+    );
+    assert!(
+        (3..=most).contains(&requests),
+        "{requests} requests, {most} are allowed"
+    );
+    assert!(
+        fleet
+            .running_workers()
+            .all(|worker| worker.flags() == FLAGS)
+    );
+
+    let lost = SchedulingDelay::begin();
+    fleet.api.serve(FLAGS + 1);
+    front.listens_again();
+    let took = fleet.wait(AMPLE, "the next change is everywhere", |fleet| {
+        fleet
+            .running_workers()
+            .all(|worker| worker.flags() == FLAGS + 1)
+    });
+    Fleet::<P>::promised("the change after it is everywhere", took, TICK * 2, lost);
+}
+
+/// A way to the API that can be closed.
 struct Front {
-    address: SocketAddr,
-    down: Arc<AtomicBool>,
+    port: FreePort,
+    state: Arc<Mutex<Way>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Open,
+    /// Every connection is closed at once.
+    Closing,
+    /// Nobody listens.
+    Closed,
 }
 
 impl Front {
     fn before(api: SocketAddr) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let (address, down) = (
-            listener.local_addr().unwrap(),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let is_down = Arc::clone(&down);
+        let (port, state) = (FreePort::find(), Arc::new(Mutex::new(Way::Open)));
+        let (number, way) = (port.number(), Arc::clone(&state));
+        let (ready, is_ready) = channel();
         thread::spawn(move || {
-            let mut open: Vec<TcpStream> = Vec::new();
-            for client in listener.incoming().flatten() {
-                if is_down.load(Ordering::SeqCst) {
-                    open.drain(..)
-                        .for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
-                    continue;
-                }
-                let Ok(server) = TcpStream::connect(api) else {
-                    continue;
-                };
-                open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                for (mut from, mut to) in [
-                    (client.try_clone().unwrap(), server.try_clone().unwrap()),
-                    (server, client),
-                ] {
-                    thread::spawn(move || copy(&mut from, &mut to));
+            loop {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, number)).unwrap();
+                let _ = ready.send(());
+                pass(&listener, api, &way);
+                drop(listener);
+                while *way.lock().unwrap() == Way::Closed {
+                    thread::sleep(Duration::from_millis(5));
                 }
             }
         });
-        Self { address, down }
+        is_ready.recv().unwrap();
+        Self { port, state }
     }
 
     fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://127.0.0.1:{}", self.port.number())
     }
 
     /// From now on it closes every connection, those that are open too.
     fn is_down(&self) {
-        self.down.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(self.address));
+        self.becomes(Way::Closing);
+    }
+
+    /// From now on every connection is refused; those that are open are closed.
+    fn stops_listening(&self) {
+        self.becomes(Way::Closed);
+    }
+
+    fn listens_again(&self) {
+        *self.state.lock().unwrap() = Way::Open;
+    }
+
+    fn becomes(&self, way: Way) {
+        *self.state.lock().unwrap() = way;
+        // So that it looks.
+        drop(TcpStream::connect((
+            Ipv4Addr::LOCALHOST,
+            self.port.number(),
+        )));
+    }
+}
+
+/// Passes connections on, until nobody is to listen.
+fn pass(listener: &TcpListener, api: SocketAddr, way: &Mutex<Way>) {
+    let mut open: Vec<TcpStream> = Vec::new();
+    for client in listener.incoming().flatten() {
+        let now = *way.lock().unwrap();
+        if now != Way::Open {
+            open.drain(..)
+                .for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+            if now == Way::Closed {
+                return;
+            }
+            continue;
+        }
+        let Ok(server) = TcpStream::connect(api) else {
+            continue;
+        };
+        open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+        for (mut from, mut to) in [
+            (client.try_clone().unwrap(), server.try_clone().unwrap()),
+            (server, client),
+        ] {
+            thread::spawn(move || copy(&mut from, &mut to));
+        }
     }
 }

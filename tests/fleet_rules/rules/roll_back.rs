@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flagcache_providers::testing::ApiReply;
+use flagcache_providers::testing::{ApiReply, ApiStub};
 
 use crate::api::Get;
 use crate::fleet::{AMPLE, FLAGS, Fleet};
@@ -15,7 +15,8 @@ const B: usize = FLAGS + 1;
 
 pub(crate) fn b3_37_a_roll_back_over_a_change_of_leader_reaches_all<P: Place>() {
     let settings = Settings::every(Duration::from_millis(500)).lock_ttl(P::LOCK_TTL);
-    let mut fleet = Fleet::<P>::running(settings, 2);
+    // With the key that is refused to the first, the second would not try.
+    let mut fleet = Fleet::<P>::with_keys(settings, &[ApiStub::SECRET_KEY, "phs_b"]);
     let first = fleet.leader();
     let second = 1 - first;
 

@@ -34,6 +34,7 @@ struct Fleet {
     api: Api,
     requests: Vec<(Instant, usize)>,
     inbox: VecDeque<(usize, Event)>,
+    rng: fastrand::Rng,
 }
 
 fn key(name: &str) -> KeyFingerprint {
@@ -69,6 +70,7 @@ impl Fleet {
             api: seen_by_all,
             requests: Vec::new(),
             inbox: VecDeque::new(),
+            rng: fastrand::Rng::with_seed(seed),
         }
     }
 
@@ -193,8 +195,11 @@ impl Fleet {
     }
 
     fn notify(&mut self, by: usize) {
-        let others = (0..self.workers.len()).filter(|n| *n != by);
-        self.inbox.extend(others.map(|n| (n, Event::Notification)));
+        // They hear of it in any order.
+        let mut others: Vec<usize> = (0..self.workers.len()).filter(|n| *n != by).collect();
+        self.rng.shuffle(&mut others);
+        self.inbox
+            .extend(others.into_iter().map(|n| (n, Event::Notification)));
     }
 
     /// The most requests in any interval since then.
@@ -373,7 +378,7 @@ fn b8_61_of_those_that_cannot_connect_the_third_keeps_the_lead_and_tries_alone()
     fleet.run(INTERVAL * 3);
     let began = fleet.now;
     fleet.fault = Some(FetchErrorKind::Connect);
-    fleet.run(INTERVAL * 15);
+    fleet.run(INTERVAL * 4);
     let mut tried: Vec<usize> = fleet
         .requests
         .iter()
@@ -382,7 +387,157 @@ fn b8_61_of_those_that_cannot_connect_the_third_keeps_the_lead_and_tries_alone()
         .collect();
     let last = fleet.leader.unwrap();
     assert_eq!(fleet.workers[last].machine.role(), Role::Leader);
-    assert!(tried[4..].iter().all(|worker| *worker == last), "{tried:?}");
+    assert!(
+        tried.len() > 5 && tried[4..].iter().all(|worker| *worker == last),
+        "{tried:?}"
+    );
     tried.dedup();
     assert_eq!(tried.len(), 3);
+}
+
+/// How many workers, from the first that asks on, are cut off from the API, each for itself.
+const CUT_OFF: usize = 3;
+
+#[test]
+fn b8_61_workers_that_alone_are_cut_off_do_not_keep_the_lead_for_ever() {
+    for kind in [
+        FetchErrorKind::Connect,
+        FetchErrorKind::Timeout,
+        FetchErrorKind::Server,
+        FetchErrorKind::Rejected,
+    ] {
+        let mut fleet = Fleet::new(&policy(), 32, 1);
+        fleet.run(INTERVAL * 3);
+        let began = fleet.now;
+        fleet.requests.clear();
+        fleet.fault = Some(kind);
+        fleet.api = |fleet, n| {
+            let mut tried: Vec<usize> = Vec::new();
+            for (_, worker) in &fleet.requests {
+                if !tried.contains(worker) {
+                    tried.push(*worker);
+                }
+            }
+            fleet
+                .fault
+                .filter(|_| tried.iter().position(|worker| *worker == n) < Some(CUT_OFF))
+        };
+        fleet.run(INTERVAL * 30);
+        assert!(
+            fleet.confirmed_at > Some(began),
+            "{kind}: {:?}",
+            fleet.requests
+        );
+        let leader = fleet.leader.unwrap();
+        assert!(
+            fleet
+                .requests
+                .iter()
+                .rev()
+                .take(3)
+                .all(|(_, worker)| *worker == leader),
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn b8_61_a_fleet_of_one_sees_the_end_within_two_intervals_though_it_gave_the_lead_up() {
+    for kind in [
+        FetchErrorKind::Unauthorized,
+        FetchErrorKind::Connect,
+        FetchErrorKind::Server,
+    ] {
+        for intervals in 1..40u32 {
+            let mut fleet = Fleet::new(&policy(), 1, u64::from(intervals));
+            fleet.run(INTERVAL * 3);
+            fleet.fault = Some(kind);
+            fleet.run(INTERVAL.mul_f64(f64::from(intervals) * 0.7));
+            let ended = fleet.now;
+            fleet.fault = None;
+            fleet.run(INTERVAL * 2);
+            assert!(fleet.confirmed_at > Some(ended), "{kind}, {intervals}");
+        }
+    }
+}
+
+#[test]
+fn b8_61_what_a_leader_of_an_older_version_leaves_behind_does_no_harm() {
+    let mut fleet = Fleet::new(&policy(), 8, 1);
+    fleet.run(INTERVAL * 3);
+    fleet.fault = Some(FetchErrorKind::Unauthorized);
+    fleet.run(INTERVAL * 3);
+    let left_behind = fleet.failure;
+    assert!(left_behind.is_some());
+    fleet.fault = None;
+    fleet.run(INTERVAL * 3);
+    // It writes no failure, and removes none.
+    fleet.failure = left_behind;
+    fleet.run(INTERVAL * 3);
+    fleet.failure = left_behind;
+    let leader = fleet.leader;
+    for (n, worker) in fleet
+        .workers
+        .iter()
+        .enumerate()
+        .filter(|(n, _)| Some(*n) != leader)
+    {
+        assert_eq!(
+            (worker.machine.refusal(), worker.machine.last_failure()),
+            (None, None),
+            "{n}"
+        );
+    }
+}
+
+#[test]
+fn b8_61_workers_that_start_again_in_the_window_do_not_try() {
+    let mut fleet = Fleet::new(&policy(), 32, 1);
+    fleet.run(INTERVAL * 3);
+    fleet.fault = Some(FetchErrorKind::Unauthorized);
+    let began = fleet.now;
+    for round in 0..20 {
+        fleet.run(INTERVAL.mul_f64(0.5));
+        for n in 0..fleet.workers.len() {
+            if fleet.leader == Some(n) {
+                fleet.leader = None;
+            }
+            fleet.workers[n] = Worker {
+                machine: Machine::new(policy(), fleet.now, round * 100 + n as u64),
+                key: Some(key("old")),
+                steps_down_until: None,
+                warm: false,
+            };
+        }
+    }
+    assert!(fleet.workers.iter().all(|worker| worker.key.is_some()));
+    let most = fleet.most_in_an_interval(began);
+    assert!(most <= 2, "{most} requests in an interval");
+    fleet.run(INTERVAL.mul_f64(0.5));
+    assert!(
+        fleet.workers.iter().all(|worker| worker.warm),
+        "the copy serves them"
+    );
+}
+
+#[test]
+fn b8_61_refreshes_by_all_workers_are_not_requests_by_all() {
+    let mut fleet = Fleet::new(&policy(), 64, 1);
+    fleet.run(INTERVAL * 3);
+    for kind in KINDS {
+        fleet.fault = Some(kind);
+        fleet.run(INTERVAL * 3);
+        let began = fleet.now;
+        for _ in 0..50 {
+            for n in 0..fleet.workers.len() {
+                fleet.tell(n, Event::Refresh);
+            }
+            fleet.run(INTERVAL / 10);
+        }
+        let most = fleet.most_in_an_interval(began);
+        assert!(most <= 3, "{kind}: {most} requests in an interval");
+        fleet.fault = None;
+        // The longest backoff.
+        fleet.run(INTERVAL * 10);
+    }
 }

@@ -20,7 +20,8 @@ local failure, failed = '', tonumber(meta[4] or '')
 if meta[3] and failed and not foreign then
   failure = meta[3]
 end
-local age = failed and math.max(0, now - failed) or 0
+-- After the server's clock was set back, a time ahead of it counts as a time that long ago.
+local age = failed and math.abs(now - failed) or 0
 
 -- Whose key was just refused to another leader does not bid.
 local window, barred = string.match(failure, '^unauthorized %d+ (%d+) (%S+)$')
