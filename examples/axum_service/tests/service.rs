@@ -128,7 +128,7 @@ async fn requests_are_decided_and_their_exposures_arrive_at_the_latest_at_the_en
     let shown = shown.map(|name| health[name].clone());
     assert_eq!(
         json!(shown),
-        json!(["ready", "leader", 1, 1, 10, null, null])
+        json!(["ready", "leader", 1, 1, 10, null, []])
     );
 
     let (status, metrics) = service.get("/metrics").await;
