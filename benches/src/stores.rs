@@ -16,9 +16,11 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// A provider of whatever store.
 pub type Provider = Box<dyn FlagDefinitionCacheProvider>;
 
-/// A store that several processes can share.
+/// A store that several pollers can share; all but memory, several processes.
 #[derive(Clone, Debug)]
 pub enum Place {
+    /// The memory of one process.
+    Memory(MemoryStore),
     /// A folder.
     File(PathBuf),
     /// The URL of a server.
@@ -28,16 +30,17 @@ pub enum Place {
 impl Place {
     /// What [`to_string`](ToString::to_string) gave, for another process.
     pub fn parse(text: &str) -> Self {
-        if text.starts_with("redis:") {
-            Self::Redis(text.to_owned())
-        } else {
-            Self::File(text.into())
+        match text {
+            "memory" => Self::Memory(MemoryStore::new()),
+            url if url.starts_with("redis:") => Self::Redis(url.to_owned()),
+            folder => Self::File(folder.into()),
         }
     }
 
     /// A provider as a process of its own has it. `lock_ttl` is for Redis; so is the limit of a call, which is ample.
     pub fn provider(&self, service: &str, lock_ttl: Duration) -> Provider {
         match self {
+            Self::Memory(store) => Box::new(store.provider()),
             Self::File(folder) => Box::new(
                 FileStore::builder(folder, service)
                     .build()
@@ -64,6 +67,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Memory(_) => f.write_str("memory"),
             Self::File(folder) => folder.display().fmt(f),
             Self::Redis(url) => f.write_str(url),
         }

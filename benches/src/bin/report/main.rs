@@ -20,10 +20,11 @@ use std::path::Path;
 use flagcache_benches::Section;
 
 /// The sections in their order. The figures follow it too.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "cold_start",
     "changes",
     "failover",
+    "shared_faults",
     "unchanged_tick",
     "take_in",
     "memory",

@@ -8,10 +8,11 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `cold_start`, `changes`, `failover`, `growth` | the scenarios |
+//! | `cold_start`, `changes`, `failover`, `shared_faults`, `growth` | the scenarios |
 //! | `crew`, `stage` | the worker processes, and the API and the store that they use |
 //! | `protocol` | orders to a worker process, and its reports |
 //! | `worker`, `watched`, `peer`, `report` | inside a worker process: many pollers, or PostHog's own SDK |
+//! | `python` | workers of PostHog's Python SDK |
 //! | `server`, `host` | the counters of Redis and of the kernel |
 
 #![allow(
@@ -29,8 +30,10 @@ mod growth;
 mod host;
 mod peer;
 mod protocol;
+mod python;
 mod report;
 mod server;
+mod shared_faults;
 mod stage;
 mod watched;
 mod worker;
@@ -39,10 +42,11 @@ use flagcache_benches::Section;
 
 type Scenario = fn() -> Section;
 
-const SCENARIOS: [(&str, Scenario); 4] = [
+const SCENARIOS: [(&str, Scenario); 5] = [
     ("cold_start", cold_start::run),
     ("changes", changes::run),
     ("failover", failover::run),
+    ("shared_faults", shared_faults::run),
     ("growth", growth::run),
 ];
 

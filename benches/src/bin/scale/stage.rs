@@ -17,12 +17,14 @@ pub(crate) const STORES: [&str; 2] = ["file", "redis"];
 
 pub(crate) struct Stage {
     _runtime: Runtime,
-    api: ApiStub,
+    pub(crate) api: ApiStub,
     pub(crate) store: Store,
     changes: u32,
 }
 
 pub(crate) enum Store {
+    /// The memory of one process.
+    Memory,
     File(TempDir),
     Redis(RedisServer),
     /// No shared store: each worker polls for itself.
@@ -32,6 +34,7 @@ pub(crate) enum Store {
 impl Store {
     pub(crate) fn open(name: &str) -> Self {
         match name {
+            "memory" => Self::Memory,
             "file" => Self::File(tempfile::tempdir().unwrap()),
             _ => Self::Redis(RedisServer::start()),
         }
@@ -58,15 +61,13 @@ impl Stage {
     /// The settings of each process, except its share of the pollers.
     pub(crate) fn spec(&self, interval: Duration, lock_ttl: Duration) -> Spec {
         let place = match &self.store {
-            Store::File(folder) => Some(Place::File(folder.path().to_owned())),
-            Store::Redis(server) => Some(Place::Redis(server.url())),
+            Store::Memory => Some("memory".to_owned()),
+            Store::File(folder) => Some(Place::File(folder.path().to_owned()).to_string()),
+            Store::Redis(server) => Some(server.url()),
             Store::None => None,
         };
         let kind = match place {
-            Some(place) => Kind::Sharing {
-                place: place.to_string(),
-                lock_ttl,
-            },
+            Some(place) => Kind::Sharing { place, lock_ttl },
             None => Kind::Peer,
         };
         Spec {

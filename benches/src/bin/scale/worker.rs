@@ -18,7 +18,7 @@ use crate::report::send;
 use crate::watched::Watched;
 
 /// The service whose workers share a copy.
-const SERVICE: &str = "checkout-prod";
+pub(crate) const SERVICE: &str = "checkout-prod";
 
 pub(crate) fn run(spec: &Spec) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();

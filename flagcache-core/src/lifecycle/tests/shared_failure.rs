@@ -237,7 +237,7 @@ proptest! {
     #[test]
     fn b8_61_a_failure_that_all_see_costs_the_same_whatever_the_number_of_workers(
         workers in 1..48usize,
-        keys in 1..4u8,
+        keys in 1..50u8,
         kind in 0..KINDS.len(),
         starts_with_it: bool,
         intervals in 1..25u32,
@@ -540,4 +540,75 @@ fn b8_61_refreshes_by_all_workers_are_not_requests_by_all() {
         // The longest backoff.
         fleet.run(INTERVAL * 10);
     }
+}
+
+#[test]
+fn b2_30_what_is_billed_or_limited_is_asked_for_ever_more_rarely_by_the_whole_fleet() {
+    for kind in [
+        FetchErrorKind::Unusable,
+        FetchErrorKind::QuotaLimited,
+        FetchErrorKind::RateLimited,
+    ] {
+        let mut fleet = Fleet::new(&policy(), 32, 1);
+        fleet.run(INTERVAL * 3);
+        let began = fleet.requests.len();
+        fleet.fault = Some(kind);
+        fleet.run(INTERVAL * 60);
+        // After one interval, 2, 4, and then 8 each.
+        let requests = fleet.requests.len() - began;
+        assert!((6..=10).contains(&requests), "{kind}: {requests}");
+    }
+}
+
+#[test]
+fn b2_28_readers_without_a_key_say_what_was_refused_to_the_leader() {
+    let mut fleet = Fleet::new(&policy(), 8, 1);
+    let reader = fleet.workers.len() - 1;
+    let keyless = Policy {
+        can_fetch: false,
+        ..policy()
+    };
+    fleet.workers[reader].machine = Machine::new(keyless, fleet.now, 1);
+    fleet.workers[reader].key = None;
+    fleet.run(INTERVAL * 3);
+    fleet.fault = Some(FetchErrorKind::Unauthorized);
+    fleet.run(INTERVAL * 4);
+    assert_eq!(
+        fleet.workers[reader].machine.refusal(),
+        Some(FetchErrorKind::Unauthorized)
+    );
+    fleet.fault = None;
+    fleet.run(INTERVAL * 4);
+    assert_eq!(fleet.workers[reader].machine.refusal(), None);
+    assert!(fleet.requests.iter().all(|(_, worker)| *worker != reader));
+}
+
+#[test]
+fn b8_61_in_manual_mode_a_refused_key_is_tried_once_in_a_window() {
+    let manual = Policy {
+        manual: true,
+        ..policy()
+    };
+    let mut fleet = Fleet::new(&manual, 20, 1);
+    let refresh_all = |fleet: &mut Fleet| {
+        for n in 0..fleet.workers.len() {
+            fleet.tell(n, Event::Refresh);
+        }
+        fleet.run(INTERVAL / 5);
+    };
+    (0..10).for_each(|_| refresh_all(&mut fleet));
+    fleet.fault = Some(FetchErrorKind::Unauthorized);
+    let began = fleet.now;
+    (0..50).for_each(|_| refresh_all(&mut fleet));
+    let most = fleet.most_in_an_interval(began);
+    assert!(most <= 2, "{most} requests in an interval");
+    assert!(fleet.workers.iter().all(|worker| worker.warm));
+    fleet.fault = None;
+    (0..10).for_each(|_| refresh_all(&mut fleet));
+    assert!(
+        fleet
+            .workers
+            .iter()
+            .all(|worker| worker.machine.refusal().is_none())
+    );
 }
