@@ -29,6 +29,8 @@ pub enum Fault {
     PublishesWithoutTheLease,
     BelievesItStillLeads,
     CreateOverwrites,
+    /// Not in the list: the kit does not meet its race each time.
+    #[allow(dead_code, reason = "kept for the day on which the kit meets it")]
     LooksThenCreates,
     StoresJsonb,
     StoresNoMetadata,
