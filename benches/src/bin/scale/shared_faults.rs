@@ -13,6 +13,9 @@ use crate::python::Pythons;
 use crate::stage::{Stage, Store};
 use crate::worker::SERVICE;
 
+/// The most requests that any interval may see, whatever the number of workers, as in the property test of the lifecycle.
+const MOST_REQUESTS: usize = 5;
+
 const STORES: [&str; 3] = ["memory", "file", "redis"];
 const WORKERS: [usize; 3] = [8, 32, 128];
 const MOST_PROCESSES: usize = 32;
@@ -61,13 +64,6 @@ impl Fault {
             Self::Damage => INTERVAL * 5,
             _ => INTERVAL * 12,
         }
-    }
-
-    /// The most requests that any interval may see, whatever the number of workers, as in the property test of the
-    /// lifecycle. When connections close, the leader tries twice and two others once, and the client sends the first request of
-    /// each of the three once more if it was on a kept connection.
-    fn most(self) -> usize {
-        if self == Self::Closed { 7 } else { 5 }
     }
 
     fn begins(self, stage: &Stage) {
@@ -170,9 +166,9 @@ fn judge(section: &mut Section, fault: Fault, found: &[Found]) {
     );
     section.judge(
         &figure,
-        &format!("≤ {}", fault.most()),
+        &format!("≤ {}", MOST_REQUESTS),
         most.to_string(),
-        most <= fault.most(),
+        most <= MOST_REQUESTS,
     );
     let slowest = ours().map(|it| it.recovery).max().unwrap_or_default();
     let figure = format!(
