@@ -34,10 +34,12 @@ async fn keeps_every_rule(provider: fn(Shelf) -> Arc<dyn FlagDefinitionCacheProv
         outage: false,
         ..Capabilities::ALL
     };
+    let outage = Verdict::DoesNotApply(vec!["outage"]);
     let verdicts = run_all(claims, || Store::of(provider)).await;
     let broken: Vec<_> = verdicts
         .iter()
-        .filter(|(_, verdict)| *verdict != Verdict::Passed)
+        // The store is this process's memory: nothing lies between it and its workers that could be cut.
+        .filter(|(_, verdict)| !matches!(verdict, Verdict::Passed) && *verdict != outage)
         .collect();
     assert!(broken.is_empty(), "{broken:#?}");
 }

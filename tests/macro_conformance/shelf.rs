@@ -120,6 +120,7 @@ impl Shelf {
             let is_damaged = told.unchanged && board.copy.as_ref() != Some(&copy);
             if board.copy.is_none() || is_damaged {
                 board.copy = Some(copy);
+                self.tell_others(&board);
             }
         }
         if told.give_up_for.is_some() {
