@@ -48,7 +48,7 @@ pub async fn cancelled_calls_do_no_harm(store: &dyn TestStore) {
             };
         }
         worker.recovers().await;
-        worker.loads(&data).await;
+        worker.publishes_once_free(&data).await;
         reader
             .assert_reads(&data, &format!("after calls of {method} that were cut"))
             .await;

@@ -93,6 +93,22 @@ impl Worker {
         .await
     }
 
+    /// [`publishes`](Self::publishes) when the blocking calls that were cut have ended: the machine may be slow, and until
+    /// then the provider is busy.
+    pub(super) async fn publishes_once_free(&self, data: &FlagDefinitionCacheData) {
+        let publish = async {
+            loop {
+                match self.provider.on_flag_definitions_received(data).await {
+                    Err(error) if error.kind() == ProviderErrorKind::Busy => {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                    published => return published,
+                }
+            }
+        };
+        sound(ProviderMethod::Received, publish).await;
+    }
+
     /// A load as a leader has it: the decision first, whatever it says, then the publish.
     pub(super) async fn loads(&self, data: &FlagDefinitionCacheData) {
         self.leads().await;
