@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::store::Shared;
+use super::shared::Shared;
 use super::watch::Watch;
 
 const ROUND: Duration = Duration::from_millis(100);
@@ -66,9 +66,9 @@ impl Watching {
     }
 
     fn start(&mut self, store: &Arc<Shared>) {
-        let told = Arc::downgrade(store);
+        let weak = Arc::downgrade(store);
         let on_change = move || {
-            if let Some(store) = told.upgrade() {
+            if let Some(store) = weak.upgrade() {
                 store.maintain();
             }
         };

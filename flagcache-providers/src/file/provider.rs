@@ -10,7 +10,8 @@ use flagcache_derive::flag_cache_provider;
 use tokio::task::spawn_blocking;
 
 use super::candidate::Candidate;
-use super::store::{FetchWithoutUpdate, Shared};
+use super::maintenance;
+use super::shared::{FetchWithoutUpdate, Shared};
 
 /// What a [`FileStore`](super::FileStore) gives to one poller. Dropping it frees the lead, as a shutdown does.
 #[derive(Debug)]
@@ -110,7 +111,12 @@ impl FileProvider {
     }
 
     fn on_poller_attached(&self, link: PollerContext) {
-        self.store.attach(&self.candidate, link);
+        if self.store.attach(&self.candidate, link)
+            && let Err(error) = maintenance::start(&self.store)
+        {
+            self.store.thread_failed();
+            tracing::warn!(%error, "cannot start a thread; changes are seen at the next tick only");
+        }
     }
 }
 

@@ -1,24 +1,11 @@
 //! The store that the workers of one machine share.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
-
-use flagcache_core::{
-    FetchErrorKind, FlagDefinitionCacheData, FleetFailure, FleetStatus, PollerContext,
-    ProviderError,
-};
+use std::sync::Arc;
 
 use super::builder::Files;
-use super::candidate::Candidate;
-use super::failure;
-use super::leader_lock::{Confirmation, LockMetadata};
-use super::stored_copy::StoredCopy;
-use super::{FileProvider, FileStoreBuilder, maintenance};
-use crate::restore;
-
-/// The clock cannot be asked for any later time; nobody waits for this one.
-const LONGEST_ABSENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+use super::shared::Shared;
+use super::{FileProvider, FileStoreBuilder};
 
 /// One copy of the flag definitions in a file, shared by the processes of one machine. Cheap to clone; see the
 /// [module](crate::file) for what it guarantees and which files it writes.
@@ -34,15 +21,8 @@ impl FileStore {
     }
 
     pub(super) fn open(files: Files, watch: bool) -> Self {
-        let files = Arc::new(files);
-        let copy = StoredCopy::new(Arc::clone(&files));
         Self {
-            shared: Arc::new(Shared {
-                files,
-                watch,
-                copy,
-                pollers: Mutex::default(),
-            }),
+            shared: Arc::new(Shared::new(files, watch)),
         }
     }
 
@@ -54,233 +34,6 @@ impl FileStore {
 
     /// The file that holds the copy.
     pub fn path(&self) -> &Path {
-        &self.shared.files.data
+        &self.shared.files().data
     }
-}
-
-/// What the providers of one store have in common. Its methods block: they run where a provider's calls run, on the store's
-/// thread and on the watcher's.
-#[derive(Debug)]
-pub(super) struct Shared {
-    files: Arc<Files>,
-    watch: bool,
-    copy: StoredCopy,
-    pollers: Mutex<Pollers>,
-}
-
-/// The candidates of the attached pollers. While there is one, the thread runs.
-#[derive(Debug, Default)]
-struct Pollers {
-    candidates: Vec<Arc<Candidate>>,
-    maintained: bool,
-}
-
-impl Shared {
-    pub(super) fn files(&self) -> &Arc<Files> {
-        &self.files
-    }
-
-    pub(super) fn watches(&self) -> bool {
-        self.watch
-    }
-
-    pub(super) fn attach(self: &Arc<Self>, candidate: &Arc<Candidate>, link: PollerContext) {
-        candidate.attach(link);
-        let mut pollers = self.pollers();
-        pollers.candidates.push(Arc::clone(candidate));
-        if !pollers.maintained {
-            match maintenance::start(self) {
-                Ok(()) => pollers.maintained = true,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot start a thread; changes are seen at the next tick only")
-                }
-            }
-        }
-    }
-
-    /// Forgets the candidate. Safe to call again.
-    pub(super) fn leave(&self, candidate: &Arc<Candidate>) {
-        self.pollers()
-            .candidates
-            .retain(|other| !Arc::ptr_eq(other, candidate));
-    }
-
-    /// Whether the thread is still needed. After a `false` it must end: the next poller starts another.
-    pub(super) fn has_pollers(&self) -> bool {
-        let mut pollers = self.pollers();
-        pollers.maintained = !pollers.candidates.is_empty();
-        pollers.maintained
-    }
-
-    /// Looks after every candidate. Whether a changed file was seen.
-    pub(super) fn maintain(&self) -> bool {
-        let candidates = self.pollers().candidates.clone();
-        let (now, data) = (Instant::now(), self.copy.identity().ok());
-        let mut saw_a_change = false;
-        for candidate in candidates {
-            let maintained = candidate.maintain(now, data);
-            saw_a_change |= maintained.saw_a_change;
-            if maintained.got_the_lead {
-                self.copy.remove_stale_temp_files();
-            }
-        }
-        saw_a_change
-    }
-
-    pub(super) fn decide(&self, candidate: &Candidate) -> Result<bool, ProviderError> {
-        let decision = candidate.decide(Instant::now());
-        self.report(candidate);
-        decision
-    }
-
-    pub(super) fn read(
-        &self,
-        candidate: &Candidate,
-    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        // A poller that only reads is never asked for a decision.
-        self.report(candidate);
-        let identity = self.copy.identity()?;
-        candidate.mark_seen(identity);
-        self.copy.read(identity)
-    }
-
-    pub(super) fn publish(
-        &self,
-        candidate: &Candidate,
-        data: &FlagDefinitionCacheData,
-    ) -> Result<(), ProviderError> {
-        if !candidate.leads_load() {
-            return self.create(candidate, data);
-        }
-        if !self.is_stored(data) {
-            self.replace(candidate, data)?;
-        }
-        self.confirm(candidate, data)
-    }
-
-    pub(super) fn fetch_without_update(
-        &self,
-        candidate: &Candidate,
-        outcome: &FetchWithoutUpdate,
-    ) -> Result<(), ProviderError> {
-        let put_back = outcome.data.as_ref().map_or(Ok(()), |data| {
-            self.restore(candidate, data, outcome.failure)
-        });
-        let noted = match (outcome.failure, &outcome.data) {
-            (None, Some(data)) => self.confirm(candidate, data),
-            (Some(FetchErrorKind::QuotaLimited), _) => candidate.note(Confirmation::QuotaLimited),
-            _ => Ok(()),
-        };
-        let kept = match outcome.fleet_failure {
-            Some(failure) if candidate.leads_load() => failure::write(&self.files, failure),
-            _ => Ok(()),
-        };
-        if let Some(duration) = outcome.step_down_for {
-            candidate.step_down_until(Instant::now() + duration.min(LONGEST_ABSENCE));
-        }
-        put_back.and(noted).and(kept)
-    }
-
-    fn restore(
-        &self,
-        candidate: &Candidate,
-        data: &FlagDefinitionCacheData,
-        failure: Option<FetchErrorKind>,
-    ) -> Result<(), ProviderError> {
-        if !candidate.leads_load() {
-            return self.create(candidate, data);
-        }
-        let keep = self.stored().is_ok_and(|stored| {
-            stored.is_some_and(|copy| !restore::must_replace(&copy, data, failure.is_none()))
-        });
-        if keep {
-            Ok(())
-        } else {
-            self.replace(candidate, data)
-        }
-    }
-
-    /// Notes that the API confirmed `data`, if that is what the stored copy holds: followers take the confirmation as one of
-    /// the copy. A leader that cannot write leaves them the last true one, which grows old.
-    fn confirm(
-        &self,
-        candidate: &Candidate,
-        data: &FlagDefinitionCacheData,
-    ) -> Result<(), ProviderError> {
-        let removed = if candidate.leads_load() {
-            failure::remove(&self.files)
-        } else {
-            Ok(())
-        };
-        let noted = if self.is_stored(data) {
-            candidate.note(Confirmation::Confirmed)
-        } else {
-            Ok(())
-        };
-        noted.and(removed)
-    }
-
-    fn is_stored(&self, data: &FlagDefinitionCacheData) -> bool {
-        self.stored()
-            .is_ok_and(|stored| stored.is_some_and(|copy| restore::is_same_copy(&copy, data)))
-    }
-
-    /// The copy as the leader finds it, read only if another hand has changed it.
-    fn stored(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.copy.read(self.copy.identity()?)
-    }
-
-    fn replace(
-        &self,
-        candidate: &Candidate,
-        data: &FlagDefinitionCacheData,
-    ) -> Result<(), ProviderError> {
-        match self.copy.replace(data, || candidate.leads_load())? {
-            Some(identity) => candidate.mark_seen(Some(identity)),
-            None => {
-                tracing::debug!("lost the lead while writing; what the new leader stores stays")
-            }
-        }
-        Ok(())
-    }
-
-    fn create(
-        &self,
-        candidate: &Candidate,
-        data: &FlagDefinitionCacheData,
-    ) -> Result<(), ProviderError> {
-        if self.copy.identity()?.is_none()
-            && let Some(identity) = self.copy.create(data)?
-        {
-            candidate.mark_seen(Some(identity));
-        }
-        Ok(())
-    }
-
-    fn report(&self, candidate: &Candidate) {
-        let Some(link) = candidate.link() else { return };
-        let note = LockMetadata::read(&self.files.lock);
-        // A time ahead of the clock, after the clock was set back, is as good as now.
-        let ago = note
-            .confirmed_at
-            .map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
-        let report = FleetStatus::new()
-            .confirmed_ago(ago)
-            .quota_limited(note.quota_limited)
-            .fleet_failure(failure::read(&self.files.failure));
-        link.report(report);
-    }
-
-    fn pollers(&self) -> MutexGuard<'_, Pollers> {
-        self.pollers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a leader's load brought instead of a new set, without the borrow.
-#[derive(Debug)]
-pub(super) struct FetchWithoutUpdate {
-    pub(super) failure: Option<FetchErrorKind>,
-    pub(super) data: Option<FlagDefinitionCacheData>,
-    pub(super) step_down_for: Option<Duration>,
-    pub(super) fleet_failure: Option<FleetFailure>,
 }

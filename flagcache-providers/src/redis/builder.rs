@@ -9,6 +9,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::RedisStore;
+use super::config::Config;
 use super::connection::endpoint::{Endpoint, Sentinels, of_sentinel};
 use super::connection::tls::{ClientCertificate, Tls};
 use super::connection::url::{ServerUrl, Shape};
@@ -302,16 +303,6 @@ fn at_least(what: &'static str, given: Duration, needed: Duration) -> Result<(),
     } else {
         Ok(())
     }
-}
-
-/// The checked settings of a store. Passwords are inside [`ConnectionInfo`], whose `Debug` hides them.
-#[derive(Clone, Debug)]
-pub(super) struct Config {
-    pub(super) endpoint: Endpoint,
-    pub(super) service: String,
-    pub(super) lock_ttl: Duration,
-    pub(super) response_timeout: Duration,
-    pub(super) data_ttl: Option<Duration>,
 }
 
 #[cfg(test)]

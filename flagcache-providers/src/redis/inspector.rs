@@ -34,13 +34,13 @@ use super::provider::RedisProvider;
 #[derive(Clone)]
 pub struct RedisInspector {
     keys: Arc<Keys>,
-    link: Client,
+    client: Client,
 }
 
 impl fmt::Debug for RedisInspector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisInspector")
-            .field("endpoint", &self.link.endpoint())
+            .field("endpoint", &self.client.endpoint())
             .finish_non_exhaustive()
     }
 }
@@ -48,10 +48,10 @@ impl fmt::Debug for RedisInspector {
 impl RedisInspector {
     /// One beside this provider.
     pub fn of(provider: &RedisProvider) -> Self {
-        let store = provider.store();
+        let shared = provider.shared();
         Self {
-            keys: Arc::clone(&store.inner.keys),
-            link: store.inner.link.clone(),
+            keys: Arc::clone(&shared.keys),
+            client: shared.client.clone(),
         }
     }
 
@@ -63,7 +63,7 @@ impl RedisInspector {
     /// As a store's calls; also if the user may not ask `INFO`.
     pub async fn counters(&self) -> Result<RedisCounters, ProviderError> {
         let info: String = self
-            .link
+            .client
             .run(
                 "ask what the server has counted",
                 Call::plain("INFO").arg("all"),
@@ -83,7 +83,7 @@ impl RedisInspector {
     /// As a store's calls.
     pub async fn has_keys(&self) -> Result<bool, ProviderError> {
         let found: u64 = self
-            .link
+            .client
             .run("look for the keys", self.on_all_keys("EXISTS"))
             .await?;
         Ok(found > 0)
@@ -95,7 +95,7 @@ impl RedisInspector {
     ///
     /// As a store's calls.
     pub async fn remove_keys(&self) -> Result<(), ProviderError> {
-        self.link
+        self.client
             .run::<u64>("remove the keys", self.on_all_keys("DEL"))
             .await
             .map(drop)
@@ -108,7 +108,7 @@ impl RedisInspector {
     /// As a store's calls.
     pub async fn copy(&self) -> Result<Option<Bytes>, ProviderError> {
         let copy: Option<Vec<u8>> = self
-            .link
+            .client
             .run("read the copy", Call::get(&self.keys.data))
             .await?;
         Ok(copy.map(Bytes::from))
@@ -120,7 +120,7 @@ impl RedisInspector {
     ///
     /// As a store's calls.
     pub async fn set_copy(&self, with: &[u8]) -> Result<(), ProviderError> {
-        self.link
+        self.client
             .run(
                 "overwrite the copy",
                 Call::plain("SET").arg(&self.keys.data).arg(with),

@@ -2,6 +2,7 @@
 
 mod builder;
 mod cached_copy;
+mod config;
 mod connection;
 mod error;
 #[cfg(feature = "testing")]
@@ -10,6 +11,7 @@ mod keys;
 mod leadership;
 mod provider;
 mod scripts;
+mod shared;
 mod store;
 mod stored_body;
 

@@ -17,14 +17,14 @@ use super::leadership::clock::Clock;
 use super::leadership::lease::{Attempt, Leadership};
 use super::leadership::renewal;
 use super::scripts::{self, FetchMark, KeepReply, Published, TickReply};
-use super::store::{Inner, RedisStore};
+use super::shared::Shared;
 
 /// The provider of one poller; made by [`RedisStore::provider`].
 ///
 /// Dropped without [`shutdown`](flagcache_core::FlagDefinitionCacheProvider::shutdown), it stops renewing, and its lock frees itself at
 /// the end of its life.
 pub struct RedisProvider {
-    store: RedisStore,
+    shared: Arc<Shared>,
     lead: Arc<Leadership>,
     poller: OnceLock<PollerContext>,
     load: Mutex<Load>,
@@ -43,7 +43,8 @@ struct Load {
 impl fmt::Debug for RedisProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisProvider")
-            .field("store", &self.store)
+            .field("endpoint", &self.shared.client.endpoint())
+            .field("service", &self.shared.config.service)
             .field("worker", &self.lead.worker())
             .finish()
     }
@@ -90,7 +91,7 @@ impl RedisProvider {
             None => self.tick(None).await?.copy,
         };
         match copy {
-            Some(copy) => self.store.read(&copy).await,
+            Some(copy) => self.shared.read(&copy).await,
             None => Ok(None),
         }
     }
@@ -109,7 +110,7 @@ impl RedisProvider {
             return self.create(data).await;
         };
         self.check(&token)?;
-        if let Some(same) = self.inner().copy.stands_for(data) {
+        if let Some(same) = self.shared.copy.stands_for(data) {
             match self.keep(&token, FetchMark::Confirmed, Some(&same)).await? {
                 KeepReply::Alive => return Ok(()),
                 KeepReply::Refused => return Err(self.lost(&token)),
@@ -143,26 +144,22 @@ impl RedisProvider {
     }
 
     fn on_poller_attached(&self, link: PollerContext) {
-        let Inner {
-            keys,
-            link: connection,
-            ..
-        } = self.inner();
+        let Shared { keys, client, .. } = &*self.shared;
         // The connection of the store, which all its pollers share, is also the one that listens.
-        let listening = connection.clone();
-        connection
+        let listening = client.clone();
+        client
             .listeners()
             .attach(self.lead.worker(), link.clone(), move || {
-                let connection = listening.clone();
+                let client = listening.clone();
                 async move {
-                    connection.connect().await?;
-                    connection.closed().await;
+                    client.connect().await?;
+                    client.closed().await;
                     Ok::<_, ProviderError>(())
                 }
             });
         let renewal = renewal::renew(
             Arc::clone(&self.lead),
-            connection.clone(),
+            client.clone(),
             Arc::clone(keys),
             link.clone(),
         );
@@ -173,13 +170,13 @@ impl RedisProvider {
 }
 
 impl RedisProvider {
-    pub(super) fn new(store: RedisStore) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         let lead = Arc::new(Leadership::new(
-            store.inner.config.lock_ttl,
-            store.inner.config.response_timeout,
+            shared.config.lock_ttl,
+            shared.config.response_timeout,
         ));
         Self {
-            store,
+            shared,
             lead,
             poller: OnceLock::new(),
             load: Mutex::default(),
@@ -188,22 +185,25 @@ impl RedisProvider {
     }
 
     #[cfg(feature = "testing")]
-    pub(super) fn store(&self) -> &RedisStore {
-        &self.store
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Looks at the service, makes the bid if there is one, and reports what it saw to the poller.
     async fn tick(&self, bid: Option<Attempt>) -> Result<TickReply, ProviderError> {
-        let Inner {
-            config, keys, link, ..
-        } = self.inner();
+        let Shared {
+            config,
+            keys,
+            client,
+            ..
+        } = &*self.shared;
         let key = self
             .poller
             .get()
             .and_then(PollerContext::schedule)
             .and_then(|schedule| schedule.key);
         let call = scripts::tick(keys, self.lead.worker(), bid, key, config.lock_ttl);
-        let seen: TickReply = link.run("ask who leads", call).await?;
+        let seen: TickReply = client.run("ask who leads", call).await?;
         if let Some(poller) = self.poller.get() {
             let report = FleetStatus::new()
                 .confirmed_ago(seen.confirmed_ago)
@@ -239,7 +239,7 @@ impl RedisProvider {
             };
         };
         let expected = self
-            .inner()
+            .shared
             .copy
             .stands_for(data)
             .unwrap_or_else(|| Fingerprint::of(&data.to_json()));
@@ -272,13 +272,13 @@ impl RedisProvider {
         let Some(copy) = self.tick(None).await?.copy else {
             return Ok(None);
         };
-        let stored = match self.store.read(&copy).await {
+        let stored = match self.shared.read(&copy).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Ok(None),
             Err(error) if error.kind() == ProviderErrorKind::InvalidData => return Ok(None),
             Err(error) => return Err(error),
         };
-        let same = self.inner().copy.stands_for(data);
+        let same = self.shared.copy.stands_for(data);
         let is_later = mark != FetchMark::Confirmed && stored.fetched_at() > data.fetched_at();
         Ok(same.or_else(|| is_later.then_some(copy)))
     }
@@ -289,11 +289,14 @@ impl RedisProvider {
         mark: FetchMark,
         expected: Option<&Fingerprint>,
     ) -> Result<KeepReply, ProviderError> {
-        let Inner {
-            config, keys, link, ..
-        } = self.inner();
+        let Shared {
+            config,
+            keys,
+            client,
+            ..
+        } = &*self.shared;
         let call = scripts::keep(keys, token, config.data_ttl, mark, expected);
-        link.run("keep the definitions", call).await
+        client.run("keep the definitions", call).await
     }
 
     /// Stores `data` as the leader.
@@ -323,12 +326,12 @@ impl RedisProvider {
         mark: FetchMark,
         data: &FlagDefinitionCacheData,
     ) -> Result<Published, ProviderError> {
-        let Inner {
+        let Shared {
             config,
             keys,
-            link,
+            client,
             copy,
-        } = self.inner();
+        } = &*self.shared;
         // What the decision saw is the past now.
         self.load().copy = None;
         // The JSON is gone before the call is sent, which holds two copies of it anyway.
@@ -344,7 +347,7 @@ impl RedisProvider {
             );
             (Fingerprint::of(&json), call)
         };
-        let published: Published = link.run("store the definitions", call).await?;
+        let published: Published = client.run("store the definitions", call).await?;
         if let Published::Stored { untold } = &published {
             copy.hold(fingerprint, data.clone());
             if let Some(refusal) = untold {
@@ -367,13 +370,14 @@ impl RedisProvider {
         if !self.lead.take_release_needed() {
             return Ok(());
         }
-        let Inner { keys, link, .. } = self.inner();
-        link.run::<bool>(
-            "release the lead",
-            scripts::release(keys, self.lead.worker()),
-        )
-        .await
-        .map(drop)
+        let Shared { keys, client, .. } = &*self.shared;
+        client
+            .run::<bool>(
+                "release the lead",
+                scripts::release(keys, self.lead.worker()),
+            )
+            .await
+            .map(drop)
     }
 
     /// Refuses at once what the server would refuse, so that no large set is sent in vain.
@@ -394,14 +398,9 @@ impl RedisProvider {
         let message = format!(
             "nothing was written for service `{}`: the lead was lost before the load ended; whoever holds `{}` now \
              stores its own",
-            self.store.service(),
-            self.inner().keys.lock
+            self.shared.config.service, self.shared.keys.lock
         );
         ProviderError::new(ProviderErrorKind::Other, message)
-    }
-
-    fn inner(&self) -> &Inner {
-        &self.store.inner
     }
 
     fn token(&self) -> Option<String> {
@@ -420,6 +419,6 @@ impl RedisProvider {
         if let Some(renewal) = self.renewal().take() {
             renewal.abort();
         }
-        self.inner().link.listeners().detach(self.lead.worker());
+        self.shared.client.listeners().detach(self.lead.worker());
     }
 }

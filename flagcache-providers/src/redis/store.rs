@@ -3,14 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use flagcache_core::{FlagDefinitionCacheData, ProviderError};
-
-use super::builder::{Config, RedisStoreBuilder};
-use super::cached_copy::{Fingerprint, SharedCopy};
-use super::connection::client::Client;
-use super::keys::Keys;
+use super::builder::RedisStoreBuilder;
+use super::config::Config;
 use super::provider::RedisProvider;
-use super::stored_body::Body;
+use super::shared::Shared;
 
 /// Flag definitions shared by a fleet through one Redis or Valkey: a server, a primary behind Sentinels, or a cluster.
 ///
@@ -29,14 +25,7 @@ use super::stored_body::Body;
 /// ```
 #[derive(Clone)]
 pub struct RedisStore {
-    pub(super) inner: Arc<Inner>,
-}
-
-pub(super) struct Inner {
-    pub(super) config: Config,
-    pub(super) keys: Arc<Keys>,
-    pub(super) link: Client,
-    pub(super) copy: SharedCopy,
+    shared: Arc<Shared>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -68,40 +57,22 @@ impl RedisStore {
 
     /// A provider for one poller, with an identity of its own.
     pub fn provider(&self) -> RedisProvider {
-        RedisProvider::new(self.clone())
+        RedisProvider::new(Arc::clone(&self.shared))
     }
 
     /// The service's name.
     pub fn service(&self) -> &str {
-        &self.inner.config.service
+        &self.shared.config.service
     }
 
     /// The URL without user and password.
     pub fn endpoint(&self) -> &str {
-        self.inner.link.endpoint()
+        self.shared.client.endpoint()
     }
 
     pub(super) fn new(config: Config) -> Self {
-        let keys = Arc::new(Keys::of(&config.service));
-        let link = Client::new(config.clone(), &keys);
         Self {
-            inner: Arc::new(Inner {
-                config,
-                keys,
-                link,
-                copy: SharedCopy::default(),
-            }),
+            shared: Arc::new(Shared::new(config)),
         }
-    }
-
-    /// The copy that was seen under this fingerprint; its body is moved only if this process does not hold it.
-    pub(super) async fn read(
-        &self,
-        seen: &Fingerprint,
-    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        let Inner {
-            keys, link, copy, ..
-        } = &*self.inner;
-        copy.get(seen, Body { link, keys }).await
     }
 }

@@ -12,7 +12,7 @@ const DOING: &str = "read the definitions";
 /// The copy in the store, as far as its bytes go.
 #[derive(Clone, Copy)]
 pub(super) struct Body<'a> {
-    pub(super) link: &'a Client,
+    pub(super) client: &'a Client,
     pub(super) keys: &'a Keys,
 }
 
@@ -26,13 +26,13 @@ impl Body<'_> {
 
     /// All of it in one answer.
     pub(super) async fn at_once(self) -> Result<Option<Bytes>, ProviderError> {
-        let value: Option<Vec<u8>> = self.link.run(DOING, Call::get(&self.keys.data)).await?;
+        let value: Option<Vec<u8>> = self.client.run(DOING, Call::get(&self.keys.data)).await?;
         Ok(value.map(Bytes::from))
     }
 
     /// How long it is now; 0 if there is none.
     pub(super) async fn length(self) -> Result<u64, ProviderError> {
-        self.link.run(DOING, Call::length(&self.keys.data)).await
+        self.client.run(DOING, Call::length(&self.keys.data)).await
     }
 
     /// A body that was this long a moment ago. If it changes meanwhile, what comes out is neither the old one nor the new
@@ -51,7 +51,7 @@ impl Body<'_> {
         for from in (0..length).step_by(Self::PIECE as usize) {
             let last = (from + Self::PIECE).min(length) - 1;
             let piece: Vec<u8> = self
-                .link
+                .client
                 .run(DOING, Call::range(&self.keys.data, from, last))
                 .await?;
             body.extend_from_slice(&piece);

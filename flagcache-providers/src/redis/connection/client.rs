@@ -1,28 +1,26 @@
 //! The connection: opened when needed, shared by all pollers of a store, every exchange bounded.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use flagcache_core::ProviderError;
-use redis::{ConnectionInfo, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
-use tokio::sync::watch;
+use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 
-use super::super::builder::Config;
-use super::super::error::{Failure, Party, Place};
+use super::super::config::Config;
+use super::super::error::Failure;
 use super::super::keys::Keys;
 use super::call::Call;
-use super::connector::Connection;
-use super::endpoint::{Endpoint, redirected};
+use super::connection::{Connection, NO_EPOCH};
+use super::connector::{Connector, is_elsewhere};
+use super::endpoint::redirected;
 use super::rate_limit::RateLimit;
 use crate::NotificationListener;
 
-/// How often all pollers may be told that they may have missed a notification: so often at once, and once more after each pause.
-const TELLINGS: u32 = 5;
-const TELLINGS_PAUSE: Duration = Duration::from_secs(30);
-
-/// No connection has this epoch.
-const NO_EPOCH: u64 = 0;
+/// How often all pollers may be notified that they may have missed a notification: so often at once, and once more after
+/// each pause.
+const NOTIFICATIONS: u32 = 5;
+const NOTIFICATIONS_PAUSE: Duration = Duration::from_secs(30);
 
 /// The shared connection of a store. Cheap to clone.
 ///
@@ -34,51 +32,22 @@ pub(in crate::redis) struct Client {
     inner: Arc<Inner>,
 }
 
-/// What the clones of a link share; `open.rs` has the part that opens the connection.
+/// What the clones of a client share.
 #[derive(Debug)]
-pub(in crate::redis) struct Inner {
-    pub(in crate::redis) config: Config,
-    pub(in crate::redis) place: Place,
-    pub(in crate::redis) data: String,
-    pub(in crate::redis) channel: String,
-    pub(in crate::redis) listeners: NotificationListener,
-    live: watch::Sender<Option<Connection>>,
+struct Inner {
+    connector: Arc<Connector>,
     /// Held while connecting, so that many callers open one connection.
     connecting: tokio::sync::Mutex<()>,
-    /// The node of a cluster that another one pointed to.
-    pub(in crate::redis) pointed_to: Mutex<Option<ConnectionInfo>>,
-    pub(in crate::redis) epochs: AtomicU64,
-    /// Whether notifications may have been missed since the last time that all listeners were told.
-    missed: AtomicBool,
-    tellings: RateLimit,
-    /// Whether the server was seen not to speak RESP3.
-    pub(in crate::redis) resp2: AtomicBool,
-    /// Whether the missing permission for notifications was told.
-    pub(in crate::redis) told: AtomicBool,
+    notifications: RateLimit,
 }
 
 impl Client {
-    /// A link that connects to nothing yet.
+    /// A client that connects to nothing yet.
     pub(in crate::redis) fn new(config: Config, keys: &Keys) -> Self {
-        let place = Place {
-            endpoint: config.endpoint.to_string(),
-            service: config.service.clone(),
-            commands: config.endpoint.commands(),
-        };
         let inner = Inner {
-            config,
-            place,
-            data: keys.data.clone(),
-            channel: keys.channel.clone(),
-            listeners: NotificationListener::new(),
-            live: watch::Sender::new(None),
+            connector: Arc::new(Connector::new(config, keys)),
             connecting: tokio::sync::Mutex::default(),
-            pointed_to: Mutex::default(),
-            epochs: AtomicU64::new(NO_EPOCH),
-            missed: AtomicBool::new(false),
-            tellings: RateLimit::new(TELLINGS, TELLINGS_PAUSE),
-            resp2: AtomicBool::new(false),
-            told: AtomicBool::new(false),
+            notifications: RateLimit::new(NOTIFICATIONS, NOTIFICATIONS_PAUSE),
         };
         Self {
             inner: Arc::new(inner),
@@ -86,11 +55,11 @@ impl Client {
     }
 
     pub(in crate::redis) fn endpoint(&self) -> &str {
-        &self.inner.place.endpoint
+        &self.inner.connector.place.endpoint
     }
 
     pub(in crate::redis) fn listeners(&self) -> &NotificationListener {
-        &self.inner.listeners
+        &self.inner.connector.listeners
     }
 
     /// Sends one command, to whichever server it takes. `doing` completes "cannot …" in an error.
@@ -106,15 +75,14 @@ impl Client {
 
     /// Opens the connection if it is not open.
     pub(in crate::redis) async fn connect(&self) -> Result<(), ProviderError> {
-        let opened = async { self.inner.live().await.map(drop) };
+        let opened = async { self.inner.connection().await.map(drop) };
         self.bounded("connect", &AtomicU64::new(NO_EPOCH), opened)
             .await
     }
 
     /// Waits until the connection is not open.
     pub(in crate::redis) async fn closed(&self) {
-        // The sender lives as long as `self`, so this cannot fail.
-        let _ = self.inner.live.subscribe().wait_for(Option::is_none).await;
+        self.inner.connector.current.closed().await;
     }
 
     /// One exchange within the response timeout. One that is cut leaves a connection of unknown state, perhaps to a
@@ -125,7 +93,8 @@ impl Client {
         used: &AtomicU64,
         exchange: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, ProviderError> {
-        let limit = self.inner.config.response_timeout;
+        let connector = &self.inner.connector;
+        let limit = connector.config.response_timeout;
         let result = tokio::time::timeout(limit, exchange).await;
         let broken = match &result {
             Ok(Ok(_)) => false,
@@ -136,128 +105,103 @@ impl Client {
         };
         let epoch = used.load(Ordering::Relaxed);
         if broken {
-            self.inner.missed.store(true, Ordering::Relaxed);
-            self.inner.lost(epoch);
+            connector.current.mark_missed();
+            connector.current.remove(epoch);
         }
         match result {
-            Ok(result) => result.map_err(|failure| self.inner.place.refused(doing, failure)),
-            Err(_) => Err(self.inner.place.silent(doing, limit, epoch != NO_EPOCH)),
+            Ok(result) => result.map_err(|failure| connector.place.refused(doing, failure)),
+            Err(_) => Err(connector.place.silent(doing, limit, epoch != NO_EPOCH)),
         }
     }
 }
 
 impl Inner {
-    async fn live(self: &Arc<Self>) -> Result<Connection, Failure> {
-        if let Some(live) = self.live.borrow().clone() {
-            return Ok(live);
+    async fn connection(&self) -> Result<Connection, Failure> {
+        let current = &self.connector.current;
+        if let Some(connection) = current.get() {
+            return Ok(connection);
         }
         let _connecting = self.connecting.lock().await;
-        if let Some(live) = self.live.borrow().clone() {
-            return Ok(live);
+        if let Some(connection) = current.get() {
+            return Ok(connection);
         }
-        let live = self.open().await?;
-        self.live.send_replace(Some(live.clone()));
-        // It may have ended before it was there to be taken away.
-        if live.ended.load(Ordering::SeqCst) {
-            self.lost(live.epoch);
-        }
+        let connection = self.connector.open().await?;
+        current.set(connection.clone());
         // A notification may have been missed while there was no connection; the pollers compare what they hold. Not each time
         // if one connection after the other is lost: what is lost by such a load would bring about the next one.
-        if self.missed.load(Ordering::Relaxed) && self.tellings.take() {
-            self.missed.store(false, Ordering::Relaxed);
-            self.listeners.notify_all();
+        if current.has_missed() && self.notifications.take() {
+            current.clear_missed();
+            self.connector.listeners.notify_all();
         }
-        Ok(live)
+        Ok(connection)
     }
 
-    /// Sends `call`, and says over the connection of which epoch.
+    /// Sends `call`, and sets `used` to the epoch of the connection.
     async fn exchange<T: FromRedisValue>(
-        self: &Arc<Self>,
+        &self,
         call: &Call,
         used: &AtomicU64,
     ) -> Result<T, Failure> {
         let (mut followed, mut repeated) = (false, false);
         loop {
-            let open_before = self.live.borrow().as_ref().map(|live| live.epoch);
-            let mut live = self.live().await?;
-            used.store(live.epoch, Ordering::Relaxed);
-            match self.send(&mut live, call).await {
+            let open_before = self.connector.current.epoch();
+            let mut connection = self.connection().await?;
+            used.store(connection.epoch, Ordering::Relaxed);
+            match self.send(&mut connection, call).await {
                 Ok(value) => return Ok(value),
                 // Nothing was done: the node only said where the keys are now.
-                Err(error) if !followed && self.follow(&live, &error) => followed = true,
+                Err(error) if !followed && self.follow(&connection, &error) => followed = true,
                 Err(error)
                     if !repeated
                         && call.is_repeatable()
-                        && open_before == Some(live.epoch)
+                        && open_before == Some(connection.epoch)
                         && error.is_connection_dropped() =>
                 {
                     repeated = true;
-                    self.lost(live.epoch);
+                    self.connector.current.remove(connection.epoch);
                 }
-                Err(error) => return Err(Failure::of_call(call, self.party(&live.server), error)),
+                Err(error) => {
+                    return Err(Failure::of_call(
+                        call,
+                        self.connector.party(&connection.server),
+                        error,
+                    ));
+                }
             }
         }
     }
 
-    async fn send<T: FromRedisValue>(&self, live: &mut Connection, call: &Call) -> RedisResult<T> {
-        let error = match call.send(&mut live.connection, false).await {
+    async fn send<T: FromRedisValue>(
+        &self,
+        connection: &mut Connection,
+        call: &Call,
+    ) -> RedisResult<T> {
+        let error = match call.send(&mut connection.connection, false).await {
             Err(error)
-                if self.is_cluster() && error.kind() == ErrorKind::Server(ServerErrorKind::Ask) =>
+                if self.connector.is_cluster()
+                    && error.kind() == ErrorKind::Server(ServerErrorKind::Ask) =>
             {
                 error
             }
             result => return result,
         };
         // The slot is on its way to another node, which has the keys in question already.
-        let Some(node) = redirected(&live.server, &error) else {
+        let Some(node) = redirected(&connection.server, &error) else {
             return Err(error);
         };
-        call.send(&mut self.open_plain(&node).await?, true).await
+        call.send(&mut self.connector.open_plain(&node).await?, true)
+            .await
     }
 
     /// Whether `error` says that another node of the cluster has the keys now; the connection is then opened to that.
-    fn follow(&self, live: &Connection, error: &RedisError) -> bool {
-        if !self.is_cluster() || error.kind() != ErrorKind::Server(ServerErrorKind::Moved) {
+    fn follow(&self, connection: &Connection, error: &RedisError) -> bool {
+        if !self.connector.is_cluster() || error.kind() != ErrorKind::Server(ServerErrorKind::Moved)
+        {
             return false;
         }
-        *self
-            .pointed_to
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = redirected(&live.server, error);
-        self.lost(live.epoch);
+        self.connector
+            .point_to(redirected(&connection.server, error));
+        self.connector.current.remove(connection.epoch);
         true
     }
-
-    fn is_cluster(&self) -> bool {
-        matches!(self.config.endpoint, Endpoint::Cluster(_))
-    }
-
-    pub(in crate::redis) fn party(&self, server: &ConnectionInfo) -> Party {
-        match self.config.endpoint {
-            Endpoint::Single(_) => Party::Primary,
-            Endpoint::Sentinel(_) | Endpoint::Cluster(_) => Party::Found(server.addr().to_string()),
-        }
-    }
-
-    pub(in crate::redis) fn lost(&self, epoch: u64) {
-        // Dropped after the lock is released: what ends with the connection is not ours to know.
-        let mut lost = None;
-        self.live.send_if_modified(|live| {
-            lost = live.take_if(|live| live.epoch == epoch);
-            if lost.is_some() {
-                self.missed.store(true, Ordering::Relaxed);
-            }
-            lost.is_some()
-        });
-    }
-}
-
-/// Whether the server answers, but is not, or no more, the one that has the keys: a primary that was demoted, or a node
-/// whose slot went to another. The name, the Sentinels or the cluster may lead to the right one.
-pub(in crate::redis) fn is_elsewhere(error: &RedisError) -> bool {
-    use ServerErrorKind::{ClusterDown, Moved, ReadOnly};
-    matches!(
-        error.kind(),
-        ErrorKind::Server(ReadOnly | Moved | ClusterDown)
-    )
 }

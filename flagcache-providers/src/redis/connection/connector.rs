@@ -1,48 +1,55 @@
 //! Opening the connection: finding the primary, and subscribing there.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, PushInfo, PushKind,
-    RedisError, RedisResult, ServerErrorKind, Value,
+    Client, ConnectionInfo, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
+    RedisResult, ServerErrorKind, Value,
 };
-use tokio::task::AbortHandle;
 
-use super::super::error::{Failure, Party};
-use super::client::{Inner, is_elsewhere};
-use super::endpoint::{Endpoint, Sentinels, redirected};
+use super::super::config::Config;
+use super::super::error::{Failure, Party, Place};
+use super::super::keys::Keys;
+use super::connection::{AbortOnDrop, Connection, CurrentConnection, NO_EPOCH};
+use super::endpoint::{Endpoint, Sentinels, connection_config, redirected};
 use super::race;
 use super::tls::install_crypto;
+use crate::NotificationListener;
 
-/// An open connection.
-#[derive(Clone, Debug)]
-pub(in crate::redis) struct Connection {
-    pub(in crate::redis) epoch: u64,
-    pub(in crate::redis) server: Arc<ConnectionInfo>,
-    pub(in crate::redis) connection: MultiplexedConnection,
-    /// Whether it was seen to end.
-    pub(in crate::redis) ended: Arc<AtomicBool>,
-    /// RESP2 delivers notifications on a second connection, which this task reads.
-    _reader: Option<Arc<AbortOnDrop>>,
+/// Opens connections to the primary of a store, and subscribes there.
+#[derive(Debug)]
+pub(in crate::redis) struct Connector {
+    pub(in crate::redis) config: Config,
+    pub(in crate::redis) place: Place,
+    pub(in crate::redis) listeners: NotificationListener,
+    pub(in crate::redis) current: CurrentConnection,
+    data: String,
+    channel: String,
+    /// The node of a cluster that another one pointed to.
+    pointed_to: Mutex<Option<ConnectionInfo>>,
+    epochs: AtomicU64,
+    /// Whether the server was seen not to speak RESP3.
+    resp2: AtomicBool,
+    /// Whether the missing permission for notifications was logged.
+    warned: AtomicBool,
 }
 
-/// Tells that a connection is gone. Held by the task that serves it, so that it tells also of a runtime that goes down with
-/// its tasks: each poller may have one of its own, and the connection serves them all.
+/// Removes a connection that ends. Held by the task that serves it, so that this also happens when a runtime ends with its
+/// tasks: pollers may run on different runtimes, and the connection serves them all.
 struct End {
     epoch: u64,
-    inner: Weak<Inner>,
+    connector: Weak<Connector>,
     ended: Arc<AtomicBool>,
 }
 
 impl End {
     fn mark_closed(&self) {
         self.ended.store(true, Ordering::SeqCst);
-        if let Some(inner) = self.inner.upgrade() {
-            inner.lost(self.epoch);
+        if let Some(connector) = self.connector.upgrade() {
+            connector.current.remove(self.epoch);
         }
     }
 }
@@ -53,16 +60,28 @@ impl Drop for End {
     }
 }
 
-#[derive(Debug)]
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+impl Connector {
+    /// One that connects to nothing yet.
+    pub(in crate::redis) fn new(config: Config, keys: &Keys) -> Self {
+        let place = Place {
+            endpoint: config.endpoint.to_string(),
+            service: config.service.clone(),
+            commands: config.endpoint.commands(),
+        };
+        Self {
+            config,
+            place,
+            listeners: NotificationListener::new(),
+            current: CurrentConnection::none(),
+            data: keys.data.clone(),
+            channel: keys.channel.clone(),
+            pointed_to: Mutex::default(),
+            epochs: AtomicU64::new(NO_EPOCH),
+            resp2: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
+        }
     }
-}
 
-impl Inner {
     /// Finds the primary and opens the connection to it.
     pub(in crate::redis) async fn open(self: &Arc<Self>) -> Result<Connection, Failure> {
         let head_start = self.config.response_timeout / 10;
@@ -163,15 +182,15 @@ impl Inner {
         let (epoch, ended) = self.next_epoch();
         let end = End {
             epoch,
-            inner: Arc::downgrade(self),
+            connector: Arc::downgrade(self),
             ended: Arc::clone(&ended),
         };
-        let heard = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
-            let inner = end.inner.upgrade().ok_or(redis::aio::SendError)?;
+        let on_push = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+            let connector = end.connector.upgrade().ok_or(redis::aio::SendError)?;
             match push.kind {
                 PushKind::Message => {
                     if let Some(Value::BulkString(worker)) = push.data.get(1) {
-                        inner.listeners.on_message(worker);
+                        connector.listeners.on_message(worker);
                     }
                 }
                 PushKind::Disconnection => end.mark_closed(),
@@ -179,7 +198,7 @@ impl Inner {
             }
             Ok(())
         };
-        let config = unlimited().set_push_sender(heard);
+        let config = connection_config().set_push_sender(on_push);
         let client = Client::open(server.clone())?;
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&config)
@@ -217,7 +236,7 @@ impl Inner {
         }
         let subscribed = self.subscribed(subscribed)?;
         let connection = client
-            .get_multiplexed_async_connection_with_config(&unlimited())
+            .get_multiplexed_async_connection_with_config(&connection_config())
             .await?;
         if !subscribed {
             return Ok(Connection {
@@ -230,17 +249,19 @@ impl Inner {
         }
         let end = End {
             epoch,
-            inner: Arc::downgrade(self),
+            connector: Arc::downgrade(self),
             ended: Arc::clone(&ended),
         };
         let reader = tokio::spawn(async move {
             // The connection closes when its subscribing end goes.
             let _sink = sink;
             while let Some(notification) = notifications.next().await {
-                let Some(inner) = end.inner.upgrade() else {
+                let Some(connector) = end.connector.upgrade() else {
                     return;
                 };
-                inner.listeners.on_message(notification.get_payload_bytes());
+                connector
+                    .listeners
+                    .on_message(notification.get_payload_bytes());
             }
             // Gone, or with the runtime.
             drop(end);
@@ -266,8 +287,27 @@ impl Inner {
             .set_protocol(ProtocolVersion::RESP2);
         let client = Client::open(server.clone().set_redis_settings(settings))?;
         client
-            .get_multiplexed_async_connection_with_config(&unlimited())
+            .get_multiplexed_async_connection_with_config(&connection_config())
             .await
+    }
+
+    /// Opens the next connection to `node` first.
+    pub(in crate::redis) fn point_to(&self, node: Option<ConnectionInfo>) {
+        *self
+            .pointed_to
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = node;
+    }
+
+    pub(in crate::redis) fn is_cluster(&self) -> bool {
+        matches!(self.config.endpoint, Endpoint::Cluster(_))
+    }
+
+    pub(in crate::redis) fn party(&self, server: &ConnectionInfo) -> Party {
+        match self.config.endpoint {
+            Endpoint::Single(_) => Party::Primary,
+            Endpoint::Sentinel(_) | Endpoint::Cluster(_) => Party::Found(server.addr().to_string()),
+        }
     }
 
     fn next_epoch(&self) -> (u64, Arc<AtomicBool>) {
@@ -296,7 +336,7 @@ impl Inner {
             }
             _ => return Err(error),
         };
-        if !self.told.swap(true, Ordering::Relaxed) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 service = self.place.service,
                 channel = self.channel,
@@ -307,17 +347,20 @@ impl Inner {
     }
 }
 
-/// No limits of its own: each exchange has ours around it.
-pub(in crate::redis) fn unlimited() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(None::<Duration>)
-        .set_response_timeout(None::<Duration>)
-}
-
 /// Whether the server or a proxy answers, but with no yes to HELLO. In which words it says so differs.
 fn refuses_resp3(error: &RedisError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::RESP3NotSupported | ErrorKind::Server(ServerErrorKind::ResponseError)
     ) || error.code() == Some("NOPROTO")
+}
+
+/// Whether the server answers, but is not, or no more, the one that has the keys: a primary that was demoted, or a node
+/// whose slot went to another. The name, the Sentinels or the cluster may lead to the right one.
+pub(in crate::redis) fn is_elsewhere(error: &RedisError) -> bool {
+    use ServerErrorKind::{ClusterDown, Moved, ReadOnly};
+    matches!(
+        error.kind(),
+        ErrorKind::Server(ReadOnly | Moved | ClusterDown)
+    )
 }

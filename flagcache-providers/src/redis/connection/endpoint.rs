@@ -1,12 +1,13 @@
 //! Where the primary of a service is found.
 
 use std::fmt;
+use std::time::Duration;
 
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, RedisResult,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion,
+    RedisError, RedisResult,
 };
 
-use super::connector::unlimited;
 use super::tls::install_crypto;
 
 /// The servers of a store. All of its keys lie on one primary; which one that is, is asked for anew whenever the
@@ -43,7 +44,7 @@ impl Sentinels {
         install_crypto(sentinel.addr());
         let client = Client::open(sentinel.clone())?;
         let mut connection = client
-            .get_multiplexed_async_connection_with_config(&unlimited())
+            .get_multiplexed_async_connection_with_config(&connection_config())
             .await?;
         let address: Option<(String, u16)> = redis::cmd("SENTINEL")
             .arg("GET-MASTER-ADDR-BY-NAME")
@@ -174,4 +175,11 @@ pub(in crate::redis) fn of_sentinel(
         settings = settings.set_password(password);
     }
     server.set_redis_settings(settings)
+}
+
+/// Without timeouts of the client's own: the store bounds each exchange.
+pub(in crate::redis) fn connection_config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(None::<Duration>)
+        .set_response_timeout(None::<Duration>)
 }

@@ -2,6 +2,8 @@
 
 pub(super) mod call;
 pub(super) mod client;
+#[allow(clippy::module_inception, reason = "the type is its name")]
+pub(super) mod connection;
 pub(super) mod connector;
 pub(super) mod endpoint;
 pub(super) mod race;

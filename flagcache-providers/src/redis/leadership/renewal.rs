@@ -16,7 +16,7 @@ use super::lease::Leadership;
 /// replaced soon. A leader whose loads have stopped is as good as dead: it is not renewed, and another takes over.
 pub(in crate::redis) async fn renew(
     lead: Arc<Leadership>,
-    link: Client,
+    client: Client,
     keys: Arc<Keys>,
     poller: PollerContext,
 ) {
@@ -34,7 +34,7 @@ pub(in crate::redis) async fn renew(
             }
             let Some(lease) = lead.current() else { break };
             let sent = Instant::now();
-            match link
+            match client
                 .run(
                     "renew the lead",
                     scripts::renew(&keys, &lease.token, lead.life()),

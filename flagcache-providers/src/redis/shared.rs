@@ -1,0 +1,42 @@
+//! [`Shared`]: what a store and its providers have in common.
+
+use std::sync::Arc;
+
+use flagcache_core::{FlagDefinitionCacheData, ProviderError};
+
+use super::cached_copy::{Fingerprint, SharedCopy};
+use super::config::Config;
+use super::connection::client::Client;
+use super::keys::Keys;
+use super::stored_body::Body;
+
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) keys: Arc<Keys>,
+    pub(super) client: Client,
+    pub(super) copy: SharedCopy,
+}
+
+impl Shared {
+    pub(super) fn new(config: Config) -> Self {
+        let keys = Arc::new(Keys::of(&config.service));
+        Self {
+            client: Client::new(config.clone(), &keys),
+            config,
+            keys,
+            copy: SharedCopy::default(),
+        }
+    }
+
+    /// The copy with this fingerprint; reads its body only if this process does not hold it.
+    pub(super) async fn read(
+        &self,
+        seen: &Fingerprint,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+        let body = Body {
+            client: &self.client,
+            keys: &self.keys,
+        };
+        self.copy.get(seen, body).await
+    }
+}
