@@ -147,13 +147,16 @@ impl Leadership {
         state.may_hold = false;
     }
 
-    /// The lock no longer holds `token`. Gives whether it was the one believed in.
+    /// The lock no longer holds `token`. Returns whether the lease of that token was lost by this.
+    ///
+    /// It was not if a later bid is on its way: that bid may have replaced the token, and its answer decides.
     pub(in crate::redis) fn lose_token(&self, token: &str) -> bool {
         let mut state = self.lock();
+        let latest = state.number;
         let current = state
             .lease
             .as_ref()
-            .is_some_and(|lease| lease.token == token);
+            .is_some_and(|lease| lease.token == token && lease.number == latest);
         if current {
             state.lease = None;
         }
@@ -299,6 +302,17 @@ mod tests {
         assert!(lead.believes(&new.token));
         assert!(lead.lose_token(&new.token));
         assert_eq!(lead.current(), None);
+    }
+
+    #[test]
+    fn a_refused_renewal_says_nothing_while_a_later_attempt_is_on_its_way() {
+        let lead = Leadership::new(LIFE, LIMIT);
+        let old = won(&lead, Instant::now());
+        let bid = lead.bid(Instant::now()).unwrap();
+        // The server has put the new token in the place of the old one; this worker has not read that answer yet.
+        assert!(!lead.lose_token(&old.token));
+        let token = lead.win(bid).unwrap();
+        assert!(lead.believes(&token));
     }
 
     #[test]
