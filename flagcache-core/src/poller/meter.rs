@@ -1,4 +1,5 @@
-//! What a poller tells the `metrics` facade; nothing without the feature `metrics`. The names are in `docs/observability.md`.
+//! Counters and gauges of the `metrics` facade; no-ops without the feature `metrics`. Their names are in
+//! `docs/observability.md`.
 
 #[cfg(not(feature = "metrics"))]
 pub(crate) use silent::*;
