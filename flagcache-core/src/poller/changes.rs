@@ -29,8 +29,9 @@ pub(crate) fn difference(
     old: Option<&FlagDefinitionCacheData>,
     new: Option<&FlagDefinitionCacheData>,
 ) -> DefinitionsDiff {
-    let keys =
-        |set: &FlagDefinitionCacheData| set.flags().map(|flag| flag.key().to_owned()).collect();
+    let keys = |snapshot: &FlagDefinitionCacheData| {
+        snapshot.flags().map(|flag| flag.key().to_owned()).collect()
+    };
     let mut diff = DefinitionsDiff::default();
     match (old, new) {
         (Some(old), Some(new)) => diff = new.diff(old),

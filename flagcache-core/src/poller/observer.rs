@@ -171,7 +171,7 @@ impl Observer {
 
     pub(crate) fn changed(&mut self, change: &DefinitionsChange) {
         self.load_read_change |= change.origin == Some(DefinitionsOrigin::Cache);
-        let flags = change.new.as_ref().map(|set| set.len());
+        let flags = change.new.as_ref().map(|snapshot| snapshot.len());
         meter::definitions(change.version, flags);
         tracing::info!(
             name: "flagcache.definitions_changed",

@@ -44,7 +44,7 @@ pub enum RefreshOutcome {
 ///
 /// # Errors
 ///
-/// [`RefreshOnceError`] tells which step failed. The provider's `shutdown` is called in any case, and the stored copy
+/// [`RefreshOnceError`] names the step that failed. The provider's `shutdown` is called in any case, and the stored copy
 /// is kept.
 ///
 /// ```no_run

@@ -560,8 +560,9 @@ async fn compared(
     old: Option<&FlagDefinitionCacheData>,
     new: Option<&FlagDefinitionCacheData>,
 ) -> DefinitionsDiff {
-    let size =
-        |set: Option<&FlagDefinitionCacheData>| set.map_or(0, FlagDefinitionCacheData::content_len);
+    let size = |snapshot: Option<&FlagDefinitionCacheData>| {
+        snapshot.map_or(0, FlagDefinitionCacheData::content_len)
+    };
     let same = matches!((old, new), (Some(old), Some(new)) if old.same_content(new));
     if same || size(old).max(size(new)) <= COMPARE_INLINE {
         return difference(old, new);

@@ -547,7 +547,7 @@ fn b1_14_a_refresh_that_joins_a_notified_load_is_served() {
     assert_eq!(
         harness.decided(true),
         [get("1")],
-        "somebody waits for what the API says"
+        "a caller waits for the API"
     );
 }
 
