@@ -45,7 +45,7 @@ impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for Bo
         (**self).on_fetch_without_update(outcome).await
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
-        (**self).on_poller_attached(link);
+    fn on_poller_attached(&self, context: PollerContext) {
+        (**self).on_poller_attached(context);
     }
 }

@@ -79,9 +79,9 @@ pub trait FlagDefinitionCacheProvider: Send + Sync + 'static {
 
     /// Called once when the poller starts, inside its runtime and before any other call. Must return immediately.
     ///
-    /// [`link.notify_changed()`](PollerContext::notify_changed) requests a load, from any thread;
-    /// [`link.report(…)`](PollerContext::report) reports the store's [`FleetStatus`](crate::FleetStatus) to the poller.
-    fn on_poller_attached(&self, link: PollerContext) {
-        let _ = link;
+    /// [`context.notify_changed()`](PollerContext::notify_changed) requests a load, from any thread;
+    /// [`context.report(…)`](PollerContext::report) reports the store's [`FleetStatus`](crate::FleetStatus) to the poller.
+    fn on_poller_attached(&self, context: PollerContext) {
+        let _ = context;
     }
 }
