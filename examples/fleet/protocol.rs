@@ -98,7 +98,7 @@ pub(crate) struct Load {
     pub(crate) role: String,
     pub(crate) state: String,
     /// Where the definitions came from.
-    pub(crate) source: Option<String>,
+    pub(crate) origin: Option<String>,
     pub(crate) version: u64,
     pub(crate) flags: Option<usize>,
     /// How long ago the API had confirmed them.
@@ -113,7 +113,7 @@ impl From<&PollerStatus> for Load {
             loads: status.counters.loads,
             role: status.role.as_str().to_owned(),
             state: status.state.as_str().to_owned(),
-            source: status.source.map(|source| source.as_str().to_owned()),
+            origin: status.origin.map(|origin| origin.as_str().to_owned()),
             version: status.version,
             flags: status.flags,
             confirmed_ms: status

@@ -86,7 +86,7 @@ fn workers(state: &State, now: UnixMicros, room: usize) -> Vec<(String, Paint)> 
     }
     let header = format!(
         "{:<10}  {:<9}  {:<6}  {:>7}  {:>6}  {:>7}",
-        "worker", "role", "source", "version", "flags", "age"
+        "worker", "role", "origin", "version", "flags", "age"
     );
     let mut lines = vec![(header, Paint::Dim)];
     lines.extend(rows.into_iter().map(|row| worker(row, now)));
@@ -104,8 +104,8 @@ fn worker(row: &Row, now: UnixMicros) -> (String, Paint) {
         (_, None) => "starting",
     };
     let none = || "-".to_owned();
-    let source = load
-        .and_then(|load| load.source.clone())
+    let origin = load
+        .and_then(|load| load.origin.clone())
         .unwrap_or_else(none);
     let version = load.map_or_else(none, |load| load.version.to_string());
     let flags = load
@@ -129,7 +129,7 @@ fn worker(row: &Row, now: UnixMicros) -> (String, Paint) {
         .unwrap_or_default();
 
     let text = format!(
-        "{:<10}  {role:<9}  {source:<6}  {version:>7}  {flags:>6}  {age:>7}  {note}",
+        "{:<10}  {role:<9}  {origin:<6}  {version:>7}  {flags:>6}  {age:>7}  {note}",
         row.name
     );
     let paint = match row.life {

@@ -1,11 +1,11 @@
-//! Durations that the clock can hold.
+//! Clamps durations to a year.
 
 use std::time::Duration;
 
-/// Longer than any wait that is meant.
+/// Longer than any sensible interval or timeout.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The duration, at most a year: `Duration::MAX` may well stand for "never", and a moment that far ahead is a panic.
+/// The duration, clamped to one year: `Instant::now() + Duration::MAX` would panic.
 pub(crate) fn clamped(duration: Duration) -> Duration {
     duration.min(LONGEST)
 }

@@ -16,10 +16,10 @@ pub enum Interrupted {
     Panicked(String),
 }
 
-/// Awaits what `make` returns, for `limit` at most. A panic is caught wherever it happens: in `make`, in the future, and
-/// in the drop of the future, also of one that was cut off.
+/// Awaits what `make` returns, for at most `limit`. Catches panics in `make`, in the future and in its drop, also after
+/// a timeout.
 ///
-/// A future that blocks its thread past the limit and then returns counts as timed out: its result is too late.
+/// A future that blocks its thread past the limit and then returns counts as timed out.
 pub async fn guarded<F: Future>(
     limit: Duration,
     make: impl FnOnce() -> F,
@@ -27,7 +27,7 @@ pub async fn guarded<F: Future>(
     let begun = Instant::now();
     let mut future = Box::pin(AssertUnwindSafe(async { make().await }).catch_unwind());
     let result = timeout(limit, future.as_mut()).await;
-    // It may hold a value of the user's whose `drop` panics.
+    // The future may own a value whose `drop` panics.
     let dropped = catch_unwind(AssertUnwindSafe(move || drop(future)));
     match (result, dropped) {
         (Err(_), _) => Err(Interrupted::TimedOut),
@@ -39,7 +39,7 @@ pub async fn guarded<F: Future>(
     }
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()

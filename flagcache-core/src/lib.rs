@@ -1,19 +1,17 @@
 //! The contract, the data and the lifecycle of [flagcache](https://docs.rs/flagcache).
 //!
-//! Applications depend on the facade `flagcache`, which re-exports everything here under the same paths. This crate is
-//! what a provider crate depends on when it wants nothing but the contract.
+//! Applications depend on the facade `flagcache`, which re-exports everything here under the same paths. A provider crate
+//! that needs only the contract depends on this crate.
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! |---|---|
-//! | `data`, `set`, `scan`, `flag`, `diff` | [`FlagDefinitionCacheData`]: one immutable set over one buffer of JSON |
-//! | `envelope`, `data_serde` | the stored form, readable by the other SDKs |
-//! | `identity`, `project` | what tells sets, copies and projects apart |
-//! | `provider`, `outcome`, `link` | the contract between a poller and a store |
-//! | `cycle` | the lifecycle's decisions: a pure state machine, time as an argument |
-//! | `poller`, `guard`, `observer`, `status` | [`FlagDefinitionPoller`]: the task that carries them out, and its handle |
+//! | `contract` | [`FlagDefinitionCacheProvider`], the contract between a poller and a store, and its types |
+//! | `definitions` | [`FlagDefinitionCacheData`]: one immutable snapshot over one buffer of JSON, and its stored form |
+//! | `lifecycle` | the poller's decisions: a pure state machine, time as an argument |
+//! | `poller`, `guard` | [`FlagDefinitionPoller`]: the task that carries the decisions out, and its handle; [`refresh_once`] |
 //! | [`blocking`] | the same handle for programs without tokio |
-//! | `refresher` | [`refresh_once`]: one load, for jobs that run and end |
 //! | `source` | where definitions come from; [`PostHogApi`] with feature `posthog-api` |
+//! | `macro_support` | what the expansion of `#[flag_cache_provider]` calls |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,16 +1,16 @@
-//! Text from outside in logs and errors.
+//! Escapes foreign text for logs and errors.
 
 use std::borrow::Cow;
 
-/// `text` with everything escaped that could end the line, steer a terminal or turn the writing round: the keys of flags, and
-/// what servers say, are others' words, and must not forge a line of a log.
+/// Escapes every character that could end the line, control a terminal or reverse the text direction: flag keys and
+/// server messages are untrusted and must not forge log lines.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(steers) {
+    if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
-        if steers(letter) {
+        if is_unsafe(letter) {
             escaped.extend(letter.escape_default());
         } else {
             escaped.push(letter);
@@ -19,8 +19,8 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-fn steers(letter: char) -> bool {
-    // Beside control characters: separators of lines, and marks and overrides of the direction.
+fn is_unsafe(letter: char) -> bool {
+    // Besides control characters: line separators, and direction marks and overrides.
     letter.is_control()
         || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
 }

@@ -1,4 +1,4 @@
-//! The arguments of the attribute.
+//! Parses the arguments of the attribute.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -9,7 +9,7 @@ use syn::{LitStr, Path, Token};
 use crate::errors::Errors;
 use crate::externs;
 
-/// The crate that the expansion names.
+/// The crate path that the expansion uses.
 pub(crate) enum CratePath {
     /// `::flagcache`
     Default,
@@ -26,7 +26,7 @@ impl ToTokens for CratePath {
     }
 }
 
-/// Reads the arguments. Whatever is wrong with them, the block below can still be checked.
+/// Parses the arguments. The block is checked even if they are invalid.
 pub(crate) fn parse(args: TokenStream, errors: &mut Errors) -> CratePath {
     let mut path = None;
     let mut read = |input: ParseStream| {
@@ -55,10 +55,10 @@ pub(crate) fn parse(args: TokenStream, errors: &mut Errors) -> CratePath {
 }
 
 fn argument(input: ParseStream, path: &mut Option<Path>, errors: &mut Errors) -> syn::Result<()> {
-    let place = input.span();
+    let span = input.span();
     let Ok(key) = input.call(Ident::parse_any) else {
         return Err(syn::Error::new(
-            place,
+            span,
             "expected `crate = path`, the only argument",
         ));
     };
@@ -92,10 +92,10 @@ fn value(input: ParseStream, key: &Ident, errors: &mut Errors) -> syn::Result<Pa
         ));
     }
     input.parse::<Token![=]>()?;
-    let place = input.span();
+    let span = input.span();
     if let Ok(quoted) = input.parse::<LitStr>() {
         errors.at(
-            place,
+            span,
             format_args!(
                 "write the path without quotes: `crate = {}`",
                 quoted.value()
@@ -105,7 +105,7 @@ fn value(input: ParseStream, key: &Ident, errors: &mut Errors) -> syn::Result<Pa
     }
     input
         .call(Path::parse_mod_style)
-        .map_err(|_| syn::Error::new(place, "expected a path, as in `crate = flagcache_core`"))
+        .map_err(|_| syn::Error::new(span, "expected a path, as in `crate = flagcache_core`"))
 }
 
 fn skip_to_comma(input: ParseStream) -> syn::Result<()> {

@@ -1,4 +1,4 @@
-//! The trait impl: forwarders to the methods of the block.
+//! Expands a valid block to the trait impl, whose methods forward to those of the block.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -7,12 +7,12 @@ use syn::{Attribute, Generics, ItemImpl, WherePredicate, parse_quote};
 use crate::args::CratePath;
 use crate::fallback;
 use crate::forwarder::Forwarder;
-use crate::hook::{Answer, Given, Hook};
+use crate::hook::{Argument, Hook, Outcome};
 use crate::parse::{Block, Method};
 use crate::span_range::SpanRange;
 
-/// The impl of the trait, for a block that was found correct. It is written with the user's spans: what the compiler says
-/// about the impl as a whole is shown on the block's first line.
+/// The trait impl of a valid block. It has the user's spans: compiler errors about the impl as a whole are shown on the
+/// block's first line.
 pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
     let ItemImpl {
         attrs,
@@ -48,8 +48,9 @@ pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
     )
 }
 
-/// Adds `Self: Send + Sync`, which the trait requires anyway. As a where-clause the methods can assume it: a type that cannot be
-/// shared is one error, not one more for each `async fn`. `for` makes the compiler skip its own check of the clause.
+/// Adds `Self: Send + Sync`, which the trait requires anyway. As a where-clause the methods can assume it, so a type
+/// that cannot be shared is one error, instead of one more for each `async fn`. `for` makes the compiler skip its own
+/// check of the clause.
 fn with_bound_on_self(generics: &Generics) -> Generics {
     let bound: WherePredicate = parse_quote!(for<'any> <Self as __flagcache::Itself<'any>>::Type: __flagcache::Send + __flagcache::Sync);
     let mut generics = generics.clone();
@@ -78,7 +79,7 @@ fn shared(header: &ItemImpl) -> TokenStream {
     quote!(#[automatically_derived] #impl_token #impl_generics #trait_for #self_ty #where_clause #nothing)
 }
 
-/// For a required method that is there only under a `cfg`: the error in the configurations in which it is not.
+/// For a required method that exists only under a `cfg`: the error in the configurations without it.
 fn configured_out(hook: Hook, block: &Block) -> Option<TokenStream> {
     let definitions: Vec<_> = block
         .methods()
@@ -111,7 +112,7 @@ fn cfgs(method: &Method) -> impl Iterator<Item = &Attribute> {
         .filter(|attribute| attribute.path().is_ident("cfg"))
 }
 
-/// Names `macro_support` once, so that a crate path that leads nowhere is one error.
+/// Names `macro_support` once, so that an invalid crate path is one error.
 pub(crate) fn in_scope(krate: &CratePath, provider: TokenStream) -> TokenStream {
     quote! {
         const _: () = {
@@ -141,43 +142,44 @@ fn sets_lints(attribute: &Attribute) -> bool {
 /// ```
 fn forwarder(hook: Hook, method: &Method, generics: &Generics) -> TokenStream {
     let name = &method.signature.ident;
-    // Without its `cfg`, a forwarder whose method is configured out would resolve to the trait's own method and recurse forever.
+    // Without its `cfg`, a forwarder whose method is configured out would call the trait's own method and recurse
+    // forever.
     let cfgs = cfgs(method);
     let deprecated = method
         .attributes
         .iter()
         .any(|attribute| attribute.path().is_ident("deprecated"));
     let lints = deprecated.then(|| quote!(#[allow(deprecated)]));
-    let call = Forwarder::new(hook, method, generics);
-    let Forwarder { this, given, .. } = &call;
+    let forwarder = Forwarder::new(hook, method, generics);
+    let Forwarder { this, argument, .. } = &forwarder;
 
-    if hook.answer() == Answer::Nothing {
-        let invoke = call.invoke(this, given, SpanRange::at(name.span()));
+    if hook.outcome() == Outcome::Nothing {
+        let invoke = forwarder.invoke(this, argument, SpanRange::at(name.span()));
         return quote! {
             #(#cfgs)*
             #lints
-            fn #name(&#this, #given: __flagcache::PollerContext) {
+            fn #name(&#this, #argument: __flagcache::PollerContext) {
                 #invoke
             }
         };
     }
 
-    let answer = call.answer();
-    let body = call.body();
-    let data = (hook.given() == Some(Given::Data))
-        .then(|| quote!(&'given __flagcache::FlagDefinitionCacheData));
-    let outcome =
-        (hook.given() == Some(Given::Outcome)).then(|| quote!(__flagcache::FetchOutcome<'given>));
+    let output = forwarder.outcome_alias();
+    let body = forwarder.body();
+    let data = (hook.argument() == Some(Argument::Data))
+        .then(|| quote!(&'argument __flagcache::FlagDefinitionCacheData));
+    let outcome = (hook.argument() == Some(Argument::Outcome))
+        .then(|| quote!(__flagcache::FetchOutcome<'argument>));
     let ty = data.or(outcome);
-    let lifetime = ty.is_some().then(|| quote!('given,));
-    let outlives = ty.is_some().then(|| quote!('given: 'call,));
-    let parameter = ty.map(|ty| quote!(, #given: #ty));
+    let lifetime = ty.is_some().then(|| quote!('argument,));
+    let outlives = ty.is_some().then(|| quote!('argument: 'call,));
+    let parameter = ty.map(|ty| quote!(, #argument: #ty));
     quote! {
         #(#cfgs)*
         #lints
         fn #name<'provider, #lifetime 'call>(
             &'provider #this #parameter
-        ) -> __flagcache::Call<'call, #answer>
+        ) -> __flagcache::Call<'call, #output>
         where
             'provider: 'call,
             #outlives

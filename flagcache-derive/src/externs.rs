@@ -1,4 +1,4 @@
-//! The crates that the compiler was given, for the message about a facade under another name.
+//! Finds the name of the facade among the compiler's `--extern` arguments, for an error message.
 
 use std::env;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 const FACADE: &str = "flagcache";
 const CORE: &str = "flagcache_core";
 
-/// The name to write after `crate = `, if the compiler surely does not know the facade as `flagcache`, but by another name, or
-/// knows only flagcache-core. The command line shows it: a macro runs inside the compiler.
+/// The name to write after `crate = `, if the compiler certainly does not know the facade as `flagcache`, but by
+/// another name, or knows only flagcache-core. Read from the command line, because a macro runs inside the compiler.
 pub(crate) fn other_name() -> Option<String> {
     other_name_in(env::args())
 }
@@ -20,13 +20,13 @@ pub(crate) fn other_name_in(arguments: impl Iterator<Item = String>) -> Option<S
         if argument == "--crate-name" && arguments.peek().is_some_and(|name| name == FACADE) {
             return None;
         }
-        let given = match argument.strip_prefix("--extern") {
+        let value = match argument.strip_prefix("--extern") {
             Some("") => arguments.next()?,
             Some(rest) => rest.strip_prefix('=')?.to_owned(),
             None => continue,
         };
         // `priv,noprelude:name=path`
-        let (name, path) = given.split_once('=').unwrap_or((&given, ""));
+        let (name, path) = value.split_once('=').unwrap_or((&value, ""));
         let name = name.rsplit(':').next().unwrap_or(name);
         if name == FACADE {
             return None;

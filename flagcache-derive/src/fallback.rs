@@ -1,4 +1,4 @@
-//! What stands in for the trait impl when something is wrong, so that one mistake is one error.
+//! The fallback trait impl for a block with errors, so that one mistake is one error.
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -6,10 +6,10 @@ use syn::{Generics, Path, WherePredicate, parse_quote};
 
 use crate::args::CratePath;
 use crate::expand::in_scope;
-use crate::hook::{Answer, Hook};
+use crate::hook::{Hook, Outcome};
 
-/// An impl that is never run. Its bounds accept any type: the mistake is already reported. `trait_path` is the trait as
-/// the user wrote it, if it was written at all.
+/// An impl that never runs. Its bounds accept any type, because the error is already reported. `trait_path` is the
+/// trait as the user wrote it, if present.
 pub(crate) fn provider(
     generics: &Generics,
     self_ty: impl ToTokens,
@@ -44,19 +44,19 @@ pub(crate) fn provider(
 /// A required method of the trait with this body.
 pub(crate) fn stub(hook: Hook, body: &TokenStream) -> TokenStream {
     let name = Ident::new(hook.name(), Span::call_site());
-    let answer = match hook.answer() {
-        Answer::Decision => quote!(__flagcache::Decision),
-        Answer::Definitions => quote!(__flagcache::Definitions),
-        Answer::Done | Answer::Nothing => quote!(__flagcache::Done),
+    let output = match hook.outcome() {
+        Outcome::Decision => quote!(__flagcache::Decision),
+        Outcome::Definitions => quote!(__flagcache::Definitions),
+        Outcome::Done | Outcome::Nothing => quote!(__flagcache::Done),
     };
     let data = hook
-        .given()
+        .argument()
         .is_some()
-        .then(|| quote!(, _: &'given __flagcache::FlagDefinitionCacheData));
-    let lifetime = data.is_some().then(|| quote!('given,));
-    let outlives = data.is_some().then(|| quote!('given: 'call,));
+        .then(|| quote!(, _: &'argument __flagcache::FlagDefinitionCacheData));
+    let lifetime = data.is_some().then(|| quote!('argument,));
+    let outlives = data.is_some().then(|| quote!('argument: 'call,));
     quote! {
-        fn #name<'provider, #lifetime 'call>(&'provider self #data) -> __flagcache::Call<'call, #answer>
+        fn #name<'provider, #lifetime 'call>(&'provider self #data) -> __flagcache::Call<'call, #output>
         where
             'provider: 'call,
             #outlives

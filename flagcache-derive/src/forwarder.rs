@@ -1,10 +1,11 @@
-//! The body of one forwarder: a call of the user's method. Its tokens carry the spans of what causes an error.
+//! [`Forwarder`]: the body of one trait method, which calls the user's method. Its tokens carry the spans of the code
+//! that an error refers to.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{FnArg, Generics};
 
-use crate::hook::{Answer, Given, Hook};
+use crate::hook::{Argument, Hook, Outcome};
 use crate::method_attr::{MethodAttr, MethodAttrKind};
 use crate::parse::Method;
 use crate::return_type;
@@ -14,13 +15,13 @@ use crate::span_range::SpanRange;
 pub(crate) struct Forwarder<'a> {
     hook: Hook,
     method: &'a Method,
-    /// Of the block.
+    /// The type of the block.
     generics: &'a Generics,
-    /// `self`, declared and used with one span: the block may come from a `macro_rules!`, and `self` is hygienic.
+    /// `self`, declared and used with one span, because it is hygienic and the block may come from a `macro_rules!`.
     pub(crate) this: Ident,
-    /// The argument, with the span of the user's parameter type: a mismatch is shown there.
-    pub(crate) given: Ident,
-    given_place: SpanRange,
+    /// The argument, with the span of the user's parameter type, where a mismatch is shown.
+    pub(crate) argument: Ident,
+    argument_span: SpanRange,
     /// Where a mismatch of the returned value is shown.
     output: SpanRange,
 }
@@ -28,29 +29,29 @@ pub(crate) struct Forwarder<'a> {
 impl<'a> Forwarder<'a> {
     pub(crate) fn new(hook: Hook, method: &'a Method, generics: &'a Generics) -> Self {
         let this = Ident::new("self", method.signature.ident.span());
-        let given_place = match method.signature.inputs.get(1) {
+        let argument_span = match method.signature.inputs.get(1) {
             Some(FnArg::Typed(parameter)) => SpanRange::of(&parameter.ty),
             _ => SpanRange::at(method.signature.ident.span()),
         };
-        let given = Ident::new("given_by_the_poller", given_place.start);
+        let argument = Ident::new("poller_argument", argument_span.start);
         let output = return_type::span(&method.signature);
         Self {
             hook,
             method,
             generics,
             this,
-            given,
-            given_place,
+            argument,
+            argument_span,
             output,
         }
     }
 
     /// The alias of the method's outcome.
-    pub(crate) fn answer(&self) -> TokenStream {
-        match self.hook.answer() {
-            Answer::Decision => quote!(__flagcache::Decision),
-            Answer::Definitions => quote!(__flagcache::Definitions),
-            Answer::Done | Answer::Nothing => quote!(__flagcache::Done),
+    pub(crate) fn outcome_alias(&self) -> TokenStream {
+        match self.hook.outcome() {
+            Outcome::Decision => quote!(__flagcache::Decision),
+            Outcome::Definitions => quote!(__flagcache::Definitions),
+            Outcome::Done | Outcome::Nothing => quote!(__flagcache::Done),
         }
     }
 
@@ -65,13 +66,14 @@ impl<'a> Forwarder<'a> {
         }
     }
 
-    /// For what is a future by its syntax. An error about `Send` is shown on `async`, one about the value on the type.
+    /// For a return value that is a future by its syntax. An error about `Send` is shown on `async`, one about the
+    /// value on the type.
     fn awaited(&self) -> TokenStream {
         let future = match &self.method.signature.asyncness {
             Some(asyncness) => SpanRange::at(asyncness.span),
             None => self.output,
         };
-        let invoke = self.invoke(&self.this, &self.given, self.output);
+        let invoke = self.invoke(&self.this, &self.argument, self.output);
         let awaited = quote_spanned!(self.output.end=> #invoke.await);
         let outcome = self.outcome(awaited);
         let pin = quote_spanned!(future.start=> __flagcache::Boxed::pin);
@@ -79,14 +81,14 @@ impl<'a> Forwarder<'a> {
         quote!(#pin #argument)
     }
 
-    /// For any other type: the type decides whether there is something to await.
+    /// For any other return type: the type decides whether to await.
     fn resolved(&self) -> TokenStream {
         let SpanRange { start, end } = self.output;
-        let invoke = self.invoke(&self.this, &self.given, self.output);
-        let name = match self.hook.answer() {
-            Answer::Decision => Ident::new("DecisionReturn", end),
-            Answer::Definitions => Ident::new("DefinitionsReturn", end),
-            Answer::Done | Answer::Nothing => Ident::new("DoneReturn", end),
+        let invoke = self.invoke(&self.this, &self.argument, self.output);
+        let name = match self.hook.outcome() {
+            Outcome::Decision => Ident::new("DecisionReturn", end),
+            Outcome::Definitions => Ident::new("DefinitionsReturn", end),
+            Outcome::Done | Outcome::Nothing => Ident::new("DoneReturn", end),
         };
         let convert = self.convert();
         let resolve = quote_spanned!(end=> #name::resolve(#invoke, #convert));
@@ -94,18 +96,18 @@ impl<'a> Forwarder<'a> {
         quote!(__flagcache::call(move || #resolve))
     }
 
-    /// For a body on a thread of its own. An error about what that needs of the type is shown on the word `blocking`.
+    /// For a body on a thread of its own. An error about the bounds that this requires is shown on the word `blocking`.
     fn blocking(&self, word: Span) -> TokenStream {
         let this = &self.this;
-        let given = &self.given;
+        let argument = &self.argument;
         let needed = match self.generics.type_params().next() {
             None => Ident::new("CloneForThread", word),
             Some(_) => Ident::new("GenericCloneForThread", word),
         };
         let clone = quote_spanned!(word=> <Self as __flagcache::#needed<_>>::clone_for_thread);
-        let (argument, lent) = match self.hook.given() {
+        let (argument, lent) = match self.hook.argument() {
             Some(_) => (
-                quote!(__flagcache::Detach::detach(#given)),
+                quote!(__flagcache::Detach::detach(#argument)),
                 quote!(__flagcache::Lend::lend(__detached)),
             ),
             None => (quote!(()), quote!(__detached)),
@@ -119,45 +121,46 @@ impl<'a> Forwarder<'a> {
         }
     }
 
-    /// `Self::method(this, argument)`, shown at `place`.
+    /// `Self::method(this, argument)`, shown at `span`.
     pub(crate) fn invoke(
         &self,
         this: impl ToTokens,
-        given: impl ToTokens,
-        place: SpanRange,
+        argument: impl ToTokens,
+        span: SpanRange,
     ) -> TokenStream {
         let mut name = self.method.signature.ident.clone();
-        name.set_span(place.start);
-        let argument = self.hook.given().map(|kind| {
-            let SpanRange { start, end } = self.given_place;
-            let given = quote_spanned!(end=> Given(#given));
-            let given = quote_spanned!(start=> __flagcache::#given);
+        name.set_span(span.start);
+        let argument = self.hook.argument().map(|kind| {
+            let SpanRange { start, end } = self.argument_span;
+            let argument = quote_spanned!(end=> Given(#argument));
+            let argument = quote_spanned!(start=> __flagcache::#argument);
             let name = match kind {
-                Given::Data => Ident::new("DefinitionsArgument", end),
-                Given::Outcome => Ident::new("OutcomeArgument", end),
-                Given::Link => Ident::new("ContextArgument", end),
+                Argument::Data => Ident::new("DefinitionsArgument", end),
+                Argument::Outcome => Ident::new("OutcomeArgument", end),
+                Argument::Context => Ident::new("ContextArgument", end),
             };
-            let argument = quote_spanned!(end=> #name::argument(#given));
+            let argument = quote_spanned!(end=> #name::argument(#argument));
             quote_spanned!(start=> , __flagcache::#argument)
         });
-        let arguments = quote_spanned!(place.end=> (#this #argument));
-        quote_spanned!(place.start=> Self::#name #arguments)
+        let arguments = quote_spanned!(span.end=> (#this #argument));
+        quote_spanned!(span.start=> Self::#name #arguments)
     }
 
-    /// `value` in the form of the trait. A mismatch is shown at the returned type.
+    /// Converts `value` to the form of the trait. A mismatch is shown at the return type.
     fn outcome(&self, value: TokenStream) -> TokenStream {
         let SpanRange { start, end } = self.output;
-        let name = match self.hook.answer() {
-            Answer::Decision => Ident::new("DecisionValue", end),
-            Answer::Definitions => Ident::new("DefinitionsValue", end),
-            Answer::Done | Answer::Nothing => Ident::new("DoneValue", end),
+        let name = match self.hook.outcome() {
+            Outcome::Decision => Ident::new("DecisionValue", end),
+            Outcome::Definitions => Ident::new("DefinitionsValue", end),
+            Outcome::Done | Outcome::Nothing => Ident::new("DoneValue", end),
         };
         let convert = self.convert();
         let outcome = quote_spanned!(end=> #name::outcome(#value, #convert));
         quote_spanned!(start=> __flagcache::#outcome)
     }
 
-    /// The function that converts the error. What it needs of the error is shown at its type, if the syntax shows that.
+    /// The function that converts the error. An unsatisfied bound is shown at the error's type, if the syntax contains
+    /// it.
     fn convert(&self) -> TokenStream {
         let error = return_type::error_type(&self.method.signature);
         let SpanRange { start, end } = error.map_or(self.output, SpanRange::of);
@@ -182,7 +185,7 @@ impl<'a> Forwarder<'a> {
     }
 }
 
-/// Whether the name is among the tokens.
+/// Whether the tokens contain the name.
 fn names(tokens: TokenStream, name: &Ident) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == *name,

@@ -1,4 +1,4 @@
-//! From the attribute's input to its output, whatever the input is.
+//! Generates the attribute's output from any input.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -11,8 +11,8 @@ use crate::{expand, fallback, misuse, validate};
 
 const PROVIDER_TRAIT: &str = "FlagDefinitionCacheProvider";
 
-/// The user's item, first and unchanged, and after it the trait impl; or, if something is wrong, the errors and a trait
-/// impl that keeps the rest of the file free of other ones.
+/// The user's item, unchanged, followed by the trait impl; or, if there are errors, by them and a fallback impl that
+/// prevents further errors in the file.
 pub(crate) fn generate(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let krate = args::parse(args, &mut errors);
@@ -41,11 +41,11 @@ fn block_and_impl(
         .attrs
         .extract_if(.., |it| ends_with(it.path(), "async_trait"))
         .collect();
-    // From here on, a block with a trait is the inherent one that was meant.
+    // From here on, treat a block with a trait as the inherent block that was meant.
     let trait_path = block.header.trait_.take().map(|(path, _)| path);
     match &trait_path {
         Some(path) if ends_with(path, PROVIDER_TRAIT) => {
-            // `#[async_trait]` above this attribute ran first. It leaves its lifetime in the methods.
+            // An `#[async_trait]` above this attribute ran first, and left its lifetime in the methods.
             let ran_first = block.methods().any(|it| {
                 it.signature
                     .generics
@@ -96,7 +96,7 @@ fn ends_with(path: &Path, name: &str) -> bool {
         .is_some_and(|segment| segment.ident == name)
 }
 
-/// An item that came through a `macro_rules!` variable is a group without delimiters.
+/// An item from a `macro_rules!` variable is a group without delimiters.
 fn ungroup(item: TokenStream) -> TokenStream {
     let mut tokens = item.clone().into_iter();
     match (tokens.next(), tokens.next()) {

@@ -1,7 +1,7 @@
-//! One provider in two blocks.
+//! Detects a provider that is split into two blocks.
 //!
-//! Each block is a call of the macro of its own, which sees no other. So incomplete blocks are remembered while the compiler
-//! runs: of two halves only the first is reported, and only the first is given an impl of the trait.
+//! Each block is expanded on its own and does not see the other. So incomplete blocks are remembered while the compiler
+//! runs: of two halves, only the first is reported and gets a trait impl.
 
 use std::cell::RefCell;
 
@@ -19,7 +19,7 @@ thread_local! {
     static REPORTED: RefCell<Vec<Half>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether a block without the methods `missing` is the other half of one that was reported. If not, it is remembered.
+/// Whether a block without the methods `missing` is the other half of a reported one. If not, it is remembered.
 pub(crate) fn is_second(ty: &Type, missing: &[Hook]) -> bool {
     let ty = ty.to_token_stream().to_string();
     REPORTED.with_borrow_mut(|reported| {
@@ -36,7 +36,7 @@ pub(crate) fn is_second(ty: &Type, missing: &[Hook]) -> bool {
     })
 }
 
-/// Forgets what was reported.
+/// Removes what was remembered.
 #[cfg(test)]
 pub(crate) fn forget() {
     REPORTED.take();

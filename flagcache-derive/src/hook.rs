@@ -1,4 +1,4 @@
-//! The methods that a provider may define: one table for the checks, the messages and the expansion.
+//! [`Hook`]: the methods that a provider may define; one table for checks, messages and expansion.
 
 use std::fmt;
 
@@ -14,22 +14,22 @@ pub(crate) enum Hook {
     Attached,
 }
 
-/// What a method answers, by the name of its alias in `macro_support`.
+/// The outcome of a method, by the name of its alias in `macro_support`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum Outcome {
     Decision,
     Definitions,
     Done,
-    /// Not a call to be awaited: the trait's method is a plain `fn` without a value.
+    /// None: the trait's method is a plain `fn` without a value.
     Nothing,
 }
 
-/// What a method is given besides `&self`, by the name of its type.
+/// The argument of a method besides `&self`, by the name of its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Given {
+pub(crate) enum Argument {
     Data,
     Outcome,
-    Link,
+    Context,
 }
 
 impl Hook {
@@ -61,46 +61,46 @@ impl Hook {
         }
     }
 
-    /// Whether the trait has no default for it.
+    /// Whether the trait has no default implementation of it.
     pub(crate) fn is_required(self) -> bool {
         matches!(self, Self::ShouldFetch | Self::Get | Self::Received)
     }
 
-    pub(crate) fn answer(self) -> Answer {
+    pub(crate) fn outcome(self) -> Outcome {
         match self {
-            Self::ShouldFetch => Answer::Decision,
-            Self::Get | Self::Stored => Answer::Definitions,
-            Self::Received | Self::Shutdown | Self::FetchWithoutUpdate => Answer::Done,
-            Self::Attached => Answer::Nothing,
+            Self::ShouldFetch => Outcome::Decision,
+            Self::Get | Self::Stored => Outcome::Definitions,
+            Self::Received | Self::Shutdown | Self::FetchWithoutUpdate => Outcome::Done,
+            Self::Attached => Outcome::Nothing,
         }
     }
 
-    pub(crate) fn given(self) -> Option<Given> {
+    pub(crate) fn argument(self) -> Option<Argument> {
         match self {
-            Self::Received => Some(Given::Data),
-            Self::FetchWithoutUpdate => Some(Given::Outcome),
-            Self::Attached => Some(Given::Link),
+            Self::Received => Some(Argument::Data),
+            Self::FetchWithoutUpdate => Some(Argument::Outcome),
+            Self::Attached => Some(Argument::Context),
             Self::ShouldFetch | Self::Get | Self::Shutdown | Self::Stored => None,
         }
     }
 
     /// The parameter list, for messages.
     pub(crate) fn parameters(self) -> &'static str {
-        match self.given() {
+        match self.argument() {
             None => "(&self)",
-            Some(Given::Data) => "(&self, data: &FlagDefinitionCacheData)",
-            Some(Given::Outcome) => "(&self, outcome: FetchOutcome<'_>)",
-            Some(Given::Link) => "(&self, link: PollerContext)",
+            Some(Argument::Data) => "(&self, data: &FlagDefinitionCacheData)",
+            Some(Argument::Outcome) => "(&self, outcome: FetchOutcome<'_>)",
+            Some(Argument::Context) => "(&self, context: PollerContext)",
         }
     }
 
     /// The usual signature, for messages.
     pub(crate) fn signature(self) -> String {
-        let (asyncness, output) = match self.answer() {
-            Answer::Decision => ("async ", " -> bool"),
-            Answer::Definitions => ("async ", " -> Option<FlagDefinitionCacheData>"),
-            Answer::Done => ("async ", ""),
-            Answer::Nothing => ("", ""),
+        let (asyncness, output) = match self.outcome() {
+            Outcome::Decision => ("async ", " -> bool"),
+            Outcome::Definitions => ("async ", " -> Option<FlagDefinitionCacheData>"),
+            Outcome::Done => ("async ", ""),
+            Outcome::Nothing => ("", ""),
         };
         format!("{asyncness}fn {self}{}{output}", self.parameters())
     }

@@ -1,16 +1,16 @@
-//! The [`#[flag_cache_provider]`](macro@flag_cache_provider) attribute of [flagcache](https://docs.rs/flagcache). Use it from
-//! there: `flagcache::flag_cache_provider`.
+//! The [`#[flag_cache_provider]`](macro@flag_cache_provider) attribute of [flagcache](https://docs.rs/flagcache). Use
+//! it as `flagcache::flag_cache_provider`.
 //!
 //! | module | contents |
 //! |---|---|
-//! | `generate` | from the attribute's input to its output, whatever the input is |
-//! | `args`, `method_attr`, `parse` | what the user wrote: the attribute's arguments, `#[flag_cache(…)]`, the block |
-//! | `hook` | the methods of a provider, one table for everything below |
-//! | `validate`, `similar`, `halves` | every rule that the macro itself checks |
+//! | `generate` | generates the attribute's output from any input |
+//! | `args`, `method_attr`, `parse` | parse the attribute's arguments, `#[flag_cache(…)]`, the block |
+//! | `hook` | the table of the provider's methods |
+//! | `validate`, `similar`, `halves` | the checks that the macro itself makes |
 //! | `expand`, `forwarder` | the trait impl |
-//! | `return_type`, `span_range` | what a signature shows, and where the compiler shows an error |
-//! | `externs` | under which name the compiler knows flagcache |
-//! | `misuse`, `fallback`, `errors` | the output for a block or an item with mistakes |
+//! | `return_type`, `span_range` | inspect a signature; where the compiler shows an error |
+//! | `externs` | the name by which the compiler knows flagcache |
+//! | `misuse`, `fallback`, `errors` | the output for a block or an item with errors |
 
 mod args;
 mod errors;
@@ -31,10 +31,10 @@ mod span_range;
 mod tests;
 mod validate;
 
-/// Makes a flag definition cache provider of an `impl` block.
+/// Makes an `impl` block a flag definition cache provider.
 ///
-/// Write the methods that you need, each in the way that suits it, and put the attribute on the block. The block stays as it
-/// is, and `FlagDefinitionCacheProvider` is implemented for its type by calling the methods.
+/// Write the methods that you need, sync or async, and put the attribute on the block. The block is unchanged; the
+/// attribute adds an implementation of `FlagDefinitionCacheProvider` that calls its methods.
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -43,7 +43,7 @@ mod validate;
 ///
 /// #[derive(Default)]
 /// struct Shared {
-///     kept: Mutex<Option<FlagDefinitionCacheData>>,
+///     copy: Mutex<Option<FlagDefinitionCacheData>>,
 /// }
 ///
 /// #[flag_cache_provider]
@@ -53,11 +53,11 @@ mod validate;
 ///     }
 ///
 ///     fn get_flag_definitions(&self) -> Option<FlagDefinitionCacheData> {
-///         self.kept.lock().ok()?.clone()
+///         self.copy.lock().ok()?.clone()
 ///     }
 ///
 ///     async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), String> {
-///         *self.kept.lock().map_err(|_| "a writer panicked")? = Some(data.clone());
+///         *self.copy.lock().map_err(|_| "a writer panicked")? = Some(data.clone());
 ///         Ok(())
 ///     }
 /// }
@@ -69,7 +69,7 @@ mod validate;
 ///
 /// # Methods
 ///
-/// | method | argument | gives | |
+/// | method | argument | returns | |
 /// |---|---|---|---|
 /// | `should_fetch_flag_definitions` | | `bool` | required |
 /// | `get_flag_definitions` | | `Option<FlagDefinitionCacheData>` | required |
@@ -79,12 +79,12 @@ mod validate;
 /// | `on_fetch_without_update` | `FetchOutcome<'_>` | | |
 /// | `on_poller_attached` | `PollerContext` | | a plain `fn` |
 ///
-/// The trait, `FlagDefinitionCacheProvider`, documents what each is for and when it is called. All take `&self`: a provider is
-/// shared, so what changes goes into a `Mutex` or an atomic. A method that is left out does nothing.
+/// The trait, `FlagDefinitionCacheProvider`, documents the methods and when they are called. All take `&self`: a
+/// provider is shared, so put mutable state into a `Mutex` or an atomic. A missing optional method does nothing.
 ///
 /// Everything else in the block is a helper and passes through: functions, constants, other attributes
-/// (`#[tracing::instrument]`, `#[cfg(…)]`, `#[must_use]`, documentation). The `impl` may have type and const parameters and
-/// where-clauses; the type must come out `Send`, `Sync` and `'static`.
+/// (`#[tracing::instrument]`, `#[cfg(…)]`, `#[must_use]`, documentation). The `impl` may have type and const parameters
+/// and where-clauses; the type must be `Send`, `Sync` and `'static`.
 ///
 /// # Sync, async, or any future
 ///
@@ -110,13 +110,13 @@ mod validate;
 ///         async { None }
 ///     }
 ///
-///     // Awaited: a boxed future, under its own name or another one.
+///     // Awaited: a boxed future, also by an alias.
 ///     fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> BoxFuture<'_, ()> {
 ///         let bytes = data.to_json();
 ///         Box::pin(async move { drop(bytes) })
 ///     }
 ///
-///     // Awaited: whatever can be awaited is.
+///     // Awaited: anything that implements `IntoFuture`.
 ///     fn peek_flag_definitions(&self) -> Ready<Option<FlagDefinitionCacheData>> {
 ///         ready(None)
 ///     }
@@ -128,10 +128,9 @@ mod validate;
 ///
 /// A future must be `Send`. An `async fn` that is not is reported on its `async`, with the value that prevents it.
 ///
-/// A plain `fn` runs **inline**: on the task of the poller, at the moment at which the call is awaited. That is right for a
-/// body that looks something up in memory. While it runs, its runtime thread does nothing else, and the poller's provider timeout
-/// cannot cancel it, because it has no await point. Mark a body that reads a file or asks a server with a blocking client
-/// `blocking`, as the next section shows.
+/// A plain `fn` runs **inline**: on the task of the poller, when the call is awaited. That is right for a lookup in
+/// memory. While it runs, it blocks its runtime thread, and the poller's provider timeout cannot cancel it, because it
+/// has no await point. If a body reads a file or uses a blocking client, mark it `blocking`, as the next section shows.
 ///
 /// # Blocking bodies
 ///
@@ -167,25 +166,26 @@ mod validate;
 /// ```
 ///
 /// - The type must be `Clone`: the thread works on a clone, so keep shared state in an `Arc`.
-/// - The thread is new for each call and not one of the runtime's: a body that hangs keeps neither the runtime nor the
-///   process from ending. It is not inside the runtime either: `tokio::spawn` and `Handle::current` fail there.
-/// - A body **cannot be cancelled**. When the poller's timeout ends the call, the body still runs to its end, and the next
-///   call may start beside it. Give blocking operations a timeout of their own.
-/// - At most four bodies of one provider run at the same time. Beyond that a call fails at once, with the kind `Busy`.
-/// - A panic in the body goes on in the call, as if the body had been `async`.
+/// - Each call gets a new thread, not one of the runtime's: a body that hangs delays neither the end of the runtime nor
+///   that of the process. It is not inside the runtime either: `tokio::spawn` and `Handle::current` fail there.
+/// - A body **cannot be cancelled**. After a timeout, the body still runs to its end, and the next call may start in
+///   parallel. Give blocking operations a timeout of their own.
+/// - At most four bodies of one provider run at the same time. Further calls fail at once, with the kind `Busy`.
+/// - A panic in the body continues in the call, as in an `async` body.
 ///
 /// # Results and errors
 ///
-/// Each method gives its value or a `Result` of it. The error may be anything that is `Into<Box<dyn Error + Send + Sync>>`: an
-/// error type, `anyhow::Error`, `String`, `&'static str`. It arrives whole, as the `source()` of a `ProviderError`; a
-/// `ProviderError` of your own, which lets you say the kind, is passed on as it is. Aliases such as `std::io::Result` are fine.
+/// Each method returns its value or a `Result` of it. The error may be anything that is `Into<Box<dyn Error + Send +
+/// Sync>>`: an error type, `anyhow::Error`, `String`, `&'static str`. It becomes the `source()` of a `ProviderError`; a
+/// `ProviderError` of your own, with which you can set the kind, is passed on unchanged. Aliases such as
+/// `std::io::Result` are allowed.
 ///
 /// A panic is caught by the poller and counts as an error.
 ///
 /// # The data
 ///
-/// Definitions are taken by reference or by value (a clone, which is cheap), and given as an `Option` of the data, of a
-/// reference to it, or of an `Arc` of it.
+/// Definitions are taken by reference or by value (a clone, which is cheap), and returned as an `Option` of the data,
+/// of a reference to it, or of an `Arc` of it.
 ///
 /// ```
 /// use std::sync::OnceLock;
@@ -194,21 +194,21 @@ mod validate;
 ///
 /// #[derive(Default)]
 /// struct First {
-///     kept: OnceLock<FlagDefinitionCacheData>,
+///     copy: OnceLock<FlagDefinitionCacheData>,
 /// }
 ///
 /// #[flag_cache_provider]
 /// impl First {
 ///     fn should_fetch_flag_definitions(&self) -> bool {
-///         self.kept.get().is_none()
+///         self.copy.get().is_none()
 ///     }
 ///
 ///     fn get_flag_definitions(&self) -> Option<&FlagDefinitionCacheData> {
-///         self.kept.get()
+///         self.copy.get()
 ///     }
 ///
 ///     fn on_flag_definitions_received(&self, data: FlagDefinitionCacheData) -> Result<(), &'static str> {
-///         self.kept.set(data).map_err(|_| "the first one stays")
+///         self.copy.set(data).map_err(|_| "the first one stays")
 ///     }
 /// }
 /// ```
@@ -231,15 +231,16 @@ mod validate;
 ///
 /// # Helpers that look like methods
 ///
-/// A misspelt `shutdown` would silently leave a lock behind. So these names are refused for a function that is no method of the
-/// trait:
+/// A misspelt `shutdown` would silently leave a lock behind. So these names are refused for a function that is not a
+/// method of the trait:
 ///
-/// - those that differ by a letter or two from a method that the block does not have, in any capitals: `shutdwn`,
+/// - names that differ by a letter or two from a method that the block does not have, in any capitalization: `shutdwn`,
 ///   `getFlagDefinitions`;
-/// - other names of a method that the block does not have: `should_fetch`, `get`, `on_received`, `close`, `stop`, `on_shutdown`;
-/// - all that end in `flag_definitions` or begin with `on_flag_definitions`.
+/// - common names of a method that the block does not have: `should_fetch`, `get`, `on_received`, `close`, `stop`,
+///   `on_shutdown`;
+/// - all names that end in `flag_definitions` or begin with `on_flag_definitions`.
 ///
-/// `#[flag_cache(helper)]` says that the function is a helper.
+/// Mark such a function as a helper with `#[flag_cache(helper)]`.
 ///
 /// ```
 /// # use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
@@ -257,15 +258,15 @@ mod validate;
 /// }
 /// ```
 ///
-/// # Attributes that hide others
+/// # `cfg_attr`
 ///
-/// The macro sees a block before `cfg_attr` is applied. `#[cfg(…)]` on a method works, also on two definitions of one method;
+/// The macro runs before `cfg_attr` is applied. `#[cfg(…)]` on a method works, also on two definitions of one method;
 /// `cfg` and `flag_cache` inside `cfg_attr` are refused.
 ///
 /// # The crate's path
 ///
-/// The expansion names `::flagcache`. A crate that depends on `flagcache-core` alone, or has the facade under another name,
-/// names it, without quotes. The path must lead to one of the two crates.
+/// The expansion uses the path `::flagcache`. A crate that depends on `flagcache-core` alone, or renames the facade,
+/// specifies the path, without quotes. It must lead to one of the two crates.
 ///
 /// ```
 /// # mod flags { pub use flagcache::*; }

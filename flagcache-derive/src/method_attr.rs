@@ -1,4 +1,4 @@
-//! The attribute of a method: `#[flag_cache(…)]`.
+//! [`MethodAttr`]: the attribute of a method, `#[flag_cache(…)]`.
 
 use proc_macro2::Span;
 use syn::ext::IdentExt;
@@ -6,7 +6,7 @@ use syn::{Attribute, Ident, Meta, Path, Token};
 
 use crate::errors::Errors;
 
-/// What the attribute of a method asks for.
+/// What the attribute of a method requests.
 #[derive(Clone, Copy)]
 pub(crate) struct MethodAttr {
     pub(crate) kind: MethodAttrKind,
@@ -18,25 +18,25 @@ pub(crate) struct MethodAttr {
 pub(crate) enum MethodAttrKind {
     /// The body runs on a thread of its own.
     Blocking,
-    /// The method only looks like one of a provider.
+    /// The function only looks like a method of a provider.
     Helper,
 }
 
-/// Takes our attributes out.
+/// Removes our attributes.
 pub(crate) fn take(attributes: &mut Vec<Attribute>) -> Vec<Attribute> {
     attributes
         .extract_if(.., |attribute| is_ours(attribute.path()))
         .collect()
 }
 
-/// `flag_cache`, by itself or at the end of a path such as `flagcache::flag_cache`.
+/// `flag_cache`, alone or at the end of a path such as `flagcache::flag_cache`.
 pub(crate) fn is_ours(path: &Path) -> bool {
     path.segments
         .last()
         .is_some_and(|segment| segment.ident == "flag_cache")
 }
 
-/// Reads the attributes of one method. Together they ask for one thing.
+/// Parses the attributes of one method, which may make one request in total.
 pub(crate) fn read(attributes: &[Attribute], errors: &mut Errors) -> Option<MethodAttr> {
     let mut found: Option<MethodAttr> = None;
     for attribute in attributes {

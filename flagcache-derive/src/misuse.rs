@@ -1,4 +1,4 @@
-//! The attribute on something that is not an inherent `impl` block.
+//! Handles the attribute on an item that is not an inherent `impl` block.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -11,7 +11,7 @@ use crate::errors::Errors;
 use crate::fallback;
 use crate::hook::Hook;
 
-/// Whether the item begins as an `impl` block does.
+/// Whether the item begins like an `impl` block.
 pub(crate) fn is_impl(item: &TokenStream) -> bool {
     let read = |input: ParseStream| {
         input.call(Attribute::parse_outer)?;
@@ -23,7 +23,7 @@ pub(crate) fn is_impl(item: &TokenStream) -> bool {
     read.parse2(item.clone()).unwrap_or(false)
 }
 
-/// The item as it came, the error, and a provider in its place if it is a type.
+/// The unchanged item, the error, and a fallback impl if the item is a type.
 pub(crate) fn refuse(item: TokenStream, krate: &CratePath, mut errors: Errors) -> TokenStream {
     let Ok(found) = syn::parse2::<DeriveInput>(item.clone()) else {
         errors.on(
@@ -50,7 +50,7 @@ pub(crate) fn refuse(item: TokenStream, krate: &CratePath, mut errors: Errors) -
     quote!(#item #errors #fallback)
 }
 
-/// The token that says what kind of item it is, or the first one.
+/// The token that names the kind of item, or the first one.
 fn keyword(item: &TokenStream) -> TokenStream {
     let read = |input: ParseStream| {
         input.call(Attribute::parse_outer)?;
@@ -65,7 +65,7 @@ fn keyword(item: &TokenStream) -> TokenStream {
     }
 }
 
-/// Code as one would write it, as far as a generic type's name needs it.
+/// Formats code as one would write it, as far as the name of a generic type needs it.
 fn tidy(code: &TokenStream) -> String {
     let mut text = code.to_string();
     for (loose, tight) in [

@@ -1,6 +1,6 @@
-//! From the tokens of an `impl` block to its model.
+//! Parses the tokens of an `impl` block.
 //!
-//! Bodies are not parsed: they go back as they came, whatever syntax is in them, and the macro is quicker for it.
+//! Bodies are not parsed but passed through, whatever syntax they contain, which also makes the macro faster.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -20,10 +20,10 @@ pub(crate) struct Block {
     pub(crate) items: Vec<Item>,
 }
 
-/// What stands in a block.
+/// An item of a block.
 pub(crate) enum Item {
     Method(Box<Method>),
-    /// A constant, a type, a macro call: passed through.
+    /// A constant, a type or a macro call, passed through.
     Other(TokenStream),
 }
 
@@ -46,7 +46,7 @@ impl Method {
 }
 
 impl Block {
-    /// Parses an item that begins as an `impl` does.
+    /// Parses an item that begins like an `impl` block.
     pub(crate) fn parse(item: TokenStream, errors: &mut Errors) -> syn::Result<Self> {
         let (header, brace) = split(item)?;
         let mut header: ItemImpl = syn::parse2(header)?;
@@ -106,7 +106,7 @@ impl Block {
     }
 }
 
-/// The header, closed with empty braces so that it parses as a block, and the braces with the items.
+/// The header, completed with empty braces so that it parses as a block, and the braces with the items.
 fn split(item: TokenStream) -> syn::Result<(TokenStream, Group)> {
     let mut tokens: Vec<TokenTree> = item.into_iter().collect();
     match tokens.pop() {
@@ -128,7 +128,7 @@ fn item_of(input: ParseStream, errors: &mut Errors) -> syn::Result<Option<Item>>
     let mut attributes = input.call(Attribute::parse_outer)?;
     let method_attrs = method_attr::take(&mut attributes);
     if input.is_empty() {
-        // A comment or an attribute before the closing brace: the compiler has reported it.
+        // A comment or an attribute before the closing brace: the compiler reports it.
         return Ok(None);
     }
     let mut visibility: Visibility = input.parse()?;
@@ -137,7 +137,7 @@ fn item_of(input: ParseStream, errors: &mut Errors) -> syn::Result<Option<Item>>
     } else {
         input.parse()?
     };
-    // `async pub fn`, which the compiler has reported.
+    // `async pub fn`, which the compiler reports.
     let mut misplaced = None;
     if input.peek(Token![async]) && input.peek2(Token![pub]) {
         misplaced = Some(input.parse()?);

@@ -1,11 +1,11 @@
-//! What the syntax of a signature shows of its value.
+//! Inspects the return type of a signature.
 
 use syn::{GenericArgument, PathArguments, ReturnType, Signature, Type, TypeParamBound};
 
 use crate::span_range::SpanRange;
 
-/// Whether the syntax shows that the returned value is a future. `false` proves nothing: an alias or a named future looks like
-/// a value.
+/// Whether the return type is a future by its syntax. `false` proves nothing: an alias or a named future looks like a
+/// value.
 pub(crate) fn is_future(signature: &Signature) -> bool {
     signature.asyncness.is_some()
         || match &signature.output {
@@ -40,7 +40,7 @@ fn is_future_bound(bound: &TypeParamBound) -> bool {
     }
 }
 
-/// `Box<dyn Future<…>>` outside of a `Pin`, which cannot be awaited.
+/// `Box<dyn Future<…>>` without `Pin`, which cannot be awaited.
 pub(crate) fn unpinned_box(signature: &Signature) -> Option<&Type> {
     let ReturnType::Type(_, ty) = &signature.output else {
         return None;
@@ -52,7 +52,7 @@ pub(crate) fn unpinned_box(signature: &Signature) -> Option<&Type> {
     }
 }
 
-/// The error of the returned `Result`, as far as the syntax shows it: `E` of `Result<T, E>`, or of a future of that.
+/// The error of the returned `Result`, if the syntax contains it: `E` of `Result<T, E>`, or of a future of that.
 pub(crate) fn error_type(signature: &Signature) -> Option<&Type> {
     match &signature.output {
         ReturnType::Default => None,
@@ -114,7 +114,7 @@ fn types_of<'a>(path: &'a syn::TypePath, name: &str) -> Option<impl Iterator<Ite
     }))
 }
 
-/// Where an error of the returned value is shown: at its type, or at the method's name if there is none.
+/// Where an error of the returned value is shown: at its type, or at the method's name without one.
 pub(crate) fn span(signature: &Signature) -> SpanRange {
     match &signature.output {
         ReturnType::Type(_, ty) => SpanRange::of(ty),

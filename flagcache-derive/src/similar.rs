@@ -1,13 +1,13 @@
-//! Names that were probably meant to be others.
+//! Finds names that are probably misspelt methods.
 
 use crate::hook::Hook;
 
-/// Whether `written`, which is no method of the contract, looks as if it were meant to be one. `absent` lists the methods that
-/// the block does not have. The answer is the most similar one of them.
+/// The method that `written`, which is not a method of the contract, was probably meant to be: the most similar of
+/// `absent`, the methods that the block does not have.
 pub(crate) fn lookalike(written: &str, absent: &[Hook]) -> Option<Lookalike> {
     let most_similar = || {
         let letters = letters(written);
-        // What begins with `on_` was meant to be called when something happens.
+        // A name that begins with `on_` was meant to be a callback.
         let is_event = |name: &str| name.starts_with("on_");
         absent
             .iter()
@@ -34,16 +34,16 @@ pub(crate) fn lookalike(written: &str, absent: &[Hook]) -> Option<Lookalike> {
         .then(|| most_similar().map_or(Lookalike::OfNone, Lookalike::Of))
 }
 
-/// What a name looks like.
+/// What a name resembles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lookalike {
     /// This method.
     Of(Hook),
-    /// A method of the contract, all of which the block has.
+    /// A method of the contract; the block already has all that it resembles.
     OfNone,
 }
 
-/// What a method is called elsewhere.
+/// The names of a method in other places.
 fn other_names(hook: Hook) -> &'static [&'static str] {
     match hook {
         Hook::ShouldFetch => &["should_fetch", "shouldFetch"],
@@ -82,7 +82,7 @@ fn other_names(hook: Hook) -> &'static [&'static str] {
     }
 }
 
-/// Whether `written` is `meant` but for one or two letters, underscores and capitals.
+/// Whether `written` differs from `meant` only in one or two letters, underscores and capitals.
 pub(crate) fn is_similar(written: &str, meant: &str) -> bool {
     distance(&letters(written), &letters(meant)) <= 2
 }
@@ -94,7 +94,7 @@ fn letters(name: &str) -> Vec<char> {
         .collect()
 }
 
-/// The Levenshtein distance: the fewest insertions, removals and replacements.
+/// The Levenshtein distance: the minimum number of insertions, removals and replacements.
 fn distance(from: &[char], to: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.iter().enumerate() {

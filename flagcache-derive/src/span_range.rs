@@ -1,10 +1,10 @@
-//! Where the compiler shows an error in generated code.
+//! [`SpanRange`]: where the compiler shows an error in generated code.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 
-/// Where an error is shown: from the first to the last of some tokens. An expression whose first and last token carry
-/// these spans is underlined as a whole.
+/// From the first to the last of some tokens. An expression whose first and last token have these spans is underlined
+/// as a whole.
 #[derive(Clone, Copy)]
 pub(crate) struct SpanRange {
     pub(crate) start: Span,
@@ -27,7 +27,7 @@ impl SpanRange {
     }
 }
 
-// A type that came through a `macro_rules!` variable is a group without delimiters, whose own span is the variable's.
+// A type from a `macro_rules!` variable is a group without delimiters, whose own span is that of the variable.
 fn first_span(tokens: TokenStream) -> Option<Span> {
     tokens.into_iter().next().map(|token| match &token {
         TokenTree::Group(group) => first_span(group.stream()).unwrap_or_else(|| token.span()),

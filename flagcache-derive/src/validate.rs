@@ -1,4 +1,4 @@
-//! Every rule that the macro itself checks. The compiler checks what depends on types.
+//! The checks that the macro itself makes. The compiler checks everything that depends on types.
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -10,15 +10,15 @@ use syn::{
 
 use crate::errors::Errors;
 use crate::halves;
-use crate::hook::{Answer, Given, Hook};
+use crate::hook::{Argument, Hook, Outcome};
 use crate::method_attr::MethodAttrKind;
 use crate::parse::{Block, Item, Method};
 use crate::return_type;
 use crate::similar::{Lookalike, lookalike};
 
-/// Checks a block, all of it. Takes out what would make the compiler repeat an error.
+/// Checks a whole block. Removes what would make the compiler repeat an error.
 ///
-/// Returns whether the block is the second half of one that is reported already.
+/// Returns whether the block is the second half of a provider that was already reported.
 pub(crate) fn validate(block: &mut Block, errors: &mut Errors) -> bool {
     lifetimes(block, errors);
     let self_ty = block.header.self_ty.clone();
@@ -41,13 +41,13 @@ fn lifetimes(block: &Block, errors: &mut Errors) {
         errors.on(&parameter.lifetime, message);
     }
     if named.is_empty()
-        && let Some(place) = anonymous_lifetime(block.header.self_ty.to_token_stream())
+        && let Some(span) = anonymous_lifetime(block.header.self_ty.to_token_stream())
     {
-        errors.at(place, message);
+        errors.at(span, message);
     }
 }
 
-/// The first `'_` in a type, except in the signature of a function, where it borrows nothing.
+/// The first `'_` in a type, except in a function signature, where it borrows nothing.
 fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
     let mut quote = false;
     let mut after_word = false;
@@ -68,7 +68,7 @@ fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
                     return Some(found);
                 }
             }
-            // The signature's returned type ends there.
+            // The return type of the signature ends there.
             TokenTree::Punct(punct) if matches!(punct.as_char(), ',' | '+' | ';') => {
                 in_signature = false
             }
@@ -80,7 +80,7 @@ fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
     None
 }
 
-/// The macro runs before `cfg_attr` is applied, so it would not see what that hides. What is refused is taken out.
+/// The macro runs before `cfg_attr` is applied, and cannot see what it hides. Refused attributes are removed.
 fn attributes(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
     attributes.retain(|attribute| {
         let hidden = ["cfg", "flag_cache"].into_iter().find(|hidden| {
@@ -96,7 +96,7 @@ fn attributes(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
     });
 }
 
-/// Whether this `cfg_attr` puts an attribute of that name on its item.
+/// Whether this `cfg_attr` applies an attribute of that name.
 fn adds_attribute(meta: &Meta, name: &str) -> bool {
     let Meta::List(list) = meta else { return false };
     let Ok(parts) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else {
@@ -124,7 +124,7 @@ fn provider_method(hook: Hook, method: &Method, self_ty: &Type, errors: &mut Err
                 ),
             );
         }
-        Some(method_attr) if hook.answer() == Answer::Nothing => {
+        Some(method_attr) if hook.outcome() == Outcome::Nothing => {
             errors.at(
                 method_attr.span,
                 format_args!("`{hook}` must return at once, so it cannot be `blocking`"),
@@ -144,18 +144,18 @@ fn provider_method(hook: Hook, method: &Method, self_ty: &Type, errors: &mut Err
         }
         _ => {}
     }
-    if hook.answer() == Answer::Nothing {
+    if hook.outcome() == Outcome::Nothing {
         at_once(hook, &method.signature, errors);
     }
 }
 
-/// The rules of a returned type that its syntax is enough for.
+/// Checks of a return type by its syntax.
 fn returned(hook: Hook, signature: &Signature, errors: &mut Errors) {
-    let expected = match hook.answer() {
-        Answer::Decision => "bool",
-        Answer::Definitions => "Option<FlagDefinitionCacheData>",
-        Answer::Done => "()",
-        Answer::Nothing => return,
+    let expected = match hook.outcome() {
+        Outcome::Decision => "bool",
+        Outcome::Definitions => "Option<FlagDefinitionCacheData>",
+        Outcome::Done => "()",
+        Outcome::Nothing => return,
     };
     if let ReturnType::Type(_, ty) = &signature.output {
         if signature.asyncness.is_some() && return_type::is_future_type(ty) {
@@ -166,23 +166,23 @@ fn returned(hook: Hook, signature: &Signature, errors: &mut Errors) {
         } else if let Some(ty) = return_type::unpinned_box(signature) {
             errors.on(ty, format_args!("a boxed future is pinned: write `Pin<Box<dyn Future<Output = {expected}> + Send + '_>>`, made by `Box::pin`"));
         }
-    } else if hook.answer() != Answer::Done {
+    } else if hook.outcome() != Outcome::Done {
         let message = format!(
             "`{hook}` returns `{expected}` or `Result<{expected}, E>`; write `-> {expected}`"
         );
         errors.at(signature.ident.span(), message);
     }
     if let Some(error) = return_type::error_type(signature)
-        && let Some(place) = borrow_in(error.to_token_stream())
+        && let Some(span) = borrow_in(error.to_token_stream())
     {
         errors.at(
-            place,
+            span,
             "the error outlives the call, so it cannot borrow; let it own its data",
         );
     }
 }
 
-/// The first lifetime in a type that is not `'static`, or the first reference without one.
+/// The first lifetime in a type other than `'static`, or the first reference without a lifetime.
 fn borrow_in(ty: TokenStream) -> Option<Span> {
     let mut tokens = ty.into_iter().peekable();
     while let Some(token) = tokens.next() {
@@ -197,7 +197,7 @@ fn borrow_in(ty: TokenStream) -> Option<Span> {
             {
                 return Some(punct.span());
             }
-            // What a function takes and gives borrows nothing.
+            // Parameters and results of a function type borrow nothing.
             TokenTree::Ident(name) if name == "fn" || name == "Fn" => return None,
             TokenTree::Group(group) => {
                 if let Some(found) = borrow_in(group.stream()) {
@@ -210,7 +210,7 @@ fn borrow_in(ty: TokenStream) -> Option<Span> {
     None
 }
 
-/// The rules of a method that the trait neither awaits nor takes a value from.
+/// Checks of a method that the trait does not await and that returns nothing.
 fn at_once(hook: Hook, signature: &Signature, errors: &mut Errors) {
     if let Some(asyncness) = &signature.asyncness {
         errors.on(
@@ -237,7 +237,7 @@ fn qualifiers(hook: Hook, signature: &Signature, errors: &mut Errors) {
     }
     for parameter in &signature.generics.params {
         match parameter {
-            // `fn get<'a>(&'a self) -> BoxFuture<'a, …>` is fine.
+            // `fn get<'a>(&'a self) -> BoxFuture<'a, …>` is allowed.
             GenericParam::Lifetime(_) => {}
             GenericParam::Type(_) | GenericParam::Const(_) => {
                 errors.on(
@@ -279,22 +279,22 @@ fn parameters(hook: Hook, signature: &Signature, self_ty: &Type, errors: &mut Er
             return;
         }
     }
-    let given: Vec<_> = inputs.collect();
-    let expected = usize::from(hook.given().is_some());
-    if given.len() < expected {
+    let parameters: Vec<_> = inputs.collect();
+    let expected = usize::from(hook.argument().is_some());
+    if parameters.len() < expected {
         errors.at(
             signature.paren_token.span.join(),
             format_args!("{takes}; the second argument is missing"),
         );
-    } else if let Some(extra) = given.get(expected) {
+    } else if let Some(extra) = parameters.get(expected) {
         errors.on(extra, format_args!("{takes}, nothing more"));
     }
-    for argument in given.iter().take(expected) {
+    for argument in parameters.iter().take(expected) {
         let FnArg::Typed(argument) = argument else {
             continue;
         };
         let ty = &*argument.ty;
-        let is_lent = hook.given() == Some(Given::Data);
+        let is_lent = hook.argument() == Some(Argument::Data);
         let remedy = match ty {
             Type::ImplTrait(_) => "`impl Trait` would make it generic",
             Type::Reference(reference) if reference.mutability.is_some() && is_lent => {
@@ -307,7 +307,7 @@ fn parameters(hook: Hook, signature: &Signature, self_ty: &Type, errors: &mut Er
                 _ => continue,
             },
             Type::Reference(_) => "by value, not by reference",
-            _ if hook.given() == Some(Given::Outcome) && names_static(ty) => {
+            _ if hook.argument() == Some(Argument::Outcome) && names_static(ty) => {
                 "it is lent for the call; to keep the definitions, clone those of `outcome.data()`"
             }
             _ => continue,
@@ -316,7 +316,7 @@ fn parameters(hook: Hook, signature: &Signature, self_ty: &Type, errors: &mut Er
     }
 }
 
-/// Whether a type's own lifetime argument is `'static`.
+/// Whether the type's lifetime argument is `'static`.
 fn names_static(ty: &Type) -> bool {
     let Type::Path(path) = ty else { return false };
     let Some(PathArguments::AngleBracketed(arguments)) =
@@ -330,7 +330,7 @@ fn names_static(ty: &Type) -> bool {
         .any(|argument| matches!(argument, GenericArgument::Lifetime(it) if it.ident == "static"))
 }
 
-/// `self: Pin<&Self>`, or of anything else.
+/// `self: Pin<&Self>`, or `Pin` of another type.
 fn is_pinned(receiver: &Receiver) -> bool {
     let ReceiverKind::Typed(_, ty) = &receiver.kind else {
         return false;
@@ -338,7 +338,7 @@ fn is_pinned(receiver: &Receiver) -> bool {
     matches!(&**ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Pin"))
 }
 
-/// `&self`, or that with its type written out.
+/// `&self`, also with its type written out.
 fn is_shared(receiver: &Receiver, self_ty: &Type) -> bool {
     match &receiver.kind {
         ReceiverKind::Reference(_, _, mutability) => mutability.is_none(),
@@ -426,7 +426,7 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// Two definitions are fine if each has a `cfg`: at most one of them is there.
+/// Two definitions are allowed if each has a `cfg`, because then at most one of them is compiled.
 fn duplicates(block: &mut Block, errors: &mut Errors) {
     let mut seen: Vec<(String, bool)> = Vec::new();
     block.items.retain(|item| {

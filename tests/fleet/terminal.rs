@@ -146,7 +146,7 @@ fn the_view_shows_each_worker_what_was_asked_and_the_story() {
                     .starts_with(begin)
             })
         };
-        row("worker role source version flags age")
+        row("worker role origin version flags age")
             && row("worker-1 ")
             && row("worker-2 ")
             && row("worker-3 ")

@@ -29,7 +29,7 @@ pub(crate) enum Event {
     Change {
         flags: Option<usize>,
         etag: Option<String>,
-        source: Option<String>,
+        origin: Option<String>,
     },
     /// Its role or its state is another now.
     Status { role: String, state: String },

@@ -284,7 +284,7 @@ impl Teller {
             Said::print(Event::Change {
                 flags: new.map(|set| set.len()),
                 etag: new.and_then(|set| set.etag()).map(str::to_owned),
-                source: change.source.map(|source| source.as_str().to_owned()),
+                origin: change.origin.map(|origin| origin.as_str().to_owned()),
             });
         }
     }

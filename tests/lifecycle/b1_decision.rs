@@ -91,7 +91,7 @@ async fn b1_03_false_and_hit_uses_no_http() {
     assert_eq!(worker.api.count(), 0);
     let status = worker.poller.status();
     assert_eq!(
-        (status.role, status.source, status.state),
+        (status.role, status.origin, status.state),
         (
             Role::Follower,
             Some(DefinitionsOrigin::Cache),
@@ -210,7 +210,7 @@ async fn b1_05_cold_and_the_get_failed_reads_once_whatever_the_decision() {
         assert_eq!(worker.key().as_deref(), Some("kept"), "{fault:?}");
         let status = worker.poller.status();
         assert_eq!(
-            (status.state, status.source),
+            (status.state, status.origin),
             (PollerState::Stale, Some(DefinitionsOrigin::Cache)),
             "{fault:?}"
         );

@@ -501,7 +501,7 @@ async fn b2_28_the_clear_policy_drops_the_definitions_and_the_stored_copy_does_n
     );
     let change = changes.next().await.unwrap();
     assert_eq!(
-        (change.source, change.new.is_none(), change.diff.removed),
+        (change.origin, change.new.is_none(), change.diff.removed),
         (None, true, vec!["a".to_owned()])
     );
     worker.finish().await;

@@ -51,7 +51,7 @@ async fn b3_34_a_read_that_comes_after_the_hedge_is_ignored() {
     let worker = rig.start();
     worker.loads(1).await;
     assert_eq!(worker.key().as_deref(), Some("a"));
-    assert_eq!(worker.poller.status().source, Some(DefinitionsOrigin::Api));
+    assert_eq!(worker.poller.status().origin, Some(DefinitionsOrigin::Api));
     worker.finish().await;
 }
 

@@ -136,7 +136,7 @@ async fn b6_54_a_copy_of_another_sdk_loads() {
         (worker.key().as_deref(), status.state),
         (Some("theirs"), PollerState::Ready)
     );
-    assert_eq!(status.source, Some(DefinitionsOrigin::Cache));
+    assert_eq!(status.origin, Some(DefinitionsOrigin::Cache));
     worker.finish().await;
 }
 

@@ -1,4 +1,4 @@
-//! Changes, as they come.
+//! [`DefinitionsChanges`]: a subscription to changes, for plain threads.
 
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use thiserror::Error;
 
 use super::BlockingError;
 use super::poller::must_not_block;
-use super::wait::wait_at_most;
+use super::wait::wait_timeout;
 use crate::DefinitionsChange;
 
 /// A subscription to the changes of one poller, from [`subscribe`](super::FlagDefinitionPoller::subscribe).
 ///
-/// One event per applied change. A subscriber that falls 64 changes behind gets one event that sums up what it missed.
+/// One event per change. A subscriber that falls 64 changes behind gets one event that merges what it missed.
 #[derive(Debug)]
 pub struct DefinitionsChanges {
     changes: crate::DefinitionsChanges,
@@ -27,7 +27,7 @@ impl DefinitionsChanges {
         }
     }
 
-    /// The next change, if it comes within `timeout`. Zero takes what is there already.
+    /// The next change within `timeout`. Zero only takes a change that is already there.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -41,8 +41,7 @@ impl DefinitionsChanges {
     ///
     /// # Errors
     ///
-    /// [`NoChangeError`] says why there is none. After `Timeout` the next call may have one, and nothing is missed in
-    /// between.
+    /// [`NoChangeError`] if there is none. After `Timeout` the next call may return one; no change is lost in between.
     pub fn next_within(
         &mut self,
         timeout: Duration,
@@ -50,7 +49,7 @@ impl DefinitionsChanges {
         if must_not_block(self.thread_of_poller) {
             return Err(BlockingError::InsideRuntime);
         }
-        match wait_at_most(timeout, self.changes.next()) {
+        match wait_timeout(timeout, self.changes.next()) {
             Some(Some(change)) => Ok(change),
             Some(None) => Err(NoChangeError::Stopped.into()),
             None => Err(NoChangeError::Timeout { timeout }.into()),
@@ -58,17 +57,17 @@ impl DefinitionsChanges {
     }
 }
 
-/// There is no change to give.
+/// Why there is no change.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NoChangeError {
-    /// The timeout passed. The next call misses nothing.
+    /// The timeout passed. No change is lost.
     #[error("no change of the flag definitions within {timeout:?}")]
     Timeout {
-        /// The timeout that was given.
+        /// The timeout.
         timeout: Duration,
     },
-    /// The poller has ended, so there will be none.
+    /// The poller has ended.
     #[error("the poller was shut down")]
     Stopped,
 }

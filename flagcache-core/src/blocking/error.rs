@@ -6,13 +6,13 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BlockingError<E> {
-    /// The call would block a task of a tokio runtime. Nothing was started; the poller goes on.
+    /// The call would block a task of a tokio runtime. Nothing was started; the poller continues.
     #[error(
-        "a blocking call would hold up the tasks of a tokio runtime; await the handle that `as_async` gives, or make the \
+        "a blocking call would block the tasks of a tokio runtime; await the handle that `as_async` gives, or make the \
          call in `spawn_blocking`"
     )]
     InsideRuntime,
-    /// What the asynchronous handle says too.
+    /// The error of the asynchronous handle.
     #[error(transparent)]
     Failed(#[from] E),
 }

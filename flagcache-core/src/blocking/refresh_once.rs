@@ -1,15 +1,16 @@
-//! One load, for jobs that run and end.
+//! [`refresh_once`]: one load, for scheduled jobs without tokio.
 
 use super::wait::in_a_task;
 use super::{BlockingError, FlagDefinitionPoller};
 use crate::poller::refresh_once;
 use crate::{FlagDefinitionCacheProvider, FlagDefinitionSource, RefreshOnceError, RefreshedOnce};
 
-/// Brings a store's copy up to date once, then frees the lead: [`refresh_once`](crate::refresh_once) for a job without tokio.
+/// Refreshes a store's copy once, then releases leadership: [`refresh_once`](crate::refresh_once) for a job without
+/// tokio.
 ///
 /// # Errors
 ///
-/// As there; and in a task of a runtime it is refused, before anything is started.
+/// As the asynchronous function. Inside a task of a runtime it fails before anything is started.
 ///
 /// ```no_run
 /// # fn job(

@@ -1,4 +1,4 @@
-//! The thread of one poller.
+//! [`PollerThread`]: the thread of one poller.
 
 use std::fmt::Display;
 use std::sync::mpsc;
@@ -10,11 +10,11 @@ use tokio::sync::watch;
 
 use crate::{FlagDefinitionPoller, FlagDefinitionPollerBuilder, StartError};
 
-/// At most 15 bytes each, or Linux cuts them.
+/// At most 15 bytes each, the limit of Linux.
 const POLLER: &str = "flagcache-poll";
 const HELPERS: &str = "flagcache-help";
 
-/// The thread of a poller, by which it is known and waited for.
+/// The thread of a poller: identifies it, and waits for its end.
 #[derive(Clone, Debug)]
 pub(super) struct PollerThread {
     pub(super) id: ThreadId,
@@ -22,43 +22,44 @@ pub(super) struct PollerThread {
 }
 
 impl PollerThread {
-    /// Waits for its end, which comes soon after the poller's.
+    /// Waits for the thread's end, which comes soon after the poller's.
     pub(super) async fn ended(&self) {
-        // Nothing is ever sent.
+        // Never sent: the sender is dropped with the thread.
         let _ = self.alive.clone().changed().await;
     }
 }
 
-/// Starts the poller on a thread and a runtime of its own. The thread ends with the poller, and keeps nobody waiting.
+/// Starts the poller on a thread and a runtime of its own. The thread ends with the poller, and does not keep the
+/// process running.
 pub(super) fn start<Handle: 'static>(
     builder: FlagDefinitionPollerBuilder<Handle>,
 ) -> Result<(FlagDefinitionPoller, PollerThread), StartError> {
-    let (tell, started) = mpsc::channel();
+    let (reply, started) = mpsc::channel();
     let (ends, alive) = watch::channel(());
     let thread = thread::Builder::new()
         .name(POLLER.to_owned())
         .spawn(move || {
-            // With all drivers that the build has: if a source or a provider needs sockets, tokio was built with them.
+            // With all drivers of this build: if a source or a provider needs sockets, tokio was built with them.
             let runtime = match runtime::Builder::new_current_thread()
                 .enable_all()
                 .thread_name(HELPERS)
                 .build()
             {
                 Ok(runtime) => runtime,
-                // An error says that the caller has gone, here and below; it cannot be.
-                Err(error) => return drop(tell.send(Err(no_thread(error)))),
+                // Cannot fail, here and below: the caller waits.
+                Err(error) => return drop(reply.send(Err(no_thread(error)))),
             };
             let inside = runtime.enter();
-            // The bundled stores spawn their tasks when they are attached, so this belongs on the inside.
+            // Inside the runtime, because the bundled stores spawn their tasks when they are attached.
             let poller = builder.start_on(runtime.handle().clone());
             drop(inside);
-            // Without the handle, so that this thread does not keep the poller from ending.
+            // Without the handle, so that this thread does not keep the poller running.
             let stopped = poller.as_ref().ok().map(FlagDefinitionPoller::stopped);
-            let _ = tell.send(poller);
+            let _ = reply.send(poller);
             if let Some(stopped) = stopped {
                 let _ = runtime.block_on(stopped);
             }
-            // By itself it would wait for its blocking threads, and one of them may hang.
+            // A plain drop would wait for the blocking threads, one of which may hang.
             runtime.shutdown_background();
             drop(ends);
         });

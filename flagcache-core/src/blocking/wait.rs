@@ -1,7 +1,7 @@
-//! Waiting on a plain thread.
+//! Waits for futures on plain threads.
 //!
-//! What is waited for here are messages between threads. They need no timer and no reactor, so a wait needs no runtime
-//! either, and does not care whether the poller's is still there.
+//! These futures are messages between threads. They need neither a timer nor a reactor, so a wait works without a
+//! runtime, and after the poller's runtime has ended.
 
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,12 +12,13 @@ use tokio::task::coop::poll_proceed;
 
 use crate::duration::clamped;
 
-/// Waits for `future`, at most for `limit`. It is polled once at least, so that what is there already is never missed.
-pub(super) fn wait_at_most<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    wait_pinned(limit, pin!(future))
+/// Waits for `future`, for at most `timeout`. Polls it at least once, so that a result that is ready is always
+/// returned.
+pub(super) fn wait_timeout<F: Future>(timeout: Duration, future: F) -> Option<F::Output> {
+    wait_pinned(timeout, pin!(future))
 }
 
-/// Waits for `future`, for as long as it takes.
+/// Waits for `future` without a timeout.
 pub(super) fn wait<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     loop {
@@ -27,55 +28,55 @@ pub(super) fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn wait_pinned<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
-    let deadline = Instant::now() + clamped(limit);
-    let bell = Arc::new(ThreadWaker::default());
-    let waker = Waker::from(Arc::clone(&bell));
+fn wait_pinned<F: Future>(timeout: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
+    let deadline = Instant::now() + clamped(timeout);
+    let thread_waker = Arc::new(ThreadWaker::default());
+    let waker = Waker::from(Arc::clone(&thread_waker));
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return Some(output);
         }
-        if !bell.rings_before(deadline) {
+        if !thread_waker.wait_until(deadline) {
             return None;
         }
     }
 }
 
-/// Wakes one waiting thread. Not `thread::park`: a program that parks its threads would lose a wake-up to a wait of ours.
+/// Wakes one waiting thread. Not `thread::park`, because a wait would then consume an `unpark` that the program sent.
 #[derive(Default)]
 struct ThreadWaker {
-    rung: Mutex<bool>,
-    ring: Condvar,
+    woken: Mutex<bool>,
+    condvar: Condvar,
 }
 
 impl ThreadWaker {
-    fn rung(&self) -> MutexGuard<'_, bool> {
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    fn woken(&self) -> MutexGuard<'_, bool> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a ring, and forgets it.
-    fn rings_before(&self, deadline: Instant) -> bool {
+    /// Waits for a wake-up and resets it.
+    fn wait_until(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let wait = self
-            .ring
-            .wait_timeout_while(self.rung(), left, |rung| !*rung);
-        let (mut rung, _) = wait.unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *rung)
+            .condvar
+            .wait_timeout_while(self.woken(), left, |woken| !*woken);
+        let (mut woken, _) = wait.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *woken)
     }
 }
 
 impl Wake for ThreadWaker {
     fn wake(self: Arc<Self>) {
-        *self.rung() = true;
-        self.ring.notify_one();
+        *self.woken() = true;
+        self.condvar.notify_one();
     }
 }
 
-/// Whether this thread is in the middle of a task of a tokio runtime, whose other tasks would stand still for a wait.
+/// Whether this thread is running a task of a tokio runtime, so that a wait would block the runtime's other tasks.
 ///
-/// `Handle::try_current` does not tell that: there is a current runtime also in `spawn_blocking`, in `block_in_place` and
-/// beside a guard of `Handle::enter`, and a thread may block in all of these. What a task has and they have not is a budget
-/// of steps, which fits into a byte.
+/// `Handle::try_current` cannot tell: there is also a current runtime in `spawn_blocking`, in `block_in_place` and
+/// under a guard of `Handle::enter`, where a thread may block. Only a task has a cooperative budget, which fits into a
+/// byte.
 pub(super) fn in_a_task() -> bool {
     let mut context = Context::from_waker(Waker::noop());
     let mut taken = Vec::new();
@@ -86,7 +87,7 @@ pub(super) fn in_a_task() -> bool {
         }
         Poll::Pending => true,
     });
-    // Each puts back what it found, so the last one goes first.
+    // Each step restores the budget that it found, so drop them in reverse order.
     while taken.pop().is_some() {}
     exhausted
 }
@@ -105,10 +106,10 @@ mod tests {
 
     #[test]
     fn what_is_there_is_taken_without_a_wait() {
-        assert_eq!(wait_at_most(Duration::ZERO, ready(1)), Some(1));
-        assert_eq!(wait_at_most(Duration::ZERO, pending::<()>()), None);
+        assert_eq!(wait_timeout(Duration::ZERO, ready(1)), Some(1));
+        assert_eq!(wait_timeout(Duration::ZERO, pending::<()>()), None);
         assert_eq!(
-            wait_at_most(Duration::from_millis(5), pending::<()>()),
+            wait_timeout(Duration::from_millis(5), pending::<()>()),
             None
         );
     }
@@ -128,7 +129,7 @@ mod tests {
     fn a_wait_takes_no_wake_up_of_the_programs_own() {
         thread::current().unpark();
         assert_eq!(
-            wait_at_most(Duration::from_millis(5), pending::<()>()),
+            wait_timeout(Duration::from_millis(5), pending::<()>()),
             None
         );
         // Returns at once, or never.
@@ -150,13 +151,10 @@ mod tests {
             runtime.block_on(async {
                 assert!(in_a_task(), "the root");
                 assert!(tokio::spawn(async { in_a_task() }).await.unwrap(), "a task");
-                assert!(
-                    !spawn_blocking(in_a_task).await.unwrap(),
-                    "a thread for blocking"
-                );
+                assert!(!spawn_blocking(in_a_task).await.unwrap(), "spawn_blocking");
                 let nested =
                     spawn_blocking(|| runtime::Handle::current().block_on(async { in_a_task() }));
-                assert!(nested.await.unwrap(), "a task on such a thread");
+                assert!(nested.await.unwrap(), "a task inside spawn_blocking");
             });
         }
         let runtime = runtime::Builder::new_multi_thread()
@@ -165,13 +163,13 @@ mod tests {
             .unwrap();
         assert!(
             !runtime.block_on(async { block_in_place(in_a_task) }),
-            "a place for blocking, in the root"
+            "block_in_place, in the root"
         );
         let task = runtime.spawn(async { (block_in_place(in_a_task), in_a_task()) });
         assert_eq!(
             runtime.block_on(task).unwrap(),
             (false, true),
-            "a place for blocking, in a task"
+            "block_in_place, in a task"
         );
     }
 
@@ -184,7 +182,7 @@ mod tests {
             tokio::task::coop::consume_budget().await;
             steps += 1;
         }
-        assert!(in_a_task(), "without a step left");
+        assert!(in_a_task(), "with an exhausted budget");
         assert_eq!(steps, 128);
     }
 }

@@ -1,4 +1,4 @@
-//! The line from a store to its poller.
+//! [`PollerContext`]: what a store uses to notify its poller, to report to it and to read its schedule.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -7,26 +7,26 @@ use tokio::sync::Notify;
 
 use crate::{FleetFailure, KeyFingerprint};
 
-/// The intervals and limits of a poller, for a store that times something by them.
+/// The intervals and timeouts of a poller, for stores that derive theirs from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PollerSchedule {
-    /// From the end of one load to the start of the next, before jitter.
+    /// The time from the end of one load to the start of the next, before jitter.
     pub poll_interval: Duration,
-    /// The limit of one provider call.
+    /// The timeout of one provider call.
     pub provider_timeout: Duration,
     /// The age from which an unconfirmed copy counts as stale.
     pub max_staleness: Duration,
-    /// How much longer this worker sends no request because the API failed; zero when it may.
+    /// How much longer this worker sends no request because of an earlier failure; zero if it may send one.
     pub fetch_backoff: Duration,
-    /// Whether loads happen only on demand (manual mode): no tick will come by itself.
+    /// Whether loads happen only on demand (manual mode), without ticks.
     pub manual: bool,
-    /// The key with which this worker asks the API, as far as its source says.
+    /// The secret key that this worker sends, if its source exposes one.
     pub key: Option<KeyFingerprint>,
 }
 
 impl PollerSchedule {
-    /// The schedule of a poller with this interval, and the defaults for the rest.
+    /// A schedule with this poll interval and the default values for the rest.
     pub fn new(poll_interval: Duration) -> Self {
         Self {
             poll_interval,
@@ -41,23 +41,24 @@ impl PollerSchedule {
     }
 }
 
-/// What a store knows about its fleet. Each report replaces the last one.
+/// What a store knows about its fleet. Each report replaces the previous one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FleetStatus {
-    /// How long ago a leader last heard from the API that the copy is current. `None` if the store does not know.
+    /// How long ago the API last confirmed the copy to a leader. `None` if the store does not know.
     pub confirmed_ago: Option<Duration>,
-    /// When the present leader's lease ends unless renewed. The poller asks for a decision again then, not only at a tick.
+    /// When the current leader's lease ends unless renewed. The poller then asks for a decision without waiting for its
+    /// tick.
     pub lease_ends_in: Option<Duration>,
-    /// The leader was told 402 (quota used up). Every worker then applies its own policy for it.
+    /// The leader received a 402 (quota used up). Every worker then applies its own policy for it.
     pub quota_limited: bool,
-    /// What the API last answered a leader that could not fetch, with its age; `None` once a leader could, and from a store
-    /// that does not keep it.
+    /// The fleet's last failed request, with its age. `None` once a leader succeeds, and from stores that do not keep
+    /// it.
     pub fleet_failure: Option<FleetFailure>,
 }
 
 impl FleetStatus {
-    /// A report that knows nothing.
+    /// An empty status: nothing is known.
     pub fn new() -> Self {
         Self::default()
     }
@@ -92,93 +93,94 @@ impl FleetStatus {
 }
 
 #[derive(Debug)]
-struct Line {
+struct Shared {
     changed: Notify,
     report: Mutex<Option<FleetStatus>>,
     schedule: Mutex<PollerSchedule>,
 }
 
-// Nothing can panic while one of these is held; a poisoned lock is still whole.
+// No code panics while it holds one of these locks, so the data behind a poisoned one is consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a store holds of its poller: a weak line, cheap to clone, usable from any thread, in or out of a runtime.
+/// A store's connection to its poller: a weak reference, cheap to clone, usable from any thread, in or out of a
+/// runtime.
 ///
-/// It keeps nothing alive. Once the poller is gone, calls do nothing.
+/// It does not keep the poller running. Once the poller is gone, calls do nothing.
 #[derive(Clone, Debug)]
 pub struct PollerContext {
-    line: Weak<Line>,
+    shared: Weak<Shared>,
 }
 
 impl PollerContext {
-    /// Asks the poller for a load because the store's copy, or who leads, may have changed.
+    /// Requests a load because the stored copy, or the leader, may have changed.
     ///
-    /// Never blocks. Many calls before the poller gets to it make one load. Such a load asks the decision and reads as
-    /// any other, but a failing decision or read in it is never a reason to fetch.
+    /// Never blocks. Calls that come before the poller reacts are merged into one load. Such a load decides and reads
+    /// like any other, but never fetches because its decision or read failed.
     pub fn notify_changed(&self) {
-        if let Some(line) = self.line.upgrade() {
-            line.changed.notify_one();
+        if let Some(shared) = self.shared.upgrade() {
+            shared.changed.notify_one();
         }
     }
 
-    /// Tells the poller what the store knows about the fleet. The poller takes it up after the provider call in which, or
-    /// before which, it was made; call it from `should_fetch_flag_definitions`.
+    /// Reports what the store knows about the fleet. Call it from `should_fetch_flag_definitions`: the poller uses a
+    /// report once the provider call during which, or before which, it was made returns.
     pub fn report(&self, report: FleetStatus) {
-        if let Some(line) = self.line.upgrade() {
-            *lock(&line.report) = Some(report);
+        if let Some(shared) = self.shared.upgrade() {
+            *lock(&shared.report) = Some(report);
         }
     }
 
-    /// The poller's intervals and limits now; `None` once the poller is gone.
+    /// The poller's current intervals and timeouts; `None` once the poller is gone.
     pub fn schedule(&self) -> Option<PollerSchedule> {
-        self.line.upgrade().map(|line| *lock(&line.schedule))
+        self.shared.upgrade().map(|shared| *lock(&shared.schedule))
     }
 
-    /// Whether the poller is still there.
+    /// Whether the poller still exists.
     pub fn is_connected(&self) -> bool {
-        self.line.strong_count() > 0
+        self.shared.strong_count() > 0
     }
 }
 
-/// The poller's end of the line. Public so that a store's own tests can stand in for a poller.
+/// The poller's side of [`PollerContext`]. Public so that the tests of a store can stand in for a poller.
 #[derive(Debug)]
 pub struct PollerContextOwner {
-    line: Arc<Line>,
+    shared: Arc<Shared>,
 }
 
 impl PollerContextOwner {
-    /// A line for a poller with this schedule.
+    /// The poller's side, with this schedule.
     pub fn new(schedule: PollerSchedule) -> Self {
-        let line = Line {
+        let shared = Shared {
             changed: Notify::new(),
             report: Mutex::new(None),
             schedule: Mutex::new(schedule),
         };
         Self {
-            line: Arc::new(line),
+            shared: Arc::new(shared),
         }
     }
 
-    /// The store's end.
+    /// A store's side, to be passed to `on_poller_attached`.
     pub fn link(&self) -> PollerContext {
         PollerContext {
-            line: Arc::downgrade(&self.line),
+            shared: Arc::downgrade(&self.shared),
         }
     }
 
-    /// Waits for the next notification. Cancel safe: a notification that comes while nobody waits is kept, once.
+    /// Waits for the next notification. Cancel safe: one notification is kept if it comes while no one waits.
     pub async fn changed(&self) {
-        self.line.changed.notified().await;
+        self.shared.changed.notified().await;
     }
 
-    /// Takes the last report, if one came since it was last taken.
+    /// Takes the last report, if there is one that was not taken yet.
     pub fn take_report(&self) -> Option<FleetStatus> {
-        lock(&self.line.report).take()
+        lock(&self.shared.report).take()
     }
 
     /// Replaces the schedule that [`PollerContext::schedule`] returns.
     pub fn set_schedule(&self, schedule: PollerSchedule) {
-        *lock(&self.line.schedule) = schedule;
+        *lock(&self.shared.schedule) = schedule;
     }
 }

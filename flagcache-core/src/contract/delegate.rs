@@ -1,6 +1,6 @@
-//! A boxed provider is a provider, so that a program can choose one at run time.
+//! The implementation of the contract for boxed providers, so that a program can choose one at run time.
 //!
-//! A shared one (`Arc`) is not: one instance serves one poller, and its type says so.
+//! There is none for `Arc`: one instance serves one poller.
 
 use async_trait::async_trait;
 
@@ -9,7 +9,7 @@ use crate::{
     ProviderError,
 };
 
-// A method forgotten here would silently do nothing for everybody who wraps a provider.
+// A forgotten method would silently do nothing in every boxed provider.
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for Box<P> {
@@ -45,7 +45,7 @@ impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for Bo
         (**self).on_fetch_without_update(outcome).await
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
-        (**self).on_poller_attached(link);
+    fn on_poller_attached(&self, context: PollerContext) {
+        (**self).on_poller_attached(context);
     }
 }

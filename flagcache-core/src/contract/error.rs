@@ -1,4 +1,4 @@
-//! What goes wrong in a provider.
+//! [`ProviderError`]: the error of a provider call, and its kinds.
 
 use std::error::Error;
 use std::fmt;
@@ -9,19 +9,19 @@ use crate::DataError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProviderErrorKind {
-    /// The store cannot be reached or does not answer; it may answer later.
+    /// The store is unreachable or does not answer. It may answer later.
     Unavailable,
-    /// The call was cut at the poller's provider timeout.
+    /// The call did not return within the poller's provider timeout.
     Timeout,
-    /// What the store holds is no valid set of definitions, or one of another project or a newer schema.
+    /// The stored copy is not valid flag definitions, or belongs to another project or a newer schema.
     InvalidData,
-    /// The store refuses us: credentials, file permissions, a forbidden command.
+    /// The store denied access: credentials, file permissions, a forbidden command.
     PermissionDenied,
     /// Too many blocking calls of this provider are still running.
     Busy,
     /// The provider's code panicked.
     Panic,
-    /// Anything else; every error of a user's own provider that is not a [`ProviderError`].
+    /// Anything else, such as an error of a custom provider that is not a [`ProviderError`].
     Other,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for ProviderErrorKind {
 
 /// The error of a provider call.
 ///
-/// A provider built with `#[flag_cache_provider]` may return any error type; it arrives here whole, as
+/// A provider built with `#[flag_cache_provider]` may return any error type, which becomes the
 /// [`source`](Error::source). `Display` never repeats the source, so printing the chain prints each cause once.
 ///
 /// ```
@@ -67,7 +67,7 @@ pub struct ProviderError {
 }
 
 impl ProviderError {
-    /// An error that says what happened, to which key or file, and what to do. Never put a key or a token in `message`.
+    /// An error with a message: what happened, to which key or file, and what to do. Never include a key or a token.
     pub fn new(kind: ProviderErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -76,16 +76,15 @@ impl ProviderError {
         }
     }
 
-    /// Keeps the cause.
+    /// Sets the [`source`](Error::source).
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Makes a provider error of any error. One that is a `ProviderError` already is passed on, not wrapped again; a
-    /// [`DataError`] is converted, so that its kind is known; any other becomes the [`source`](Error::source) of an error
-    /// of kind [`Other`](ProviderErrorKind::Other).
+    /// Converts any error. A `ProviderError` is returned as it is; a [`DataError`] is converted and determines the
+    /// kind; any other becomes the [`source`](Error::source) of an error of kind [`Other`](ProviderErrorKind::Other).
     pub fn from_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let error = match error.into().downcast::<Self>() {
             Ok(error) => return *error,
@@ -103,7 +102,7 @@ impl ProviderError {
         self.kind
     }
 
-    /// Whether the same call may succeed later with nothing changed by hand.
+    /// Whether the same call may succeed later without intervention.
     pub fn is_retryable(&self) -> bool {
         use ProviderErrorKind::{Busy, Other, Timeout, Unavailable};
         matches!(self.kind, Unavailable | Timeout | Busy | Other)

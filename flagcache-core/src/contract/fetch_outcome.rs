@@ -1,11 +1,11 @@
-//! What a leader's request brought, told to its store.
+//! [`FetchOutcome`]: the result of a leader's load that brought no new definitions, as its store receives it.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::{FlagDefinitionCacheData, FleetFailure};
 
-/// Why a request for definitions brought none.
+/// Why a request for definitions failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FetchErrorKind {
@@ -21,7 +21,7 @@ pub enum FetchErrorKind {
     Connect,
     /// No complete answer within the request timeout.
     Timeout,
-    /// A 200 whose body is no valid set of definitions, or is larger than the body limit. PostHog bills it all the same.
+    /// A 200 whose body is not valid flag definitions, or exceeds the maximum size. PostHog bills it all the same.
     Unusable,
     /// Any other answer: a redirect to another host, 404, 405, an unknown status.
     Rejected,
@@ -63,7 +63,7 @@ impl fmt::Display for FetchErrorKind {
     }
 }
 
-/// What a leader's load brought instead of a new set; the argument of
+/// The result of a leader's load that brought no new definitions; the argument of
 /// [`on_fetch_without_update`](crate::FlagDefinitionCacheProvider::on_fetch_without_update).
 #[derive(Clone, Copy, Debug)]
 pub struct FetchOutcome<'a> {
@@ -84,7 +84,7 @@ impl<'a> FetchOutcome<'a> {
         }
     }
 
-    /// The request failed, or was not sent because an earlier one failed. `data` is what this worker still serves.
+    /// The request failed, or was not sent because of an earlier failure. `data` is what this worker still serves.
     pub fn failed(failure: FetchErrorKind, data: Option<&'a FlagDefinitionCacheData>) -> Self {
         Self {
             failure: Some(failure),
@@ -94,21 +94,21 @@ impl<'a> FetchOutcome<'a> {
         }
     }
 
-    /// Asks the store to release the lead and to stay out for this long.
+    /// Asks the store to release leadership and not to acquire it again for this long.
     #[must_use]
     pub fn with_step_down_for(mut self, duration: Option<Duration>) -> Self {
         self.step_down_for = duration;
         self
     }
 
-    /// What the store keeps beside the lock for the whole fleet, in place of what it kept before.
+    /// The failure that the store keeps beside the lock for the whole fleet, in place of an earlier one.
     #[must_use]
     pub fn with_fleet_failure(mut self, failure: Option<FleetFailure>) -> Self {
         self.fleet_failure = failure;
         self
     }
 
-    /// The same outcome over another borrow of the definitions, for a call that goes to another thread.
+    /// The same outcome with another borrow of the definitions, for a call on another thread.
     pub(crate) fn with_data<'b>(
         self,
         data: Option<&'b FlagDefinitionCacheData>,
@@ -126,23 +126,24 @@ impl<'a> FetchOutcome<'a> {
         self.failure.is_none()
     }
 
-    /// The kind of failure, unless the definitions are unchanged.
+    /// The kind of failure; `None` if the definitions are unchanged.
     pub fn failure(&self) -> Option<FetchErrorKind> {
         self.failure
     }
 
-    /// The definitions that this worker serves now: what to put back if the store has lost its copy.
+    /// The definitions that this worker serves now, to restore a stored copy that is lost.
     pub fn data(&self) -> Option<&'a FlagDefinitionCacheData> {
         self.data
     }
 
-    /// Set when another worker may do better: release the lead now and answer no decision with `true` for this long.
+    /// Set if another worker may succeed: release leadership now, and answer `false` to every decision for this long.
     pub fn step_down_for(&self) -> Option<Duration> {
         self.step_down_for
     }
 
-    /// Set when this load's request failed: keep it beside the lock, before the lead is released, and report it to every
-    /// worker with [`FleetStatus::fleet_failure`](crate::FleetStatus::fleet_failure). An unchanged answer or a publish by the leader ends it.
+    /// Set if this load's request failed: keep it beside the lock, write it before releasing leadership, and report it
+    /// to every worker with [`FleetStatus::fleet_failure`](crate::FleetStatus::fleet_failure). Delete it after an
+    /// unchanged answer, or a publish, by the leader.
     pub fn fleet_failure(&self) -> Option<FleetFailure> {
         self.fleet_failure
     }

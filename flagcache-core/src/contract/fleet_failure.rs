@@ -1,4 +1,4 @@
-//! What the API answered a leader that could not fetch, for the whole fleet.
+//! [`FleetFailure`]: a leader's failed request to the API, recorded in the store for the whole fleet.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::FetchErrorKind;
 
-/// Which secret key a worker has, without showing it: 32 bits of a hash of both keys. Equal for workers with the same keys.
+/// Identifies a secret key without revealing it: 32 bits of a hash of both keys. Equal for workers with the same keys.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyFingerprint(u32);
 
@@ -16,7 +16,7 @@ impl KeyFingerprint {
     /// The fingerprint of a secret key, salted with the project key.
     pub fn of(project_key: &str, secret_key: &str) -> Self {
         let salt = xxh3_64_with_seed(project_key.as_bytes(), 0);
-        // Most of the hash is thrown away: what is left fits billions of keys, so it says nothing about any of them.
+        // With 32 of 64 bits, billions of keys share a fingerprint, so it reveals nothing about the key.
         Self((xxh3_64_with_seed(secret_key.as_bytes(), salt) >> 32) as u32)
     }
 }
@@ -33,12 +33,12 @@ impl fmt::Debug for KeyFingerprint {
     }
 }
 
-/// A failure of the API that concerns the whole fleet: which kind, how many workers tried, which keys were refused, and for
-/// how long no other worker needs to try.
+/// A failed request to the API that concerns the whole fleet: its kind, how many workers tried, which keys were
+/// refused, and for how long no other worker needs to try.
 ///
-/// A store keeps its text ([`Display`](fmt::Display), [`FromStr`]) beside the lock, with the time of writing, and reports it
-/// with its age. The text is one line of less than 100 ASCII characters without a secret. A store that elects grants no
-/// leadership to a worker that it [bars](Self::bars).
+/// A store keeps its text ([`Display`](fmt::Display), [`FromStr`]) beside the lock, with the time of writing, and
+/// reports it with its age. The text is one line of less than 100 ASCII characters without a secret. A store that
+/// elects a leader grants no leadership to a worker that it [bars](Self::bars).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FleetFailure {
     kind: FetchErrorKind,
@@ -62,14 +62,14 @@ impl FleetFailure {
         }
     }
 
-    /// The same, of this age.
+    /// Sets the age.
     #[must_use]
     pub fn with_age(mut self, age: Duration) -> Self {
         self.age = age;
         self
     }
 
-    /// The same, with the refused keys of `earlier` and this one.
+    /// Adds the refused keys of `earlier` and this one.
     pub(crate) fn refusing(mut self, earlier: Option<&Self>, key: Option<KeyFingerprint>) -> Self {
         let earlier = earlier
             .into_iter()
@@ -77,9 +77,9 @@ impl FleetFailure {
             .flatten();
         for key in earlier.chain(key) {
             if !self.refused.contains(&Some(key))
-                && let Some(free) = self.refused.iter_mut().find(|slot| slot.is_none())
+                && let Some(slot) = self.refused.iter_mut().find(|slot| slot.is_none())
             {
-                *free = Some(key);
+                *slot = Some(key);
             }
         }
         self
@@ -90,12 +90,12 @@ impl FleetFailure {
         self.kind
     }
 
-    /// How many workers tried, up to three; 0 while the first leader goes on trying.
+    /// How many workers tried, up to three; 0 while the first leader keeps trying.
     pub fn tried_by(&self) -> u8 {
         self.tried_by
     }
 
-    /// How long after it was written no other worker needs to try.
+    /// For how long after it was written no other worker needs to try.
     pub fn window(&self) -> Duration {
         self.window
     }
@@ -105,13 +105,13 @@ impl FleetFailure {
         self.age
     }
 
-    /// Whether a worker with this key must not lead now: the API refused the same key (401, 403), or three keys, and the
-    /// window is not over. A leader with a refused key would only keep one with a good key from leading.
+    /// Whether a worker with this key must not lead now: within the window, if the API refused this key or three keys
+    /// (401, 403). A leader with a refused key would only keep a worker with a good key from leading.
     pub fn bars(&self, key: Option<KeyFingerprint>) -> bool {
         self.age < self.window && self.refuses(key)
     }
 
-    /// Whether it refuses this key, however old it is.
+    /// Whether the API refused this key, whatever the failure's age.
     pub(crate) fn refuses(&self, key: Option<KeyFingerprint>) -> bool {
         self.kind == FetchErrorKind::Unauthorized
             && (self.tried_by >= Self::TRIES
@@ -137,21 +137,21 @@ impl fmt::Display for FleetFailure {
         if self.tried_by >= Self::TRIES {
             return f.write_str("*");
         }
-        for (place, key) in self.refused.iter().flatten().enumerate() {
-            write!(f, "{}{key}", if place == 0 { "" } else { "," })?;
+        for (index, key) in self.refused.iter().flatten().enumerate() {
+            write!(f, "{}{key}", if index == 0 { "" } else { "," })?;
         }
         Ok(())
     }
 }
 
-/// The text is not that of a [`FleetFailure`]. It is ignored, as if there were none.
+/// The text is not that of a [`FleetFailure`]. Treat it as no failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FleetFailureError;
 
 impl fmt::Display for FleetFailureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "not the text of a failure of the API; it is ignored, and the next leader replaces it",
+            "not a valid record of a failed request; ignored, and replaced by the next leader",
         )
     }
 }
@@ -162,18 +162,18 @@ impl FromStr for FleetFailure {
     type Err = FleetFailureError;
 
     fn from_str(text: &str) -> Result<Self, FleetFailureError> {
-        let mut words = text.split_ascii_whitespace();
-        let mut word = || words.next().ok_or(FleetFailureError);
-        let kind = FetchErrorKind::from_name(word()?).ok_or(FleetFailureError)?;
-        let tried_by: u8 = word()?.parse().map_err(|_| FleetFailureError)?;
-        let window = word()?
+        let mut fields = text.split_ascii_whitespace();
+        let mut field = || fields.next().ok_or(FleetFailureError);
+        let kind = FetchErrorKind::from_name(field()?).ok_or(FleetFailureError)?;
+        let tried_by: u8 = field()?.parse().map_err(|_| FleetFailureError)?;
+        let window = field()?
             .parse()
             .map(Duration::from_millis)
             .map_err(|_| FleetFailureError)?;
-        // A store is open to many hands: no text may keep a fleet from the API for long.
+        // Anyone with access to the store can write this text, so it must not be able to block a fleet for long.
         let window = window.min(Self::LONGEST_WINDOW);
         let mut failure = Self::new(kind, tried_by.min(Self::TRIES), window);
-        for key in word()?
+        for key in field()?
             .split(',')
             .filter(|keys| !matches!(*keys, "*" | "-"))
         {
@@ -185,7 +185,7 @@ impl FromStr for FleetFailure {
 }
 
 impl FleetFailure {
-    /// The longest `Retry-After` that is honoured is an hour.
+    /// Twice the longest `Retry-After` that is honoured.
     const LONGEST_WINDOW: Duration = Duration::from_secs(2 * 60 * 60);
 }
 
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_hand_wrote_is_refused_or_bounded() {
+    fn foreign_text_is_refused_or_bounded() {
         for text in [
             "",
             "x",

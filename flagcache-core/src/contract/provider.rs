@@ -1,4 +1,4 @@
-//! The contract that a store implements.
+//! [`FlagDefinitionCacheProvider`]: the contract that a store implements.
 
 use async_trait::async_trait;
 
@@ -6,19 +6,19 @@ use crate::{FetchOutcome, FlagDefinitionCacheData, PollerContext, ProviderError}
 
 /// A cache of flag definitions outside the process, shared by many workers.
 ///
-/// One poller calls one provider. The poller promises an implementer that
+/// One poller calls one provider. The poller guarantees that
 ///
-/// - calls never overlap (a call that was cut at the provider timeout is dropped; a body marked `blocking` may still be running
-///   on its own thread, and the next call can then start beside it),
-/// - each is bounded by the poller's provider timeout (default 2 s) and fenced against panics,
-/// - none comes after [`shutdown`](Self::shutdown), and `shutdown` comes exactly once.
+/// - calls never overlap, except that a `blocking` body can still be running on its thread after its call timed out,
+///   when the next call starts,
+/// - each call has a timeout (the poller's provider timeout, default 2 s) and panic isolation,
+/// - [`shutdown`](Self::shutdown) is called exactly once, and last.
 ///
-/// An error never breaks flag evaluation. What each one causes stands at the method.
+/// An error never breaks flag evaluation. Each method documents what its errors cause.
 ///
 /// Write an implementation with `#[flag_cache_provider]` on an inherent `impl` block; by hand, put
 /// [`#[async_trait]`](https://docs.rs/async-trait) on the implementation.
 ///
-/// Futures must be cancel safe: at the provider timeout, and when the runtime goes down, they are dropped where they stand.
+/// Futures must be cancel safe: the poller drops them at the provider timeout, and when the runtime shuts down.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a flag definition cache provider",
     label = "not a provider",
@@ -26,48 +26,49 @@ use crate::{FetchOutcome, FlagDefinitionCacheData, PollerContext, ProviderError}
 )]
 #[async_trait]
 pub trait FlagDefinitionCacheProvider: Send + Sync + 'static {
-    /// *Decision*: should this worker fetch from the API now? Asked once per load, before any HTTP.
+    /// *Decision*: should this worker fetch from the API now? Called once per load, before any HTTP request.
     ///
     /// `true` makes this worker the leader of the load: it fetches, and publishes what is new. `false` makes it read.
-    /// An error means fetch, at most as often as the poller's fail-open interval.
+    /// On an error the worker fetches, at most once per fail-open interval.
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError>;
 
-    /// *Read*: the copy that the store holds, `None` if it holds none. Called after a decision that was `false`.
+    /// *Read*: the stored copy, `None` if there is none. Called after a decision of `false`.
     ///
-    /// An error falls back to the API, at once for a worker without definitions, else under the fail-open limit.
+    /// On an error the worker fetches from the API: at once if it has no definitions, otherwise at most once per
+    /// fail-open interval.
     async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError>;
 
-    /// *Publish*: a leader received `data` from the API; store it for the others. Memory has it already.
+    /// *Publish*: stores `data`, which this worker just fetched and already serves, for the other workers.
     ///
-    /// Also called by a worker that is not the leader when it had to fetch and found the store empty; a store that can
-    /// tell should then only create, never overwrite. An error is logged, the flags stay in memory, and the leader's next
-    /// load tries again.
+    /// Usually called by the leader; also by a worker that is not the leader, if it had to fetch and found the store
+    /// empty. A store that can distinguish the two lets the latter create a copy but not overwrite one. An error is
+    /// logged, the definitions stay in memory, and the leader's next load tries again.
     async fn on_flag_definitions_received(
         &self,
         data: &FlagDefinitionCacheData,
     ) -> Result<(), ProviderError>;
 
-    /// The poller ends: release locks and connections. Called exactly once, last, even if nothing was ever loaded.
+    /// Releases locks and connections. Called exactly once, last, even if nothing was ever loaded.
     ///
-    /// An error is logged and the shutdown goes on.
+    /// An error is logged and the poller's shutdown continues.
     async fn shutdown(&self) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    /// What the store holds, for a leader that has no definitions yet: asked once before its first request, which is then
-    /// conditional and costs 1 unit instead of 10. Also what the worker serves if that request fails.
+    /// The stored copy, for a leader that has no definitions yet. Called once before its first request, which then is
+    /// conditional and costs 1 unit instead of 10. If that request fails, the worker serves this copy.
     ///
-    /// Doing nothing is right for a plain four-method provider. An error is logged and the request is unconditional.
+    /// The default returns `None`. An error is logged, and the request is unconditional.
     async fn peek_flag_definitions(
         &self,
     ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         Ok(None)
     }
 
-    /// The leader's load brought no new set. Keep the copy alive, put it back if it is gone, or step down if
-    /// [`outcome.step_down_for()`](FetchOutcome::step_down_for) says so. Called once after each such load.
+    /// The leader's load brought no new definitions. Called once after each such load, to renew the stored copy, to
+    /// restore it if it is lost, and to step down if [`outcome.step_down_for()`](FetchOutcome::step_down_for) is set.
     ///
-    /// Doing nothing is right for a plain four-method provider. An error is logged.
+    /// The default does nothing. An error is logged.
     async fn on_fetch_without_update(
         &self,
         outcome: FetchOutcome<'_>,
@@ -76,11 +77,11 @@ pub trait FlagDefinitionCacheProvider: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Called once, when the poller starts, inside its runtime and before any other call. Must return at once.
+    /// Called once when the poller starts, inside its runtime and before any other call. Must return immediately.
     ///
-    /// [`link.notify_changed()`](PollerContext::notify_changed) asks the poller for a load, from any thread;
-    /// [`link.report(…)`](PollerContext::report) tells it what the store knows about the fleet.
-    fn on_poller_attached(&self, link: PollerContext) {
-        let _ = link;
+    /// [`context.notify_changed()`](PollerContext::notify_changed) requests a load, from any thread;
+    /// [`context.report(…)`](PollerContext::report) reports the store's [`FleetStatus`](crate::FleetStatus) to the poller.
+    fn on_poller_attached(&self, context: PollerContext) {
+        let _ = context;
     }
 }

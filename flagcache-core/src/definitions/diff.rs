@@ -1,4 +1,4 @@
-//! What differs between two sets.
+//! [`DefinitionsDiff`]: the difference between two snapshots.
 
 use std::collections::BTreeSet;
 
@@ -7,25 +7,25 @@ use serde_json::Value;
 use crate::FlagDefinitionCacheData;
 use crate::definitions::index::SPELLINGS;
 
-/// What differs between a set and an older one.
+/// The difference between definitions and older ones.
 ///
-/// Flags and members that are written differently but mean the same (other spacing, other order of members, `2.0` for
-/// `2`) do not differ. Nor do the order of the list and the metadata. Numbers are compared as 64-bit integers or doubles.
+/// Only differences in meaning count: not spacing, the order of members, `2.0` in place of `2`, the order of flags, or
+/// metadata. Numbers are compared as 64-bit integers or doubles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DefinitionsDiff {
-    /// The keys of the flags that only the new set has, in its order.
+    /// The keys of flags that only the new definitions have, in their order.
     pub added: Vec<String>,
-    /// The keys of the flags that only the old set has, in its order.
+    /// The keys of flags that only the old definitions have, in their order.
     pub removed: Vec<String>,
-    /// The keys of the flags that both have and that differ, in the new set's order.
+    /// The keys of flags that both have and that differ, in the order of the new definitions.
     pub changed: Vec<String>,
     /// The other top-level members that differ, such as `cohorts` or `property_matching_version`; snake_case, sorted.
     pub members: Vec<String>,
 }
 
 impl DefinitionsDiff {
-    /// Whether nothing differs.
+    /// Whether there is no difference.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty()
             && self.removed.is_empty()
@@ -35,9 +35,9 @@ impl DefinitionsDiff {
 }
 
 impl FlagDefinitionCacheData {
-    /// What differs between this set and an older one. Free if the content is the same; else one look-up for each flag,
-    /// and a flag is decoded only if its text differs in more than spacing. Runs on the calling thread: some milliseconds
-    /// for 10 MB, some hundred if every flag has to be decoded.
+    /// The difference to older definitions. Free if the content is the same; otherwise one lookup per flag, and a flag
+    /// is decoded only if its text differs in more than spacing. Runs on the calling thread: some milliseconds for 10
+    /// MB, some hundred if every flag must be decoded.
     pub fn diff(&self, old: &Self) -> DefinitionsDiff {
         let mut diff = DefinitionsDiff::default();
         if self.same_content(old) {
@@ -58,7 +58,7 @@ impl FlagDefinitionCacheData {
         diff
     }
 
-    /// The flags without those that a later one of the same key hides.
+    /// The flags, without those that a later flag of the same key overrides.
     fn effective_flags(&self) -> impl Iterator<Item = (&str, &str)> {
         let is_effective = |key, json: &str| {
             self.flag(key)
@@ -70,7 +70,7 @@ impl FlagDefinitionCacheData {
             .filter(move |(key, json)| hides_none || is_effective(key, json))
     }
 
-    /// A member by its snake_case name, in whichever spelling the set has it; `null` counts as absent.
+    /// A member by its snake_case name, in whichever spelling it occurs; `null` counts as absent.
     fn either_member(&self, name: &str) -> Option<&str> {
         let camel = SPELLINGS
             .iter()
@@ -119,7 +119,7 @@ fn changed_members(new: &FlagDefinitionCacheData, old: &FlagDefinitionCacheData)
         .collect()
 }
 
-/// Whether two texts mean the same. What cannot be decoded is the same only as a text.
+/// Whether two texts mean the same. Texts that cannot be decoded must be identical.
 fn same_json(a: &str, b: &str) -> bool {
     a == b
         || same_tokens(a, b)
@@ -129,8 +129,8 @@ fn same_json(a: &str, b: &str) -> bool {
         }
 }
 
-/// Whether two JSON texts differ in spacing only: the common case of a copy that another SDK wrote, and far cheaper to
-/// see than by decoding both.
+/// Whether two JSON texts differ in spacing only: common in copies that another SDK wrote, and far cheaper to detect
+/// than by decoding both.
 fn same_tokens(a: &str, b: &str) -> bool {
     tokens(a).eq(tokens(b))
 }

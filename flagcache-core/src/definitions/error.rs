@@ -1,23 +1,23 @@
-//! Why bytes are no set of flag definitions.
+//! [`DataError`]: why bytes are not valid flag definitions.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::{ProviderError, ProviderErrorKind};
 
-/// What is wrong with the bytes.
+/// The kind of defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DataErrorKind {
-    /// No JSON, or no UTF-8, or cut off.
+    /// Not JSON, not UTF-8, or truncated.
     NotJson,
-    /// JSON, but no object.
+    /// JSON, but not an object.
     NotAnObject,
     /// The object has no member `flags`.
     FlagsMissing,
-    /// `flags` is no list; `null` is none either.
+    /// `flags` is not a list; `null` is not one either.
     FlagsNotAList,
-    /// A flag is no object, or has no string `key`.
+    /// A flag is not an object, or has no string `key`.
     BadFlag,
     /// `group_type_mapping` or `cohorts` is neither an object nor `null`.
     BadMember,
@@ -25,7 +25,7 @@ pub enum DataErrorKind {
     NewerSchema,
     /// 4 GiB or more.
     TooLarge,
-    /// The bytes were not looked at: the runtime is shutting down.
+    /// Not decoded, because the runtime is shutting down.
     Interrupted,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for DataErrorKind {
     }
 }
 
-/// Why bytes are no set of flag definitions. Says where; never shows what stands there.
+/// Why bytes are not valid flag definitions. Shows the position, never the content.
 ///
 /// ```
 /// use flagcache_core::{DataErrorKind, FlagDefinitionCacheData};
@@ -82,7 +82,7 @@ impl DataError {
         self
     }
 
-    /// What is wrong.
+    /// The kind of defect.
     pub fn kind(&self) -> DataErrorKind {
         self.kind
     }
@@ -102,7 +102,7 @@ impl Error for DataError {
     }
 }
 
-/// So that a provider can decode its copy with `?`.
+/// Lets a provider decode its copy with `?`.
 impl From<DataError> for ProviderError {
     fn from(error: DataError) -> Self {
         match error.kind {
@@ -113,7 +113,7 @@ impl From<DataError> for ProviderError {
             .with_source(error),
             _ => Self::new(
                 ProviderErrorKind::InvalidData,
-                "the stored copy is no usable set of flag definitions",
+                "the stored copy is not valid flag definitions",
             )
             .with_source(error),
         }

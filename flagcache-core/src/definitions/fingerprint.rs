@@ -1,12 +1,13 @@
-//! What tells one set, and one stored copy of it, from another.
+//! [`ContentFingerprint`] and [`CopyId`]: identify definitions, and one stored copy of them.
 
 use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The fingerprint of a set's members, byte for byte (xxh3, 64 bits): equal for equal content, whatever the metadata.
+/// A fingerprint of the definitions' members, byte for byte (xxh3, 64 bits): equal for equal content, whatever the
+/// metadata.
 ///
-/// It guards against mistakes, not against an attacker. [`Display`](fmt::Display) writes 16 hexadecimal digits.
+/// It detects accidental changes, not attacks. [`Display`](fmt::Display) writes 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentFingerprint(u64);
 
@@ -33,8 +34,8 @@ impl fmt::Debug for ContentFingerprint {
     }
 }
 
-/// Names one stored copy: its content and its metadata. Two copies of the same content that were fetched at different
-/// times, or carry different ETags, differ.
+/// Identifies one stored copy: its content and its metadata. Two copies of the same content that were fetched at
+/// different times, or have different ETags, differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CopyId {
     content: ContentFingerprint,

@@ -1,10 +1,10 @@
-//! Borrowed views into a set.
+//! [`Flag`] and [`RawJson`]: borrowed views into a snapshot.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// One flag of a set, borrowed from it.
+/// One flag, borrowed from its snapshot.
 #[derive(Clone, Copy)]
 pub struct Flag<'a> {
     key: &'a str,
@@ -26,7 +26,7 @@ impl<'a> Flag<'a> {
         self.json
     }
 
-    /// Decodes the definition. `T` may borrow from the set.
+    /// Decodes the definition. `T` may borrow from the snapshot.
     pub fn deserialize<T: Deserialize<'a>>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.json)
     }
@@ -42,7 +42,7 @@ impl fmt::Debug for Flag<'_> {
     }
 }
 
-/// A JSON value as it came, borrowed from a set.
+/// A JSON value as received, borrowed from its snapshot.
 #[derive(Clone, Copy)]
 pub struct RawJson<'a>(&'a str);
 
@@ -56,7 +56,7 @@ impl<'a> RawJson<'a> {
         self.0
     }
 
-    /// Decodes the value. `T` may borrow from the set.
+    /// Decodes the value. `T` may borrow from the snapshot.
     pub fn deserialize<T: Deserialize<'a>>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.0)
     }

@@ -1,4 +1,4 @@
-//! A scanned text with its index.
+//! [`DefinitionsIndex`]: a scanned text, the positions of its members, and the table that finds a flag.
 
 use std::hash::BuildHasher;
 
@@ -9,15 +9,15 @@ use crate::definitions::fingerprint::ContentFingerprint;
 use crate::definitions::scan::{FlagEntry, Member, Scan, Span};
 use crate::{DataError, DataErrorKind};
 
-/// The members that the SDKs write in two spellings: snake_case, camelCase.
+/// Members that the SDKs spell in two ways: snake_case, camelCase.
 pub(crate) const SPELLINGS: [(&str, &str); 3] = [
     ("group_type_mapping", "groupTypeMapping"),
     ("minimal_flag_called_events", "minimalFlagCalledEvents"),
     ("property_matching_version", "propertyMatchingVersion"),
 ];
 
-/// A text that holds a set, what stands where in it, and how to find a flag.
-pub(crate) struct Set {
+/// A text with flag definitions, the positions of its members and flags, and the hash table of the flags.
+pub(crate) struct DefinitionsIndex {
     text: String,
     raw: Span,
     members: Vec<Member>,
@@ -31,8 +31,9 @@ pub(crate) struct Set {
     fingerprint: ContentFingerprint,
 }
 
-impl Set {
-    /// Checks the shape and builds the index. `scan` holds the set's own members only, which lie side by side.
+impl DefinitionsIndex {
+    /// Checks the types of the members and builds the index. `scan` holds the definitions' own members only, which are
+    /// adjacent.
     pub(crate) fn new(text: String, scan: Scan) -> Result<Self, DataError> {
         let Scan { mut members, flags } = scan;
         members.shrink_to_fit();
@@ -70,17 +71,17 @@ impl Set {
         })
     }
 
-    /// The whole buffer: the set's own members, perhaps with an envelope and aliases around them.
+    /// The whole buffer: the definitions' own members, possibly with an envelope and aliases.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The set's own members as they came, from the first name to the last value.
+    /// The definitions' own members as received, from the first name to the last value.
     pub(crate) fn raw(&self) -> &str {
         self.raw.of(&self.text)
     }
 
-    /// Whether nothing but the set's own members stands in the buffer.
+    /// Whether the buffer holds nothing but the definitions' own members.
     pub(crate) fn is_plain(&self) -> bool {
         self.text[..self.raw.start()].trim_ascii() == "{"
     }
@@ -99,7 +100,7 @@ impl Set {
         self.flags.get(*at as usize)
     }
 
-    /// Whether two flags have one key.
+    /// Whether two flags have the same key.
     pub(crate) fn has_hidden_flags(&self) -> bool {
         self.by_key.len() < self.flags.len()
     }
@@ -129,14 +130,14 @@ impl Set {
     }
 }
 
-/// The members that are mappings: from the index of a group type to its name, from a cohort's id to the cohort.
+/// Members that are mappings: group type names by index, and cohorts by ID.
 const GROUP_TYPES: [&str; 2] = ["group_type_mapping", "groupTypeMapping"];
 const COHORTS: &str = "cohorts";
 const VERSIONS: [&str; 2] = ["property_matching_version", "propertyMatchingVersion"];
 
-/// The members with those values put right that other languages and document stores cannot write as the API does; `None`
-/// if there are none. PHP writes an empty mapping as `[]` and one with the keys 0, 1, … as a list; document stores return
-/// whole numbers as doubles (`2.0`).
+/// Repairs values that other languages and document stores write differently from the API; `None` if there are none.
+/// PHP writes an empty mapping as `[]` and one with the keys 0, 1, … as a list; document stores return integers as
+/// doubles (`2.0`).
 pub(crate) fn canonical(text: &str, members: &[Member]) -> Option<String> {
     let fixed: Vec<Option<String>> = members
         .iter()
@@ -173,7 +174,7 @@ fn canonical_value(text: &str, member: &Member) -> Option<String> {
     }
 }
 
-/// The list as a mapping, if each element begins as those of the mapping do. A `null` stands for a key without a value.
+/// Converts a list to a mapping if each element begins with `first`. A `null` stands for a missing key.
 fn mapping_of_list(value: &str, first: char) -> Option<String> {
     if !value.starts_with('[') {
         return None;
@@ -197,9 +198,9 @@ fn mapping_of_list(value: &str, first: char) -> Option<String> {
     Some(mapping)
 }
 
-/// The number without its fraction, if it is written with one and has none.
+/// The number without its fraction, if the fraction is zero.
 fn whole_number(value: &str) -> Option<String> {
-    /// Up to here a double counts in ones.
+    /// The largest double up to which every integer is exact.
     const LARGEST: f64 = 9_007_199_254_740_992.0;
     if !value.contains(['.', 'e', 'E']) || value.starts_with('"') {
         return None;
@@ -209,7 +210,7 @@ fn whole_number(value: &str) -> Option<String> {
         .then(|| format!("{}", number as u64))
 }
 
-/// From the first member's name to the last one's value.
+/// From the first member's name to the last member's value.
 pub(crate) fn raw_span(members: &[Member]) -> Span {
     match (members.first(), members.last()) {
         (Some(first), Some(last)) => Span::new(first.whole.start(), last.whole.end()),
@@ -217,7 +218,7 @@ pub(crate) fn raw_span(members: &[Member]) -> Span {
     }
 }
 
-/// The aliases to write behind `members`: for each name that stands in one spelling only, the other one.
+/// The aliases to append to `members`: the other spelling of each name that occurs in one spelling only.
 pub(crate) fn aliases(text: &str, members: &[Member]) -> String {
     let mut aliases = String::new();
     for (snake, camel) in SPELLINGS {
@@ -240,12 +241,12 @@ fn last(text: &str, members: &[Member], name: &str) -> Option<Span> {
         .map(|member| member.value)
 }
 
-/// The same; `null` counts as absent.
+/// Like [`member`](Self::member), but `null` counts as absent.
 fn value_of(text: &str, members: &[Member], name: &str) -> Option<Span> {
     last(text, members, name).filter(|span| span.of(text) != "null")
 }
 
-/// Of two flags with one key the last wins, as in the other SDKs.
+/// Of two flags with the same key the last wins, as in the other SDKs.
 fn index(text: &str, flags: &[FlagEntry], hasher: &DefaultHashBuilder) -> HashTable<u32> {
     let key = |at: u32| flags[at as usize].key.of(text);
     let mut by_key = HashTable::with_capacity(flags.len());

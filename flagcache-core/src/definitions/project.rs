@@ -1,10 +1,10 @@
-//! Which project a set belongs to.
+//! [`ProjectFingerprint`]: identifies the project of definitions.
 
 use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Which project a set belongs to, without showing its key.
+/// Identifies the project that definitions belong to, without revealing its key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ProjectFingerprint(u64);
 

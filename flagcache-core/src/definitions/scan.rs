@@ -1,7 +1,7 @@
-//! One pass over the text: where each member and each flag stands.
+//! Scans a text in one pass: the position of each member and each flag.
 //!
-//! serde_json reads every byte once and hands out keys and raw values. A cursor walks along in step with it, over the
-//! punctuation that lies between, so that each of them gets its place in the text.
+//! serde_json reads every byte once and returns keys and raw values. A cursor follows it over the punctuation between
+//! them, which yields their positions in the text.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 
 use crate::{DataError, DataErrorKind};
 
-/// The largest text: places in it are 32-bit numbers.
+/// The maximum length of a text, so that positions fit into 32 bits.
 pub(crate) const MAX_LEN: usize = u32::MAX as usize;
 
-/// A place in a text of at most [`MAX_LEN`] bytes.
+/// A range of a text of at most [`MAX_LEN`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     start: u32,
@@ -23,7 +23,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// The caller has checked the text's length, so neither number is cut.
+    /// The caller has checked the text's length, so the casts are lossless.
     pub(crate) fn new(start: usize, end: usize) -> Self {
         Self {
             start: start as u32,
@@ -44,7 +44,7 @@ impl Span {
     }
 }
 
-/// A decoded string: a place in the text, unless it is written with escapes there.
+/// A decoded string: a range of the text, unless it contains escapes.
 #[derive(Debug)]
 pub(crate) enum Name {
     Plain(Span),
@@ -65,7 +65,7 @@ impl Name {
 pub(crate) struct Member {
     pub(crate) name: Name,
     pub(crate) value: Span,
-    /// From the name's first quote to the value's end.
+    /// From the first quote of the name to the end of the value.
     pub(crate) whole: Span,
 }
 
@@ -76,10 +76,10 @@ pub(crate) struct FlagEntry {
     pub(crate) json: Span,
 }
 
-/// What stands where.
+/// The result of a scan.
 #[derive(Debug)]
 pub(crate) struct Scan {
-    /// In the order of the text. A name may stand twice.
+    /// In the order of the text. Names may repeat.
     pub(crate) members: Vec<Member>,
     /// The elements of the last `flags`.
     pub(crate) flags: Vec<FlagEntry>,
@@ -125,7 +125,7 @@ pub(crate) fn scan(text: &str) -> Result<Scan, DataError> {
     Ok(Scan { members, flags })
 }
 
-/// What is being read, for the error.
+/// What is being read, for error messages.
 #[derive(Clone, Copy)]
 enum Place {
     Top,
@@ -137,7 +137,7 @@ impl Place {
     fn error(self, error: serde_json::Error) -> DataError {
         let (line, column) = (error.line(), error.column());
         match (error.classify(), self) {
-            // A data error quotes the value that it met, so it is not kept.
+            // Not kept as the source: serde's data errors quote the value.
             (Category::Data, Self::Flags) => DataError::new(
                 DataErrorKind::FlagsNotAList,
                 format!("`flags` is not a list (line {line} column {column})"),
@@ -160,7 +160,7 @@ impl Place {
 
 struct Scanner<'a> {
     text: &'a [u8],
-    /// The cursor: everything before it has been accounted for.
+    /// The cursor: everything before it is accounted for.
     at: usize,
     place: Place,
     members: Vec<Member>,
@@ -184,7 +184,7 @@ impl Scanner<'_> {
         self.at += 1;
     }
 
-    /// Passes the name of a member and the colon after it; returns where its first quote stands.
+    /// Passes the name of a member and the colon after it; returns the position of the name's first quote.
     fn pass_name(&mut self, is_first: bool, text: Text<'_>) -> (usize, Name) {
         if !is_first {
             self.pass_mark();
@@ -221,7 +221,7 @@ impl Scanner<'_> {
     }
 }
 
-/// A string as serde_json hands it out.
+/// A string as serde_json returns it.
 enum Text<'de> {
     Borrowed(&'de str),
     Unescaped(String),

@@ -1,4 +1,4 @@
-//! The stored form through plain serde_json.
+//! `Serialize` and `Deserialize`: the stored form through plain serde_json.
 
 use serde::de::Error as _;
 use serde::ser::Error as _;

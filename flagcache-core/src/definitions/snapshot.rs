@@ -1,4 +1,4 @@
-//! One immutable set of flag definitions.
+//! [`FlagDefinitionCacheData`]: one immutable snapshot of flag definitions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,34 +10,34 @@ use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{DeserializeSeed, MapAccess};
 
 use crate::definitions::fingerprint::{ContentFingerprint, CopyId};
-use crate::definitions::index::{self, Set};
+use crate::definitions::index::{self, DefinitionsIndex};
 use crate::definitions::scan::{self, FlagEntry, MAX_LEN, Member};
 use crate::definitions::stored_form::{self, Metadata, Opened};
 use crate::{DataError, DataErrorKind, Flag, ProjectFingerprint, RawJson};
 
-/// How much of a stored copy identifies it: its first 400 bytes hold the fingerprints of its content and of its
-/// metadata, whatever their size.
+/// The length of the head of a stored copy, in bytes. The head identifies the copy: it contains the fingerprints of its
+/// content and of its metadata.
 pub const HEAD_LEN: usize = 400;
 
-/// Up to this size [`decode`](FlagDefinitionCacheData::decode) works on the spot: it takes about a millisecond.
+/// Up to this size, [`decode`](FlagDefinitionCacheData::decode) works inline: it takes about a millisecond.
 const INLINE_LEN: usize = 256 * 1024;
 
-/// One immutable set of flag definitions, with the ETag, the time and the project that it was fetched with.
+/// One immutable snapshot of flag definitions, with the ETag, the time and the project that it was fetched with.
 ///
 /// It keeps the JSON that the API sent, byte for byte, and an index of it: unknown members and numbers of any size
-/// survive. A clone shares everything.
+/// survive. Clones share everything.
 ///
-/// [`to_json`](Self::to_json) and [`from_json`](Self::from_json) are the *stored form*, which the PostHog SDKs read too:
-/// the API's own object, preceded by a member `_flagcache` with the metadata, and followed by the camelCase spelling of
-/// the members that some SDKs know under that name.
+/// [`to_json`](Self::to_json) and [`from_json`](Self::from_json) are the *stored form*, which the PostHog SDKs read
+/// too: the API's own object, preceded by a member `_flagcache` with the metadata, and followed by the camelCase
+/// spelling of the members that some SDKs know under that name.
 ///
 /// ```
 /// use flagcache_core::FlagDefinitionCacheData;
 ///
-/// let set = FlagDefinitionCacheData::from_json(r#"{"flags":[{"key":"new-checkout","active":true}]}"#)?;
-/// let flag = set.flag("new-checkout").ok_or("no such flag")?;
+/// let definitions = FlagDefinitionCacheData::from_json(r#"{"flags":[{"key":"new-checkout","active":true}]}"#)?;
+/// let flag = definitions.flag("new-checkout").ok_or("no such flag")?;
 /// assert_eq!(flag.json(), r#"{"key":"new-checkout","active":true}"#);
-/// assert_eq!(FlagDefinitionCacheData::from_json(set.to_json())?, set);
+/// assert_eq!(FlagDefinitionCacheData::from_json(definitions.to_json())?, definitions);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -48,51 +48,61 @@ pub struct FlagDefinitionCacheData {
     described: Arc<Described>,
 }
 
-/// What a handle points to. The alignment keeps its counter on cache lines of its own; see
+/// The target of a handle. Its alignment keeps the reference count on cache lines of its own; see
 /// [`another_handle`](FlagDefinitionCacheData::another_handle).
 #[derive(Clone)]
 #[repr(align(128))]
 struct Described {
-    set: Arc<Set>,
+    index: Arc<DefinitionsIndex>,
     metadata: Metadata,
-    /// The set's buffer is the stored form with this metadata.
+    /// The buffer is the stored form with this metadata.
     is_stored_form: bool,
 }
 
-/// Taking in and giving out.
+/// Decoding and encoding.
 impl FlagDefinitionCacheData {
-    /// Reads a stored copy, another SDK's copy, or an API body. The buffer is taken over, without a copy if this is its
-    /// only handle.
+    /// Decodes a stored copy, another SDK's copy, or an API body. Takes the buffer over; does not copy it if this is
+    /// its only handle.
     ///
     /// A copy that does not match its own fingerprints (edited by hand, or reordered by a document store) keeps its
-    /// definitions and loses its metadata. What other languages and document stores cannot write as the API does is put
-    /// right: a list in the place of `group_type_mapping` or `cohorts` becomes a mapping (PHP's `[]` the empty one), and
-    /// a `property_matching_version` of `2.0` becomes `2`.
+    /// definitions and loses its metadata. Values that other languages and document stores write differently from the
+    /// API are repaired: a list in place of `group_type_mapping` or `cohorts` becomes a mapping (PHP's `[]` an empty
+    /// one), and a `property_matching_version` of `2.0` becomes `2`.
     ///
     /// # Errors
-    /// If the bytes hold no set, or one of a newer schema; see [`DataErrorKind`].
+    ///
+    /// If the bytes are not flag definitions, or have a newer schema; see [`DataErrorKind`].
     pub fn from_json(json: impl Into<Bytes>) -> Result<Self, DataError> {
         let text = text(json.into())?;
         let scan = scan::scan(&text)?;
         match stored_form::open(&text, scan)? {
-            Opened::Plain(scan) => Ok(Self::new(set_of(text, scan)?, Metadata::default(), false)),
+            Opened::Plain(scan) => Ok(Self::new(
+                build_index(text, scan)?,
+                Metadata::default(),
+                false,
+            )),
             Opened::Stored(scan, metadata) => match index::canonical(&text, &scan.members) {
-                Some(canonical) => Ok(Self::new(rescanned(canonical)?, metadata, false)),
-                None => Ok(Self::new(Set::new(text, scan)?, metadata, true)),
+                Some(canonical) => Ok(Self::new(rescan(canonical)?, metadata, false)),
+                None => Ok(Self::new(
+                    DefinitionsIndex::new(text, scan)?,
+                    metadata,
+                    true,
+                )),
             },
             Opened::Foreign(scan) => Ok(Self::new(
-                stripped(&text, &scan)?,
+                strip_envelope(&text, &scan)?,
                 Metadata::default(),
                 false,
             )),
         }
     }
 
-    /// Takes in the body of a 200. An empty ETag is none; any other is kept byte for byte. A `_flagcache` member in the
-    /// body is dropped.
+    /// Decodes the body of a 200. An empty ETag counts as none; any other is kept byte for byte. A `_flagcache` member
+    /// in the body is dropped.
     ///
     /// # Errors
-    /// If the body holds no set; see [`DataErrorKind`].
+    ///
+    /// If the body is not flag definitions; see [`DataErrorKind`].
     pub fn from_api_response(
         body: impl Into<Bytes>,
         etag: Option<&str>,
@@ -101,34 +111,37 @@ impl FlagDefinitionCacheData {
     ) -> Result<Self, DataError> {
         let text = text(body.into())?;
         let scan = scan::scan(&text)?;
-        let set = if stored_form::has_envelope(&text, &scan) {
-            stripped(&text, &scan)?
+        let index = if stored_form::has_envelope(&text, &scan) {
+            strip_envelope(&text, &scan)?
         } else {
-            set_of(text, scan)?
+            build_index(text, scan)?
         };
         Ok(Self::new(
-            set,
+            index,
             Metadata::new(etag, fetched_at, project),
             false,
         ))
     }
 
-    /// [`from_json`](Self::from_json) for async code: a large copy (more than 256 KiB) is read on tokio's blocking pool,
-    /// so that it never holds up the caller's runtime thread. Without a runtime it is read on the spot.
+    /// [`from_json`](Self::from_json) for async code: a large copy (more than 256 KiB) is decoded on tokio's blocking
+    /// pool, so that it does not block the caller's runtime thread. Without a runtime it is decoded inline.
     ///
-    /// Cancel safe; a dropped call finishes in the background and its result is thrown away.
+    /// Cancel safe: a dropped call finishes in the background and its result is discarded.
     ///
     /// # Errors
+    ///
     /// As [`from_json`](Self::from_json); [`DataErrorKind::Interrupted`] if the runtime is shutting down.
     pub async fn decode(json: impl Into<Bytes>) -> Result<Self, DataError> {
         let json = json.into();
         off_thread(json.len(), move || Self::from_json(json)).await
     }
 
-    /// [`from_api_response`](Self::from_api_response) for async code, in the manner of [`decode`](Self::decode).
+    /// [`from_api_response`](Self::from_api_response) for async code, like [`decode`](Self::decode).
     ///
     /// # Errors
-    /// As [`from_api_response`](Self::from_api_response); [`DataErrorKind::Interrupted`] if the runtime is shutting down.
+    ///
+    /// As [`from_api_response`](Self::from_api_response); [`DataErrorKind::Interrupted`] if the runtime is shutting
+    /// down.
     pub async fn decode_api_response(
         body: impl Into<Bytes>,
         etag: Option<&str>,
@@ -143,25 +156,26 @@ impl FlagDefinitionCacheData {
         .await
     }
 
-    /// The stored form. A set that was read from it gives its own buffer; any other is written in one allocation.
+    /// The stored form. Returns the snapshot's own buffer if it was decoded from the stored form; otherwise writes it
+    /// in one allocation.
     pub fn to_json(&self) -> Bytes {
         if self.described.is_stored_form {
             return self.buffer();
         }
-        let raw = self.described.set.raw();
-        let [head, tail] = stored_form::around(&self.described.set, &self.described.metadata);
+        let raw = self.described.index.raw();
+        let [head, tail] = stored_form::around(&self.described.index, &self.described.metadata);
         Bytes::from([head.as_str(), raw, tail.as_str()].concat())
     }
 
     /// The first [`HEAD_LEN`] bytes of the stored form, without the cost of the rest. Two stored copies are the same if
-    /// their heads are equal, so a store need not read a body to see that it is the one at hand.
+    /// their heads are equal, so a store can compare heads instead of reading bodies.
     pub fn head(&self) -> Bytes {
         if self.described.is_stored_form {
-            let buffer = self.described.set.text().as_bytes();
+            let buffer = self.described.index.text().as_bytes();
             return Bytes::copy_from_slice(&buffer[..buffer.len().min(HEAD_LEN)]);
         }
-        let raw = self.described.set.raw().as_bytes();
-        let [head, tail] = stored_form::around(&self.described.set, &self.described.metadata);
+        let raw = self.described.index.raw().as_bytes();
+        let [head, tail] = stored_form::around(&self.described.index, &self.described.metadata);
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(&raw[..raw.len().min(HEAD_LEN)]);
         bytes.extend_from_slice(tail.as_bytes());
@@ -169,17 +183,18 @@ impl FlagDefinitionCacheData {
         Bytes::from(bytes)
     }
 
-    /// The set as the API sent it, without envelope and aliases. Allocates for a set that was read from the stored form.
+    /// The definitions as the API sent them, without envelope and aliases. Allocates if they were decoded from the
+    /// stored form.
     pub fn raw_json(&self) -> Bytes {
-        if self.described.set.is_plain() {
+        if self.described.index.is_plain() {
             return self.buffer();
         }
-        Bytes::from(["{", self.described.set.raw(), "}"].concat())
+        Bytes::from(["{", self.described.index.raw(), "}"].concat())
     }
 
-    fn new(set: Set, metadata: Metadata, is_stored_form: bool) -> Self {
+    fn new(index: DefinitionsIndex, metadata: Metadata, is_stored_form: bool) -> Self {
         Self::of(Described {
-            set: Arc::new(set),
+            index: Arc::new(index),
             metadata,
             is_stored_form,
         })
@@ -191,35 +206,36 @@ impl FlagDefinitionCacheData {
         }
     }
 
-    /// The same with a counter of its own. A clone counts up, and its end counts down, on the counter of the handle that
-    /// was cloned; threads that do so all the time to one counter wait for each other.
+    /// A handle with a reference count of its own. Threads that clone and drop handles with the same count all the time
+    /// contend for it.
     pub(crate) fn another_handle(&self) -> Self {
         Self::of(Described::clone(&self.described))
     }
 
     fn buffer(&self) -> Bytes {
-        Bytes::from_owner(Buffer(Arc::clone(&self.described.set)))
+        Bytes::from_owner(Buffer(Arc::clone(&self.described.index)))
     }
 }
 
-/// Where the set came from, and which one it is.
+/// Metadata and identity.
 impl FlagDefinitionCacheData {
-    /// The ETag that the API gave for exactly this content.
+    /// The ETag that the API returned for exactly this content.
     pub fn etag(&self) -> Option<&str> {
         self.described.metadata.etag.as_deref()
     }
 
-    /// When the API gave this content, to the millisecond.
+    /// When the API returned this content, with millisecond precision.
     pub fn fetched_at(&self) -> Option<SystemTime> {
         self.described.metadata.fetched_at()
     }
 
-    /// The project that the set belongs to.
+    /// The project that the definitions belong to.
     pub fn project(&self) -> Option<ProjectFingerprint> {
         self.described.metadata.project
     }
 
-    /// The same set with another ETag, for a 304 that carries one. Shares the buffer. An empty ETag is none.
+    /// The same definitions with another ETag, for a 304 that carries one. Shares the buffer. An empty ETag counts as
+    /// none.
     #[must_use]
     pub fn with_etag(&self, etag: Option<&str>) -> Self {
         let metadata = self.described.metadata.clone().with_etag(etag);
@@ -227,121 +243,123 @@ impl FlagDefinitionCacheData {
             return self.clone();
         }
         Self::of(Described {
-            set: Arc::clone(&self.described.set),
+            index: Arc::clone(&self.described.index),
             metadata,
             is_stored_form: false,
         })
     }
 
-    /// The fingerprint of the content, without the metadata. Computed once, when the set was taken in.
+    /// The fingerprint of the content, without the metadata. Computed once, when decoding.
     pub fn content_fingerprint(&self) -> ContentFingerprint {
-        self.described.set.fingerprint()
+        self.described.index.fingerprint()
     }
 
     /// The length of the definitions in bytes, without metadata.
     pub(crate) fn content_len(&self) -> usize {
-        self.described.set.raw().len()
+        self.described.index.raw().len()
     }
 
-    /// Whether both hold the same members, byte for byte, by length and fingerprint.
+    /// Whether both have the same content, byte for byte, compared by length and fingerprint.
     pub fn same_content(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.described.set, &other.described.set)
-            || (self.described.set.fingerprint() == other.described.set.fingerprint()
-                && self.described.set.raw().len() == other.described.set.raw().len())
+        Arc::ptr_eq(&self.described.index, &other.described.index)
+            || (self.described.index.fingerprint() == other.described.index.fingerprint()
+                && self.described.index.raw().len() == other.described.index.raw().len())
     }
 
-    /// Names this copy: the content and the metadata.
+    /// Identifies this copy: the content and the metadata.
     pub fn copy_id(&self) -> CopyId {
-        let content = self.described.set.fingerprint();
+        let content = self.described.index.fingerprint();
         CopyId::new(content, self.described.metadata.check(content))
     }
 }
 
-/// Reading.
+/// Access to flags and members.
 impl FlagDefinitionCacheData {
-    /// How many flags the set lists.
+    /// How many flags there are.
     pub fn len(&self) -> usize {
-        self.described.set.flags().len()
+        self.described.index.flags().len()
     }
 
-    /// Whether the set lists no flag. Such a set is valid, and not the same as a missing one.
+    /// Whether there are no flags. Such definitions are valid, in contrast to missing ones.
     pub fn is_empty(&self) -> bool {
-        self.described.set.flags().is_empty()
+        self.described.index.flags().is_empty()
     }
 
-    /// The flag with this key: one look-up of a hash table, no allocation. Of two flags with one key the last counts.
+    /// The flag with this key: one hash-table lookup, no allocation. Of two flags with the same key the last wins.
     pub fn flag(&self, key: &str) -> Option<Flag<'_>> {
-        self.described.set.flag(key).map(|entry| self.view(entry))
+        self.described.index.flag(key).map(|entry| self.view(entry))
     }
 
-    /// The flags in the order of the list.
+    /// The flags in their order.
     pub fn flags(&self) -> impl ExactSizeIterator<Item = Flag<'_>> {
         self.described
-            .set
+            .index
             .flags()
             .iter()
             .map(|entry| self.view(entry))
     }
 
-    /// The group types, by index; `{}` if the set has none.
+    /// The group types, by index; `{}` if there are none.
     pub fn group_type_mapping(&self) -> RawJson<'_> {
-        RawJson::new(self.described.set.group_type_mapping().unwrap_or("{}"))
+        RawJson::new(self.described.index.group_type_mapping().unwrap_or("{}"))
     }
 
-    /// The cohorts, by id; `{}` if the set has none.
+    /// The cohorts, by ID; `{}` if there are none.
     pub fn cohorts(&self) -> RawJson<'_> {
-        RawJson::new(self.described.set.cohorts().unwrap_or("{}"))
+        RawJson::new(self.described.index.cohorts().unwrap_or("{}"))
     }
 
-    /// Whether `$feature_flag_called` events may be sent without their flag's properties: true for JSON `true` only.
+    /// Whether `$feature_flag_called` events may omit their flag's properties: only if the member is JSON `true`.
     pub fn minimal_flag_called_events(&self) -> bool {
-        self.described.set.minimal_flag_called_events()
+        self.described.index.minimal_flag_called_events()
     }
 
-    /// Which rules of property matching the set was made for; `None` if it does not say.
+    /// The version of the property matching rules; `None` if absent.
     pub fn property_matching_version(&self) -> Option<u64> {
-        self.described.set.property_matching_version()
+        self.described.index.property_matching_version()
     }
 
-    /// A top-level member by the name that stands in the API's object. Of two with one name the last counts.
+    /// A top-level member by its name in the API's object. Of two with the same name the last wins.
     pub fn member(&self, name: &str) -> Option<RawJson<'_>> {
-        self.described.set.member(name).map(RawJson::new)
+        self.described.index.member(name).map(RawJson::new)
     }
 
-    /// The API's top-level members in their order, `flags` among them, without what the stored form adds.
+    /// The API's top-level members in their order, including `flags`, without what the stored form adds.
     pub fn members(&self) -> impl ExactSizeIterator<Item = (&str, RawJson<'_>)> {
-        let text = self.described.set.text();
+        let text = self.described.index.text();
         self.described
-            .set
+            .index
             .members()
             .iter()
             .map(move |member| (member.name.of(text), RawJson::new(member.value.of(text))))
     }
 
-    /// Decodes the API's object into a struct or a map, without what the stored form adds. `T` may borrow from the set.
+    /// Decodes the API's object into a struct or a map, without what the stored form adds. `T` may borrow from the
+    /// snapshot.
     ///
     /// # Errors
-    /// If `T` does not fit; line and column count from the start of the member at fault.
+    ///
+    /// If `T` does not fit. Line and column count from the start of the offending member.
     pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         let members = Members {
-            text: self.described.set.text(),
-            rest: self.described.set.members().iter(),
+            text: self.described.index.text(),
+            rest: self.described.index.members().iter(),
             value: "",
         };
         T::deserialize(MapAccessDeserializer::new(members))
     }
 
     pub(crate) fn has_hidden_flags(&self) -> bool {
-        self.described.set.has_hidden_flags()
+        self.described.index.has_hidden_flags()
     }
 
     fn view<'a>(&'a self, entry: &'a FlagEntry) -> Flag<'a> {
-        let text = self.described.set.text();
+        let text = self.described.index.text();
         Flag::new(entry.key.of(text), entry.json.of(text))
     }
 }
 
-/// Equal content with equal metadata.
+/// Equal content and equal metadata.
 impl PartialEq for FlagDefinitionCacheData {
     fn eq(&self, other: &Self) -> bool {
         self.same_content(other) && self.described.metadata == other.described.metadata
@@ -350,12 +368,12 @@ impl PartialEq for FlagDefinitionCacheData {
 
 impl Eq for FlagDefinitionCacheData {}
 
-/// Shows what identifies the set, never its content.
+/// Shows what identifies the snapshot, never its content.
 impl fmt::Debug for FlagDefinitionCacheData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FlagDefinitionCacheData")
             .field("flags", &self.len())
-            .field("len", &self.described.set.raw().len())
+            .field("len", &self.described.index.raw().len())
             .field("fingerprint", &self.content_fingerprint())
             .field("etag", &self.etag())
             .field("fetched_at", &self.fetched_at())
@@ -364,8 +382,8 @@ impl fmt::Debug for FlagDefinitionCacheData {
     }
 }
 
-/// Lends a set's buffer out as bytes.
-struct Buffer(Arc<Set>);
+/// Exposes the snapshot's buffer as bytes.
+struct Buffer(Arc<DefinitionsIndex>);
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
@@ -373,7 +391,7 @@ impl AsRef<[u8]> for Buffer {
     }
 }
 
-/// The members of a set as serde sees a map.
+/// The members as a serde map.
 struct Members<'a> {
     text: &'a str,
     rest: std::slice::Iter<'a, Member>,
@@ -403,7 +421,7 @@ impl<'a> MapAccess<'a> for Members<'a> {
     }
 }
 
-/// The bytes as text, without a copy if this is their only handle, and without a large unused rest behind them.
+/// The bytes as text. Avoids a copy if this is the only handle, unless a large part of the allocation is unused.
 fn text(bytes: Bytes) -> Result<String, DataError> {
     if bytes.len() > MAX_LEN {
         return Err(DataError::new(
@@ -425,23 +443,23 @@ fn text(bytes: Bytes) -> Result<String, DataError> {
     Ok(text)
 }
 
-fn stripped(text: &str, scan: &scan::Scan) -> Result<Set, DataError> {
+fn strip_envelope(text: &str, scan: &scan::Scan) -> Result<DefinitionsIndex, DataError> {
     let plain = stored_form::strip(text, scan);
     let scan = scan::scan(&plain)?;
-    set_of(plain, scan)
+    build_index(plain, scan)
 }
 
-/// The set of a text without an envelope, in the form that the API writes.
-fn set_of(text: String, scan: scan::Scan) -> Result<Set, DataError> {
+/// The snapshot of a text without an envelope, in the form that the API writes.
+fn build_index(text: String, scan: scan::Scan) -> Result<DefinitionsIndex, DataError> {
     match index::canonical(&text, &scan.members) {
-        Some(canonical) => rescanned(canonical),
-        None => Set::new(text, scan),
+        Some(canonical) => rescan(canonical),
+        None => DefinitionsIndex::new(text, scan),
     }
 }
 
-fn rescanned(text: String) -> Result<Set, DataError> {
+fn rescan(text: String) -> Result<DefinitionsIndex, DataError> {
     let scan = scan::scan(&text)?;
-    Set::new(text, scan)
+    DefinitionsIndex::new(text, scan)
 }
 
 async fn off_thread<F>(len: usize, read: F) -> Result<FlagDefinitionCacheData, DataError>

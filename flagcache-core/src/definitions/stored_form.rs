@@ -1,13 +1,13 @@
-//! The stored form: the set's members byte for byte, between an envelope that says where they came from and the aliases
-//! for the SDKs that read the other spelling.
+//! The stored form: the definitions' members byte for byte, preceded by an envelope with the metadata, and followed by
+//! aliases for SDKs that use the other spelling.
 //!
 //! ```json
 //! {"_flagcache":{"schema":1,"fingerprint":"…","length":123,"check":"…","fetched_at":1760000000000,"project":"…","etag":"…"},
 //!  "flags":[…],"group_type_mapping":{…},…,"groupTypeMapping":{…},…}
 //! ```
 //!
-//! `fingerprint` and `length` are those of the members that follow; `check` is a fingerprint of the rest of the envelope.
-//! All that identifies a copy so lies in its first 400 bytes, however long the ETag is.
+//! `fingerprint` and `length` describe the members that follow; `check` is a fingerprint of the rest of the envelope.
+//! Everything that identifies a copy is in its first 400 bytes, however long the ETag is.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -16,16 +16,16 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::definitions::fingerprint::ContentFingerprint;
-use crate::definitions::index::{self, Set};
+use crate::definitions::index::{self, DefinitionsIndex};
 use crate::definitions::scan::{Member, Scan, Span};
 use crate::{DataError, DataErrorKind, ProjectFingerprint};
 
-/// The member that other SDKs ignore.
+/// The member with the metadata; other SDKs ignore it.
 pub(crate) const NAME: &str = "_flagcache";
 
 const SCHEMA: u64 = 1;
 
-/// Where a set came from.
+/// The metadata of definitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Metadata {
     pub(crate) etag: Option<Box<str>>,
@@ -63,7 +63,7 @@ impl Metadata {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.fetched_at?))
     }
 
-    /// The envelope's members that hold the metadata; the only one without a bound, the ETag, is the last.
+    /// The envelope's members with the metadata. The ETag is last, because its length is unbounded.
     fn json(&self) -> String {
         let mut json = String::from(r#""fetched_at":"#);
         // Writing to a string cannot fail.
@@ -83,7 +83,7 @@ impl Metadata {
         json
     }
 
-    /// Identifies this metadata beside content of this fingerprint.
+    /// Identifies this metadata together with content of this fingerprint.
     pub(crate) fn check(&self, content: ContentFingerprint) -> u64 {
         check(&self.json(), content)
     }
@@ -93,29 +93,33 @@ fn check(metadata: &str, content: ContentFingerprint) -> u64 {
     xxh3_64_with_seed(metadata.as_bytes(), content.as_u64())
 }
 
-/// What stands before and after the set's own members in the stored form.
-pub(crate) fn around(set: &Set, metadata: &Metadata) -> [String; 2] {
-    let (fingerprint, length, json) = (set.fingerprint(), set.raw().len(), metadata.json());
+/// The text before and after the definitions' own members in the stored form.
+pub(crate) fn around(definitions: &DefinitionsIndex, metadata: &Metadata) -> [String; 2] {
+    let (fingerprint, length, json) = (
+        definitions.fingerprint(),
+        definitions.raw().len(),
+        metadata.json(),
+    );
     let check = check(&json, fingerprint);
     let head = format!(
         r#"{{"{NAME}":{{"schema":{SCHEMA},"fingerprint":"{fingerprint}","length":{length},"check":"{check:016x}",{json}}},"#
     );
-    let mut tail = index::aliases(set.text(), set.members());
+    let mut tail = index::aliases(definitions.text(), definitions.members());
     tail.push('}');
     [head, tail]
 }
 
-/// What a scanned text turned out to be.
+/// The result of looking for the envelope.
 pub(crate) enum Opened {
     /// No envelope: another SDK's copy, or an API body.
     Plain(Scan),
-    /// A copy as it was stored. The scan holds the set's own members only.
+    /// A stored copy. The scan holds the definitions' own members only.
     Stored(Scan, Metadata),
-    /// An envelope that does not belong to these members.
+    /// An envelope that does not match its members.
     Foreign(Scan),
 }
 
-/// Looks for the envelope and checks it against the members.
+/// Finds the envelope and checks it against the members.
 pub(crate) fn open(text: &str, mut scan: Scan) -> Result<Opened, DataError> {
     for member in scan
         .members
@@ -130,7 +134,7 @@ pub(crate) fn open(text: &str, mut scan: Scan) -> Result<Opened, DataError> {
         .position(|member| member.name.of(text) == NAME)
     {
         None => return Ok(Opened::Plain(scan)),
-        // A document store moved it, so it no longer stands before the members that it vouches for.
+        // Reordered by a document store: the envelope does not precede its members any more.
         Some(1..) => None,
         Some(0) => verify(text, &scan.members),
     };
@@ -159,7 +163,7 @@ pub(crate) fn strip(text: &str, scan: &Scan) -> String {
     plain
 }
 
-/// Whether any member calls itself an envelope.
+/// Whether a member has the envelope's name.
 pub(crate) fn has_envelope(text: &str, scan: &Scan) -> bool {
     scan.members
         .iter()
@@ -182,7 +186,7 @@ fn refuse_newer_schema(envelope: &str) -> Result<(), DataError> {
     }
 }
 
-/// The envelope as written; members that it does not name are a later release's.
+/// The envelope as written. Unknown members are those of a later release.
 #[derive(Deserialize)]
 struct Envelope {
     schema: u64,
@@ -194,8 +198,8 @@ struct Envelope {
     etag: Option<String>,
 }
 
-/// How many members the envelope, the first of `members`, vouches for, and what it says about them. `None` if anything was
-/// changed: the members, the aliases behind them, or the metadata.
+/// How many members the envelope (the first of `members`) covers, and its metadata. `None` if the members, the aliases
+/// or the metadata were changed.
 fn verify(text: &str, members: &[Member]) -> Option<(usize, Metadata)> {
     let [first, members @ ..] = members else {
         return None;

@@ -1,4 +1,4 @@
-//! When a request may be sent: backoff after failures, and the fail-open limit.
+//! [`Backoff`]: when a request may be sent, after failures and by the fail-open interval.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use tokio::time::Instant;
 use crate::FetchErrorKind;
 use crate::duration::clamped;
 
-/// Backoff never grows beyond this, or eight intervals if they are longer.
+/// The longest backoff, or eight intervals if that is longer.
 const BACKOFF_CAP: Duration = Duration::from_secs(60);
 
-/// Opens and closes the way to the API.
+/// Suppresses requests after failures.
 #[derive(Debug)]
 pub(super) struct Backoff {
     interval: Duration,
     fail_open_interval: Duration,
     failures_in_a_row: u32,
-    /// How many of them, up to the last, were of its kind.
+    /// How many of them, counted from the last, were of the same kind.
     of_last_kind: u32,
     last_failure: Option<FetchErrorKind>,
     ends_at: Option<Instant>,
-    direct_closed_until: Option<Instant>,
+    direct_blocked_until: Option<Instant>,
 }
 
 impl Backoff {
@@ -32,12 +32,12 @@ impl Backoff {
             of_last_kind: 0,
             last_failure: None,
             ends_at: None,
-            direct_closed_until: None,
+            direct_blocked_until: None,
         }
     }
 
-    /// The failure because of which no request may be sent now.
-    pub(super) fn closed_by(&self, now: Instant) -> Option<FetchErrorKind> {
+    /// The kind of failure because of which no request may be sent now.
+    pub(super) fn blocked_by(&self, now: Instant) -> Option<FetchErrorKind> {
         self.ends_at
             .filter(|until| now < *until)
             .and(self.last_failure)
@@ -55,19 +55,19 @@ impl Backoff {
 
     /// Whether a worker that is not the leader, and has definitions, may fetch.
     pub(super) fn allows_direct(&self, now: Instant) -> bool {
-        self.closed_by(now).is_none() && self.direct_closed_until.is_none_or(|until| now >= until)
+        self.blocked_by(now).is_none() && self.direct_blocked_until.is_none_or(|until| now >= until)
     }
 
-    /// A worker that is not the leader sends a request: the next one is a fail-open interval away.
-    pub(super) fn direct_sent(&mut self, now: Instant, rng: &mut fastrand::Rng) {
-        self.direct_closed_until = Some(now + stretched(self.fail_open_interval, rng));
+    /// A worker that is not the leader sends a request: its next one must wait for the fail-open interval.
+    pub(super) fn sent_direct(&mut self, now: Instant, rng: &mut fastrand::Rng) {
+        self.direct_blocked_until = Some(now + stretched(self.fail_open_interval, rng));
     }
 
     pub(super) fn last_failure(&self) -> Option<FetchErrorKind> {
         self.last_failure
     }
 
-    /// How many times in a row the last failure has come.
+    /// How many times in a row the last failure has occurred.
     pub(super) fn times_of_last_failure(&self) -> u32 {
         self.of_last_kind
     }
@@ -93,7 +93,7 @@ impl Backoff {
         } else {
             1
         };
-        // What is billed, or limited by the server, is asked for ever more rarely. The rest costs nobody anything.
+        // Back off exponentially where a request is billed or rate limited. Other failures cost nothing.
         let backoff = match failure {
             FetchErrorKind::QuotaLimited
             | FetchErrorKind::RateLimited
@@ -122,26 +122,26 @@ impl Backoff {
         self.ends_at = (!pause.is_zero()).then(|| now + pause);
     }
 
-    /// Until the next request after one that is not billed: little more than the poll interval, because one worker asks for
-    /// the whole fleet, and the end of the fault is to be seen soon.
+    /// The time until the next request after a failure that is not billed: little more than the poll interval, because
+    /// one worker retries for the whole fleet, and recovery should be pending_notification soon.
     fn probe_pause(&self, rng: &mut fastrand::Rng) -> Duration {
         self.interval.mul_f64(1.05 + 0.4 * rng.f64())
     }
 
-    /// For how long other workers need not try either: a little less than this worker waits, which writes that down only
-    /// after its own pause has begun.
+    /// For how long other workers need not try either. A little less than this worker's backoff, because the record is
+    /// written after the backoff begins.
     pub(super) fn window(&self, now: Instant) -> Duration {
         self.backoff(now)
             .saturating_sub(self.interval.mul_f64(0.05))
     }
 
-    /// This worker asks for the whole fleet from now on.
+    /// From now on this worker retries for the whole fleet.
     pub(super) fn probe(&mut self, now: Instant, rng: &mut fastrand::Rng) {
         let until = now + self.probe_pause(rng);
         self.ends_at.get_or_insert(until);
     }
 
-    /// Another worker's request failed, and says how long to wait.
+    /// Takes over the backoff of another worker's failed request.
     pub(super) fn adopt(&mut self, failure: FetchErrorKind, until: Instant) {
         if self.ends_at.is_none_or(|ours| ours < until) {
             self.ends_at = Some(until);
@@ -150,7 +150,7 @@ impl Backoff {
     }
 }
 
-/// Up to a tenth longer, never shorter: a limit is a limit.
+/// Adds up to 10 %, so that the result is never below the minimum.
 fn stretched(duration: Duration, rng: &mut fastrand::Rng) -> Duration {
     duration.mul_f64(1.0 + 0.1 * rng.f64())
 }

@@ -1,4 +1,4 @@
-//! The decision: who leads this load.
+//! The decision: whether this worker leads the load.
 
 use std::mem;
 
@@ -19,13 +19,13 @@ impl Machine {
 
     pub(super) fn reported(&mut self, now: Instant, report: FleetStatus) {
         self.fleet = Fleet {
-            // What is older than this machine's clock is as old as can be.
+            // `None` if it is longer ago than this machine's clock goes back.
             confirmed_at: report.confirmed_ago.and_then(|ago| now.checked_sub(ago)),
             lease_ends_at: report
                 .lease_ends_in
                 .map(|remaining| now + clamped(remaining)),
             quota_limited: report.quota_limited,
-            // A leader that does not know of it, of an older version for example, leaves it there when the API answers again.
+            // A leader of an older version does not delete the failure when the API answers again.
             failure: report
                 .fleet_failure
                 .filter(|failure| {
@@ -58,19 +58,19 @@ impl Machine {
                 );
                 let hedged = !matches!(self.load.get, FetchState::NotSent);
                 if prompted && !newly && !hedged && !self.freshness.is_cold() {
-                    // A notification tells followers to look. To a leader it says nothing that its next tick would not.
+                    // Notifications are for followers. A leader has nothing to do before its next tick.
                     self.end_before_tick(now, steps);
                 } else if self.freshness.is_cold() && !hedged {
                     self.read_stored(now, steps);
                 } else {
-                    self.go_on_with_get(now, steps);
+                    self.continue_get(now, steps);
                 }
             }
             Ok(false) => {
                 self.led = false;
                 self.role = Role::Follower;
                 self.load.leads = Some(false);
-                // What the store did not take from a former leader is now the present leader's affair.
+                // The new leader republishes; drop the pending publish.
                 self.unpublished = false;
                 self.follow(steps);
             }
@@ -82,7 +82,7 @@ impl Machine {
                 } else if matches!(self.load.get, FetchState::NotSent) {
                     self.read_stored(now, steps);
                 } else {
-                    self.go_on_with_get(now, steps);
+                    self.continue_get(now, steps);
                 }
             }
         }
@@ -90,8 +90,8 @@ impl Machine {
 
     pub(super) fn read_stored(&mut self, now: Instant, steps: &mut Vec<Step>) {
         if self.freshness.is_cleared() {
-            // The policy dropped this very set; only the API can bring one back.
-            return self.go_on_with_get(now, steps);
+            // The store still holds what the policy cleared; only the API can restore definitions.
+            return self.continue_get(now, steps);
         }
         self.phase = Phase::ReadingStored;
         steps.push(Step::Call(Call::Stored));
@@ -108,6 +108,6 @@ impl Machine {
         {
             self.install(data, DefinitionsOrigin::Cache, true, steps);
         }
-        self.go_on_with_get(now, steps);
+        self.continue_get(now, steps);
     }
 }

@@ -1,15 +1,15 @@
-//! What the state machine is told, and what it answers.
+//! [`Event`] and [`Step`]: the input and output of the state machine.
 
 use std::time::Duration;
 
 use crate::{FetchErrorKind, FlagDefinitionCacheData, FleetFailure, FleetStatus};
 
-/// A provider call failed: error, panic, time limit or undecodable data. The machine treats all alike; the observer has
+/// A provider call failed: error, panic, timeout or undecodable data. The machine treats them alike; the observer has
 /// logged which it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failed;
 
-/// What a GET brought.
+/// The result of a GET.
 #[derive(Clone, Debug)]
 pub(crate) enum Fetched {
     New(FlagDefinitionCacheData),
@@ -27,27 +27,27 @@ pub(crate) enum Fetched {
 pub(crate) enum Event {
     /// [`Machine::deadline`](super::Machine::deadline) passed.
     Timer,
-    /// Somebody asked for a load.
+    /// A user requested a load.
     Refresh,
-    /// The store says that its copy, or who leads, may have changed.
+    /// The store notified: its copy, or the leader, may have changed.
     Notification,
-    /// Somebody asked for the end.
+    /// Shutdown was requested.
     Stop,
-    /// The store told what it knows of the fleet, in the call whose answer comes next.
+    /// The store reported its fleet status, in the call whose result comes next.
     Reported(FleetStatus),
-    /// `should_fetch_flag_definitions` answered.
+    /// `should_fetch_flag_definitions` returned.
     Decided(Result<bool, Failed>),
-    /// `peek_flag_definitions` answered.
+    /// `peek_flag_definitions` returned.
     Stored(Result<Option<FlagDefinitionCacheData>, Failed>),
-    /// `get_flag_definitions` answered.
+    /// `get_flag_definitions` returned.
     Read(Result<Option<FlagDefinitionCacheData>, Failed>),
-    /// `get_flag_definitions` answered, and what the store holds is no usable copy.
+    /// `get_flag_definitions` returned, but the stored copy is unusable.
     Damaged,
-    /// `on_flag_definitions_received` answered.
+    /// `on_flag_definitions_received` returned.
     Published(Result<(), Failed>),
-    /// `on_fetch_without_update` answered, well or not.
+    /// `on_fetch_without_update` returned, with or without an error.
     ReportSent,
-    /// The provider's `shutdown` ended, well or not.
+    /// The provider's `shutdown` returned, with or without an error.
     ShutDown,
     Fetched {
         generation: u64,
@@ -75,7 +75,7 @@ impl DefinitionsOrigin {
     }
 }
 
-/// A call to the provider. At most one is under way.
+/// A provider call. At most one is in progress.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Decide,
@@ -86,7 +86,7 @@ pub(crate) enum Call {
         failure: Option<FetchErrorKind>,
         data: Option<FlagDefinitionCacheData>,
         step_down_for: Option<Duration>,
-        /// What the store keeps beside the lock.
+        /// The failure to keep beside the lock.
         fleet_failure: Option<FleetFailure>,
     },
     Shutdown,
@@ -96,26 +96,26 @@ pub(crate) enum Call {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Call(Call),
-    /// Send a GET. At most one is under way; its answer comes back with this generation.
+    /// Send a GET. At most one is in progress; its result comes back with this generation.
     Fetch {
         generation: u64,
         etag: Option<String>,
     },
     CancelFetch,
-    /// Swap the set in memory.
+    /// Replace the definitions in memory.
     Install {
         data: FlagDefinitionCacheData,
-        source: DefinitionsOrigin,
+        origin: DefinitionsOrigin,
     },
-    /// Drop the set in memory.
+    /// Drop the definitions in memory.
     Clear,
-    /// The load is over; whoever waits for it can go on.
+    /// The load is over; wake its callers.
     LoadEnded {
-        /// The load was one of the regular ones.
+        /// The load was started by a tick.
         ticked: bool,
-        /// The load needed the API, and its request failed or was put off because an earlier one had failed.
+        /// The load needed the API, and its request failed or was suppressed by backoff.
         unserved: bool,
     },
-    /// Nothing comes after this.
+    /// The last step.
     Ended,
 }

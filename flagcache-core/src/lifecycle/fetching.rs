@@ -1,4 +1,4 @@
-//! The load's GET: when it is sent, and what its answer means.
+//! The load's GET: when to send it, and how to process its answer.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use super::{
 use crate::FetchErrorKind;
 
 impl Machine {
-    /// No call is under way: send the load's GET, wait for it, or deal with what it brought.
-    pub(super) fn go_on_with_get(&mut self, now: Instant, steps: &mut Vec<Step>) {
+    /// No provider call is in progress: send the load's GET, wait for it, or process its result.
+    pub(super) fn continue_get(&mut self, now: Instant, steps: &mut Vec<Step>) {
         match self.load.get {
             FetchState::NotSent if self.policy.can_fetch => self.send_get(now, steps),
             FetchState::NotSent => self.end(now, steps),
@@ -32,14 +32,14 @@ impl Machine {
         }
     }
 
-    /// A worker without definitions does not wait long for its store.
+    /// Limits how long a cold worker waits for its store before it fetches.
     pub(super) fn arm_hedge(&mut self, now: Instant) {
         if self.freshness.is_cold() && self.policy.can_fetch {
             self.load.hedge_at = self.policy.hedge_after.map(|after| now + after);
         }
     }
 
-    /// Sends the load's GET beside a provider call that takes too long.
+    /// Sends the load's GET while a provider call takes too long.
     pub(super) fn hedge(&mut self, now: Instant, steps: &mut Vec<Step>) {
         self.load.hedge_at = None;
         if let FetchState::NotSent = self.load.get {
@@ -48,7 +48,7 @@ impl Machine {
     }
 
     pub(super) fn open_get(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        if let Some(failure) = self.backoff.closed_by(now) {
+        if let Some(failure) = self.backoff.blocked_by(now) {
             self.load.get = FetchState::Failed(failure);
             return;
         }
@@ -57,7 +57,7 @@ impl Machine {
                 self.load.get = FetchState::Failed(failure);
                 return;
             }
-            self.backoff.direct_sent(now, &mut self.rng);
+            self.backoff.sent_direct(now, &mut self.rng);
         }
         let etag = self.freshness.etag().map(str::to_owned);
         self.load.get = FetchState::InFlight {
@@ -89,26 +89,26 @@ impl Machine {
                 FetchState::New
             }
             Fetched::NotModified { etag } => {
-                let set = self
+                let snapshot = self
                     .freshness
-                    .set()
-                    .filter(|set| sent.is_some() && set.etag() == sent.as_deref())
+                    .snapshot()
+                    .filter(|snapshot| sent.is_some() && snapshot.etag() == sent.as_deref())
                     .cloned();
-                match set {
-                    Some(set) => {
+                match snapshot {
+                    Some(snapshot) => {
                         self.get_succeeded();
                         self.freshness.confirm(now);
                         if etag.is_some() && etag != sent {
-                            let set = set.with_etag(etag.as_deref());
-                            self.freshness.replace_etag(set.clone());
+                            let snapshot = snapshot.with_etag(etag.as_deref());
+                            self.freshness.replace_etag(snapshot.clone());
                             steps.push(Step::Install {
-                                data: set,
-                                source: DefinitionsOrigin::Api,
+                                data: snapshot,
+                                origin: DefinitionsOrigin::Api,
                             });
                         }
                         FetchState::Unchanged
                     }
-                    // It says nothing about what memory holds. Ask for the whole, once.
+                    // The 304 does not refer to the definitions in memory. Fetch unconditionally, once.
                     None if !repeated => {
                         steps.push(Step::Fetch {
                             generation: self.generation,
@@ -170,7 +170,7 @@ impl Machine {
         FetchState::Failed(failure)
     }
 
-    /// No call is under way and the GET is over.
+    /// No provider call is in progress and the GET is over.
     pub(super) fn after_get(&mut self, now: Instant, steps: &mut Vec<Step>) {
         if !self.policy.has_provider {
             return self.end(now, steps);
@@ -181,16 +181,18 @@ impl Machine {
             self.phase = Phase::Reading(ReadReason::LastResort);
             return steps.push(Step::Call(Call::Read));
         }
-        match (&self.load.get, self.freshness.set().cloned()) {
+        match (&self.load.get, self.freshness.snapshot().cloned()) {
             (FetchState::New, Some(_)) if !leads => {
                 self.phase = Phase::Reading(ReadReason::Recheck);
                 steps.push(Step::Call(Call::Read));
             }
-            // Also a set of an earlier load that the store did not take.
-            (get, Some(set)) if leads && (self.unpublished || matches!(get, FetchState::New)) => {
-                self.publish(set, steps)
+            // Or definitions of an earlier load whose publish failed.
+            (get, Some(snapshot))
+                if leads && (self.unpublished || matches!(get, FetchState::New)) =>
+            {
+                self.publish(snapshot, steps)
             }
-            _ => self.tell_or_end(now, steps),
+            _ => self.report_or_end(now, steps),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a worker knows from one load to the next: its set, how far it can be trusted, and which copies not to take.
+//! [`Freshness`]: the definitions in memory, how far they can be trusted, and which stored copies to reject.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use tokio::time::Instant;
 use super::{DefinitionsOrigin, Policy};
 use crate::{CopyId, FlagDefinitionCacheData};
 
-/// How long a foreign empty set must stand at the least before it is believed: the leader may be held up by a slow disk
-/// or a slow server when it puts its copy back.
-const LEAST_PATIENCE: Duration = Duration::from_secs(10);
+/// The minimum time before empty definitions of unknown origin are accepted, so that a leader with a slow disk or store
+/// can restore its copy.
+const MIN_SUSPECT_AGE: Duration = Duration::from_secs(10);
 
-/// A copy in the store that this worker knows to be older than what it fetched itself.
+/// A stored copy that is older than what this worker fetched itself.
 #[derive(Debug)]
 struct Superseded {
     copy: CopyId,
     since: Instant,
 }
 
-/// An empty copy of unknown origin, and since when the store has shown it.
+/// An empty stored copy of unknown origin, and when it was first seen.
 #[derive(Debug)]
 struct Suspect {
     copy: CopyId,
@@ -27,34 +27,36 @@ struct Suspect {
 
 #[derive(Debug, Default)]
 pub(super) struct Freshness {
-    set: Option<FlagDefinitionCacheData>,
-    source: Option<DefinitionsOrigin>,
-    /// Used because nothing better was to be had; nobody has confirmed it since.
+    snapshot: Option<FlagDefinitionCacheData>,
+    origin: Option<DefinitionsOrigin>,
+    /// Used as a last resort, and not confirmed by the API since.
     unconfirmed: bool,
     confirmed_at: Option<Instant>,
-    /// A policy cleared memory then. The store still holds what was cleared: only what the API confirmed since may come
-    /// back.
+    /// When a policy cleared memory. The store still holds the cleared definitions, so a copy is accepted only if the
+    /// API confirmed it later.
     cleared_at: Option<Instant>,
     superseded: Option<Superseded>,
     suspect: Option<Suspect>,
 }
 
 impl Freshness {
-    pub(super) fn set(&self) -> Option<&FlagDefinitionCacheData> {
-        self.set.as_ref()
+    pub(super) fn snapshot(&self) -> Option<&FlagDefinitionCacheData> {
+        self.snapshot.as_ref()
     }
 
     pub(super) fn is_cold(&self) -> bool {
-        self.set.is_none()
+        self.snapshot.is_none()
     }
 
-    pub(super) fn source(&self) -> Option<DefinitionsOrigin> {
-        self.source
+    pub(super) fn origin(&self) -> Option<DefinitionsOrigin> {
+        self.origin
     }
 
-    /// The ETag of the set in memory. It is part of the set, so it can never be that of another.
+    /// The ETag of the definitions in memory. Part of the snapshot, so the two cannot diverge.
     pub(super) fn etag(&self) -> Option<&str> {
-        self.set.as_ref().and_then(FlagDefinitionCacheData::etag)
+        self.snapshot
+            .as_ref()
+            .and_then(FlagDefinitionCacheData::etag)
     }
 
     pub(super) fn is_cleared(&self) -> bool {
@@ -64,20 +66,20 @@ impl Freshness {
     pub(super) fn install(
         &mut self,
         data: FlagDefinitionCacheData,
-        source: DefinitionsOrigin,
+        origin: DefinitionsOrigin,
         unconfirmed: bool,
     ) {
-        self.set = Some(data);
-        self.source = Some(source);
+        self.snapshot = Some(data);
+        self.origin = Some(origin);
         self.unconfirmed = unconfirmed;
         self.cleared_at = None;
         self.confirmed_at = None;
         self.suspect = None;
     }
 
-    /// The same set under the ETag of a later answer.
+    /// Replaces the snapshot by one that differs only in its ETag.
     pub(super) fn replace_etag(&mut self, data: FlagDefinitionCacheData) {
-        self.set = Some(data);
+        self.snapshot = Some(data);
     }
 
     pub(super) fn clear(&mut self, now: Instant) {
@@ -87,7 +89,7 @@ impl Freshness {
         };
     }
 
-    /// Somebody heard from the API then that the set is current.
+    /// The API confirmed the definitions at this time, to this or another worker.
     pub(super) fn confirm(&mut self, at: Instant) {
         self.confirmed_at = self.confirmed_at.max(Some(at));
         self.unconfirmed = false;
@@ -98,37 +100,37 @@ impl Freshness {
     }
 
     pub(super) fn is_stale(&self, now: Instant, max_staleness: Duration) -> bool {
-        self.set.is_some()
+        self.snapshot.is_some()
             && (self.unconfirmed
                 || self
                     .confirmed_at
                     .is_none_or(|at| now.saturating_duration_since(at) >= max_staleness))
     }
 
-    /// A worker that is not the leader fetched a newer set than the copy it had: that copy is not to come back.
+    /// A worker that is not the leader fetched definitions newer than the stored copy: remember to reject that copy.
     pub(super) fn supersede(&mut self, now: Instant) {
         if let (Some(superseded), Some(DefinitionsOrigin::Api)) =
-            (&mut self.superseded, self.source)
+            (&mut self.superseded, self.origin)
         {
-            // What memory holds was never in the store: the store still shows the copy from before.
+            // The definitions in memory were never stored: the store still holds the copy from before.
             superseded.since = now;
             return;
         }
-        // Without metadata a copy's identity is its content alone, and a roll-back to it would look the same.
+        // Without metadata a copy is identified by its content alone, and a genuine roll-back to it would be rejected.
         self.superseded = self
-            .set
+            .snapshot
             .as_ref()
-            .filter(|set| set.fetched_at().is_some())
-            .map(|set| Superseded {
-                copy: set.copy_id(),
+            .filter(|snapshot| snapshot.fetched_at().is_some())
+            .map(|snapshot| Superseded {
+                copy: snapshot.copy_id(),
                 since: now,
             });
     }
 
-    /// Whether a copy from the store may replace the set in memory.
+    /// Whether a stored copy may replace the definitions in memory.
     ///
-    /// `confirmed_at` is what the store says of the copy's last confirmation; `policy` bounds how long a copy is held off
-    /// when the store does not say.
+    /// `confirmed_at` is when the copy was last confirmed, as the store reports it. If the store does not know,
+    /// `policy` limits for how long an older copy is rejected.
     pub(super) fn admits(
         &mut self,
         copy: &FlagDefinitionCacheData,
@@ -150,19 +152,22 @@ impl Freshness {
             }
             self.superseded = None;
         }
-        // Nobody deletes all flags of a project often, but a wrong hand in the store does: the leader has two ticks, and ten
-        // seconds at the least, to put the copy back before a foreign empty set is believed.
+        // A project rarely loses all its flags, but somebody may clear the store. The leader gets two ticks, at least
+        // ten seconds, to restore its copy before foreign empty definitions are accepted.
         let doubtful = copy.is_empty()
             && copy.fetched_at().is_none()
-            && self.set.as_ref().is_some_and(|s| !s.is_empty());
+            && self
+                .snapshot
+                .as_ref()
+                .is_some_and(|snapshot| !snapshot.is_empty());
         if !doubtful {
             self.suspect = None;
             return true;
         }
-        let patience = policy.poll_interval.saturating_mul(2).max(LEAST_PATIENCE);
+        let required_age = policy.poll_interval.saturating_mul(2).max(MIN_SUSPECT_AGE);
         match &self.suspect {
             Some(suspect) if suspect.copy == id => {
-                now.saturating_duration_since(suspect.since) >= patience
+                now.saturating_duration_since(suspect.since) >= required_age
             }
             _ => {
                 self.suspect = Some(Suspect {

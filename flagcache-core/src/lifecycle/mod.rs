@@ -1,9 +1,8 @@
-//! The lifecycle's decisions: a pure state machine, time as an argument.
+//! [`Machine`]: the state machine of a poller. No I/O and no clock; time is an argument.
 //!
-//! [`Machine::handle`] is told what happened and answers what to do next; it does no I/O and reads no clock. Its words are
-//! [`Event`] (what happened), [`Step`] (what to do), [`Freshness`] (what stays known from load to load) and [`Load`] (how far
-//! the running load is). One provider call and one GET at most are under way at any time; normally one or the other,
-//! both only when a worker without definitions waits for a slow store and fetches meanwhile (the *hedge*).
+//! [`Machine::handle`] takes an [`Event`] and returns the [`Step`]s to carry out. [`Freshness`] is the state kept from
+//! load to load, [`Load`] the progress of the current load. At most one provider call and one GET are in progress at
+//! any time; both only when a worker without definitions waits for a slow store and fetches meanwhile (the *hedge*).
 //!
 //! ```text
 //!          ┌────────── decision ──────────┐
@@ -41,14 +40,15 @@ pub use policy::{OnQuotaLimited, OnUnauthorized, ReadFailure};
 
 use crate::{FetchErrorKind, FlagDefinitionCacheData, FleetFailure, KeyFingerprint};
 
-/// Between two loads that notifications ask for. A store that never stops shouting gets fifty loads a second, not a busy loop.
+/// Minimum time between two loads triggered by notifications, so that a store that notifies constantly causes at most
+/// 50 loads per second.
 const NOTIFICATION_GAP: Duration = Duration::from_millis(20);
 
-/// How long a failure of the whole fleet counts beyond its window and one interval for workers that do not lead: a load of
-/// the leader may take that long.
+/// How long a fleet-wide failure holds back the followers, beyond its window and one interval: the longest that the
+/// leader's load may take.
 const LONGEST_LOAD: Duration = Duration::from_secs(20);
 
-/// How many ticks of its own a follower leaves to the leader to repair a damaged copy.
+/// How many of its own ticks a follower waits for the leader to repair a damaged copy.
 const REPAIR_TICKS: u32 = 2;
 
 /// Whether this worker leads the fleet.
@@ -57,11 +57,11 @@ const REPAIR_TICKS: u32 = 2;
 pub enum Role {
     /// Its last decision was true, or it has no provider: it fetches.
     Leader,
-    /// Its last decision was false: it reads what the leader stored.
+    /// Its last decision was false: it reads the stored copy.
     Follower,
     /// It has no secret key: it only ever reads.
     Reader,
-    /// Nothing was decided yet, or the last decision failed.
+    /// No decision was made yet, or the last one failed.
     Undecided,
 }
 
@@ -77,28 +77,28 @@ impl Role {
     }
 }
 
-/// ReadReason a load was started.
+/// Why a load was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LoadCause {
     Tick,
     Refresh,
     Notification,
-    /// The leader's lease, as last seen, has run out.
+    /// The last reported lease of the leader ended.
     LeaseEnd,
 }
 
-/// ReadReason the store is being read.
+/// Why the store is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadReason {
     /// The decision was false.
     Follow,
-    /// Without definitions, and the GET failed.
+    /// The worker has no definitions, and the GET failed.
     LastResort,
-    /// Before a worker that is not the leader hands over what it fetched.
+    /// A worker that is not the leader fetched: it publishes only if the store is still empty.
     Recheck,
 }
 
-/// How far the load's GET is. There is one at most, but for the repetition after an impossible 304.
+/// The state of the load's GET. There is one at most, plus one repetition after a 304 that does not match.
 #[derive(Clone, Debug)]
 enum FetchState {
     NotSent,
@@ -114,11 +114,11 @@ enum FetchState {
 #[derive(Debug)]
 struct Load {
     cause: LoadCause,
-    /// `None` until the decision came back; then whether this worker leads the load.
+    /// Whether this worker leads the load; `None` until the decision returned.
     leads: Option<bool>,
     hedge_at: Option<Instant>,
     get: FetchState,
-    /// A request of this load failed, in contrast to one that was not sent.
+    /// A request of this load failed; not set if the request was suppressed by backoff.
     request_failed: bool,
 }
 
@@ -132,7 +132,7 @@ enum Phase {
     Fetching,
     Publishing,
     Reporting,
-    /// A follower without definitions gives the leader time to publish.
+    /// A follower without definitions waits for the leader to publish.
     Pausing {
         since: Instant,
         until: Instant,
@@ -141,17 +141,17 @@ enum Phase {
     Ended,
 }
 
-/// What the store last told of the fleet, in this machine's time.
+/// The store's last [`FleetStatus`], in this machine's time.
 #[derive(Debug, Default)]
 struct Fleet {
     confirmed_at: Option<Instant>,
     lease_ends_at: Option<Instant>,
     quota_limited: bool,
-    /// What the API answered a leader, and when that was.
+    /// The fleet's failure, and when it was recorded.
     failure: Option<(FleetFailure, Instant)>,
 }
 
-/// How far a cold start has waited for the leader's copy. Once in a worker's life.
+/// How long a cold start has waited for the leader's copy. Happens once per worker.
 #[derive(Clone, Copy, Debug)]
 enum ColdWait {
     NotBegun,
@@ -170,19 +170,19 @@ pub(crate) struct Machine {
     freshness: Freshness,
     backoff: Backoff,
     role: Role,
-    /// The last decision that was answered was true, and the lead was not given up since.
+    /// The last successful decision was true, and this worker has not stepped down since.
     led: bool,
-    /// What the leader fetched, but the store did not take.
+    /// The leader's publish of the current definitions failed.
     unpublished: bool,
     cold_wait: ColdWait,
     fleet: Fleet,
-    /// What this worker would have its store keep for the fleet, for a store that keeps nothing.
+    /// The failure that this worker last reported, for stores that do not keep it.
     own_failure: Option<(FleetFailure, Instant)>,
     /// The key that the next request carries.
     key: Option<KeyFingerprint>,
-    /// The store is down, and this is when a worker with definitions first fetches for itself.
+    /// Set while the store is down: when a worker with definitions first fetches.
     fetch_for_outage_at: Option<Instant>,
-    /// How many ticks in a row the copy in a store that answers was damaged.
+    /// For how many ticks in a row the copy in a reachable store was damaged.
     damaged_ticks: u32,
     /// The API refused this worker (401, 403, 402), and it has neither fetched nor followed since.
     refusal: Option<FetchErrorKind>,
@@ -190,10 +190,10 @@ pub(crate) struct Machine {
     phase: Phase,
     generation: u64,
     stopping: bool,
-    /// When the store's notification that no load has answered yet may be answered.
-    noticed: Option<Instant>,
+    /// When the pending notification, if there is one, becomes due.
+    pending_notification: Option<Instant>,
     next_tick: Option<Instant>,
-    /// A load before the tick: the lease that was last seen ends.
+    /// When to load before the tick, because the last reported lease ends.
     lease_end: Option<Instant>,
     last_load_ended: Option<Instant>,
 }
@@ -225,7 +225,7 @@ impl Machine {
             phase: Phase::Idle,
             generation: 0,
             stopping: false,
-            noticed: None,
+            pending_notification: None,
             next_tick: (!policy.manual).then_some(now),
             lease_end: None,
             last_load_ended: None,
@@ -233,10 +233,10 @@ impl Machine {
         }
     }
 
-    /// When [`Event::Timer`] is wanted next.
+    /// When the next [`Event::Timer`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.stopping {
-            // Nothing is begun any more, so a deadline would only stay passed.
+            // No new work starts, so an expired deadline would fire for ever.
             return None;
         }
         match self.phase {
@@ -258,7 +258,7 @@ impl Machine {
         matches!(self.phase, Phase::Idle)
     }
 
-    /// The end was asked for.
+    /// Whether shutdown was requested.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping
     }
@@ -267,16 +267,16 @@ impl Machine {
         self.role
     }
 
-    pub(crate) fn source(&self) -> Option<DefinitionsOrigin> {
-        self.freshness.source()
+    pub(crate) fn origin(&self) -> Option<DefinitionsOrigin> {
+        self.freshness.origin()
     }
 
-    /// When the API last confirmed what is in memory, and whether it is used although nobody did.
+    /// When the API last confirmed the definitions in memory, and whether they are used unconfirmed.
     pub(crate) fn confirmation(&self) -> (Option<Instant>, bool) {
         self.freshness.confirmation()
     }
 
-    /// How much longer this worker sends no request because the last one failed.
+    /// How much longer this worker sends no request because of its last failure.
     pub(crate) fn backoff(&self, now: Instant) -> Duration {
         self.backoff.backoff(now)
     }
@@ -288,8 +288,8 @@ impl Machine {
             .or(self.fleet.failure.map(|(failure, _)| failure.kind()))
     }
 
-    /// Whether the API refuses this worker's keys, or the project's quota is used up: by its own request, or by what the
-    /// store reports of the leader's.
+    /// Whether the API refuses this worker's keys or the project's quota is used up, by its own request or by the
+    /// leader's failure that the store reported.
     pub(crate) fn refusal(&self) -> Option<FetchErrorKind> {
         let fleet = self.fleet.failure.map(|(failure, _)| failure.kind());
         self.refusal
@@ -300,12 +300,12 @@ impl Machine {
             .or(fleet.filter(|kind| *kind == FetchErrorKind::Unauthorized))
     }
 
-    /// The key that the next request carries.
+    /// Sets the key that the next request carries.
     pub(crate) fn set_key(&mut self, key: Option<KeyFingerprint>) {
         self.key = key;
     }
 
-    /// What is to be done now that this happened. The steps are to be carried out in their order.
+    /// Processes an event. The steps must be carried out in order.
     pub(crate) fn handle(&mut self, now: Instant, event: Event) -> Vec<Step> {
         let mut steps = Vec::new();
         self.dispatch(now, event, &mut steps);
@@ -322,7 +322,7 @@ impl Machine {
         match (event, &self.phase) {
             (Event::Timer, _) => self.timer(now, steps),
             (Event::Refresh, Phase::Idle) => self.begin(now, LoadCause::Refresh, steps),
-            // A load that runs already is the one that was asked for, by somebody now who waits for more than a look.
+            // Joins the running load. As somebody waits for it now, it must do more than a notification asks for.
             (Event::Refresh, _) => {
                 if let LoadCause::Notification | LoadCause::LeaseEnd = self.load.cause {
                     self.load.cause = LoadCause::Refresh;
@@ -332,8 +332,8 @@ impl Machine {
             (Event::Reported(report), _) => self.reported(now, report),
             (Event::Decided(decision), Phase::Deciding) => self.decided(now, decision, steps),
             (Event::Stored(answer), Phase::ReadingStored) => self.stored(now, answer, steps),
-            (Event::Read(answer), Phase::Reading(why)) => self.read(now, *why, answer, steps),
-            (Event::Damaged, Phase::Reading(why)) => self.damaged(now, *why, steps),
+            (Event::Read(answer), Phase::Reading(reason)) => self.read(now, *reason, answer, steps),
+            (Event::Damaged, Phase::Reading(reason)) => self.damaged(now, *reason, steps),
             (
                 Event::Fetched {
                     generation,
@@ -345,7 +345,7 @@ impl Machine {
             }
             (Event::Published(answer), Phase::Publishing) => self.published(now, answer, steps),
             (Event::ReportSent, Phase::Reporting) => self.end(now, steps),
-            // The answer to something that was cut or replaced: older than what is known.
+            // A late answer to something that was cancelled or replaced.
             _ => {}
         }
     }
@@ -360,7 +360,7 @@ impl Machine {
         }
         match self.phase {
             Phase::Idle | Phase::Fetching | Phase::Pausing { .. } => self.shut_down(steps),
-            // The call that is under way ends first: provider shutdown never overlaps another call.
+            // Wait for the current call to return: the provider's shutdown never overlaps another call.
             _ => {}
         }
     }
@@ -426,11 +426,11 @@ impl Machine {
                     until: until.min(since + NOTIFICATION_GAP),
                 };
             }
-            // During a load too: it may have read before the change.
+            // Also during a load: it may have read before the change.
             _ => {
-                // One that waits already is neither put off nor brought forward, as long as there is time.
-                if self.noticed.is_none() || self.freshness.is_cold() {
-                    self.noticed = Some(now + self.notification_jitter());
+                // A pending notification keeps its due time; only a cold worker resets it.
+                if self.pending_notification.is_none() || self.freshness.is_cold() {
+                    self.pending_notification = Some(now + self.notification_jitter());
                 }
                 if matches!(self.phase, Phase::Idle)
                     && self.notification_due().is_some_and(|due| now >= due)
@@ -445,15 +445,15 @@ impl Machine {
         if self.policy.manual {
             return None;
         }
-        let noticed = self.noticed?;
-        // Before the first load there is nothing to keep a distance from, and its tick is due anyway.
+        let pending_notification = self.pending_notification?;
+        // The first load is due with its tick, whatever is pending.
         self.last_load_ended
-            .map(|ended| noticed.max(ended + NOTIFICATION_GAP))
+            .map(|ended| pending_notification.max(ended + NOTIFICATION_GAP))
             .or(self.next_tick)
     }
 
-    /// How long a notification waits, so that a large fleet does not read a change all at once. A worker without definitions has
-    /// no time for that.
+    /// The jitter of a notification, so that the workers of a large fleet do not all read a change at once. None for a
+    /// worker without definitions.
     fn notification_jitter(&mut self) -> Duration {
         if self.freshness.is_cold() {
             Duration::ZERO
@@ -463,7 +463,7 @@ impl Machine {
     }
 
     fn begin(&mut self, now: Instant, cause: LoadCause, steps: &mut Vec<Step>) {
-        self.noticed = None;
+        self.pending_notification = None;
         self.lease_end = None;
         self.generation += 1;
         self.load = Load {
@@ -487,8 +487,8 @@ impl Machine {
         }
     }
 
-    /// A load that was not to do what a tick would do puts off no tick: notifications, however many, must not keep a leader from
-    /// its work, nor a follower from the fetch that an outage or a stale copy calls for.
+    /// Ends the load without rescheduling the next tick, so that frequent notifications can neither starve a leader's
+    /// fetches nor delay a follower's fetch in an outage or with a stale copy.
     fn end_before_tick(&mut self, now: Instant, steps: &mut Vec<Step>) {
         let tick = self.next_tick;
         self.end(now, steps);
@@ -510,7 +510,7 @@ impl Machine {
                 .fleet
                 .lease_ends_at
                 .filter(|_| self.role == Role::Follower)
-                // It was asked for just now, and nobody took it: the tick is soon enough.
+                // If this load was for the lease's end and nobody acquired leadership, wait for the tick.
                 .filter(|ends_at| *ends_at > now || self.load.cause != LoadCause::LeaseEnd)
                 .map(|ends_at| ends_at.max(now) + Duration::from_millis(self.rng.u64(0..=200)));
         }
@@ -520,31 +520,36 @@ impl Machine {
         });
     }
 
-    /// A fixed delay after the load's end, up to a tenth shorter or longer so that a fleet does not march in step.
+    /// One poll interval after the load's end, with 10 % jitter, so that workers do not poll in lockstep.
     fn tick_after(&mut self, now: Instant) -> Instant {
         let tick = now
             + self
                 .policy
                 .poll_interval
                 .mul_f64(0.9 + 0.2 * self.rng.f64());
-        let Some(reopens) = self.backoff.ends_at().filter(|reopens| *reopens > now) else {
+        let Some(backoff_ends) = self
+            .backoff
+            .ends_at()
+            .filter(|backoff_ends| *backoff_ends > now)
+        else {
             return tick;
         };
         if !self.policy.has_provider {
-            // There is nothing to do until a request may be sent again.
-            return tick.max(reopens);
+            // Nothing to do before a request may be sent again.
+            return tick.max(backoff_ends);
         }
-        // A leader keeps its ticks, but one that would come just before the gate opens waits for it.
-        // So does one that has just given the lead up: there may be no other.
+        // A leader keeps its ticks, but a tick shortly before the backoff ends waits for that. So does the tick of a
+        // worker that has just stepped down: there may be no other leader.
         let probes = self.role == Role::Leader
             || self.own_failure.is_some()
             || self.refusal == Some(FetchErrorKind::Unauthorized);
-        let near = probes && reopens < now + self.policy.poll_interval.mul_f64(1.5);
-        if near { reopens } else { tick }
+        let wait_for_backoff =
+            probes && backoff_ends < now + self.policy.poll_interval.mul_f64(1.5);
+        if wait_for_backoff { backoff_ends } else { tick }
     }
 
-    /// The failure of the whole fleet because of which this worker need not ask the API now. A leader tries again once the
-    /// window is over; the others leave that to it for as long as it may take.
+    /// The fleet-wide failure because of which this worker must not fetch now. A leader retries once the window is
+    /// over; followers wait longer, until the leader had time to retry.
     fn fleet_failure(&self, now: Instant) -> Option<(FetchErrorKind, Instant)> {
         let (failure, at) = self.fleet.failure?;
         let tries_left = match failure.kind() {
@@ -564,22 +569,22 @@ impl Machine {
     fn install(
         &mut self,
         data: FlagDefinitionCacheData,
-        source: DefinitionsOrigin,
+        origin: DefinitionsOrigin,
         unconfirmed: bool,
         steps: &mut Vec<Step>,
     ) {
-        self.freshness.install(data.clone(), source, unconfirmed);
-        steps.push(Step::Install { data, source });
+        self.freshness.install(data.clone(), origin, unconfirmed);
+        steps.push(Step::Install { data, origin });
     }
 
     fn clear(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        let held_a_set = !self.freshness.is_cold();
-        // Also of a worker that had nothing: it is not to take from the store what the policy forbids.
+        let was_warm = !self.freshness.is_cold();
+        // Also for a cold worker, so that it does not take from the store what the policy forbids.
         self.freshness.clear(now);
-        // A worker without definitions waits for no spread.
-        self.noticed = self.noticed.map(|due| due.min(now));
+        // A cold worker waits for no jitter.
+        self.pending_notification = self.pending_notification.map(|due| due.min(now));
         self.unpublished = false;
-        if held_a_set {
+        if was_warm {
             steps.push(Step::Clear);
         }
     }

@@ -1,19 +1,20 @@
-//! What a user can choose about the lifecycle, and what the lifecycle has to work with.
+//! [`Policy`]: the configuration of the state machine, and the options that users choose.
 
 use std::time::Duration;
 
-/// What to do when a worker *with* definitions cannot ask or read its store.
+/// What to do when a worker *with* definitions cannot decide or read because its store fails.
 ///
 /// A worker without definitions always fetches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadFailure {
-    /// Fetch from the API: at a random moment of one poll interval when an outage begins, so that a fleet does not fetch all
-    /// at once, then at most once per fail-open interval. A damaged copy in a store that answers is the leader's to repair,
-    /// and a reason to fetch only if it is still damaged after two ticks. The default, and the rule of PostHog's contract.
+    /// Fetch from the API: at a random moment within one poll interval after an outage begins, so that a fleet does not
+    /// fetch all at once; then at most once per fail-open interval. A damaged copy in a reachable store is the leader's
+    /// to repair; it causes a fetch only if it is still damaged after two ticks. The default, and the rule of PostHog's
+    /// contract.
     #[default]
     Fetch,
-    /// Keep what is in memory and send nothing.
+    /// Keep the definitions in memory and send no request.
     Keep,
 }
 
@@ -24,7 +25,7 @@ pub enum OnUnauthorized {
     /// Keep serving them. The default.
     #[default]
     Keep,
-    /// Drop them: a revoked key then turns the flags off.
+    /// Drop them, so that revoking a key turns the flags off.
     Clear,
 }
 
@@ -39,7 +40,7 @@ pub enum OnQuotaLimited {
     Clear,
 }
 
-/// Everything the state machine is told once.
+/// The configuration of the state machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) poll_interval: Duration,
@@ -54,6 +55,6 @@ pub(crate) struct Policy {
     /// No ticks: loads only on demand.
     pub(crate) manual: bool,
     pub(crate) has_provider: bool,
-    /// There is a source, and it has a key.
+    /// There is a source with a secret key.
     pub(crate) can_fetch: bool,
 }

@@ -1,4 +1,4 @@
-//! Reading what the leader stored, and what to do when it is not there.
+//! Reading the stored copy, and what to do when it is missing.
 
 use std::time::Duration;
 
@@ -19,35 +19,35 @@ impl Machine {
     pub(super) fn read(
         &mut self,
         now: Instant,
-        why: ReadReason,
+        reason: ReadReason,
         answer: Result<Option<FlagDefinitionCacheData>, Failed>,
         steps: &mut Vec<Step>,
     ) {
-        match why {
+        match reason {
             ReadReason::Follow => self.followed(now, answer, steps),
             ReadReason::LastResort => {
                 if let Ok(Some(data)) = answer {
                     self.install(data, DefinitionsOrigin::Cache, true, steps);
                 }
-                self.tell_or_end(now, steps);
+                self.report_or_end(now, steps);
             }
-            ReadReason::Recheck => match (answer, self.freshness.set().cloned()) {
-                (Ok(None), Some(set)) => self.publish(set, steps),
+            ReadReason::Recheck => match (answer, self.freshness.snapshot().cloned()) {
+                (Ok(None), Some(snapshot)) => self.publish(snapshot, steps),
                 _ => self.end(now, steps),
             },
         }
     }
 
-    /// What the store holds is no usable copy.
-    pub(super) fn damaged(&mut self, now: Instant, why: ReadReason, steps: &mut Vec<Step>) {
-        let leads_another = self.load.leads == Some(false) && matches!(why, ReadReason::Follow);
-        // Without ticks there are none to wait for.
+    /// The stored copy is unusable.
+    pub(super) fn damaged(&mut self, now: Instant, reason: ReadReason, steps: &mut Vec<Step>) {
+        let leads_another = self.load.leads == Some(false) && matches!(reason, ReadReason::Follow);
+        // Manual mode has no ticks to wait for.
         if self.freshness.is_cold()
             || self.policy.manual
             || !leads_another
             || !matches!(self.load.get, FetchState::NotSent)
         {
-            return self.read(now, why, Err(Failed), steps);
+            return self.read(now, reason, Err(Failed), steps);
         }
         self.fetch_for_outage_at = None;
         if self.load.cause != LoadCause::Tick && self.load.cause != LoadCause::Refresh {
@@ -72,22 +72,22 @@ impl Machine {
             self.damaged_ticks = 0;
         }
         match answer {
-            // The hedge was quicker, and is at least as new.
+            // The hedge returned first, and is at least as new.
             Ok(Some(_)) if matches!(self.load.get, FetchState::New) => self.end(now, steps),
-            Ok(Some(copy)) => self.take(now, copy, steps),
+            Ok(Some(copy)) => self.apply_copy(now, copy, steps),
             Ok(None) if self.freshness.is_cold() => self.wait_for_leader(now, steps),
-            Ok(None) => match (&self.load.get, self.freshness.set().cloned()) {
+            Ok(None) => match (&self.load.get, self.freshness.snapshot().cloned()) {
                 // This read has shown that the store is empty.
-                (FetchState::New, Some(set)) => self.publish(set, steps),
+                (FetchState::New, Some(snapshot)) => self.publish(snapshot, steps),
                 _ => self.end(now, steps),
             },
-            Err(Failed) if self.freshness.is_cold() => self.go_on_with_get(now, steps),
+            Err(Failed) if self.freshness.is_cold() => self.continue_get(now, steps),
             Err(Failed) => self.fail_open(now, steps),
         }
     }
 
-    /// A follower's copy.
-    pub(super) fn take(
+    /// Processes a copy that a follower read.
+    pub(super) fn apply_copy(
         &mut self,
         now: Instant,
         copy: FlagDefinitionCacheData,
@@ -111,42 +111,42 @@ impl Machine {
         {
             if self
                 .freshness
-                .set()
-                .is_none_or(|set| set.copy_id() != copy.copy_id())
+                .snapshot()
+                .is_none_or(|snapshot| snapshot.copy_id() != copy.copy_id())
             {
                 self.install(copy, DefinitionsOrigin::Cache, false, steps);
             }
             self.refusal = None;
             self.own_failure = None;
-            // A store that does not know when its copy was confirmed is taken at its word.
+            // If the store does not know when its copy was confirmed, assume now.
             self.freshness.confirm(confirmed_at.unwrap_or(now));
         } else if self.freshness.is_cold() {
             return self.wait_for_leader(now, steps);
         }
-        let distrusted = self.freshness.is_stale(now, self.policy.max_staleness);
+        let stale = self.freshness.is_stale(now, self.policy.max_staleness);
         match self.load.get {
-            _ if distrusted && self.load.cause == LoadCause::Notification => {
+            _ if stale && self.load.cause == LoadCause::Notification => {
                 self.end_before_tick(now, steps)
             }
-            FetchState::InFlight { .. } if distrusted => self.phase = Phase::Fetching,
-            FetchState::NotSent if distrusted && self.may_fetch_directly(now) => {
+            FetchState::InFlight { .. } if stale => self.phase = Phase::Fetching,
+            FetchState::NotSent if stale && self.may_fetch_directly(now) => {
                 self.send_get(now, steps)
             }
             _ => self.end(now, steps),
         }
     }
 
-    /// The store is empty, and so is memory: whoever leads is probably fetching right now.
+    /// The store and memory are empty: the leader is probably fetching right now.
     pub(super) fn wait_for_leader(&mut self, now: Instant, steps: &mut Vec<Step>) {
         if !matches!(self.load.get, FetchState::NotSent) {
-            return self.go_on_with_get(now, steps);
+            return self.continue_get(now, steps);
         }
         if self.policy.cold_start_wait.is_zero() {
             self.cold_wait = ColdWait::Over;
         }
         if let ColdWait::NotBegun = self.cold_wait {
             let until = now + self.policy.cold_start_wait;
-            // A fleet whose leader is stuck does not fetch in one burst.
+            // Jitter, so that a fleet whose leader hangs does not fetch in one burst.
             let last_read_at = until + Duration::from_millis(self.rng.u64(0..=1000));
             self.cold_wait = ColdWait::Waiting {
                 until,
@@ -163,15 +163,15 @@ impl Machine {
             }
             _ => {
                 self.cold_wait = ColdWait::Over;
-                self.go_on_with_get(now, steps);
+                self.continue_get(now, steps);
             }
         }
     }
 
     pub(super) fn pause(&mut self, now: Instant, until: Instant) {
         self.load.hedge_at = None;
-        // A notification that came while the store was asked may be younger than what the store answered.
-        let until = if self.noticed.take().is_some() {
+        // A notification that came during the read may announce a newer copy.
+        let until = if self.pending_notification.take().is_some() {
             until.min(now + NOTIFICATION_GAP)
         } else {
             until
@@ -190,7 +190,7 @@ impl Machine {
         }
     }
 
-    /// The store failed a worker that has definitions.
+    /// A provider call of a worker with definitions failed.
     pub(super) fn fail_open(&mut self, now: Instant, steps: &mut Vec<Step>) {
         match self.load.get {
             FetchState::NotSent if self.load.cause == LoadCause::Notification => {
@@ -206,18 +206,18 @@ impl Machine {
                 }
             }
             FetchState::NotSent => self.end(now, steps),
-            _ => self.go_on_with_get(now, steps),
+            _ => self.continue_get(now, steps),
         }
     }
 
-    /// When this worker first fetches for itself in this outage: at a random moment of one poll interval, so that a fleet
-    /// whose store goes down does not ask the API all at once. Whoever asked for a load waits for nothing.
+    /// When this worker first fetches in this outage: at a random moment within one poll interval, so that a fleet
+    /// whose store fails does not fetch all at once. A requested load fetches at once.
     fn outage_fetch_at(&mut self, now: Instant) -> Instant {
         if self.policy.manual || self.load.cause == LoadCause::Refresh {
             return now;
         }
-        let spread = self.policy.poll_interval.mul_f64(self.rng.f64());
-        *self.fetch_for_outage_at.get_or_insert(now + spread)
+        let delay = self.policy.poll_interval.mul_f64(self.rng.f64());
+        *self.fetch_for_outage_at.get_or_insert(now + delay)
     }
 
     fn wants_direct_fetch(&self, now: Instant) -> bool {

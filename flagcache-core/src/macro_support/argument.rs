@@ -1,19 +1,19 @@
-//! The argument of a `blocking` method on its way to another thread.
+//! Moves the argument of a `blocking` method to another thread.
 
 use crate::{FetchOutcome, FlagDefinitionCacheData};
 
-/// An argument that can be taken to another thread.
+/// An argument that can be moved to another thread.
 pub trait Detach {
-    /// What travels.
+    /// The owned form.
     type Detached: Send + 'static;
 
-    /// Copies what is borrowed.
+    /// Clones what is borrowed.
     fn detach(self) -> Self::Detached;
 }
 
-/// A detached argument, at its destination.
+/// A detached argument on the other thread.
 pub trait Lend<'a> {
-    /// What the trait passes.
+    /// The type of the trait's parameter.
     type Lent;
 
     /// Borrows it again.
@@ -36,7 +36,7 @@ impl<'a> Lend<'a> for FlagDefinitionCacheData {
     }
 }
 
-/// A [`FetchOutcome`] with the definitions that it borrowed.
+/// A [`FetchOutcome`] with owned definitions.
 #[derive(Debug)]
 pub struct DetachedOutcome {
     outcome: FetchOutcome<'static>,

@@ -1,9 +1,9 @@
-//! Bodies marked `#[flag_cache(blocking)]`.
+//! Runs bodies marked `#[flag_cache(blocking)]`.
 
 use crate::ProviderError;
 use crate::poller::blocking_calls::BlockingCalls;
 
-/// Runs `body` on a thread of its own, with a clone of the provider and with the argument that was detached for it.
+/// Runs `body` on a thread of its own, with a clone of the provider and the argument that was detached for it.
 pub fn blocking<P, A, T>(
     provider: &P,
     clone: fn(&P) -> P,

@@ -1,8 +1,8 @@
-//! What the macro expansion and the crates beside this one call. Not API: it changes with any release.
+//! Support for the macro's expansion and for the other crates. Not API: it changes with any release.
 //!
-//! The expansion of a method is one expression, and everything that depends on types is decided here: whether the method's
-//! value is awaited, what it means, and in which form the argument is passed. The traits of [`provider_method`] carry the text
-//! of the compiler's messages, so each names what may be written instead.
+//! The expansion of a method is one expression; everything that depends on types is decided here: whether the method's
+//! value is awaited, what it means, and in which form the argument is passed. The traits of [`provider_method`] carry
+//! the texts of the compiler's messages, so each names what may be written instead.
 
 mod argument;
 mod blocking;
@@ -21,12 +21,12 @@ pub use provider_method::{
     SharedProviderOf,
 };
 
-// What the trait's signatures are made of.
+// The types of the trait's signatures.
 pub use std::marker::{Send, Sync};
 
 pub use crate::{
     FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
 };
 
-// What `flagcache-providers` calls a tier with.
+// Used by the tiers of `flagcache-providers`.
 pub use crate::guard::{Interrupted, guarded};

@@ -1,4 +1,4 @@
-//! From what a method returns to the outcome of the call.
+//! Converts the return value of a method to the outcome of the call.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -79,17 +79,17 @@ pub struct Plain;
 #[derive(Debug)]
 pub struct Fallible;
 
-/// Selects the implementation for what needs no awaiting.
+/// Selects the implementation for values that are not awaited.
 #[derive(Debug)]
 pub struct Immediate<M>(M);
 
-/// Selects the implementation for what can be awaited.
+/// Selects the implementation for values that can be awaited.
 #[derive(Debug)]
 pub struct Awaited<M>(M);
 
 /// A value, or a `Result` of one. The error is left as it is: it has a message of its own.
 ///
-/// The marker `M` is inferred. It separates the two implementations, which would overlap without it.
+/// The marker `M` is inferred. It separates the two implementations, which would otherwise overlap.
 pub trait Outcome<T, M> {
     /// The error of the `Result`.
     type Error;
@@ -114,12 +114,12 @@ impl<T, R: AnyResult<Value: Value<T>>> Outcome<T, Fallible> for R {
     }
 }
 
-/// What a method may return when its syntax does not show whether it is a future: an alias, a named future, a value.
+/// What a method may return if its syntax does not show whether it is a future: an alias, a named future, a value.
 pub trait Resolve<T, M> {
     /// The error of the `Result`.
     type Error;
 
-    /// The outcome, awaited if there is something to await.
+    /// The outcome, awaited if it is a future.
     fn resolve(
         self,
         convert: fn(Self::Error) -> ProviderError,

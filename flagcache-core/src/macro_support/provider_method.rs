@@ -1,7 +1,8 @@
-//! What the compiler checks of a provider, one trait for each message.
+//! The traits by which the compiler checks a provider, one for each message.
 //!
-//! The module itself is not hidden, only the ways to it are: so the compiler prints the traits by their last name. Their marker
-//! `M` is inferred. Where nothing fits it stays open, which keeps the compiler from suggesting a bound on a trait of this module.
+//! The module itself is not hidden, only the paths to it are, so the compiler prints the traits by their last name.
+//! Their marker `M` is inferred. If nothing fits it stays open, which keeps the compiler from suggesting a bound on a
+//! trait of this module.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -31,7 +32,7 @@ pub struct FitsBy<M>(M);
 #[derive(Debug)]
 pub struct NeverFits;
 
-/// The two traits of one outcome: for a value, and for what may be a future as well.
+/// The two traits of one outcome: for a value, and for a value that may be a future.
 macro_rules! returned {
     ($outcome:ty, $value:ident: $value_label:literal, $return:ident: $return_label:literal, $message:literal $(, $note:literal)?) => {
         /// The value of an `async fn`, of a future, or of a `blocking` method.
@@ -68,7 +69,7 @@ macro_rules! returned {
             /// The error of the `Result`.
             type Error;
 
-            /// The outcome, awaited if there is something to await.
+            /// The outcome, awaited if it is a future.
             fn resolve(
                 self,
                 convert: fn(Self::Error) -> ProviderError,
@@ -173,11 +174,11 @@ impl<E: Never> GenericMethodError<NeverFits> for E {
     }
 }
 
-/// What the trait passes. The wrapper makes the expression long enough to underline the whole parameter type.
+/// The parameter's value. The wrapper makes the expression long enough to underline the whole parameter type.
 #[derive(Debug)]
 pub struct Given<A>(pub A);
 
-/// Two implementations that never fit, so that a parameter type without one that does leaves the marker open.
+/// Two implementations that never fit, so that an unsuitable parameter type leaves the marker open.
 macro_rules! never_an_argument {
     ($argument:ident) => {
         #[diagnostic::do_not_recommend]
@@ -203,7 +204,7 @@ macro_rules! never_an_argument {
     note = "definitions are taken by reference, `&FlagDefinitionCacheData`, or by value, `FlagDefinitionCacheData`"
 )]
 pub trait DefinitionsArgument<A, M> {
-    /// Fills the parameter.
+    /// Converts the parameter.
     fn argument(given: Given<A>) -> Self;
 }
 
@@ -229,7 +230,7 @@ never_an_argument!(DefinitionsArgument);
     label = "expected `{A}`, by value"
 )]
 pub trait OutcomeArgument<A, M> {
-    /// Fills the parameter.
+    /// Converts the parameter.
     fn argument(given: Given<A>) -> Self;
 }
 
@@ -248,7 +249,7 @@ never_an_argument!(OutcomeArgument);
     label = "expected `{A}`, by value"
 )]
 pub trait ContextArgument<A, M> {
-    /// Fills the parameter.
+    /// Converts the parameter.
     fn argument(given: Given<A>) -> Self;
 }
 
@@ -328,10 +329,10 @@ impl<P: FlagDefinitionCacheProvider> SharedProvider<Fits> for P {}
 #[diagnostic::do_not_recommend]
 impl<P: Never> SharedProvider<NeverFits> for P {}
 
-/// The same for a type with parameters: which of them lacks what is best said by the compiler.
+/// The same for a type with parameters: the compiler's own message says best which of them lacks what.
 pub trait SharedProviderOf: Send + Sync {}
 
-/// The type itself. Under a `for<'a>` it makes an assumption of a bound that the compiler does not check where it stands, so
+/// The type itself. Under a `for<'a>` a bound becomes an assumption that the compiler does not check at that place, so
 /// that [`SharedProvider`] is the one that reports it.
 pub trait Itself<'a> {
     /// The type.

@@ -1,7 +1,7 @@
-//! Blocking bodies that run on threads of their own.
+//! Runs blocking bodies on threads of their own.
 //!
-//! Not the runtime's blocking pool: a runtime that shuts down waits for that pool, so one hung body would keep the process
-//! from ending. A detached thread keeps nobody waiting who does not want to.
+//! Not on the runtime's blocking pool: a runtime that shuts down waits for that pool, so one hung body would keep the
+//! process from ending.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -16,19 +16,19 @@ use crate::{ProviderError, ProviderErrorKind};
 
 /// How many blocking bodies of one provider may run at the same time.
 ///
-/// The poller makes one call at a time, so a second body runs only after a call was cut at its limit while its body went
-/// on. Four such bodies mean a store that hangs; more threads would hang beside them.
+/// The poller makes one call at a time, so a second body starts only after a call timed out while its body continued.
+/// Four such bodies mean that the store hangs; more threads would hang too.
 pub(crate) const MAX_RUNNING: usize = 4;
 
-/// At most 15 bytes, or Linux cuts it.
+/// At most 15 bytes, the limit of Linux.
 const THREAD_NAME: &str = "flagcache-call";
 
 tokio::task_local! {
-    /// The calls of the provider whose future is being polled. Set by the guard, found by `macro_support`.
+    /// The running calls of the provider whose future is being polled. Set by the guard, used by `macro_support`.
     static CURRENT: Arc<BlockingCalls>;
 }
 
-/// The calls of the providers that are used without a poller, by the provider's address.
+/// The running calls of providers that are used without a poller, by the provider's address.
 static WITHOUT_POLLER: LazyLock<Mutex<HashMap<usize, Weak<BlockingCalls>>>> =
     LazyLock::new(Mutex::default);
 
@@ -40,7 +40,7 @@ pub(crate) struct BlockingCalls {
 }
 
 impl BlockingCalls {
-    /// Runs `future` so that blocking bodies started in it are counted here.
+    /// Runs `future` so that its blocking bodies are counted here.
     pub(crate) async fn scope<F: Future>(self: &Arc<Self>, future: F) -> F::Output {
         CURRENT.scope(Arc::clone(self), future).await
     }
@@ -56,8 +56,8 @@ impl BlockingCalls {
         }
     }
 
-    /// Where a body of `provider` is counted: with the poller that makes the call, which also covers a provider inside
-    /// another one; without a poller, with all calls of the provider at this address.
+    /// Where to count a body of `provider`: with the poller that makes the call, which includes nested providers;
+    /// without a poller, by the provider's address.
     pub(crate) fn of_this_call<P>(provider: &P) -> Arc<Self> {
         CURRENT
             .try_with(Arc::clone)
@@ -71,21 +71,21 @@ impl BlockingCalls {
         if let Some(calls) = providers.get(&address).and_then(Weak::upgrade) {
             return calls;
         }
-        // What runs holds its entry. The rest may go: the map never outgrows the number of running bodies.
+        // A running body holds its entry. Remove the rest, so that the map never outgrows the number of running bodies.
         providers.retain(|_, calls| calls.strong_count() > 0);
         let calls = Arc::new(Self::default());
         providers.insert(address, Arc::downgrade(&calls));
         calls
     }
 
-    /// Runs `body` on a thread of its own and gives its value. A panic in it goes on in the awaiting future, so it ends
-    /// where a panic of an async body does.
+    /// Runs `body` on a thread of its own and returns its value. A panic in it continues in the awaiting future, as in
+    /// an async body.
     ///
-    /// Dropping the future abandons the body, which cannot be stopped: it runs to its end, counted until then.
+    /// Dropping the future abandons the body, which cannot be stopped: it runs to its end and is counted until then.
     ///
     /// # Errors
     ///
-    /// `Busy` if [`MAX_RUNNING`] bodies are running; `Unavailable` if the system gives no thread.
+    /// `Busy` if [`MAX_RUNNING`] bodies are running; `Unavailable` if the system cannot create a thread.
     pub(crate) async fn run<T: Send + 'static>(
         self: Arc<Self>,
         body: impl FnOnce() -> T + Send + 'static,
@@ -96,9 +96,9 @@ impl BlockingCalls {
             .name(THREAD_NAME.to_owned())
             .spawn(move || {
                 let value = catch_unwind(AssertUnwindSafe(body));
-                // Before the answer: whoever has it may start the next call at once.
+                // Before the result is sent: its receiver may start the next call at once.
                 drop(running);
-                // Nobody listens if the call was cut.
+                // Fails if the call timed out.
                 let _ = sender.send(value);
             })
             .map_err(|error| {
@@ -109,14 +109,14 @@ impl BlockingCalls {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(panic)) => resume_unwind(panic),
             Err(lost) => {
-                let message = "the thread of a blocking provider call ended without an answer";
+                let message = "the thread of a blocking provider call ended without a result";
                 Err(ProviderError::new(ProviderErrorKind::Other, message).with_source(lost))
             }
         }
     }
 }
 
-/// One running body, counted for as long as this lives.
+/// Counts one running body for its lifetime.
 #[derive(Debug)]
 struct Running(Arc<BlockingCalls>);
 

@@ -1,4 +1,4 @@
-//! How a poller is configured and started.
+//! [`FlagDefinitionPollerBuilder`]: configures and starts a poller.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::state::Shared;
 use super::task::{TaskConfig, TaskSlot};
 use crate::duration::clamped;
 use crate::lifecycle::{Machine, Policy};
-use crate::poller::changes::CHANGES_KEPT;
+use crate::poller::changes::CHANGES_CAPACITY;
 use crate::poller::guard::Guard;
 use crate::{
     FlagDefinitionCacheProvider, FlagDefinitionSource, OnQuotaLimited, OnUnauthorized,
@@ -23,10 +23,10 @@ use crate::{
 
 /// Configures a [`FlagDefinitionPoller`]; from [`FlagDefinitionPoller::builder`].
 ///
-/// `Handle` is what [`start`](Self::start) gives: the asynchronous handle, or the
-/// [blocking](crate::blocking::FlagDefinitionPoller) one. All else is the same for both.
+/// `Handle` is the type that `start` returns: the asynchronous handle, or the
+/// [blocking](crate::blocking::FlagDefinitionPoller) one. The options are the same for both.
 ///
-/// A duration of more than a year, `Duration::MAX` for one, counts as a year.
+/// Durations over one year (such as `Duration::MAX`) are clamped to one year.
 #[must_use = "a poller does nothing until it is started"]
 pub struct FlagDefinitionPollerBuilder<Handle = FlagDefinitionPoller> {
     source: Option<Arc<dyn FlagDefinitionSource>>,
@@ -79,13 +79,13 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
         }
     }
 
-    /// Where definitions are fetched from. Without one, or with one that has no secret key, the poller only reads from the
-    /// cache.
+    /// Where to fetch definitions from. Without a source, or with one that has no secret key, the poller only reads
+    /// from the cache.
     pub fn source(self, source: impl FlagDefinitionSource) -> Self {
         self.shared_source(Arc::new(source))
     }
 
-    /// As [`source`](Self::source), for one that several pollers use.
+    /// Like [`source`](Self::source), for a source that several pollers share.
     pub fn shared_source(mut self, source: Arc<dyn FlagDefinitionSource>) -> Self {
         self.source = Some(source);
         self
@@ -93,8 +93,8 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
 
     /// The store that this worker shares with others. Without one the poller polls the API by itself.
     ///
-    /// One provider serves one poller: a provider remembers the decision of its poller's present load. The bundled
-    /// stores give each poller one of its own, by `store.provider()`. A shared provider does not compile:
+    /// One provider serves one poller, because it keeps the state of its poller's current load. Each bundled store
+    /// creates one per poller with `store.provider()`. A shared provider does not compile:
     ///
     /// ```compile_fail,E0277
     /// # use std::sync::Arc;
@@ -111,63 +111,65 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
         self
     }
 
-    /// From the end of one load to the start of the next; a tenth is added or taken at random. Default 30 s.
+    /// The time from the end of one load to the start of the next, with 10 % jitter. Default 30 s.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = clamped(interval);
         self
     }
 
-    /// The limit of one provider call; what comes later is ignored. Default 2 s.
+    /// The timeout of one provider call; a later result is ignored. Default 2 s.
     pub fn provider_timeout(mut self, limit: Duration) -> Self {
         self.provider_timeout = clamped(limit);
         self
     }
 
-    /// The limit of one request, for a source that keeps none of its own. Default 15 s.
+    /// The timeout of one request, for sources without a timeout of their own. Default 15 s.
     pub fn fetch_timeout(mut self, limit: Duration) -> Self {
         self.fetch_timeout = clamped(limit);
         self
     }
 
-    /// The time after which [`shutdown`](FlagDefinitionPoller::shutdown) returns, whatever still hangs. Default 5 s.
+    /// The time after which [`shutdown`](FlagDefinitionPoller::shutdown) returns even if a call still hangs. Default 5
+    /// s.
     pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
         self.shutdown_timeout = clamped(limit);
         self
     }
 
-    /// How long a worker without definitions, told to read from an empty cache, waits for the leader to publish before it
-    /// fetches by itself. Default 5 s. Zero fetches at once, as PostHog's other SDKs do.
+    /// How long a follower without definitions waits for the leader to fill an empty cache before it fetches by itself.
+    /// Default 5 s. Zero fetches at once, as PostHog's other SDKs do.
     pub fn cold_start_wait(mut self, wait: Duration) -> Self {
         self.cold_start_wait = clamped(wait);
         self
     }
 
-    /// How long a worker without definitions waits for an answer of its store before it fetches meanwhile, so that a hung
-    /// store never keeps a new worker from its flags. Default 1 s. `None` waits for the provider timeout.
+    /// How long a worker without definitions waits for its store's answer before it fetches in parallel, so that a hung
+    /// store does not keep a new worker from its flags. Default 1 s. `None` waits for the provider timeout.
     pub fn hedge_after(mut self, after: impl Into<Option<Duration>>) -> Self {
         self.hedge_after = after.into().map(clamped);
         self
     }
 
-    /// The least time between two requests of a worker whose store fails, while it has definitions. Default four poll
-    /// intervals. Up to a tenth is added at random.
+    /// The minimum time between two requests of a worker with definitions whose store fails. Default four poll
+    /// intervals. Up to 10 % is added at random.
     pub fn fail_open_interval(mut self, interval: Duration) -> Self {
         self.fail_open_interval = Some(clamped(interval));
         self
     }
 
-    /// The age from which a copy that nobody has confirmed counts as stale; followers then fetch, under the fail-open
+    /// The age from which an unconfirmed copy counts as stale; followers then fetch, at most once per fail-open
     /// interval. Default the longer of 5 minutes and ten poll intervals.
     pub fn max_staleness(mut self, age: Duration) -> Self {
         self.max_staleness = Some(clamped(age));
         self
     }
 
-    /// The time over which a fleet spreads its reads after a notification of the store: each worker waits for a random part of
-    /// it before it loads. Default zero: all load at once, and see a change at once.
+    /// The maximum jitter between a notification of the store and the load that follows. Default zero: all workers load
+    /// at once, and see a change at once.
     ///
-    /// For thousands of workers on one store, which would else all ask it for the changed set in the same moment. A worker
-    /// without definitions never waits. The next leader, if the last one shut down, may come later by as much.
+    /// For thousands of workers on one store, which would otherwise all read the changed definitions at the same
+    /// moment. A worker without definitions never waits. After a leader shuts down, its successor may be delayed by as
+    /// much.
     pub fn notification_jitter(mut self, spread: Duration) -> Self {
         self.notification_jitter = clamped(spread);
         self
@@ -191,15 +193,15 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
         self
     }
 
-    /// No background task: loads happen only in [`refresh`](FlagDefinitionPoller::refresh) and
-    /// [`refresh_if_older_than`](FlagDefinitionPoller::refresh_if_older_than). For serverless functions, whose process
-    /// sleeps between two calls.
+    /// No background loads, only [`refresh`](FlagDefinitionPoller::refresh) and
+    /// [`refresh_if_older_than`](FlagDefinitionPoller::refresh_if_older_than). For serverless functions, which are
+    /// suspended between calls.
     pub fn manual(mut self) -> Self {
         self.manual = true;
         self
     }
 
-    /// Starts the poller on this runtime, which the caller is in.
+    /// Starts the poller on this runtime, which must be the current one.
     pub(crate) fn start_on(
         self,
         runtime: runtime::Handle,
@@ -249,13 +251,13 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
         let guard = self
             .provider
             .map(|provider| Guard::new(provider, self.provider_timeout));
-        // If this optional method fails, those that matter may still work.
+        // An error of this optional method is only logged: the required methods may still work.
         let attached = guard
             .as_ref()
             .map_or(Ok(()), |guard| guard.attach(link.link()));
-        let changes = broadcast::Sender::new(CHANGES_KEPT);
+        let changes = broadcast::Sender::new(CHANGES_CAPACITY);
         let shared = Arc::new(Shared::new(policy.max_staleness, &changes));
-        let setup = TaskConfig {
+        let config = TaskConfig {
             machine: Machine::new(policy, Instant::now(), fastrand::u64(..)),
             guard,
             source: self.source,
@@ -266,7 +268,7 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
             shared: Arc::clone(&shared),
             changes,
         };
-        let slot = TaskSlot::new(setup, runtime);
+        let slot = TaskSlot::new(config, runtime);
         Ok(FlagDefinitionPoller {
             shared,
             slot,
@@ -276,12 +278,13 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
 }
 
 impl FlagDefinitionPollerBuilder {
-    /// Starts the poller on the current tokio runtime. Waits for nothing: the first load runs in the background, a store
-    /// that is down does not keep the process from booting.
+    /// Starts the poller on the current tokio runtime. Waits for nothing: the first load runs in the background, so a
+    /// store that is down does not delay the start of the process.
     ///
     /// # Errors
     ///
-    /// [`StartError`], when the configuration cannot work. Nothing was started then, and the provider was not called.
+    /// [`StartError`] if the configuration cannot work. In that case nothing was started, and the provider was not
+    /// called.
     pub fn start(self) -> Result<FlagDefinitionPoller, StartError> {
         let runtime = runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         self.start_on(runtime)
@@ -298,10 +301,10 @@ pub enum StartError {
          `flagcache::blocking` in a program without one"
     )]
     NoRuntime,
-    /// The system gave no thread, or no event queue, for a poller of the [blocking handle](crate::blocking).
+    /// The system could not create a thread or an event queue for a poller of the [blocking handle](crate::blocking).
     #[error("cannot start a thread for the poller: {error}")]
     NoThread {
-        /// What the system said.
+        /// The system's error message.
         error: String,
     },
     /// There is neither a provider to read from nor a source with a secret key to fetch from.
@@ -309,7 +312,7 @@ pub enum StartError {
         "nothing to load from; give the poller a cache provider, or a source with a secret key"
     )]
     NothingToLoadFrom,
-    /// An interval or limit is zero.
+    /// An interval or timeout is zero.
     #[error("`{option}` must be longer than zero")]
     ZeroDuration {
         /// The name of the builder's method.

@@ -1,26 +1,26 @@
-//! What changed, for those who want to know.
+//! [`DefinitionsChanges`]: a subscription to changes of the definitions.
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::{DefinitionsDiff, DefinitionsOrigin, FlagDefinitionCacheData};
 
-/// Changes that a subscriber may lag behind before they are merged into one.
-pub(crate) const CHANGES_KEPT: usize = 64;
+/// How many changes a subscriber may lag behind before they are merged into one.
+pub(crate) const CHANGES_CAPACITY: usize = 64;
 
-/// One applied change of the definitions in memory.
+/// One change of the definitions in memory.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DefinitionsChange {
     /// Counts the changes of this poller from 1.
     pub version: u64,
-    /// Where the new set came from; `None` when a policy cleared memory.
-    pub source: Option<DefinitionsOrigin>,
+    /// The origin of the new definitions; `None` when a policy cleared memory.
+    pub origin: Option<DefinitionsOrigin>,
     /// The keys added, removed and changed.
     pub diff: DefinitionsDiff,
-    /// The set that was replaced; `None` at the first load.
+    /// The previous definitions; `None` at the first load.
     pub old: Option<FlagDefinitionCacheData>,
-    /// The set in force now; `None` when a policy cleared memory.
+    /// The current definitions; `None` when a policy cleared memory.
     pub new: Option<FlagDefinitionCacheData>,
 }
 
@@ -29,8 +29,9 @@ pub(crate) fn difference(
     old: Option<&FlagDefinitionCacheData>,
     new: Option<&FlagDefinitionCacheData>,
 ) -> DefinitionsDiff {
-    let keys =
-        |set: &FlagDefinitionCacheData| set.flags().map(|flag| flag.key().to_owned()).collect();
+    let keys = |snapshot: &FlagDefinitionCacheData| {
+        snapshot.flags().map(|flag| flag.key().to_owned()).collect()
+    };
     let mut diff = DefinitionsDiff::default();
     match (old, new) {
         (Some(old), Some(new)) => diff = new.diff(old),
@@ -45,9 +46,9 @@ pub(crate) fn difference(
 #[derive(Debug)]
 pub struct DefinitionsChanges {
     receiver: broadcast::Receiver<DefinitionsChange>,
-    /// What this subscriber saw last, so that lagging loses the steps but never the sum.
+    /// The last definitions that this subscriber saw, to compute the merged change after a lag.
     last_seen: Option<FlagDefinitionCacheData>,
-    /// The next change sums up what was missed. Kept here, for a wait that is dropped before it.
+    /// The next change must merge what was missed. Kept here, so that it survives a cancelled wait.
     lagged: bool,
 }
 
@@ -64,8 +65,8 @@ impl DefinitionsChanges {
     }
 
     /// The next change; `None` once the poller has ended.
+    /// One event per change. A subscriber that falls 64 changes behind gets one event that merges what it missed.
     ///
-    /// One event per applied change. A subscriber that falls 64 changes behind gets one event that sums up what it missed.
     /// Cancel safe.
     pub async fn next(&mut self) -> Option<DefinitionsChange> {
         loop {
@@ -75,7 +76,7 @@ impl DefinitionsChanges {
                         change.old = self.last_seen.take();
                         change.diff = difference(change.old.as_ref(), change.new.as_ref());
                     } else if self.has_seen(change.new.as_ref()) {
-                        // It was in force when the subscription began, but not announced yet.
+                        // Installed when the subscription began, but not announced yet.
                         continue;
                     }
                     self.last_seen.clone_from(&change.new);
@@ -114,7 +115,7 @@ mod tests {
         let diff = difference(old.as_ref(), new.as_ref());
         DefinitionsChange {
             version,
-            source: Some(DefinitionsOrigin::Api),
+            origin: Some(DefinitionsOrigin::Api),
             diff,
             old,
             new,
@@ -123,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn b7_56_what_was_in_force_at_the_subscription_is_no_change() {
-        let (sender, receiver) = broadcast::channel(CHANGES_KEPT);
+        let (sender, receiver) = broadcast::channel(CHANGES_CAPACITY);
         let mut changes = DefinitionsChanges::new(receiver, Some(set("a")));
         sender.send(change(1, None, Some(set("a")))).unwrap();
         sender
@@ -145,7 +146,7 @@ mod tests {
                 .send(change(version, Some(set(old)), Some(set(new))))
                 .unwrap();
         }
-        // Each try has one step more left of the task's budget, until one ends between the lag and its sum.
+        // Each attempt has one more step of the task's budget, until one ends between the lag and its merge.
         let mut next = None;
         for left in 1.. {
             tokio::task::yield_now().await;
@@ -170,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn b7_56_the_first_definitions_are_a_change() {
-        let (sender, receiver) = broadcast::channel(CHANGES_KEPT);
+        let (sender, receiver) = broadcast::channel(CHANGES_CAPACITY);
         let mut changes = DefinitionsChanges::new(receiver, None);
         sender.send(change(1, None, Some(set("a")))).unwrap();
         assert_eq!(changes.next().await.unwrap().diff.added, ["a"]);

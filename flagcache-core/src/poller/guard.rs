@@ -1,4 +1,4 @@
-//! [`Guard`]: the provider of a poller, behind a timeout and a panic boundary. The only place that calls a provider.
+//! [`Guard`]: the provider of a poller, with a timeout and panic isolation. All provider calls go through it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::{
     ProviderError, ProviderErrorKind, ProviderMethod,
 };
 
-/// A provider, its timeout, and its blocking calls that still run.
+/// A provider, its timeout, and the count of its running blocking calls.
 pub(crate) struct Guard {
     provider: Box<dyn FlagDefinitionCacheProvider>,
     timeout: Duration,
@@ -69,7 +69,7 @@ impl Guard {
         .await
     }
 
-    /// Waits until no blocking body of an earlier call is running, however long that takes; then calls under the timeout.
+    /// Waits for blocking bodies of earlier calls, without a timeout; then makes the call with the timeout.
     pub(crate) async fn shutdown(&self) -> Result<(), ProviderError> {
         self.blocking_calls.idle().await;
         self.call(ProviderMethod::Shutdown, || self.provider.shutdown())

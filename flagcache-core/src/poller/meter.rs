@@ -1,12 +1,13 @@
-//! What a poller tells the `metrics` facade; nothing without the feature `metrics`. The names are in `docs/observability.md`.
+//! Counters and gauges of the `metrics` facade; no-ops without the feature `metrics`. Their names are in
+//! `docs/observability.md`.
 
+#[cfg(feature = "metrics")]
+pub(crate) use recording::*;
 #[cfg(not(feature = "metrics"))]
 pub(crate) use silent::*;
-#[cfg(feature = "metrics")]
-pub(crate) use telling::*;
 
 #[cfg(feature = "metrics")]
-mod telling {
+mod recording {
     use metrics::{counter, gauge};
 
     use crate::{ProviderErrorKind, Role};

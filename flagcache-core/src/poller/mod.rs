@@ -1,4 +1,4 @@
-//! The handle that a user holds.
+//! [`FlagDefinitionPoller`]: the handle of a poller.
 
 pub(crate) mod blocking_calls;
 mod builder;
@@ -28,14 +28,15 @@ pub use watch::{DefinitionsWatch, WatchedDefinitions};
 use crate::duration::clamped;
 use crate::{DefinitionsChanges, FlagDefinitionCacheData, PollerStatus, Role};
 
-/// Keeps this process's flag definitions current: asks the provider who fetches, fetches or reads, publishes, shuts down.
+/// Keeps this process's flag definitions current: calls the provider's decision, fetches or reads, publishes, shuts
+/// down.
 ///
-/// The handle is cheap to clone; all clones stand for the same poller. Dropping the last one asks the poller to end in the
-/// background, as [`shutdown`](Self::shutdown) does, but waits for nothing: when the runtime goes down first, the provider
-/// is not told and its lock frees itself (by its life, or by the operating system).
+/// The handle is cheap to clone; all clones refer to the same poller. Dropping the last one shuts the poller down in
+/// the background, like [`shutdown`](Self::shutdown), but does not wait: if the runtime ends first, the provider's
+/// `shutdown` is not called and its lock is released by TTL, or by the operating system.
 ///
-/// An error never breaks flag evaluation: whatever fails, [`definitions`](Self::definitions) keeps returning the last good
-/// set.
+/// An error never breaks flag evaluation: whatever fails, [`definitions`](Self::definitions) keeps returning the last
+/// good definitions.
 #[derive(Clone, Debug)]
 pub struct FlagDefinitionPoller {
     shared: Arc<Shared>,
@@ -49,21 +50,21 @@ impl FlagDefinitionPoller {
         FlagDefinitionPollerBuilder::new()
     }
 
-    /// The set in force now; `None` until the first load that brought one. An empty set is a set.
+    /// The current definitions; `None` before the first successful load. Definitions without flags are `Some`.
     ///
-    /// Never blocks, takes no lock, and can be called from any thread, in or out of a runtime, also after shutdown. The set
-    /// is immutable: evaluate all flags of one request on one set.
+    /// Never blocks and takes no lock. Can be called from any thread, in or out of a runtime, also after shutdown. The
+    /// snapshot is immutable: evaluate all flags of one request on one snapshot.
     pub fn definitions(&self) -> Option<FlagDefinitionCacheData> {
         self.shared.definitions()
     }
 
-    /// Waits until there are definitions, at most for `timeout`. An empty set counts.
+    /// Waits until there are definitions, for at most `timeout`. Definitions without flags count.
     ///
     /// In manual mode nothing loads by itself: call [`refresh`](Self::refresh) instead. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`NotReadyError`] when the timeout passed or the poller was shut down. The poller goes on trying.
+    /// [`NotReadyError`] if the timeout passed or the poller was shut down. After a timeout the poller keeps trying.
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotReadyError> {
         let deadline = Instant::now() + clamped(timeout);
         timeout_at(deadline, self.ready())
@@ -71,7 +72,7 @@ impl FlagDefinitionPoller {
             .unwrap_or_else(|_| Err(self.not_ready_within(timeout)))
     }
 
-    /// [`wait_ready`](Self::wait_ready) without a limit, which needs no runtime.
+    /// [`wait_ready`](Self::wait_ready) without a timeout, which needs no runtime.
     pub(crate) async fn ready(&self) -> Result<(), NotReadyError> {
         match self
             .shared
@@ -96,15 +97,15 @@ impl FlagDefinitionPoller {
         }
     }
 
-    /// Loads now: one decision, then one read or one request. Joins the load that is running, if one is; any number of
-    /// concurrent callers share one load.
+    /// Loads now: one decision, then one read or one request. Joins a load in progress; any number of concurrent
+    /// callers share one load.
     ///
-    /// A request that the API has told this worker to put off (429, 402, repeated failures) is put off here too.
-    /// Cancel safe: the load goes on without its caller.
+    /// A request that is suppressed by backoff (429, 402, repeated failures) stays suppressed. Cancel safe: the load
+    /// continues without its caller.
     ///
     /// # Errors
     ///
-    /// [`RefreshError`] says what went wrong in the load; the definitions in memory are kept and can be used.
+    /// [`RefreshError`] if the load met an error. The definitions in memory are kept and usable.
     pub async fn refresh(&self) -> Result<(), RefreshError> {
         let (reply, answer) = oneshot::channel();
         self.slot.send(Request::Refresh(reply));
@@ -115,7 +116,8 @@ impl FlagDefinitionPoller {
         }
     }
 
-    /// [`refresh`](Self::refresh), unless a load has succeeded within `age`. What a serverless handler calls first.
+    /// Calls [`refresh`](Self::refresh), unless a load has succeeded within `age`. For serverless handlers, at the
+    /// start of each call.
     ///
     /// # Errors
     ///
@@ -132,26 +134,27 @@ impl FlagDefinitionPoller {
         self.status().last_success_ago.is_none_or(|ago| ago >= age)
     }
 
-    /// One event per applied change from now on.
+    /// Subscribes to changes: one event per change from now on.
     pub fn subscribe(&self) -> DefinitionsChanges {
         self.shared.subscribe()
     }
 
-    /// What the poller is doing, for health checks and metrics.
+    /// The poller's state, for health checks and metrics.
     pub fn status(&self) -> PollerStatus {
         self.shared.status()
     }
 
-    /// Ends the poller: a request under way is cancelled, a provider call under way ends first (it is clamped), then the
-    /// provider's `shutdown` is called, once. Can be called any number of times, from any clone; each call waits for the
-    /// same end. The definitions can still be read afterwards.
+    /// Shuts the poller down: cancels a request in progress, waits for a provider call in progress (which has a
+    /// timeout), then calls the provider's `shutdown`, once. Can be called any number of times, from any clone; each
+    /// call waits for the same end. The definitions remain readable.
     ///
-    /// Returns at the shutdown timeout (default 5 s) at the latest. If a provider call still hangs then, the provider's
-    /// `shutdown` runs when that call ends. Cancel safe: the end goes on without its caller.
+    /// Returns after the shutdown timeout (default 5 s) at the latest. If a provider call still hangs then, the
+    /// provider's `shutdown` is called when that call returns. Cancel safe: the shutdown continues without its caller.
     ///
     /// # Errors
     ///
-    /// [`ShutdownError`] when the timeout passed, or the provider's `shutdown` failed. Either way the poller has stopped.
+    /// [`ShutdownError`] if the timeout passed, or the provider's `shutdown` failed. The poller has stopped in both
+    /// cases.
     pub async fn shutdown(&self) -> Result<(), ShutdownError> {
         let deadline = Instant::now() + self.shutdown_timeout;
         self.stop();
@@ -160,14 +163,14 @@ impl FlagDefinitionPoller {
             .unwrap_or_else(|_| Err(self.not_stopped_in_time()))
     }
 
-    /// The first half of [`shutdown`](Self::shutdown): asks, and waits for nothing.
+    /// Requests the shutdown without waiting for it.
     pub(crate) fn stop(&self) {
         self.slot.send(Request::Stop);
     }
 
-    /// The second half, without a limit, which needs no runtime.
+    /// Waits for the end of the poller, without a timeout, which needs no runtime.
     pub(crate) fn stopped(&self) -> impl Future<Output = Result<(), ShutdownError>> + Send + use<> {
-        // Not the handle itself: whoever waits must not keep the poller from ending.
+        // Not the handle itself: a waiting caller must not keep the poller running.
         let mut readiness = self.shared.readiness();
         async move {
             match readiness
@@ -181,7 +184,7 @@ impl FlagDefinitionPoller {
                 }) => Err(ShutdownError::Provider {
                     error: error.clone(),
                 }),
-                // An error says that the poller and all its handles are gone.
+                // Fails when the poller and all its handles are gone.
                 _ => Ok(()),
             }
         }
@@ -198,16 +201,16 @@ impl FlagDefinitionPoller {
     }
 }
 
-/// There are no definitions yet.
+/// Why there are no definitions yet.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NotReadyError {
     /// The timeout passed.
     #[error("no flag definitions within {timeout:?}{}", because(last_error.as_deref()))]
     Timeout {
-        /// The timeout that was given.
+        /// The timeout.
         timeout: Duration,
-        /// What went wrong so far, if anything did.
+        /// The last error, if there was one.
         last_error: Option<String>,
     },
     /// The poller was shut down, or its runtime is gone.
@@ -219,14 +222,14 @@ fn because(error: Option<&str>) -> String {
     error.map_or_else(String::new, |error| format!("; last error: {error}"))
 }
 
-/// A load on demand met a failure. What is in memory is kept.
+/// A load on demand met an error. The definitions in memory are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RefreshError {
     /// The API or the provider failed.
     #[error("{error}")]
     Failed {
-        /// What went wrong first, with its causes. Never shows a key.
+        /// The first error, with its causes. Never shows a key.
         error: String,
     },
     /// The poller was shut down, or its runtime is gone.
@@ -249,7 +252,7 @@ pub enum ShutdownError {
     /// The provider's `shutdown` failed. A lock that it holds frees itself.
     #[error("the provider's shutdown failed: {error}")]
     Provider {
-        /// What it said, with its causes.
+        /// The error, with its causes.
         error: String,
     },
 }

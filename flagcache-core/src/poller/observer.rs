@@ -1,5 +1,5 @@
-//! What a poller logs and counts. Warnings come once per change of state, not once per tick. The names of events and
-//! metrics are stable; they are listed in `docs/observability.md`.
+//! [`Observer`]: logs and counters of a poller. A warning is logged once per change of state, not once per tick. The
+//! names of events and metrics are stable; they are listed in `docs/observability.md`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -21,7 +21,7 @@ const FULL_RESPONSE_UNITS: u64 = 10;
 /// What PostHog bills for a 304.
 const NOT_MODIFIED_UNITS: u64 = 1;
 
-/// What a request costs.
+/// What PostHog bills for a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Billed {
     Full,
@@ -29,29 +29,30 @@ pub(crate) enum Billed {
     Nothing,
 }
 
-/// The target of all that is logged here, whatever the module is called.
+/// The target of all events here, independent of the module path.
 pub(crate) const TARGET: &str = "flagcache";
 
 #[derive(Debug, Default)]
 pub(crate) struct Observer {
     pub(crate) counters: PollerCounters,
-    /// What went wrong in the running load, first things first.
+    /// The first error of the current load.
     load_error: Option<String>,
-    /// What went wrong in the last load that met a failure, until one meets none.
+    /// The error of the last load; `None` if it had none.
     pub(crate) last_error: Option<String>,
     load_sent_request: bool,
     load_read_change: bool,
-    /// How each method has failed since it last worked. A store that is down may say so in several ways by turns.
+    /// The kinds of failure per method since it last succeeded. A store that is down may alternate between several
+    /// kinds.
     provider_faults: HashSet<(ProviderMethod, ProviderErrorKind)>,
-    /// How requests have failed since one last succeeded.
+    /// The kinds of request failures since the last success.
     fetch_failures: HashSet<FetchErrorKind>,
-    /// What the last request's failure was, until one succeeds.
+    /// The error of the last request; `None` after a success.
     fetch_error: Option<String>,
     role: Option<Role>,
 }
 
 impl Observer {
-    /// Nobody waits for what `on_poller_attached` does, and no load fails with it.
+    /// `on_poller_attached` belongs to no load, so its error fails none.
     pub(crate) fn attached(&mut self, answer: &Result<(), ProviderError>) {
         if let Err(error) = answer {
             self.provider_failed(ProviderMethod::Attached, error);
@@ -65,9 +66,9 @@ impl Observer {
     ) {
         match answer {
             Ok(_) => {
-                let standing = self.provider_faults.len();
+                let before = self.provider_faults.len();
                 self.provider_faults.retain(|(failed, _)| *failed != method);
-                if self.provider_faults.len() < standing {
+                if self.provider_faults.len() < before {
                     tracing::info!(
                         name: "flagcache.provider_recovered",
                         target: TARGET,
@@ -77,8 +78,8 @@ impl Observer {
                 }
             }
             Err(error) => {
-                let words = self.provider_failed(method, error);
-                self.load_error.get_or_insert(words);
+                let message = self.provider_failed(method, error);
+                self.load_error.get_or_insert(message);
             }
         }
     }
@@ -86,18 +87,18 @@ impl Observer {
     fn provider_failed(&mut self, method: ProviderMethod, error: &ProviderError) -> String {
         self.counters.provider_faults += 1;
         meter::provider_fault(method.as_str(), error.kind());
-        let words = chain(error);
+        let message = chain(error);
         if self.provider_faults.insert((method, error.kind())) {
             tracing::warn!(
                 name: "flagcache.provider_failed",
                 target: TARGET,
                 method = method.as_str(),
                 kind = error.kind().as_str(),
-                error = words,
+                error = message,
                 "flag definition cache provider failed"
             );
         }
-        words
+        message
     }
 
     pub(crate) fn request_sent(&mut self) {
@@ -140,18 +141,18 @@ impl Observer {
     pub(crate) fn fetch_failed(&mut self, error: &FetchError) {
         self.counters.failed_requests += 1;
         meter::request(error.kind().as_str());
-        let words = chain(error);
+        let message = chain(error);
         if self.fetch_failures.insert(error.kind()) {
             tracing::warn!(
                 name: "flagcache.fetch_failed",
                 target: TARGET,
-                failure = error.kind().as_str(),
-                error = words,
+                kind = error.kind().as_str(),
+                error = message,
                 "flag definitions could not be fetched"
             );
         }
-        self.fetch_error = Some(words.clone());
-        self.load_error.get_or_insert(words);
+        self.fetch_error = Some(message.clone());
+        self.load_error.get_or_insert(message);
     }
 
     pub(crate) fn role(&mut self, role: Role) {
@@ -169,14 +170,14 @@ impl Observer {
     }
 
     pub(crate) fn changed(&mut self, change: &DefinitionsChange) {
-        self.load_read_change |= change.source == Some(DefinitionsOrigin::Cache);
-        let flags = change.new.as_ref().map(|set| set.len());
+        self.load_read_change |= change.origin == Some(DefinitionsOrigin::Cache);
+        let flags = change.new.as_ref().map(|snapshot| snapshot.len());
         meter::definitions(change.version, flags);
         tracing::info!(
             name: "flagcache.definitions_changed",
             target: TARGET,
             version = change.version,
-            source = change.source.map_or("policy", |source| source.as_str()),
+            origin = change.origin.map_or("policy", |origin| origin.as_str()),
             flags = flags.unwrap_or(0),
             added = change.diff.added.len(),
             removed = change.diff.removed.len(),
@@ -185,16 +186,16 @@ impl Observer {
         );
     }
 
-    /// Returns what went wrong in the load.
+    /// Ends a load. Returns its error.
     pub(crate) fn load_ended(&mut self, ticked: bool, unserved: bool) -> Option<String> {
         self.counters.loads += 1;
         meter::load();
-        if let (None, true, Some(words)) = (&self.load_error, unserved, &self.fetch_error) {
+        if let (None, true, Some(message)) = (&self.load_error, unserved, &self.fetch_error) {
             self.load_error = Some(format!(
-                "no request was sent because of the backoff after the last one's failure: {words}"
+                "no request was sent because of the backoff after an earlier failure: {message}"
             ));
         }
-        // Without a cache this worker would have asked the API at each tick.
+        // A worker without a cache would have sent a request at each tick.
         let saved = match (
             self.load_sent_request || self.load_error.is_some(),
             self.load_read_change,
@@ -216,29 +217,29 @@ impl Observer {
     }
 }
 
-/// More causes than any error has that does not name itself as its cause.
+/// A bound on cycles: no error has this many causes.
 const MAX_CAUSES: usize = 32;
 
-/// An error and its causes on one line, each once. The causes are a user's: they may panic, or never end.
+/// An error and its causes on one line. The causes are the user's code: they may panic, or form a cycle.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut words = error.to_string();
+    let mut message = error.to_string();
     let causes = || {
         for error in successors(error.source(), |&error| error.source()).take(MAX_CAUSES) {
             let mut cause = String::new();
-            // What could be written before an error fails to say itself is kept.
+            // Keep what was written before the error's `Display` failed.
             let _ = write!(cause, "{error}");
-            // Many an error says its cause itself.
-            if cause.is_empty() || !words.ends_with(&cause) {
-                words.push_str(": ");
-                words.push_str(&cause);
+            // Many errors repeat their cause in their own text.
+            if cause.is_empty() || !message.ends_with(&cause) {
+                message.push_str(": ");
+                message.push_str(&cause);
             }
         }
     };
     if catch_unwind(AssertUnwindSafe(causes)).is_err() {
-        words.push_str(": a cause that panics when it is shown");
+        message.push_str(": a cause whose Display panics");
     }
-    match escaped(&words) {
-        Cow::Borrowed(_) => words,
+    match escaped(&message) {
+        Cow::Borrowed(_) => message,
         Cow::Owned(escaped) => escaped,
     }
 }
@@ -288,8 +289,11 @@ mod tests {
         ] {
             let error =
                 ProviderError::new(ProviderErrorKind::Unavailable, "down").with_source(cause);
-            let words = chain(&error);
-            assert!(words.starts_with(shown) && words.len() < 1000, "{words}");
+            let message = chain(&error);
+            assert!(
+                message.starts_with(shown) && message.len() < 1000,
+                "{message}"
+            );
         }
     }
 

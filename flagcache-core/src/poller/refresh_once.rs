@@ -1,4 +1,4 @@
-//! One load, for jobs that run and end.
+//! [`refresh_once`]: one load, for scheduled jobs.
 
 use std::time::Duration;
 
@@ -10,41 +10,42 @@ use crate::{
     StartError,
 };
 
-/// What [`refresh_once`] did.
+/// The result of [`refresh_once`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RefreshedOnce {
-    /// What became of the store's copy.
+    /// What happened to the stored copy.
     pub outcome: RefreshOutcome,
-    /// The definitions in force now.
+    /// The current definitions.
     pub definitions: Option<FlagDefinitionCacheData>,
     /// Billing units spent: 10 for a 200, 1 for a 304, 0 if another worker leads.
     pub units_spent: u64,
 }
 
-/// What became of the store's copy.
+/// What happened to the stored copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefreshOutcome {
-    /// A new set was fetched and handed to the store.
+    /// New definitions were fetched and published.
     Published,
     /// The API confirmed the stored copy.
     Unchanged,
-    /// Another worker leads, and keeps the copy current.
+    /// Another worker leads, and keeps the stored copy current.
     LedByAnother,
 }
 
-/// Brings a store's copy up to date once, then frees the lead: the writer half of a fleet of
-/// [readers](crate::Role::Reader). For a cron job, a deployment step, a serverless timer.
+/// Refreshes a store's copy once, then releases leadership: the writer for a fleet of [readers](crate::Role::Reader).
+/// For a cron job, a deployment step, a serverless timer.
 ///
-/// One load by the rules of a [`FlagDefinitionPoller`], then the provider's `shutdown`. With a bundled store the request is
-/// conditional by the stored ETag: 1 unit when nothing has changed. If another worker leads, nothing is fetched. Must be
-/// called inside a tokio runtime. Cancel safe; a dropped call ends in the background, and frees the lead there.
+/// One load by the rules of a [`FlagDefinitionPoller`], then the provider's `shutdown`. With a bundled store the
+/// request is conditional by the stored ETag: 1 unit when nothing has changed. If another worker leads, nothing is
+/// fetched. Must be called inside a tokio runtime. Cancel safe: a dropped call completes in the background and releases
+/// leadership.
 ///
 /// # Errors
 ///
-/// [`RefreshOnceError`] says which step failed. The provider's `shutdown` is called all the same, and what the store held
-/// is not lost.
+/// [`RefreshOnceError`] names the step that failed. The provider's `shutdown` is called in any case, and the stored copy
+/// is kept.
 ///
 /// ```no_run
 /// # async fn job(
@@ -59,8 +60,8 @@ pub enum RefreshOutcome {
 ///
 /// # In Kubernetes
 ///
-/// A CronJob writes and holds the secret key; the workers know the store and nothing else. Their pollers have no source, so
-/// they send no request, and a [`max_staleness`](crate::FlagDefinitionPollerBuilder::max_staleness) of several runs.
+/// A CronJob writes and holds the secret key; the workers only know the store. Their pollers have no source, so they
+/// send no requests, and a [`max_staleness`](crate::FlagDefinitionPollerBuilder::max_staleness) of several runs.
 ///
 /// ```yaml
 /// apiVersion: batch/v1
@@ -69,10 +70,10 @@ pub enum RefreshOutcome {
 ///   name: flag-definitions
 /// spec:
 ///   schedule: "* * * * *"
-///   concurrencyPolicy: Forbid   # a second writer would find the store led, and do nothing
+///   concurrencyPolicy: Forbid   # a second writer would not get leadership, and do nothing
 ///   jobTemplate:
 ///     spec:
-///       backoffLimit: 0         # the next run is the next try
+///       backoffLimit: 0         # the next run retries
 ///       activeDeadlineSeconds: 50
 ///       template:
 ///         spec:
@@ -120,7 +121,7 @@ pub async fn refresh_once(
     Ok(outcome(&poller))
 }
 
-/// A poller for one load.
+/// A manual poller for one load.
 pub(crate) fn configure<Handle>(
     builder: FlagDefinitionPollerBuilder<Handle>,
     source: impl FlagDefinitionSource,
@@ -135,7 +136,7 @@ pub(crate) fn configure<Handle>(
     Ok(builder.cold_start_wait(Duration::ZERO).manual())
 }
 
-/// What its load, which met no failure, has done.
+/// The result of a load without errors.
 pub(crate) fn outcome(poller: &FlagDefinitionPoller) -> RefreshedOnce {
     let status = poller.status();
     let outcome = if status.counters.full_responses > 0 {
@@ -152,7 +153,7 @@ pub(crate) fn outcome(poller: &FlagDefinitionPoller) -> RefreshedOnce {
     }
 }
 
-/// Why [`refresh_once`] did not bring the copy up to date.
+/// Why [`refresh_once`] failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RefreshOnceError {
@@ -162,10 +163,10 @@ pub enum RefreshOnceError {
     /// The load could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The API or the store failed. A set that was fetched but not stored is fetched again by the next run.
+    /// The API or the store failed. Definitions that were fetched but not stored are fetched again by the next run.
     #[error(transparent)]
     Refresh(#[from] RefreshError),
-    /// The copy is up to date, but the lead was not freed: it frees itself.
+    /// The stored copy is current, but leadership was not released; it ends with its TTL.
     #[error(transparent)]
     Shutdown(#[from] ShutdownError),
 }

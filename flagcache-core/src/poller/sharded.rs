@@ -1,4 +1,4 @@
-//! The handles of one set.
+//! [`ShardedDefinitions`]: several handles of one snapshot, so that readers do not contend for one reference count.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,15 +6,15 @@ use std::thread::available_parallelism;
 
 use crate::FlagDefinitionCacheData;
 
-/// For each processor: threads are given handles by turns, and those that run at the same moment should not have the same.
+/// Per processor: threads get handles in turn, and threads that run at the same moment should not share one.
 const FOR_EACH_PROCESSOR: usize = 4;
 const MOST: usize = 64;
 
-/// Several handles of one set, so that threads that take one and drop it all the time do not wait for each other.
+/// Several handles of one snapshot, for threads that clone and drop it all the time.
 #[derive(Debug)]
-pub(super) struct Handles(Box<[FlagDefinitionCacheData]>);
+pub(super) struct ShardedDefinitions(Box<[FlagDefinitionCacheData]>);
 
-impl Handles {
+impl ShardedDefinitions {
     pub(super) fn new(data: FlagDefinitionCacheData) -> Self {
         let others = (1..count())
             .map(|_| data.another_handle())
@@ -22,9 +22,9 @@ impl Handles {
         Self(std::iter::once(data).chain(others).collect())
     }
 
-    /// The one of this thread.
+    /// The handle of this thread.
     pub(super) fn here(&self) -> &FlagDefinitionCacheData {
-        // There are a power of two of them.
+        // The number of handles is a power of two.
         &self.0[place() & (self.0.len() - 1)]
     }
 }
@@ -39,12 +39,12 @@ fn count() -> usize {
     })
 }
 
-/// A number of this thread.
+/// This thread's number.
 fn place() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static PLACE: usize = NEXT.fetch_add(1, Ordering::Relaxed);
     }
-    // It fails in a thread that is ending.
+    // Fails in a thread that is ending.
     PLACE.try_with(|place| *place).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What the driver writes and the handles read.
+//! [`Shared`]: the state that the poller's task writes and its handles read.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
-use super::sharded::Handles;
+use super::sharded::ShardedDefinitions;
 use crate::poller::status::PollerCounters;
 use crate::{
     DefinitionsChange, DefinitionsChanges, DefinitionsOrigin, FetchErrorKind,
@@ -24,18 +24,18 @@ pub(super) enum Outcome {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Readiness {
     pub(super) ready: bool,
-    /// How often what is in memory was replaced or cleared, be it a change or not.
+    /// Counts every replacement and clearing, whether it is a change or not.
     pub(super) installs: u64,
     pub(super) ending: Option<Outcome>,
 }
 
-/// A status as the driver knows it: with moments, from which a reader makes ages.
+/// The status with instants, from which a reader computes ages.
 #[derive(Clone, Debug)]
-pub(super) struct Report {
+pub(super) struct TaskStatus {
     pub(super) role: Role,
-    pub(super) source: Option<DefinitionsOrigin>,
+    pub(super) origin: Option<DefinitionsOrigin>,
     pub(super) version: u64,
-    /// Whether the API refuses the keys or the project has used up its quota, as the machine sees it.
+    /// Whether the API refuses the keys or the quota is used up, as the machine reports it.
     pub(super) refusal: Option<FetchErrorKind>,
     pub(super) api_failure: Option<FetchErrorKind>,
     pub(super) unconfirmed: bool,
@@ -48,11 +48,11 @@ pub(super) struct Report {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    current: ArcSwapOption<Handles>,
-    /// Weak: the driver owns the channel, so that subscribers are told when it ends.
+    current: ArcSwapOption<ShardedDefinitions>,
+    /// Weak: the task owns the channel, so that subscribers notice its end.
     changes: broadcast::WeakSender<DefinitionsChange>,
     readiness: watch::Sender<Readiness>,
-    report: Mutex<Report>,
+    status: Mutex<TaskStatus>,
     max_staleness: Duration,
 }
 
@@ -65,9 +65,9 @@ impl Shared {
             current: ArcSwapOption::empty(),
             changes: changes.downgrade(),
             readiness: watch::Sender::new(Readiness::default()),
-            report: Mutex::new(Report {
+            status: Mutex::new(TaskStatus {
                 role: Role::Undecided,
-                source: None,
+                origin: None,
                 version: 0,
                 refusal: None,
                 api_failure: None,
@@ -89,15 +89,15 @@ impl Shared {
             .map(|handles| handles.here().clone())
     }
 
-    /// One swap of the whole set: a reader sees the old one or the new one.
+    /// One atomic swap: a reader sees either the old or the new definitions.
     pub(super) fn install(&self, data: Option<FlagDefinitionCacheData>) {
         self.current
-            .store(data.map(|data| Arc::new(Handles::new(data))));
+            .store(data.map(|data| Arc::new(ShardedDefinitions::new(data))));
         self.readiness.send_modify(|now| now.installs += 1);
     }
 
-    /// Wakes those who wait for definitions, if there are some now. Comes after the report, so that they see a status of
-    /// what they waited for.
+    /// Wakes the callers of `wait_ready` if there are definitions. After the status is set, so that they see a matching
+    /// status.
     pub(super) fn announce(&self) {
         let ready = self.current.load().is_some();
         self.readiness
@@ -105,10 +105,10 @@ impl Shared {
     }
 
     pub(super) fn subscribe(&self) -> DefinitionsChanges {
-        // First the receiver: a change in between is then seen twice rather than never.
+        // Subscribe first: a change in between is then seen twice, not missed.
         let receiver = match self.changes.upgrade() {
             Some(changes) => changes.subscribe(),
-            // After the end: a channel that is closed already.
+            // The poller has ended: return a closed channel.
             None => broadcast::channel(1).1,
         };
         DefinitionsChanges::new(receiver, self.definitions())
@@ -122,13 +122,13 @@ impl Shared {
         self.readiness.send_modify(|now| now.ending = Some(ending));
     }
 
-    /// The lock is held for a copy; a reader of definitions never takes it.
-    pub(super) fn report(&self) -> MutexGuard<'_, Report> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Held only for a copy; readers of definitions never take this lock.
+    pub(super) fn task_status(&self) -> MutexGuard<'_, TaskStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn status(&self) -> PollerStatus {
-        let report = self.report().clone();
+        let status = self.task_status().clone();
         let flags = self
             .current
             .load()
@@ -136,13 +136,13 @@ impl Shared {
             .map(|handles| handles.here().len());
         let now = Instant::now();
         let ago = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
-        let confirmed_ago = ago(report.confirmed_at);
-        let stale = report.unconfirmed || confirmed_ago.is_none_or(|ago| ago >= self.max_staleness);
+        let confirmed_ago = ago(status.confirmed_at);
+        let stale = status.unconfirmed || confirmed_ago.is_none_or(|ago| ago >= self.max_staleness);
         let state = if self.readiness.borrow().ending.is_some() {
             PollerState::Stopped
-        } else if report.refusal == Some(FetchErrorKind::QuotaLimited) {
+        } else if status.refusal == Some(FetchErrorKind::QuotaLimited) {
             PollerState::QuotaLimited
-        } else if report.refusal == Some(FetchErrorKind::Unauthorized) {
+        } else if status.refusal == Some(FetchErrorKind::Unauthorized) {
             PollerState::Unauthorized
         } else if flags.is_none() {
             PollerState::Starting
@@ -153,18 +153,18 @@ impl Shared {
         };
         PollerStatus {
             state,
-            role: report.role,
-            source: report.source,
-            version: report.version,
+            role: status.role,
+            origin: status.origin,
+            version: status.version,
             flags,
             confirmed_ago,
-            last_success_ago: ago(report.last_success_at),
-            api_failure: report.api_failure,
-            backoff: report
+            last_success_ago: ago(status.last_success_at),
+            api_failure: status.api_failure,
+            backoff: status
                 .backoff_ends_at
                 .map_or(Duration::ZERO, |at| at.saturating_duration_since(now)),
-            last_error: report.last_error,
-            counters: report.counters,
+            last_error: status.last_error,
+            counters: status.counters,
         }
     }
 }

@@ -1,26 +1,25 @@
-//! What a poller tells about itself.
+//! [`PollerStatus`]: the state and counters of a poller at one moment.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::{DefinitionsOrigin, FetchErrorKind, Role};
 
-/// How the definitions are.
+/// The state of the definitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PollerState {
-    /// None were loaded yet.
+    /// Not loaded yet.
     Starting,
-    /// They are current, as far as this worker can know.
+    /// Current, as far as this worker can know.
     Ready,
-    /// They are served, but nobody has confirmed them for `max_staleness`, or they came from the store because the API
-    /// could not be reached.
+    /// Served, but not confirmed for `max_staleness`, or read from the store because the API was unreachable.
     Stale,
-    /// The API refuses the keys (401, 403). What was loaded before is served, unless the policy is to clear.
+    /// The API refuses the keys (401, 403). Earlier definitions are served, unless the policy is to clear.
     Unauthorized,
-    /// The project's quota is used up (402), by this worker's own request or by the leader's word.
+    /// The project's quota is used up (402), by this worker's own request or as the leader reported it.
     QuotaLimited,
-    /// The poller has been shut down. What was loaded can still be read.
+    /// The poller was shut down. Its definitions remain readable.
     Stopped,
 }
 
@@ -44,13 +43,13 @@ impl fmt::Display for PollerState {
     }
 }
 
-/// What this worker asked of the API since it started, and what sharing has saved it.
+/// The requests of this worker since it started, and what sharing has saved.
 ///
 /// *Units* are what PostHog bills for a request for definitions: 10 for a 200, 1 for a 304.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PollerCounters {
-    /// Loads begun and ended.
+    /// Loads that ended.
     pub loads: u64,
     /// Requests sent.
     pub requests: u64,
@@ -62,10 +61,10 @@ pub struct PollerCounters {
     pub failed_requests: u64,
     /// Units billed for the requests.
     pub units_spent: u64,
-    /// Units that a worker without a cache would have been billed for the ticks and changes that this one took from the
+    /// Units that a worker without a cache would have been billed for the ticks and changes that this one read from the
     /// store.
     pub units_saved: u64,
-    /// Provider calls that failed, panicked or were cut.
+    /// Provider calls that failed, panicked or timed out.
     pub provider_faults: u64,
 }
 
@@ -73,25 +72,25 @@ pub struct PollerCounters {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PollerStatus {
-    /// How the definitions are.
+    /// The state of the definitions.
     pub state: PollerState,
     /// Whether this worker leads, by its last decision.
     pub role: Role,
-    /// Where the definitions in memory came from.
-    pub source: Option<DefinitionsOrigin>,
+    /// The origin of the definitions in memory.
+    pub origin: Option<DefinitionsOrigin>,
     /// Changes applied so far; 0 before the first load.
     pub version: u64,
-    /// Flags in memory; `None` without definitions, which is not the same as an empty set.
+    /// Flags in memory; `None` without definitions, in contrast to `Some(0)`.
     pub flags: Option<usize>,
-    /// How long ago the API last confirmed what is in memory, as far as this worker can know.
+    /// How long ago the API last confirmed the definitions in memory, as far as this worker can know.
     pub confirmed_ago: Option<Duration>,
-    /// How long ago the last load ended that met no failure.
+    /// How long ago the last load without an error ended.
     pub last_success_ago: Option<Duration>,
-    /// The kind of the last request's failure; `None` once one succeeds.
+    /// The kind of the last request's failure; `None` after a success.
     pub api_failure: Option<FetchErrorKind>,
-    /// How much longer no request is sent because of it; zero if one may be sent.
+    /// How much longer the backoff suppresses requests; zero if one may be sent.
     pub backoff: Duration,
-    /// What went wrong last, in words; `None` once a load meets no failure. Never shows a key.
+    /// The last load's error with its causes; `None` if it had none. Never shows a key.
     pub last_error: Option<String>,
     /// Requests, units and faults so far.
     pub counters: PollerCounters,

@@ -1,4 +1,5 @@
-//! The one task of a poller: carries out the machine's steps and tells it what came of them. It decides nothing.
+//! [`PollerTask`]: the one task of a poller. Carries out the machine's steps and feeds the results back; it decides
+//! nothing.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -25,18 +26,18 @@ use crate::{
     PollerSchedule, ProjectFingerprint, ProviderError, ProviderErrorKind, ProviderMethod,
 };
 
-/// Sets larger than this are compared away from the runtime's threads.
+/// Larger definitions are compared on the blocking pool.
 const COMPARE_INLINE: usize = 256 * 1024;
 
-/// What a handle asks of the driver.
+/// A request from a handle to the task.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// Load now, and say what went wrong.
+    /// Load now, and reply with the error, if any.
     Refresh(oneshot::Sender<Option<String>>),
     Stop,
 }
 
-/// The answer to a provider call, before the machine sees it.
+/// The result of a provider call, before the machine gets it.
 enum Answer {
     Decided(Result<bool, ProviderError>),
     Stored(Result<Option<FlagDefinitionCacheData>, ProviderError>),
@@ -46,13 +47,13 @@ enum Answer {
     ShutDown(Result<(), ProviderError>),
 }
 
-/// The answer to a request, before the machine sees it.
+/// The result of a fetch, before the machine gets it.
 struct Received {
     billed: Billed,
     fetched: Result<Fetched, FetchError>,
 }
 
-/// What the driver is given once.
+/// What a new task is made from.
 pub(super) struct TaskConfig {
     pub(super) machine: Machine,
     pub(super) guard: Option<Arc<Guard>>,
@@ -60,13 +61,13 @@ pub(super) struct TaskConfig {
     pub(super) fetch_timeout: Duration,
     pub(super) schedule: PollerSchedule,
     pub(super) link: PollerContextOwner,
-    /// What `on_poller_attached` did.
+    /// The result of `on_poller_attached`.
     pub(super) attached: Result<(), ProviderError>,
     pub(super) shared: Arc<Shared>,
     pub(super) changes: broadcast::Sender<DefinitionsChange>,
 }
 
-/// Where the driver sits: on its own task, or, in manual mode between two loads, here.
+/// Owns the task while it is idle: in manual mode, between two loads. Otherwise the task runs on the runtime.
 pub(super) struct TaskSlot {
     requests: mpsc::UnboundedSender<Request>,
     runtime: Handle,
@@ -83,10 +84,10 @@ impl std::fmt::Debug for TaskSlot {
 }
 
 impl TaskSlot {
-    pub(super) fn new(setup: TaskConfig, runtime: Handle) -> Arc<Self> {
+    pub(super) fn new(config: TaskConfig, runtime: Handle) -> Arc<Self> {
         let (requests, inbox) = mpsc::unbounded_channel();
-        let manual = setup.schedule.manual;
-        let driver = PollerTask::new(setup, inbox);
+        let manual = config.schedule.manual;
+        let task = PollerTask::new(config, inbox);
         let slot = Arc::new(Self {
             requests,
             runtime,
@@ -94,18 +95,17 @@ impl TaskSlot {
             idle_task: Mutex::new(None),
         });
         if manual {
-            *slot.idle_task() = Some(driver);
+            *slot.idle_task() = Some(task);
         } else {
-            slot.drive(driver, None);
+            slot.spawn(task, None);
         }
         slot
     }
 
-    /// Sets the driver to work. On a runtime that is gone it is dropped, which is the end of it too.
-    fn drive(&self, driver: PollerTask, slot: Option<Weak<Self>>) {
+    /// Spawns the task. On a runtime that has shut down it is dropped, which ends the poller too.
+    fn spawn(&self, task: PollerTask, slot: Option<Weak<Self>>) {
         self.runtime.spawn(
-            driver
-                .run(slot)
+            task.run(slot)
                 .instrument(tracing::info_span!(target: "flagcache", "flagcache_poller")),
         );
     }
@@ -120,22 +120,22 @@ impl TaskSlot {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request to a driver that is gone is dropped, and with it the sender on which its caller waits.
+    /// Sends a request and wakes an idle task. If the task is gone, the request is dropped, which its caller notices.
     pub(super) fn send(self: &Arc<Self>, request: Request) {
-        // Under the lock, so that a driver about to park either sees the request or is found idle_task.
+        // Under the lock, so that a task that is about to become idle either sees the request or is woken here.
         let mut idle_task = self.idle_task();
         let _ = self.requests.send(request);
-        if let Some(driver) = idle_task.take() {
-            self.drive(driver, Some(Arc::downgrade(self)));
+        if let Some(task) = idle_task.take() {
+            self.spawn(task, Some(Arc::downgrade(self)));
         }
     }
 }
 
-/// The last handle was dropped. A idle_task driver has nobody else to wake it, and a provider to shut down.
+/// The last handle was dropped: runs an idle task once more, so that it shuts its provider down.
 impl Drop for TaskSlot {
     fn drop(&mut self) {
-        if let Some(driver) = self.idle_task().take() {
-            self.drive(driver, None);
+        if let Some(task) = self.idle_task().take() {
+            self.spawn(task, None);
         }
     }
 }
@@ -151,44 +151,44 @@ pub(super) struct PollerTask {
     shared: Arc<Shared>,
     changes: broadcast::Sender<DefinitionsChange>,
     inbox: mpsc::UnboundedReceiver<Request>,
-    /// The last handle was dropped: nothing more will be asked.
+    /// The last handle was dropped: no more requests will come.
     orphaned: bool,
-    waiting: Vec<oneshot::Sender<Option<String>>>,
+    callers: Vec<oneshot::Sender<Option<String>>>,
     observer: Observer,
-    /// The provider call under way.
+    /// The provider call in progress.
     call: Option<BoxFuture<'static, Answer>>,
-    /// The request under way.
+    /// The fetch in progress.
     fetch: Option<(u64, BoxFuture<'static, Received>)>,
-    ending: Outcome,
+    outcome: Outcome,
     ended: bool,
 }
 
 impl PollerTask {
-    fn new(setup: TaskConfig, inbox: mpsc::UnboundedReceiver<Request>) -> Self {
+    fn new(config: TaskConfig, inbox: mpsc::UnboundedReceiver<Request>) -> Self {
         let mut observer = Observer::default();
-        observer.attached(&setup.attached);
+        observer.attached(&config.attached);
         Self {
-            machine: setup.machine,
-            guard: setup.guard,
-            project: setup.source.as_ref().and_then(|source| source.project()),
-            source: setup.source,
-            fetch_timeout: setup.fetch_timeout,
-            schedule: setup.schedule,
-            link: setup.link,
-            shared: setup.shared,
-            changes: setup.changes,
+            machine: config.machine,
+            guard: config.guard,
+            project: config.source.as_ref().and_then(|source| source.project()),
+            source: config.source,
+            fetch_timeout: config.fetch_timeout,
+            schedule: config.schedule,
+            link: config.link,
+            shared: config.shared,
+            changes: config.changes,
             inbox,
             orphaned: false,
-            waiting: Vec::new(),
+            callers: Vec::new(),
             observer,
             call: None,
             fetch: None,
-            ending: Outcome::Clean,
+            outcome: Outcome::Clean,
             ended: false,
         }
     }
 
-    /// Runs to the end; with a slot to go back to, until there is nothing to do.
+    /// Runs until the poller ends; with a slot, until the task is idle.
     async fn run(mut self, slot: Option<Weak<TaskSlot>>) {
         while !self.ended {
             if let Some(slot) = &slot
@@ -210,27 +210,27 @@ impl PollerTask {
     async fn next_event(&mut self) -> Event {
         let deadline = self.machine.deadline();
         tokio::select! {
-            // Answers first: what has come back is older than what is asked now.
+            // Results before requests: they are older.
             biased;
-            answer = under_way(self.call.as_mut()) => {
+            answer = in_progress(self.call.as_mut()) => {
                 self.call = None;
                 self.answered(answer)
             }
-            received = under_way(self.fetch.as_mut().map(|(_, future)| future)) => {
+            received = in_progress(self.fetch.as_mut().map(|(_, future)| future)) => {
                 let generation = self.fetch.take().map_or(0, |(generation, _)| generation);
                 Event::Fetched { generation, fetched: self.received(received) }
             }
             request = self.inbox.recv(), if !self.orphaned => match request {
                 Some(Request::Refresh(reply)) => {
-                    // Dropped while the poller ends, so that its caller learns that there will be no load.
+                    // Dropped while the poller stops, so that its caller learns that no load will follow.
                     if !self.machine.is_stopping() {
-                        self.waiting.push(reply);
+                        self.callers.push(reply);
                     }
                     Event::Refresh
                 }
-                asked => {
-                    self.orphaned = asked.is_none();
-                    self.waiting.clear();
+                request => {
+                    self.orphaned = request.is_none();
+                    self.callers.clear();
                     Event::Stop
                 }
             },
@@ -239,7 +239,7 @@ impl PollerTask {
         }
     }
 
-    /// Tells the machine, and does what it says.
+    /// Passes the event to the machine, and carries out its steps.
     async fn apply(&mut self, event: Event) {
         let key = self
             .source
@@ -259,10 +259,10 @@ impl PollerTask {
                 Step::Call(call) => self.call = self.start_call(call),
                 Step::Fetch { generation, etag } => self.start_fetch(generation, etag),
                 Step::CancelFetch => {
-                    let cut = self.fetch.take();
-                    let _ = catch_unwind(AssertUnwindSafe(move || drop(cut)));
+                    let cancelled = self.fetch.take();
+                    let _ = catch_unwind(AssertUnwindSafe(move || drop(cancelled)));
                 }
-                Step::Install { data, source } => self.install(Some(data), Some(source)).await,
+                Step::Install { data, origin } => self.install(Some(data), Some(origin)).await,
                 Step::Clear => self.install(None, None).await,
                 Step::LoadEnded { ticked, unserved } => self.load_ended(ticked, unserved),
                 Step::Ended => {
@@ -271,10 +271,10 @@ impl PollerTask {
                 }
             }
         }
-        self.publish_report();
+        self.publish_status();
     }
 
-    // ---- the provider --------------------------------------------------------------------------------------------
+    // ---- provider calls ------------------------------------------------------------------------------------------
 
     fn start_call(&self, call: Call) -> Option<BoxFuture<'static, Answer>> {
         let guard = Arc::clone(self.guard.as_ref()?);
@@ -310,18 +310,18 @@ impl PollerTask {
     fn answered(&mut self, answer: Answer) -> Event {
         match answer {
             Answer::Decided(answer) => {
-                Event::Decided(self.noted(ProviderMethod::ShouldFetch, answer))
+                Event::Decided(self.observed(ProviderMethod::ShouldFetch, answer))
             }
             Answer::Stored(answer) => {
-                let answer = self.admitted(answer);
-                Event::Stored(self.noted(ProviderMethod::Peek, answer))
+                let answer = self.check_project(answer);
+                Event::Stored(self.observed(ProviderMethod::Peek, answer))
             }
             Answer::Read(answer) => {
-                let answer = self.admitted(answer);
+                let answer = self.check_project(answer);
                 let damaged = answer
                     .as_ref()
                     .is_err_and(|error| error.kind() == ProviderErrorKind::InvalidData);
-                let answer = self.noted(ProviderMethod::Get, answer);
+                let answer = self.observed(ProviderMethod::Get, answer);
                 if damaged {
                     Event::Damaged
                 } else {
@@ -329,23 +329,23 @@ impl PollerTask {
                 }
             }
             Answer::Published(answer) => {
-                Event::Published(self.noted(ProviderMethod::Received, answer))
+                Event::Published(self.observed(ProviderMethod::Received, answer))
             }
             Answer::ReportSent(answer) => {
-                let _ = self.noted(ProviderMethod::FetchWithoutUpdate, answer);
+                let _ = self.observed(ProviderMethod::FetchWithoutUpdate, answer);
                 Event::ReportSent
             }
             Answer::ShutDown(answer) => {
                 if let Err(error) = &answer {
-                    self.ending = Outcome::ProviderFailed(chain(error));
+                    self.outcome = Outcome::ProviderFailed(chain(error));
                 }
-                let _ = self.noted(ProviderMethod::Shutdown, answer);
+                let _ = self.observed(ProviderMethod::Shutdown, answer);
                 Event::ShutDown
             }
         }
     }
 
-    fn noted<T>(
+    fn observed<T>(
         &mut self,
         method: ProviderMethod,
         answer: Result<T, ProviderError>,
@@ -354,8 +354,8 @@ impl PollerTask {
         answer.map_err(|_| Failed)
     }
 
-    /// A copy of another project is no copy.
-    fn admitted(
+    /// Rejects a copy of another project.
+    fn check_project(
         &self,
         answer: Result<Option<FlagDefinitionCacheData>, ProviderError>,
     ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
@@ -370,23 +370,23 @@ impl PollerTask {
         }
     }
 
-    // ---- the API -------------------------------------------------------------------------------------------------
+    // ---- fetches -------------------------------------------------------------------------------------------------
 
     fn start_fetch(&mut self, generation: u64, etag: Option<String>) {
         let Some(source) = self.source.clone() else {
             return;
         };
         self.observer.request_sent();
-        let (limit, project) = (self.fetch_timeout, self.project);
+        let (timeout, project) = (self.fetch_timeout, self.project);
         let fetch = async move {
-            let response = guarded(limit, || async { source.fetch(etag.as_deref()).await })
+            let response = guarded(timeout, || async { source.fetch(etag.as_deref()).await })
                 .await
                 .unwrap_or_else(|interrupted| {
                     Err(match interrupted {
                         Interrupted::TimedOut => FetchError::new(
                             FetchErrorKind::Timeout,
                             format!(
-                                "the source of flag definitions did not answer within {limit:?}"
+                                "the source of flag definitions did not answer within the fetch timeout of {timeout:?}"
                             ),
                         ),
                         Interrupted::Panicked(_) => FetchError::new(
@@ -395,7 +395,7 @@ impl PollerTask {
                         ),
                     })
                 });
-            take_in(response, project).await
+            decode_response(response, project).await
         };
         self.fetch = Some((generation, Box::pin(fetch)));
     }
@@ -417,68 +417,68 @@ impl PollerTask {
         }
     }
 
-    // ---- memory --------------------------------------------------------------------------------------------------
+    // ---- definitions in memory -----------------------------------------------------------------------------------
 
-    /// Swaps the set in memory; announces it if it is a change.
+    /// Replaces the definitions in memory, and announces a change.
     async fn install(
         &mut self,
         new: Option<FlagDefinitionCacheData>,
-        source: Option<DefinitionsOrigin>,
+        origin: Option<DefinitionsOrigin>,
     ) {
         let old = self.shared.definitions();
         let diff = compared(old.as_ref(), new.as_ref()).await;
         self.shared.install(new.clone());
-        // The first set is a change even if it is empty.
+        // The first definitions are a change even if they are empty.
         if diff.is_empty() && old.is_some() == new.is_some() {
             return;
         }
         let version = {
-            let mut report = self.shared.report();
-            report.version += 1;
-            report.version
+            let mut status = self.shared.task_status();
+            status.version += 1;
+            status.version
         };
         let change = DefinitionsChange {
             version,
-            source,
+            origin,
             diff,
             old,
             new,
         };
         self.observer.changed(&change);
-        // An error says that nobody listens.
+        // Fails if there is no subscriber.
         let _ = self.changes.send(change);
     }
 
-    // ---- telling -------------------------------------------------------------------------------------------------
+    // ---- reporting -----------------------------------------------------------------------------------------------
 
     fn load_ended(&mut self, ticked: bool, unserved: bool) {
         let error = self.observer.load_ended(ticked, unserved);
         if error.is_none() {
-            self.shared.report().last_success_at = Some(Instant::now());
+            self.shared.task_status().last_success_at = Some(Instant::now());
         }
-        self.publish_report();
-        for waiting in self.waiting.drain(..) {
-            // An error says that the caller has gone.
-            let _ = waiting.send(error.clone());
+        self.publish_status();
+        for caller in self.callers.drain(..) {
+            // Fails if the caller is gone.
+            let _ = caller.send(error.clone());
         }
     }
 
-    fn publish_report(&mut self) {
+    fn publish_status(&mut self) {
         let now = Instant::now();
         let backoff = self.machine.backoff(now);
         let (confirmed_at, unconfirmed) = self.machine.confirmation();
         self.observer.role(self.machine.role());
-        let mut report = self.shared.report();
-        report.role = self.machine.role();
-        report.source = self.machine.source();
-        report.refusal = self.machine.refusal();
-        report.api_failure = self.machine.last_failure();
-        report.unconfirmed = unconfirmed;
-        report.confirmed_at = confirmed_at;
-        report.backoff_ends_at = (!backoff.is_zero()).then(|| now + backoff);
-        report.last_error.clone_from(&self.observer.last_error);
-        report.counters = self.observer.counters;
-        drop(report);
+        let mut status = self.shared.task_status();
+        status.role = self.machine.role();
+        status.origin = self.machine.origin();
+        status.refusal = self.machine.refusal();
+        status.api_failure = self.machine.last_failure();
+        status.unconfirmed = unconfirmed;
+        status.confirmed_at = confirmed_at;
+        status.backoff_ends_at = (!backoff.is_zero()).then(|| now + backoff);
+        status.last_error.clone_from(&self.observer.last_error);
+        status.counters = self.observer.counters;
+        drop(status);
         self.shared.announce();
         if self.schedule.fetch_backoff != backoff {
             self.schedule.fetch_backoff = backoff;
@@ -487,24 +487,24 @@ impl PollerTask {
     }
 }
 
-/// The end, however it comes: with the last step, with the runtime, or by a panic.
+/// However the task ends: by its last step, with the runtime, or by a panic.
 impl Drop for PollerTask {
     fn drop(&mut self) {
-        // Before the word that it is over: whoever hears it may attach the provider again. A user's `drop` may panic.
-        let theirs = (
+        // Before waiters are woken, because they may attach the provider to another poller. A user's `drop` may panic.
+        let foreign = (
             self.call.take(),
             self.fetch.take(),
             self.guard.take(),
             self.source.take(),
         );
-        let _ = catch_unwind(AssertUnwindSafe(move || drop(theirs)));
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(foreign)));
         self.shared
-            .ended(mem::replace(&mut self.ending, Outcome::Clean));
+            .ended(mem::replace(&mut self.outcome, Outcome::Clean));
     }
 }
 
-/// Makes a set of a 200's body, away from the runtime's threads if it is large.
-async fn take_in(
+/// Decodes the response, away from the runtime's threads if it is large.
+async fn decode_response(
     response: Result<FetchResponse, FetchError>,
     project: Option<ProjectFingerprint>,
 ) -> Received {
@@ -518,8 +518,8 @@ async fn take_in(
             )
             .await;
             let fetched = data.map(Fetched::New).map_err(|error| {
-                let said = "the API answered 200 with a body that is no set of flag definitions";
-                FetchError::new(FetchErrorKind::Unusable, said).with_source(error)
+                let message = "the API answered 200, but the body is not valid flag definitions";
+                FetchError::new(FetchErrorKind::Unusable, message).with_source(error)
             });
             Received {
                 billed: Billed::Full,
@@ -534,7 +534,7 @@ async fn take_in(
             }
         }
         Err(error) => {
-            // A 200 that the source itself could not use is billed as any other.
+            // PostHog bills a 200 even if the source could not use it.
             let billed = if error.kind() == FetchErrorKind::Unusable {
                 Billed::Full
             } else {
@@ -548,8 +548,8 @@ async fn take_in(
     }
 }
 
-/// The answer of what is under way; never, if nothing is.
-async fn under_way<T>(future: Option<&mut BoxFuture<'static, T>>) -> T {
+/// Awaits the future in progress; pending for ever if there is none.
+async fn in_progress<T>(future: Option<&mut BoxFuture<'static, T>>) -> T {
     match future {
         Some(future) => future.await,
         None => pending().await,
@@ -560,14 +560,15 @@ async fn compared(
     old: Option<&FlagDefinitionCacheData>,
     new: Option<&FlagDefinitionCacheData>,
 ) -> DefinitionsDiff {
-    let size =
-        |set: Option<&FlagDefinitionCacheData>| set.map_or(0, FlagDefinitionCacheData::content_len);
+    let size = |snapshot: Option<&FlagDefinitionCacheData>| {
+        snapshot.map_or(0, FlagDefinitionCacheData::content_len)
+    };
     let same = matches!((old, new), (Some(old), Some(new)) if old.same_content(new));
     if same || size(old).max(size(new)) <= COMPARE_INLINE {
         return difference(old, new);
     }
     let (old, new) = (old.cloned(), new.cloned());
     let comparison = tokio::task::spawn_blocking(move || difference(old.as_ref(), new.as_ref()));
-    // It fails only when the runtime is going down; nobody will see the difference then.
+    // Fails only when the runtime shuts down.
     comparison.await.unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Following what is in memory, install by install.
+//! [`DefinitionsWatch`]: follows every replacement of the definitions in memory.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use super::state::{Readiness, Shared};
 use crate::FlagDefinitionCacheData;
 
 /// Follows the definitions that a poller has in memory, without keeping the poller running. For evaluators, which must
-/// never be behind: from [`FlagDefinitionPoller::watch_definitions`].
+/// always use the current ones. From [`FlagDefinitionPoller::watch_definitions`].
 ///
-/// A subscription reports changes of meaning. This also sees definitions that mean the same in other words, such as `18.0`
-/// in place of `18`, and definitions that a policy cleared.
+/// A subscription reports only changes of meaning. A watch also sees definitions that mean the same in another
+/// notation, such as `18.0` in place of `18`, and definitions that a policy cleared.
 #[derive(Debug)]
 pub struct DefinitionsWatch {
     shared: Arc<Shared>,
@@ -24,16 +24,16 @@ pub struct DefinitionsWatch {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WatchedDefinitions {
-    /// Counts every change of what is in memory. The definitions are those of this count, or of a later one.
+    /// Counts every change of the definitions in memory. They are those of this count, or of a later one.
     pub count: u64,
     /// The definitions; `None` before the first load, and after a policy cleared them.
     pub definitions: Option<FlagDefinitionCacheData>,
-    /// The poller has ended: nothing comes after this.
+    /// The poller has ended: no change follows.
     pub is_last: bool,
 }
 
 impl DefinitionsWatch {
-    /// What is in memory now, or a little later.
+    /// The definitions in memory now, or slightly later.
     pub fn current(&mut self) -> WatchedDefinitions {
         let (count, is_last) = {
             let now = self.readiness.borrow_and_update();
@@ -47,9 +47,9 @@ impl DefinitionsWatch {
         }
     }
 
-    /// Waits until there may be something newer than the last [`current`](Self::current). Cancel safe.
+    /// Waits until there may be definitions newer than the last [`current`](Self::current). Cancel safe.
     pub async fn changed(&mut self) {
-        // It cannot fail: the sender is in what this keeps.
+        // Cannot fail: `self` keeps the sender alive.
         let _ = self.readiness.changed().await;
     }
 }
@@ -63,12 +63,12 @@ impl FlagDefinitionPoller {
         }
     }
 
-    /// How often the definitions in memory changed so far: the present [`count`](WatchedDefinitions::count).
+    /// How many times the definitions in memory have changed: the current [`count`](WatchedDefinitions::count).
     pub fn install_count(&self) -> u64 {
         self.shared.readiness().borrow().installs
     }
 
-    /// The runtime that the poller was started on, for tasks that live beside it.
+    /// The runtime of the poller, for tasks beside it.
     pub fn runtime(&self) -> &Handle {
         self.slot.runtime()
     }

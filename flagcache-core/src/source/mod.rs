@@ -1,4 +1,4 @@
-//! Where definitions come from.
+//! [`FlagDefinitionSource`]: where a poller fetches definitions from.
 
 #[cfg(feature = "posthog-api")]
 pub(crate) mod posthog;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::{FetchErrorKind, KeyFingerprint, ProjectFingerprint};
 
-/// An answer with definitions, or the word that they are unchanged.
+/// Definitions, or the answer that they are unchanged.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FetchResponse {
@@ -25,7 +25,7 @@ pub enum FetchResponse {
     },
     /// A 304.
     NotModified {
-        /// The `ETag` header, if the answer carries one.
+        /// The `ETag` header, if present.
         etag: Option<String>,
     },
 }
@@ -41,7 +41,7 @@ pub struct FetchError {
 }
 
 impl FetchError {
-    /// An error of this kind. Never put a key or a token in `message`.
+    /// An error of this kind. Never include a key or a token in `message`.
     pub fn new(failure: FetchErrorKind, message: impl Into<String>) -> Self {
         Self {
             failure,
@@ -51,21 +51,21 @@ impl FetchError {
         }
     }
 
-    /// Keeps the cause. The cause must not show a key either.
+    /// Sets the [`source`](Error::source). It must not show a key either.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Keeps the server's `Retry-After`.
+    /// Sets the server's `Retry-After`.
     #[must_use]
     pub fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self
     }
 
-    /// What kind of failure it was; the poller's policy hangs on it.
+    /// The kind of failure. The poller's backoff depends on it.
     pub fn kind(&self) -> FetchErrorKind {
         self.failure
     }
@@ -90,27 +90,27 @@ impl Error for FetchError {
     }
 }
 
-/// Where a poller gets definitions from. [`PostHogApi`](crate::PostHogApi) is the one to use; a test or a proxy may have
-/// its own.
+/// Where a poller fetches definitions from. Usually [`PostHogApi`](crate::PostHogApi); tests and proxies can implement
+/// their own.
 ///
 /// Futures must be cancel safe: the poller drops a request at shutdown.
 #[async_trait]
 pub trait FlagDefinitionSource: Send + Sync + 'static {
-    /// Sends one request, conditional if `etag` is given. Must end by itself: the source has its own limit of time.
+    /// Sends one request, conditional if `etag` is given. Should have a timeout of its own.
     async fn fetch(&self, etag: Option<&str>) -> Result<FetchResponse, FetchError>;
 
-    /// Whether a request can be sent at all. Without a secret key it cannot, and the poller only reads from the cache.
+    /// Whether the source can send requests. If not, as without a secret key, the poller only reads from the cache.
     fn can_fetch(&self) -> bool {
         true
     }
 
-    /// Which project the definitions belong to. A cached copy of another project is refused.
+    /// The project that the definitions belong to. The poller refuses a cached copy of another project.
     fn project(&self) -> Option<ProjectFingerprint> {
         None
     }
 
-    /// Which secret key the next request carries, so that workers with a key that the API refused to another need not try
-    /// it too. Without an answer, at most three workers try.
+    /// Identifies the secret key that the next request carries, so that workers need not try a key that the API refused
+    /// to another. If `None`, at most three workers try.
     fn key_fingerprint(&self) -> Option<KeyFingerprint> {
         None
     }

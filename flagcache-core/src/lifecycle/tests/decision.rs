@@ -13,7 +13,7 @@ fn b1_01_the_decision_is_asked_once_before_any_http() {
     assert_eq!(harness.wait(), [Expected::Decide]);
     assert_eq!(harness.refresh(), [], "joins the load that runs");
     assert_eq!(harness.decided(true), [get("1")]);
-    assert_eq!(harness.decided(true), [], "an answer that nobody waits for");
+    assert_eq!(harness.decided(true), [], "an answer that no one waits for");
 }
 
 #[test]
@@ -50,10 +50,7 @@ fn b1_04_a_cold_leader_takes_memory_and_etag_from_the_stored_copy() {
     assert_eq!(harness.wait(), [Expected::Decide]);
     assert_eq!(harness.decided(true), [Expected::Stored]);
     assert_eq!(harness.stored(Some(&a)), [from_cache(&a), get("1")]);
-    assert!(
-        harness.machine.confirmation().1,
-        "nobody has confirmed it yet"
-    );
+    assert!(harness.machine.confirmation().1, "not confirmed yet");
     assert_eq!(harness.not_modified(), [UNCHANGED]);
     assert!(!harness.machine.confirmation().1);
 }
@@ -87,15 +84,12 @@ fn b1_05_cold_and_the_get_failed_reads_once_and_marks_what_it_finds() {
         assert_eq!(
             answer[1],
             if decision.is_some() {
-                told(FetchErrorKind::Server)
+                reported(FetchErrorKind::Server)
             } else {
                 Expected::LoadEnded
             }
         );
-        assert!(
-            harness.machine.confirmation().1,
-            "marked: nobody has confirmed it"
-        );
+        assert!(harness.machine.confirmation().1, "marked as unconfirmed");
     }
 }
 
@@ -219,7 +213,7 @@ fn b1_08_false_and_empty_and_warm_keeps_memory() {
 
 #[test]
 fn b1_09_a_failed_read_fetches_at_once_when_cold() {
-    // `Keep` is for a worker that has something to keep.
+    // `Keep` applies only to workers with definitions.
     for read_failure in [ReadFailure::Fetch, ReadFailure::Keep] {
         let mut harness = Harness::new(crate::lifecycle::Policy {
             read_failure,
@@ -270,7 +264,7 @@ fn b1_09_a_read_that_comes_back_cancels_the_hedge() {
     assert_eq!(
         harness.fetched(&set("b", "2")),
         [],
-        "what was cut is not taken"
+        "a cancelled result is ignored"
     );
 }
 
@@ -322,7 +316,7 @@ fn b1_09_the_result_of_a_hedge_in_a_notified_load_is_published() {
         [Expected::Read]
     );
     harness.read(None);
-    harness.tell(Event::ReportSent);
+    harness.handle(Event::ReportSent);
     harness.pass(MS * 100);
     assert_eq!(harness.notification(), [Expected::Decide]);
     assert_eq!(harness.wait(), [GET]);
@@ -434,7 +428,7 @@ fn b1_10_a_damaged_copy_is_left_to_the_leader_for_two_ticks() {
         [Expected::LoadEnded],
         "and then under the fail-open limit"
     );
-    // Repaired and damaged again: the leader has its two ticks again.
+    // Repaired and damaged again: the leader gets two ticks again.
     harness.wait();
     harness.decided(false);
     harness.read(Some(&a));
@@ -444,7 +438,7 @@ fn b1_10_a_damaged_copy_is_left_to_the_leader_for_two_ticks() {
     let mut cold = Harness::new(policy());
     cold.wait();
     cold.decided(false);
-    assert_eq!(cold.damaged(), [GET], "a cold worker waits for nothing");
+    assert_eq!(cold.damaged(), [GET], "a cold worker does not wait");
 }
 
 #[test]
@@ -512,7 +506,7 @@ fn b1_11_without_a_key_it_only_reads() {
     assert_eq!(harness.wait(), [Expected::Read]);
     assert_eq!(harness.read(None), [Expected::LoadEnded]);
     assert_eq!(harness.machine.role(), Role::Reader);
-    assert_eq!(harness.tell(Event::Stop), [Expected::Shutdown]);
+    assert_eq!(harness.handle(Event::Stop), [Expected::Shutdown]);
 }
 
 #[test]
@@ -540,7 +534,7 @@ fn b1_13_without_a_provider_it_polls() {
     assert_eq!(harness.fetched(&a), [from_api(&a), Expected::LoadEnded]);
     assert_eq!(harness.wait(), [get("1")]);
     assert_eq!(harness.not_modified(), [Expected::LoadEnded]);
-    assert_eq!(harness.tell(Event::Stop), [Expected::Ended]);
+    assert_eq!(harness.handle(Event::Stop), [Expected::Ended]);
 }
 
 #[test]
@@ -553,7 +547,7 @@ fn b1_14_a_refresh_that_joins_a_notified_load_is_served() {
     assert_eq!(
         harness.decided(true),
         [get("1")],
-        "somebody waits for what the API says"
+        "a caller waits for the API"
     );
 }
 
@@ -566,10 +560,10 @@ fn b1_15_the_next_tick_comes_a_jittered_interval_after_the_end() {
         waits.push(harness.wait_time());
         harness.wait();
         assert_eq!(harness.decided(true), [get("1")]);
-        // Slow, and then asleep for a day: no burst follows.
+        // Slow, and then suspended for a day: no burst follows.
         harness.pass(Duration::from_secs(86_400));
         assert_eq!(harness.not_modified(), [UNCHANGED]);
-        assert_eq!(harness.tell(Event::ReportSent), [Expected::LoadEnded]);
+        assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
     }
     assert!(
         waits

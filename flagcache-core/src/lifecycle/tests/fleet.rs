@@ -1,4 +1,4 @@
-//! B8 60 to 63 and 66, as far as they are the poller's.
+//! B8.60 to B8.63 and B8.66, as far as the poller implements them.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn b8_60_a_lease_that_was_renewed_meanwhile_is_waited_for_anew() {
             "{wait:?}"
         );
     }
-    // It ended while a tick was under way: at once, as its end had not been asked for.
+    // The lease ended during a tick: load at once, because the worker has not asked again yet.
     harness.wait();
     harness.report(FleetStatus::new().lease_ends_in(INTERVAL * 9));
     harness.decided(false);
@@ -64,7 +64,7 @@ fn b8_60_only_a_follower_waits_for_the_end_of_a_lease() {
     harness.report(FleetStatus::new().lease_ends_in(Duration::from_secs(8)));
     harness.decided(true);
     harness.not_modified();
-    assert_eq!(harness.tell(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
     assert!(
         harness.wait_time() >= INTERVAL.mul_f64(0.9),
         "{:?}",
@@ -76,7 +76,7 @@ fn b8_60_only_a_follower_waits_for_the_end_of_a_lease() {
 fn b8_60_a_lease_that_ended_without_a_new_leader_is_asked_for_once_between_ticks() {
     let a = set("a", "1");
     let eight = FleetStatus::new().lease_ends_in(Duration::from_secs(8));
-    // The store says nothing more, or that the lease has ended.
+    // The store reports no lease any more, or one that has ended.
     for later in [None, Some(FleetStatus::new().lease_ends_in(Duration::ZERO))] {
         let mut harness = Harness::follower(policy(), &a);
         harness.wait();
@@ -105,12 +105,12 @@ fn b8_60_a_notification_makes_a_new_leader_fetch_but_not_a_standing_one() {
     assert_eq!(harness.notification(), [Expected::Decide]);
     assert_eq!(harness.decided(true), [get("1")]);
     assert_eq!(harness.not_modified(), [UNCHANGED]);
-    assert_eq!(harness.tell(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
 
     harness.pass(MS * 100);
     assert_eq!(harness.notification(), [Expected::Decide]);
     assert_eq!(harness.decided(true), [Expected::LoadEnded]);
-    // Not even after the store failed in between: it still is the leader it was.
+    // Not even after the store failed in between: it is still the leader.
     harness.pass(MS * 100);
     harness.notification();
     assert_eq!(harness.decision_failed(), [Expected::LoadEnded]);
@@ -172,11 +172,11 @@ fn jitter_delays_each_notification_once_and_never_those_of_a_cold_worker() {
     let until = harness.wait_time();
     assert!(until > MS * 20 && until < spread, "{until:?}");
     harness.pass(MS * 10);
-    assert_eq!(harness.notification(), [], "it is on its way");
+    assert_eq!(harness.notification(), [], "already pending");
     assert_eq!(
         harness.wait_time(),
         until - MS * 10,
-        "a second notification does not put off the first"
+        "a second notification does not postpone the first"
     );
     assert_eq!(harness.wait(), [Expected::Decide]);
     harness.decided(false);
@@ -198,7 +198,7 @@ fn jitter_delays_each_notification_once_and_never_those_of_a_cold_worker() {
     cold.pass(MS * 20);
     assert_eq!(cold.notification(), [Expected::Decide]);
 
-    // Noticed while it was warm, in the load that took its definitions.
+    // Received while warm, during the load that cleared its definitions.
     let mut cleared = Harness::leader(
         Policy {
             on_unauthorized: OnUnauthorized::Clear,
@@ -210,24 +210,24 @@ fn jitter_delays_each_notification_once_and_never_those_of_a_cold_worker() {
     assert_eq!(cleared.decided(true), [get("1")]);
     assert_eq!(cleared.notification(), []);
     cleared.fetch_failed(FetchErrorKind::Unauthorized);
-    assert_eq!(cleared.tell(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(cleared.handle(Event::ReportSent), [Expected::LoadEnded]);
     assert_eq!(cleared.wait_time(), MS * 20);
 }
 
 #[test]
 fn b8_61_a_leader_that_cannot_fetch_steps_down() {
     let a = set("a", "1");
-    let gives_up = |failure| Expected::Tell {
+    let steps_down = |failure| Expected::Report {
         failure: Some(failure),
         has_data: true,
-        gives_up: true,
+        steps_down: true,
     };
     let mut harness = Harness::leader(policy(), &a);
     harness.wait();
     harness.decided(true);
     assert_eq!(
         harness.fetch_failed(FetchErrorKind::Unauthorized),
-        [gives_up(FetchErrorKind::Unauthorized)]
+        [steps_down(FetchErrorKind::Unauthorized)]
     );
     assert_eq!(harness.machine.role(), Role::Follower);
 
@@ -236,15 +236,15 @@ fn b8_61_a_leader_that_cannot_fetch_steps_down() {
     harness.decided(true);
     assert_eq!(
         harness.fetch_failed(FetchErrorKind::Connect),
-        [told(FetchErrorKind::Connect)],
+        [reported(FetchErrorKind::Connect)],
         "the first time it stays"
     );
-    harness.tell(Event::ReportSent);
+    harness.handle(Event::ReportSent);
     harness.wait();
     harness.decided(true);
     assert_eq!(
         harness.fetch_failed(FetchErrorKind::Connect),
-        [gives_up(FetchErrorKind::Connect)]
+        [steps_down(FetchErrorKind::Connect)]
     );
 
     let mut harness = Harness::leader(policy(), &a);
@@ -252,15 +252,15 @@ fn b8_61_a_leader_that_cannot_fetch_steps_down() {
     harness.decided(true);
     assert_eq!(
         harness.fetch_failed(FetchErrorKind::Server),
-        [told(FetchErrorKind::Server)]
+        [reported(FetchErrorKind::Server)]
     );
-    harness.tell(Event::ReportSent);
+    harness.handle(Event::ReportSent);
     harness.wait();
     harness.decided(true);
     assert_eq!(
         harness.fetch_failed(FetchErrorKind::Connect),
-        [told(FetchErrorKind::Connect)],
-        "it is the first of its kind"
+        [reported(FetchErrorKind::Connect)],
+        "the first failure of its kind"
     );
 
     for failure in [
@@ -273,7 +273,7 @@ fn b8_61_a_leader_that_cannot_fetch_steps_down() {
         harness.decided(true);
         assert_eq!(
             harness.fetch_failed(failure),
-            [told(failure)],
+            [reported(failure)],
             "another leader would only repeat it"
         );
     }
@@ -286,7 +286,7 @@ fn b8_62_a_copy_unconfirmed_for_too_long_is_fetched_at_the_fail_open_interval() 
     let mut harness = Harness::follower(policy(), &a);
     let mut gets = Vec::new();
     while gets.len() < 3 {
-        // No notification in this story: the next load is a tick.
+        // No notifications here: the next load is a tick.
         harness.wait();
         harness.pass(INTERVAL * 2);
         harness.report(old());
@@ -322,7 +322,7 @@ fn b8_62_what_a_follower_fetched_is_not_replaced_by_the_older_copy() {
     assert_eq!(harness.fetch_in_outage(), [get("1")]);
     assert_eq!(harness.fetched(&b), [from_api(&b), Expected::Read]);
     harness.read_failed();
-    // The store is back with the copy from before.
+    // The store is reachable again, with the copy from before.
     harness.wait();
     harness.report(FleetStatus::new().confirmed_ago(INTERVAL * 3));
     harness.decided(false);
@@ -331,7 +331,7 @@ fn b8_62_what_a_follower_fetched_is_not_replaced_by_the_older_copy() {
         [Expected::LoadEnded],
         "it is older than what memory holds"
     );
-    // The leader confirms it after our GET: the flags were rolled back.
+    // The leader confirms the copy after our GET: the flags were rolled back.
     harness.wait();
     harness.report(FleetStatus::new().confirmed_ago(MS));
     harness.decided(false);
@@ -371,7 +371,7 @@ fn b8_62_nor_after_the_follower_fetched_a_second_time() {
     let stuck = harness.now;
     for (fetched, sent) in [(&new, "1"), (&newer, "2")] {
         harness.pass(INTERVAL * 11);
-        harness.tell(Event::Timer);
+        harness.handle(Event::Timer);
         let ago = harness.now.duration_since(stuck);
         harness.report(FleetStatus::new().confirmed_ago(ago));
         harness.decided(false);
@@ -409,7 +409,7 @@ fn b8_66_foreign_empty_definitions_must_outlast_two_ticks() {
         assert!(harness.now - begun < INTERVAL * 5);
     }
     assert!(harness.now - begun >= INTERVAL * 2);
-    // The leader's own empty set is believed at once.
+    // Empty definitions from the leader are accepted at once.
     let mut harness = Harness::follower(policy(), &a);
     let empty = crate::FlagDefinitionCacheData::from_api_response(
         r#"{"flags":[]}"#,

@@ -1,4 +1,4 @@
-//! A machine with a clock, and short words for what happens to it.
+//! A machine with a clock, and helpers for its events and steps.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,30 +30,30 @@ pub(super) fn policy() -> Policy {
     }
 }
 
-/// A set with one flag, fetched under an ETag.
+/// Definitions with one flag and an ETag.
 pub(super) fn set(key: &str, etag: &str) -> FlagDefinitionCacheData {
     let body = format!(r#"{{"flags":[{{"key":"{key}"}}]}}"#);
-    // Whole milliseconds: the stored form keeps no more.
+    // Whole milliseconds, as in the stored form.
     let fetched_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000);
     FlagDefinitionCacheData::from_api_response(body, Some(etag), fetched_at, None).unwrap()
 }
 
-/// A copy as another SDK writes it.
+/// A copy as another SDK writes it, without metadata.
 pub(super) fn foreign(json: &'static str) -> FlagDefinitionCacheData {
     FlagDefinitionCacheData::from_json(json.as_bytes()).unwrap()
 }
 
-/// The word for a step, so that a test can list what it expects.
+/// A step in a form that tests can compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     Decide,
     Stored,
     Read,
     Publish(FlagDefinitionCacheData),
-    Tell {
+    Report {
         failure: Option<FetchErrorKind>,
         has_data: bool,
-        gives_up: bool,
+        steps_down: bool,
     },
     Shutdown,
     Get(Option<String>),
@@ -76,15 +76,15 @@ impl From<&Step> for Expected {
                 data,
                 step_down_for,
                 ..
-            }) => Self::Tell {
+            }) => Self::Report {
                 failure: *failure,
                 has_data: data.is_some(),
-                gives_up: step_down_for.is_some(),
+                steps_down: step_down_for.is_some(),
             },
             Step::Call(Call::Shutdown) => Self::Shutdown,
             Step::Fetch { etag, .. } => Self::Get(etag.clone()),
             Step::CancelFetch => Self::CancelGet,
-            Step::Install { data, source } => Self::Install(data.clone(), *source),
+            Step::Install { data, origin } => Self::Install(data.clone(), *origin),
             Step::Clear => Self::Clear,
             Step::LoadEnded { .. } => Self::LoadEnded,
             Step::Ended => Self::Ended,
@@ -106,17 +106,17 @@ pub(super) fn from_cache(set: &FlagDefinitionCacheData) -> Expected {
     Expected::Install(set.clone(), DefinitionsOrigin::Cache)
 }
 
-pub(super) const UNCHANGED: Expected = Expected::Tell {
+pub(super) const UNCHANGED: Expected = Expected::Report {
     failure: None,
     has_data: true,
-    gives_up: false,
+    steps_down: false,
 };
 
-pub(super) fn told(failure: FetchErrorKind) -> Expected {
-    Expected::Tell {
+pub(super) fn reported(failure: FetchErrorKind) -> Expected {
+    Expected::Report {
         failure: Some(failure),
         has_data: true,
-        gives_up: false,
+        steps_down: false,
     }
 }
 
@@ -128,7 +128,7 @@ pub(super) struct Harness {
 
 impl Harness {
     pub(super) fn new(policy: Policy) -> Self {
-        // Old enough that every age in these stories lies after the clock's beginning.
+        // Late enough that every age in these tests lies after the clock's start.
         let now = Instant::now() + Duration::from_secs(1_000_000);
         Self {
             machine: Machine::new(policy, now, 7),
@@ -137,7 +137,7 @@ impl Harness {
         }
     }
 
-    pub(super) fn tell(&mut self, event: Event) -> Vec<Expected> {
+    pub(super) fn handle(&mut self, event: Event) -> Vec<Expected> {
         let steps = self.machine.handle(self.now, event);
         for step in &steps {
             if let Step::Fetch { generation, .. } = step {
@@ -147,17 +147,17 @@ impl Harness {
         steps.iter().map(Expected::from).collect()
     }
 
-    /// Goes on to the machine's deadline.
+    /// Advances to the machine's deadline.
     pub(super) fn wait(&mut self) -> Vec<Expected> {
         self.now = self
             .machine
             .deadline()
-            .expect("the machine waits for nothing")
+            .expect("the machine has no deadline")
             .max(self.now);
-        self.tell(Event::Timer)
+        self.handle(Event::Timer)
     }
 
-    /// Of the last request that was sent.
+    /// The generation of the last request.
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
@@ -165,7 +165,7 @@ impl Harness {
     pub(super) fn wait_time(&self) -> Duration {
         self.machine
             .deadline()
-            .expect("the machine waits for nothing")
+            .expect("the machine has no deadline")
             - self.now
     }
 
@@ -174,34 +174,34 @@ impl Harness {
     }
 
     pub(super) fn refresh(&mut self) -> Vec<Expected> {
-        self.tell(Event::Refresh)
+        self.handle(Event::Refresh)
     }
 
     pub(super) fn notification(&mut self) -> Vec<Expected> {
-        self.tell(Event::Notification)
+        self.handle(Event::Notification)
     }
 
     pub(super) fn report(&mut self, report: FleetStatus) {
-        assert_eq!(self.tell(Event::Reported(report)), []);
+        assert_eq!(self.handle(Event::Reported(report)), []);
     }
 
     pub(super) fn decided(&mut self, decision: bool) -> Vec<Expected> {
-        self.tell(Event::Decided(Ok(decision)))
+        self.handle(Event::Decided(Ok(decision)))
     }
 
     pub(super) fn decision_failed(&mut self) -> Vec<Expected> {
-        self.tell(Event::Decided(Err(Failed)))
+        self.handle(Event::Decided(Err(Failed)))
     }
 
     pub(super) fn stored(&mut self, copy: Option<&FlagDefinitionCacheData>) -> Vec<Expected> {
-        self.tell(Event::Stored(Ok(copy.cloned())))
+        self.handle(Event::Stored(Ok(copy.cloned())))
     }
 
     pub(super) fn read(&mut self, copy: Option<&FlagDefinitionCacheData>) -> Vec<Expected> {
-        self.tell(Event::Read(Ok(copy.cloned())))
+        self.handle(Event::Read(Ok(copy.cloned())))
     }
 
-    /// The decisions of its next loads fail, until it sends a request, which it does within one poll interval.
+    /// Fails the decisions of the next loads until the machine sends a request, within one poll interval.
     pub(super) fn fetch_in_outage(&mut self) -> Vec<Expected> {
         assert_eq!(self.wait(), [Expected::Decide]);
         let began = self.now;
@@ -216,11 +216,11 @@ impl Harness {
     }
 
     pub(super) fn damaged(&mut self) -> Vec<Expected> {
-        self.tell(Event::Damaged)
+        self.handle(Event::Damaged)
     }
 
     pub(super) fn read_failed(&mut self) -> Vec<Expected> {
-        self.tell(Event::Read(Err(Failed)))
+        self.handle(Event::Read(Err(Failed)))
     }
 
     pub(super) fn fetched(&mut self, set: &FlagDefinitionCacheData) -> Vec<Expected> {
@@ -240,21 +240,21 @@ impl Harness {
 
     pub(super) fn answer(&mut self, fetched: Fetched) -> Vec<Expected> {
         let generation = self.generation;
-        self.tell(Event::Fetched {
+        self.handle(Event::Fetched {
             generation,
             fetched,
         })
     }
 
     pub(super) fn published(&mut self) -> Vec<Expected> {
-        self.tell(Event::Published(Ok(())))
+        self.handle(Event::Published(Ok(())))
     }
 
     pub(super) fn publish_failed(&mut self) -> Vec<Expected> {
-        self.tell(Event::Published(Err(Failed)))
+        self.handle(Event::Published(Err(Failed)))
     }
 
-    /// A leader that fetched and published this set a moment ago.
+    /// A leader that has just fetched and published these definitions.
     pub(super) fn leader(policy: Policy, set: &FlagDefinitionCacheData) -> Self {
         let mut harness = Self::new(policy);
         assert_eq!(harness.wait(), [Expected::Decide]);
@@ -268,7 +268,7 @@ impl Harness {
         harness
     }
 
-    /// A follower that read this set a moment ago.
+    /// A follower that has just read these definitions.
     pub(super) fn follower(policy: Policy, set: &FlagDefinitionCacheData) -> Self {
         let mut harness = Self::new(policy);
         assert_eq!(harness.wait(), [Expected::Decide]);

@@ -1,4 +1,4 @@
-//! The rules of loads, answers and ordering, without a runtime: each test is a short story told to the machine.
+//! Tests of the state machine by rule: each one sends events to a machine and compares its steps.
 
 mod decision;
 mod fleet;

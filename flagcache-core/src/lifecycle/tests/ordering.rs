@@ -1,4 +1,4 @@
-//! B3: what is newer wins, and the end.
+//! B3: ordering of results. B5: shutdown.
 
 use super::harness::*;
 use crate::lifecycle::{Event, Fetched};
@@ -24,7 +24,7 @@ fn b3_34_a_result_of_an_earlier_load_is_ignored_and_its_error_too() {
         assert_eq!(harness.answer(late), []);
         assert_eq!(harness.machine.last_failure(), None);
     }
-    // Nor is it taken for the answer of the request that is under way by then.
+    // Nor is it taken for the answer to the request in progress.
     let mut harness = Harness::new(policy());
     harness.wait();
     harness.decided(false);
@@ -37,7 +37,7 @@ fn b3_34_a_result_of_an_earlier_load_is_ignored_and_its_error_too() {
     harness.wait();
     assert_eq!(harness.decided(true), [get("1")]);
     assert_eq!(
-        harness.tell(Event::Fetched {
+        harness.handle(Event::Fetched {
             generation: late,
             fetched: Fetched::New(b.clone())
         }),
@@ -48,7 +48,7 @@ fn b3_34_a_result_of_an_earlier_load_is_ignored_and_its_error_too() {
 
 #[test]
 fn b3_35_a_304_counts_only_for_the_etag_that_was_sent() {
-    // Sent without an ETag, answered 304: it says nothing about what memory holds.
+    // Sent without an ETag, answered 304: the answer does not refer to the definitions in memory.
     let bare = set("a", "");
     let b = set("b", "2");
     let mut harness = Harness::leader(policy(), &bare);
@@ -63,7 +63,7 @@ fn b3_35_a_304_counts_only_for_the_etag_that_was_sent() {
 
 #[test]
 fn b3_37_a_copy_from_the_cache_brings_its_own_etag_or_none() {
-    // A→B→A over a change of leader: led with A, followed to B, leads again after a roll-back.
+    // A→B→A over a change of leader: fetched A as leader, read B as follower, leads again after a roll-back.
     let (a, b) = (set("a", "1"), set("b", "2"));
     let mut harness = Harness::leader(policy(), &a);
     harness.wait();
@@ -113,8 +113,8 @@ fn b3_39_a_failed_publish_is_retried_without_a_refetch() {
     assert_eq!(harness.decided(true), [get("2")]);
     assert_eq!(harness.not_modified(), [Expected::Publish(b.clone())]);
     assert_eq!(harness.published(), [UNCHANGED]);
-    assert_eq!(harness.tell(Event::ReportSent), [Expected::LoadEnded]);
-    // Done: not again.
+    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
+    // Published: not again.
     harness.wait();
     harness.decided(true);
     assert_eq!(harness.not_modified(), [UNCHANGED]);
@@ -138,7 +138,10 @@ fn b3_39_also_while_the_api_fails_but_not_by_a_former_leader() {
         harness.fetch_failed(crate::FetchErrorKind::Server),
         [Expected::Publish(b.clone())]
     );
-    assert_eq!(harness.published(), [told(crate::FetchErrorKind::Server)]);
+    assert_eq!(
+        harness.published(),
+        [reported(crate::FetchErrorKind::Server)]
+    );
 
     let mut harness = unpublished();
     harness.wait();
@@ -149,7 +152,7 @@ fn b3_39_also_while_the_api_fails_but_not_by_a_former_leader() {
     assert_eq!(
         harness.not_modified(),
         [UNCHANGED],
-        "it was another leader's turn meanwhile"
+        "another worker led meanwhile"
     );
 }
 
@@ -158,10 +161,10 @@ fn b5_46_the_call_under_way_ends_before_shutdown_and_the_get_is_cut() {
     let a = set("a", "1");
     let mut harness = Harness::leader(policy(), &a);
     harness.wait();
-    assert_eq!(harness.tell(Event::Stop), []);
-    assert_eq!(harness.tell(Event::Stop), [], "asked twice");
+    assert_eq!(harness.handle(Event::Stop), []);
+    assert_eq!(harness.handle(Event::Stop), [], "requested twice");
     assert_eq!(harness.decided(true), [Expected::Shutdown]);
-    assert_eq!(harness.tell(Event::ShutDown), [Expected::Ended]);
+    assert_eq!(harness.handle(Event::ShutDown), [Expected::Ended]);
     assert_eq!(harness.refresh(), []);
     assert_eq!(harness.machine.deadline(), None);
 
@@ -169,7 +172,7 @@ fn b5_46_the_call_under_way_ends_before_shutdown_and_the_get_is_cut() {
     harness.wait();
     harness.decided(true);
     assert_eq!(
-        harness.tell(Event::Stop),
+        harness.handle(Event::Stop),
         [Expected::CancelGet, Expected::Shutdown]
     );
     assert_eq!(harness.not_modified(), []);

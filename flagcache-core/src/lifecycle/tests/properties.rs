@@ -1,4 +1,4 @@
-//! Random stories against a small reference model: what must hold whatever happens.
+//! Random event sequences, checked against a small reference model.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::{
     ReadFailure,
 };
 
-/// What happens next, as far as it can: an answer nobody waits for is told all the same.
+/// What happens next, if it can: late answers are delivered too.
 #[derive(Clone, Debug)]
 enum Happening {
-    /// The call under way ends: well, badly, or with this set.
+    /// The current call returns: well, with an error, or with these definitions.
     CallEnds(CallEnd),
     GetEnds(GetEnd),
-    /// The deadline comes.
+    /// The deadline passes.
     Deadline,
-    /// Time passes without the deadline (or past it, if it is near).
+    /// Time passes, up to the deadline or a little beyond.
     Pass(u64),
     Refresh,
     Notification,
@@ -98,7 +98,7 @@ fn policies() -> impl Strategy<Value = Policy> {
             } else {
                 OnQuotaLimited::Keep
             },
-            // One of the two there must be.
+            // At least one of the two must exist.
             has_provider: has_provider || !has_key,
             can_fetch: has_key,
             ..policy()
@@ -118,7 +118,7 @@ const FAILURES: [FetchErrorKind; 8] = [
 ];
 
 fn numbered(n: u8) -> FlagDefinitionCacheData {
-    // An even number has an ETag.
+    // Even numbers have an ETag.
     set(
         &format!("flag-{n}"),
         &if n.is_multiple_of(2) {
@@ -129,19 +129,19 @@ fn numbered(n: u8) -> FlagDefinitionCacheData {
     )
 }
 
-/// What the model believes, from the steps and events alone.
+/// The model's state, derived from steps and events alone.
 struct Model {
     policy: Policy,
     memory: Option<FlagDefinitionCacheData>,
     call: Option<Call>,
-    /// The generation of the GET under way, and what it asked for.
+    /// The generation and the ETag of the GET in progress.
     get: Option<(u64, Option<String>)>,
     gets_of_load: u32,
-    /// The load began without definitions: its GET is under no limit, also if the stored copy came before it.
+    /// The load began without definitions: its GET is not limited, even if the stored copy came first.
     began_cold: bool,
     owner: Option<bool>,
     got_new: bool,
-    /// The last read of this load found nothing.
+    /// The last read of this load returned no copy.
     read_found_nothing: bool,
     last_direct_get: Option<Instant>,
     failures: u32,
@@ -230,8 +230,8 @@ impl Model {
                 self.get = Some((*generation, etag.clone()));
             }
             Step::CancelFetch => assert!(self.get.take().is_some(), "nothing to cancel"),
-            Step::Install { data, source } => {
-                match source {
+            Step::Install { data, origin } => {
+                match origin {
                     DefinitionsOrigin::Api => assert!(matches!(event, Event::Fetched { .. })),
                     DefinitionsOrigin::Cache => {
                         assert!(matches!(event, Event::Read(_) | Event::Stored(_)))
@@ -263,17 +263,20 @@ impl Model {
                     "a decision after HTTP"
                 );
             }
-            Call::Stored => assert!(self.memory.is_none(), "the stored copy is for the cold"),
+            Call::Stored => assert!(
+                self.memory.is_none(),
+                "only a cold worker reads the stored copy"
+            ),
             Call::Read => self.read_found_nothing = false,
             Call::Publish(data) => {
                 assert!(self.policy.can_fetch);
-                assert_eq!(Some(data), self.memory.as_ref(), "memory first");
+                assert_eq!(Some(data), self.memory.as_ref(), "install before publish");
                 let allowed = self.owner == Some(true) || (self.got_new && self.read_found_nothing);
-                assert!(allowed, "published by one who may not");
+                assert!(allowed, "published without permission");
             }
             Call::FetchWithoutUpdate { failure, data, .. } => {
                 assert_eq!(self.owner, Some(true));
-                assert!(!self.got_new, "told of nothing new after a new set");
+                assert!(!self.got_new, "reported no update after new definitions");
                 assert!(failure.is_some() || data.is_some());
                 assert_eq!(data.as_ref(), self.memory.as_ref());
             }
@@ -300,7 +303,7 @@ impl Model {
     }
 }
 
-/// Turns a happening into an event, and lets the model know.
+/// Applies an action to the model and turns it into an event.
 fn event(
     model: &mut Model,
     machine: &Machine,
@@ -427,15 +430,12 @@ fn event(
     })
 }
 
-fn tell(model: &mut Model, machine: &mut Machine, now: Instant, event: Event) {
+fn handle(model: &mut Model, machine: &mut Machine, now: Instant, event: Event) {
     for step in machine.handle(now, event.clone()) {
         model.check(now, &step, &event);
     }
     if !model.ended && model.call.is_none() && model.get.is_none() {
-        assert!(
-            machine.deadline().is_some(),
-            "the machine waits for nothing"
-        );
+        assert!(machine.deadline().is_some(), "the machine has no deadline");
     }
 }
 
@@ -455,15 +455,15 @@ proptest! {
         let mut quota = false;
         for happening in story {
             if let Some(event) = event(&mut model, &machine, &mut now, happening, &mut quota) {
-                tell(&mut model, &mut machine, now, event);
+                handle(&mut model, &mut machine, now, event);
             }
         }
-        // And it always comes to its end, with one shutdown.
-        tell(&mut model, &mut machine, now, Event::Stop);
+        // The machine always ends, with one shutdown.
+        handle(&mut model, &mut machine, now, Event::Stop);
         let has_provider = model.policy.has_provider;
         for _ in 0..2 {
             if let Some(end) = event(&mut model, &machine, &mut now, Happening::CallEnds(CallEnd::Fails), &mut quota) {
-                tell(&mut model, &mut machine, now, end);
+                handle(&mut model, &mut machine, now, end);
             }
         }
         prop_assert!(model.ended);

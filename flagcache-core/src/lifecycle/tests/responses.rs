@@ -1,4 +1,4 @@
-//! B2: what the API's answers do, as far as the poller decides it.
+//! B2: how the poller processes the API's answers.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use super::harness::*;
 use crate::lifecycle::{Event, Fetched, Policy, Step};
 use crate::{FetchErrorKind, FleetStatus, OnQuotaLimited, OnUnauthorized};
 
-/// A leader's next load, with this answer.
+/// The leader's next load, with this answer.
 fn load(harness: &mut Harness, fetched: Fetched) -> Vec<Expected> {
     loop {
         assert_eq!(harness.wait(), [Expected::Decide]);
         if matches!(harness.decided(true)[..], [Expected::Get(_)]) {
             return harness.answer(fetched);
         }
-        // The gate is closed: the store was told the last failure again.
-        assert_eq!(harness.tell(Event::ReportSent), [Expected::LoadEnded]);
+        // Within the backoff: the last failure is reported again.
+        assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
     }
 }
 
@@ -38,7 +38,7 @@ fn distances(failure: FetchErrorKind, retry_after: Option<Duration>, n: usize) -
             },
         );
         times.push(harness.now);
-        assert_eq!(harness.tell(Event::ReportSent), [Expected::LoadEnded]);
+        assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
     }
     times.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
@@ -69,14 +69,14 @@ fn b2_25_a_304_is_a_success_and_replaces_the_etag_only_if_it_carries_one() {
     let a = set("a", "1");
     let mut harness = Harness::leader(policy(), &a);
     load(&mut harness, failed(FetchErrorKind::RateLimited));
-    harness.tell(Event::ReportSent);
+    harness.handle(Event::ReportSent);
     assert_eq!(
         load(&mut harness, Fetched::NotModified { etag: None }),
         [UNCHANGED]
     );
     assert_eq!(harness.machine.backoff(harness.now), Duration::ZERO);
     assert_eq!(harness.machine.last_failure(), None);
-    harness.tell(Event::ReportSent);
+    harness.handle(Event::ReportSent);
     let renamed = a.with_etag(Some("2"));
     let answer = load(
         &mut harness,
@@ -85,7 +85,7 @@ fn b2_25_a_304_is_a_success_and_replaces_the_etag_only_if_it_carries_one() {
         },
     );
     assert_eq!(answer, [from_api(&renamed), UNCHANGED]);
-    harness.tell(Event::ReportSent);
+    harness.handle(Event::ReportSent);
     harness.wait();
     assert_eq!(harness.decided(true), [get("2")]);
 }
@@ -125,16 +125,16 @@ fn b2_26_clearing_the_definitions_clears_the_etag() {
         },
         &a,
     );
-    let gives_up = Expected::Tell {
+    let steps_down = Expected::Report {
         failure: Some(FetchErrorKind::Unauthorized),
         has_data: false,
-        gives_up: true,
+        steps_down: true,
     };
     assert_eq!(
         load(&mut harness, failed(FetchErrorKind::Unauthorized)),
-        [Expected::Clear, gives_up]
+        [Expected::Clear, steps_down]
     );
-    harness.tell(Event::ReportSent);
+    harness.handle(Event::ReportSent);
     harness.pass(INTERVAL * 8);
     harness.wait();
     assert_eq!(
@@ -152,20 +152,23 @@ fn b2_27_every_leader_load_without_new_definitions_is_reported_once() {
         load(&mut harness, Fetched::NotModified { etag: None }),
         [UNCHANGED]
     );
-    assert_eq!(harness.tell(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
     assert_eq!(
         load(&mut harness, failed(FetchErrorKind::Server)),
-        [told(FetchErrorKind::Server)]
+        [reported(FetchErrorKind::Server)]
     );
-    assert_eq!(harness.tell(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
     assert_eq!(
         load(&mut harness, failed(FetchErrorKind::RateLimited)),
-        [told(FetchErrorKind::RateLimited)]
+        [reported(FetchErrorKind::RateLimited)]
     );
-    assert_eq!(harness.tell(Event::ReportSent), [Expected::LoadEnded]);
-    // While it may not fetch it still leads, and still lets the store put the copy back.
+    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
+    // During the backoff it still leads, and the store can restore its copy.
     assert_eq!(harness.wait(), [Expected::Decide]);
-    assert_eq!(harness.decided(true), [told(FetchErrorKind::RateLimited)]);
+    assert_eq!(
+        harness.decided(true),
+        [reported(FetchErrorKind::RateLimited)]
+    );
 }
 
 #[test]
@@ -182,8 +185,8 @@ fn b2_28_unauthorized_keeps_by_default_and_backs_off() {
         backoff >= INTERVAL && backoff <= INTERVAL * 2,
         "{backoff:?}"
     );
-    harness.tell(Event::ReportSent);
-    // Another worker's keys are good: following it, this one is no longer refused.
+    harness.handle(Event::ReportSent);
+    // Another worker has good keys: a worker that follows it is not refused any more.
     harness.wait();
     harness.decided(false);
     harness.read(Some(&a));
@@ -196,7 +199,7 @@ fn b2_29_a_402_keeps_by_default_clears_by_choice_and_reaches_the_fleet() {
     let mut harness = Harness::leader(policy(), &a);
     assert_eq!(
         load(&mut harness, failed(FetchErrorKind::QuotaLimited)),
-        [told(FetchErrorKind::QuotaLimited)]
+        [reported(FetchErrorKind::QuotaLimited)]
     );
     assert_eq!(
         harness.machine.refusal(),
@@ -211,10 +214,10 @@ fn b2_29_a_402_keeps_by_default_clears_by_choice_and_reaches_the_fleet() {
         },
         &a,
     );
-    let unserved = Expected::Tell {
+    let unserved = Expected::Report {
         failure: Some(FetchErrorKind::QuotaLimited),
         has_data: false,
-        gives_up: false,
+        steps_down: false,
     };
     assert_eq!(
         load(&mut leader, failed(FetchErrorKind::QuotaLimited)),
@@ -277,10 +280,10 @@ fn b2_30_the_backoff_doubles_from_the_interval_to_its_cap_and_a_success_resets_i
     let mut harness = Harness::leader(policy(), &set("a", "1"));
     for _ in 0..3 {
         load(&mut harness, failed(FetchErrorKind::RateLimited));
-        harness.tell(Event::ReportSent);
+        harness.handle(Event::ReportSent);
     }
     load(&mut harness, Fetched::NotModified { etag: None });
-    harness.tell(Event::ReportSent);
+    harness.handle(Event::ReportSent);
     load(&mut harness, failed(FetchErrorKind::RateLimited));
     let backoff = harness.machine.backoff(harness.now);
     assert!(
@@ -306,11 +309,14 @@ fn b2_30_a_refresh_does_not_go_round_the_backoff_and_a_reader_inherits_none() {
     let (a, b) = (set("a", "1"), set("b", "2"));
     let mut harness = Harness::leader(policy(), &a);
     load(&mut harness, failed(FetchErrorKind::RateLimited));
-    harness.tell(Event::ReportSent);
+    harness.handle(Event::ReportSent);
     assert_eq!(harness.refresh(), [Expected::Decide]);
-    assert_eq!(harness.decided(true), [told(FetchErrorKind::RateLimited)]);
-    harness.tell(Event::ReportSent);
-    // It loses the lead: it reads at its ticks as any other.
+    assert_eq!(
+        harness.decided(true),
+        [reported(FetchErrorKind::RateLimited)]
+    );
+    harness.handle(Event::ReportSent);
+    // It loses leadership, and reads at its ticks like any follower.
     assert!(harness.wait_time() <= INTERVAL.mul_f64(2.2));
     harness.refresh();
     harness.decided(false);
@@ -347,11 +353,11 @@ fn b2_30_a_leaders_tick_just_before_the_end_of_its_backoff_waits_for_that_and_no
         failure: FetchErrorKind::Server,
         retry_after: Some(Duration::from_secs(seconds)),
     };
-    // The end of the backoff lies before one and a half intervals, or beyond.
+    // The backoff ends before one and a half intervals, or later.
     for (seconds, waits) in [(40, true), (44, true), (46, false), (300, false)] {
         let mut harness = Harness::leader(policy(), &a);
         load(&mut harness, asked(seconds));
-        harness.tell(Event::ReportSent);
+        harness.handle(Event::ReportSent);
         let wait = harness.wait_time();
         let tick = INTERVAL.mul_f64(0.9)..=INTERVAL.mul_f64(1.1);
         assert_eq!(
@@ -361,7 +367,7 @@ fn b2_30_a_leaders_tick_just_before_the_end_of_its_backoff_waits_for_that_and_no
         );
         assert_eq!(tick.contains(&wait), !waits, "{seconds}: {wait:?}");
     }
-    // A follower has its reads to do.
+    // A follower has to read meanwhile.
     let mut harness = Harness::follower(policy(), &a);
     harness.fetch_in_outage();
     harness.answer(asked(40));
@@ -402,11 +408,14 @@ fn b1_16_a_load_says_whether_it_ticked_and_whether_it_left_its_worker_unserved()
     let mut harness = Harness::leader(policy(), &a);
     load(&mut harness, limited());
     assert_eq!(ended(&mut harness, Event::ReportSent), (true, true));
-    // Put off by the backoff, on demand: no better.
+    // Suppressed by the backoff, on demand: the same.
     assert_eq!(harness.refresh(), [Expected::Decide]);
-    assert_eq!(harness.decided(true), [told(FetchErrorKind::RateLimited)]);
+    assert_eq!(
+        harness.decided(true),
+        [reported(FetchErrorKind::RateLimited)]
+    );
     assert_eq!(ended(&mut harness, Event::ReportSent), (false, true));
-    // A follower that fetched because its store failed has what it had.
+    // A follower that fetched because its store failed still has its definitions.
     let mut harness = Harness::follower(policy(), &a);
     harness.fetch_in_outage();
     let fetched = Event::Fetched {
@@ -414,14 +423,14 @@ fn b1_16_a_load_says_whether_it_ticked_and_whether_it_left_its_worker_unserved()
         fetched: limited(),
     };
     assert_eq!(ended(&mut harness, fetched), (true, false));
-    // Without definitions there is nothing to fall back on.
+    // Without definitions there is no fallback.
     let mut harness = Harness::new(policy());
     harness.wait();
     harness.decision_failed();
     harness.stored(None);
     harness.answer(limited());
     assert_eq!(ended(&mut harness, Event::Read(Ok(None))), (true, true));
-    // Nor is a success unserved.
+    // A success is not unserved either.
     let mut harness = Harness::leader(policy(), &a);
     harness.wait();
     harness.decided(true);

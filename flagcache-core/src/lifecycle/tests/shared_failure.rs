@@ -1,4 +1,4 @@
-//! A failure that all workers see: whole fleets over a store that carries it, as memory, file and Redis do.
+//! Fleet-wide failures: whole fleets over a store that records the failure, as memory, file and Redis do.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::{
     OnUnauthorized,
 };
 
-/// What the API answers to whom.
+/// What the API answers, by worker.
 type Api = fn(&Fleet, usize) -> Option<FetchErrorKind>;
 
 struct Worker {
@@ -41,7 +41,7 @@ fn key(name: &str) -> KeyFingerprint {
     KeyFingerprint::of("phc_p", name)
 }
 
-/// All see the fault.
+/// The fault affects all workers.
 fn seen_by_all(fleet: &Fleet, _worker: usize) -> Option<FetchErrorKind> {
     fleet.fault
 }
@@ -78,7 +78,7 @@ impl Fleet {
         let end = self.now + time;
         loop {
             while let Some((worker, event)) = self.inbox.pop_front() {
-                self.tell(worker, event);
+                self.handle(worker, event);
             }
             let next = (0..self.workers.len())
                 .filter_map(|n| Some((self.workers[n].machine.deadline()?, n)))
@@ -86,7 +86,7 @@ impl Fleet {
             match next {
                 Some((at, worker)) if at <= end => {
                     self.now = self.now.max(at);
-                    self.tell(worker, Event::Timer);
+                    self.handle(worker, Event::Timer);
                 }
                 _ => break,
             }
@@ -94,7 +94,7 @@ impl Fleet {
         self.now = end;
     }
 
-    fn tell(&mut self, n: usize, event: Event) {
+    fn handle(&mut self, n: usize, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let key = self.workers[n].key;
@@ -195,7 +195,7 @@ impl Fleet {
     }
 
     fn notify(&mut self, by: usize) {
-        // They hear of it in any order.
+        // The workers learn of it in any order.
         let mut others: Vec<usize> = (0..self.workers.len()).filter(|n| *n != by).collect();
         self.rng.shuffle(&mut others);
         self.inbox
@@ -254,7 +254,8 @@ proptest! {
         let began = fleet.now;
         fleet.fault = Some(KINDS[kind]);
         fleet.run(INTERVAL * intervals);
-        // The first leader tries twice, as a connection may fail by chance, and two more try; then the last does.
+        // The first leader tries twice, because a connection failure may be transient; then two more try; then the last
+        // retries alone.
         let most = fleet.most_in_an_interval(began);
         prop_assert!(most <= 5, "{most} requests in an interval");
         if starts_with_it {
@@ -266,14 +267,14 @@ proptest! {
             prop_assert!(fleet.workers.iter().all(|worker| worker.machine.last_failure() == Some(KINDS[kind])));
         }
 
-        // What is not billed is seen to end within two intervals.
+        // The end of a fault that is not billed is noticed within two intervals.
         let billed = [FetchErrorKind::QuotaLimited, FetchErrorKind::RateLimited, FetchErrorKind::Unusable];
         if !billed.contains(&KINDS[kind]) && !starts_with_it {
             let ended = fleet.now;
             fleet.fault = None;
             fleet.run(INTERVAL * 2);
             let first = fleet.requests.iter().find(|(at, _)| *at > ended);
-            prop_assert!(first.is_some(), "nobody has tried again");
+            prop_assert!(first.is_some(), "no worker has tried again");
             prop_assert!(fleet.confirmed_at > Some(ended));
         }
     }
@@ -285,7 +286,7 @@ fn b8_61_half_of_the_workers_with_a_new_key_lead_at_once_and_the_others_do_not_t
         let mut fleet = Fleet::new(&policy(), 32, seed);
         fleet.run(INTERVAL * 3);
         let old_leader = fleet.leader.unwrap();
-        // Revoked, and replaced in the other half.
+        // The key is revoked, and replaced in the other half.
         for (n, worker) in fleet.workers.iter_mut().enumerate() {
             if n % 2 != old_leader % 2 {
                 worker.key = Some(key("new"));
@@ -395,7 +396,7 @@ fn b8_61_of_those_that_cannot_connect_the_third_keeps_the_lead_and_tries_alone()
     assert_eq!(tried.len(), 3);
 }
 
-/// How many workers, from the first that asks on, are cut off from the API, each for itself.
+/// How many workers, counted from the first, are cut off from the API.
 const CUT_OFF: usize = 3;
 
 #[test]
@@ -471,7 +472,7 @@ fn b8_61_what_a_leader_of_an_older_version_leaves_behind_does_no_harm() {
     assert!(left_behind.is_some());
     fleet.fault = None;
     fleet.run(INTERVAL * 3);
-    // It writes no failure, and removes none.
+    // It neither writes nor deletes a failure.
     fleet.failure = left_behind;
     fleet.run(INTERVAL * 3);
     fleet.failure = left_behind;
@@ -530,7 +531,7 @@ fn b8_61_refreshes_by_all_workers_are_not_requests_by_all() {
         let began = fleet.now;
         for _ in 0..50 {
             for n in 0..fleet.workers.len() {
-                fleet.tell(n, Event::Refresh);
+                fleet.handle(n, Event::Refresh);
             }
             fleet.run(INTERVAL / 10);
         }
@@ -554,7 +555,7 @@ fn b2_30_what_is_billed_or_limited_is_asked_for_ever_more_rarely_by_the_whole_fl
         let began = fleet.requests.len();
         fleet.fault = Some(kind);
         fleet.run(INTERVAL * 60);
-        // After one interval, 2, 4, and then 8 each.
+        // After one interval, then 2, 4 and 8.
         let requests = fleet.requests.len() - began;
         assert!((6..=10).contains(&requests), "{kind}: {requests}");
     }
@@ -592,7 +593,7 @@ fn b8_61_in_manual_mode_a_refused_key_is_tried_once_in_a_window() {
     let mut fleet = Fleet::new(&manual, 20, 1);
     let refresh_all = |fleet: &mut Fleet| {
         for n in 0..fleet.workers.len() {
-            fleet.tell(n, Event::Refresh);
+            fleet.handle(n, Event::Refresh);
         }
         fleet.run(INTERVAL / 5);
     };

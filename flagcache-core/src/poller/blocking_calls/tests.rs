@@ -102,7 +102,7 @@ async fn calls_are_counted_with_the_poller_that_makes_them() {
         .scope(async { BlockingCalls::of_this_call(&provider) })
         .await;
     assert!(Arc::ptr_eq(&calls, &found));
-    // A provider inside another one has another address and the same poller.
+    // A nested provider has another address and the same poller.
     let inner = 2_u8;
     let found = calls
         .scope(async { BlockingCalls::of_this_call(&inner) })

@@ -1,4 +1,4 @@
-//! What the answers mean that bring no definitions.
+//! Interprets answers without definitions.
 
 use reqwest::header::{ETAG, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode};
@@ -10,16 +10,16 @@ use super::proxy::Route;
 use super::retry_after::retry_after;
 use crate::{FetchError, FetchErrorKind};
 
-/// The `ETag` header byte for byte; `None` if it is absent or empty, and if it is no text, which could not be kept.
+/// The `ETag` header byte for byte; `None` if it is absent, empty or not text.
 pub(super) fn etag(headers: &HeaderMap) -> Option<String> {
     let etag = std::str::from_utf8(headers.get(ETAG)?.as_bytes()).ok()?;
     (!etag.trim().is_empty()).then(|| etag.to_owned())
 }
 
-/// An answer that is neither a 200 nor a 304. Its body is not read: nothing hangs on it, and it may repeat a key.
+/// An answer that is neither a 200 nor a 304. Its body is not read: it is not needed, and may repeat a key.
 pub(super) fn refusal(endpoint: &Endpoint, route: &Route, response: &Response) -> FetchError {
     let status = response.status();
-    // Only a proxy sends it, here to a request by plain HTTP.
+    // Sent by proxies only, here for a request over plain HTTP.
     if let (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy)) = (status, route.variable()) {
         return FetchError::new(
             FetchErrorKind::Connect,
@@ -48,7 +48,7 @@ pub(super) fn refusal(endpoint: &Endpoint, route: &Route, response: &Response) -
     .with_retry_after(retry_after(response.headers()))
 }
 
-/// A 304 to a request without `If-None-Match`. It brings nothing that could be used.
+/// A 304 to a request without `If-None-Match`, which cannot be used.
 pub(super) fn unasked_not_modified(endpoint: &Endpoint) -> FetchError {
     let message = format!(
         "{} answered 304 Not Modified to a request that was not conditional, probably by a caching proxy in between; have \
@@ -68,7 +68,7 @@ fn failure(status: StatusCode) -> FetchErrorKind {
     }
 }
 
-/// Names where a redirect leads by its origin alone: the rest of the address may hold the project key.
+/// Shows only the origin of a redirect's target: the rest of the URL may contain the project key.
 fn redirect_advice(response: &Response) -> String {
     let target: Option<Url> = response
         .headers()

@@ -1,4 +1,4 @@
-//! Reading a body within a limit.
+//! Reads a response body of limited size.
 
 use std::error::Error;
 use std::io;
@@ -9,17 +9,16 @@ use reqwest::Response;
 use super::endpoint::Endpoint;
 use crate::{FetchError, FetchErrorKind};
 
-/// Reads the decompressed body of a 200 into one buffer, without a copy if it comes in one piece.
+/// Reads the decompressed body of a 200 into one buffer, without a copy if it arrives in one piece.
 ///
-/// A body that exceeds `limit` bytes is [`Unusable`](FetchErrorKind::Unusable), and so is one that does not decompress:
-/// PostHog has billed it, and the next one will be no better. The rest of it is not read. One that breaks off is a failure
-/// of the connection.
+/// A body that exceeds `limit` bytes or does not decompress is [`Unusable`](FetchErrorKind::Unusable): PostHog has
+/// billed it, and a retry would bring the same. The rest of it is not read. An incomplete body is a connection failure.
 pub(super) async fn read(
     response: Response,
     limit: usize,
     endpoint: &Endpoint,
 ) -> Result<Bytes, FetchError> {
-    // Only known for a body that is sent as it is.
+    // Only known for an uncompressed body.
     let length = response.content_length().unwrap_or(0);
     let mut pieces = Pieces {
         response,
@@ -27,7 +26,7 @@ pub(super) async fn read(
         limit,
         received: 0,
     };
-    // Above the limit, and so for every length that is no `usize`, nothing is read or reserved.
+    // Above the limit, which includes every length that does not fit a `usize`, nothing is read or reserved.
     let Some(length) = usize::try_from(length)
         .ok()
         .filter(|length| *length <= limit)
@@ -46,12 +45,12 @@ pub(super) async fn read(
     while let Some(piece) = pieces.next().await? {
         whole.extend_from_slice(&piece);
     }
-    // The buffer lives as long as the definitions do; growing may have doubled it.
+    // The buffer lives as long as the definitions; growing may have doubled it.
     whole.shrink_to_fit();
     Ok(Bytes::from(whole))
 }
 
-/// A body as it arrives.
+/// A body while it arrives.
 struct Pieces<'a> {
     response: Response,
     endpoint: &'a Endpoint,
@@ -76,7 +75,7 @@ impl Pieces<'_> {
 
     fn too_large(&self) -> FetchError {
         let message = format!(
-            "{} sent a body larger than the body limit of {} bytes; raise `max_body_bytes` if the project is that large",
+            "{} sent a body larger than the maximum of {} bytes; raise `max_body_bytes` if the project is that large",
             self.endpoint.name(),
             self.limit
         );
@@ -95,7 +94,7 @@ fn broken(endpoint: &Endpoint, error: reqwest::Error) -> FetchError {
         .with_source(error.without_url())
 }
 
-/// Whether the decoder, not the connection, gave up: a decoder reports bad data as an I/O error of these kinds.
+/// Whether the decoder failed, not the connection: a decoder reports bad data as an I/O error of these kinds.
 fn is_corrupt(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {

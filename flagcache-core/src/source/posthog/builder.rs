@@ -1,4 +1,4 @@
-//! How a source is configured.
+//! [`PostHogApiBuilder`]: configures a source.
 
 use std::env::VarError;
 use std::fmt;
@@ -19,7 +19,8 @@ const DEFAULT_HOST: &str = "https://us.i.posthog.com";
 const DEFAULT_REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const DEFAULT_BODY_LIMIT: usize = 64 * 1024 * 1024;
 
-/// Configures a [`PostHogApi`]. White space around keys and host is ignored, as it comes with secrets read from files.
+/// Configures a [`PostHogApi`]. White space around keys and host is ignored, because secrets read from files often
+/// contain it.
 pub struct PostHogApiBuilder {
     host: String,
     project_key: Option<SecretString>,
@@ -49,8 +50,8 @@ impl Default for PostHogApiBuilder {
 }
 
 impl PostHogApiBuilder {
-    /// Where the API is, for instance `https://eu.i.posthog.com`, or a PostHog of one's own, below a path too. Default
-    /// `https://us.i.posthog.com`.
+    /// The API's URL, such as `https://eu.i.posthog.com` or that of a self-hosted PostHog, possibly with a path.
+    /// Default `https://us.i.posthog.com`.
     #[must_use]
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = host.into();
@@ -72,61 +73,61 @@ impl PostHogApiBuilder {
         self
     }
 
-    /// The time that a request may take from the first lookup to the last byte of its body. Default 10 s.
+    /// The timeout of a request, from the DNS lookup to the last byte of the body. Default 10 s.
     #[must_use]
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
         self
     }
 
-    /// The time that connecting may take: the lookup, the addresses of the host one after the other, TLS. Each address gets
-    /// an equal part, so that a silent one does not keep the next from its turn. Default half the request timeout. Set it where
-    /// connecting takes seconds, for example over a slow proxy.
+    /// The timeout of connecting: the lookup, the addresses of the host one after the other, TLS. Each address gets an
+    /// equal part, so that an unresponsive one does not use up the time of the next. Default half the request timeout.
+    /// Increase it where connecting takes seconds, for example over a slow proxy.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
         self
     }
 
-    /// Root certificates that are trusted beside the system's, in PEM, one or several. For a PostHog of one's own with a
-    /// private CA, and for proxies that open TLS connections. Not on Android.
+    /// Root certificates that are trusted besides the system's, in PEM, one or several. For a self-hosted PostHog with
+    /// a private CA, and for proxies that inspect TLS. Not on Android.
     #[must_use]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root_certificates = Some(pem.into());
         self
     }
 
-    /// Ignores the proxies that the environment and the system name. For a host inside your own network, when you cannot add
-    /// it to `NO_PROXY`.
+    /// Ignores the proxies of the environment and the system. For a host inside your own network, if you cannot add it
+    /// to `NO_PROXY`.
     #[must_use]
     pub fn no_proxy(mut self) -> Self {
         self.no_proxy = true;
         self
     }
 
-    /// The largest body that is taken, in bytes, counted after decompression. Default 64 MiB.
+    /// The maximum size of a body in bytes, counted after decompression. Default 64 MiB.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
         self.max_body_bytes = bytes;
         self
     }
 
-    /// Words after `flagcache/<version>` in the User-Agent, to tell services apart in PostHog's or a proxy's logs. Default
-    /// none.
+    /// Text after `flagcache/<version>` in the User-Agent, to distinguish services in the logs of PostHog or a proxy.
+    /// Default none.
     #[must_use]
     pub fn user_agent_suffix(mut self, suffix: impl Into<String>) -> Self {
         self.user_agent_suffix = suffix.into();
         self
     }
 
-    /// Checks the configuration and makes the source. Sends nothing.
+    /// Validates the configuration and builds the source. Sends nothing.
     ///
     /// # Errors
     ///
-    /// If the project key is missing or is a secret key; if the host is no plain `http` or `https` URL; if a key or the
-    /// suffix cannot stand in a header; if a limit is zero; if `root_certificates` holds no certificate. With a secret key
-    /// also if the proxy that the environment names cannot be used, and if the host is an `https` one, but there are no root
-    /// certificates.
+    /// If the project key is missing or is a secret key; if the host is not a plain `http` or `https` URL; if a key or
+    /// the suffix is not a valid header value; if a timeout or the maximum size is zero; if `root_certificates` holds
+    /// no certificate. With a secret key also if the proxy of the environment cannot be used, and if there are no root
+    /// certificates for an `https` host.
     pub fn build(self) -> Result<PostHogApi, PostHogApiError> {
         let endpoint = Endpoint::parse(&self.host)?;
         let project_key = trimmed(self.project_key).ok_or(PostHogApiError::MissingProjectKey)?;
@@ -199,7 +200,7 @@ impl PostHogApiBuilder {
         })
     }
 
-    /// The environment, with `lookup` in the place of `std::env::var`.
+    /// The environment, with `lookup` in place of `std::env::var`.
     pub(super) fn from_variables(
         lookup: impl Fn(&'static str) -> Result<String, VarError>,
     ) -> Result<Self, PostHogApiError> {
@@ -219,7 +220,7 @@ impl PostHogApiBuilder {
 
 impl fmt::Debug for PostHogApiBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The host is not checked yet and may carry a password.
+        // The host is not validated yet and may contain a password.
         f.debug_struct("PostHogApiBuilder")
             .field("host", &format_args!("[…]"))
             .field(
@@ -240,7 +241,7 @@ impl fmt::Debug for PostHogApiBuilder {
     }
 }
 
-/// A key without the white space around it; `None` if nothing is left.
+/// A key without surrounding white space; `None` if nothing is left.
 fn trimmed(key: Option<SecretString>) -> Option<SecretString> {
     let key = key?;
     let trimmed = key.expose_secret().trim();

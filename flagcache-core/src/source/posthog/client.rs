@@ -1,4 +1,4 @@
-//! The HTTP client: TLS, proxies, redirects.
+//! Builds the HTTP client: TLS, proxies, redirects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +18,17 @@ use super::resolver::DetachedResolver;
 
 const MOST_REDIRECTS: usize = 3;
 
-/// How a client is to connect, beside what the endpoint says.
+/// How a client connects, besides the endpoint.
 pub(super) struct Options {
     pub(super) user_agent: HeaderValue,
     pub(super) connect_timeout: Duration,
-    /// `None` for none beside the system's.
+    /// `None` for the system's roots only.
     pub(super) root_certificates: Option<Vec<CertificateDer<'static>>>,
     pub(super) route: Route,
 }
 
-/// A client for requests to `endpoint` alone: it sends the secret key with each. It bounds the time to connect; the caller
-/// bounds the request as a whole.
+/// A client for requests to `endpoint` alone: it sends the secret key with each. It limits the connect time; the caller
+/// limits the whole request.
 pub(super) fn build(
     endpoint: &Endpoint,
     options: Options,
@@ -43,14 +43,14 @@ pub(super) fn build(
         .tls_backend_preconfigured(tls)
         // One small request at a time gains nothing from HTTP/2, which the dependency may be built without.
         .http1_only()
-        // Over all addresses of the host, each of which gets an equal part.
+        // For all addresses of the host together, each of which gets an equal part.
         .connect_timeout(options.connect_timeout)
         .dns_resolver(Arc::new(DetachedResolver))
         .default_headers(headers)
         .user_agent(options.user_agent)
         .redirect(Policy::custom(follow_within_origin))
         .referer(false)
-        // One request at a time; clones that fetch at the same moment open one each.
+        // One request at a time; clones that fetch concurrently open one connection each.
         .pool_max_idle_per_host(1);
     let builder = options.route.apply(builder)?;
     builder
@@ -58,7 +58,7 @@ pub(super) fn build(
         .map_err(|error| PostHogApiError::Client(error.without_url().into()))
 }
 
-/// Marked sensitive, so that nothing that prints headers shows it.
+/// Marked as sensitive, so that it is hidden wherever headers are printed.
 fn bearer(secret_key: &SecretString) -> Result<HeaderValue, PostHogApiError> {
     let mut value = HeaderValue::try_from(format!("Bearer {}", secret_key.expose_secret()))
         .map_err(|_| PostHogApiError::InvalidSecretKey)?;
@@ -66,8 +66,8 @@ fn bearer(secret_key: &SecretString) -> Result<HeaderValue, PostHogApiError> {
     Ok(value)
 }
 
-/// A configuration of our own, because the client would otherwise take the process-wide crypto provider, and panic where
-/// the application has installed none.
+/// A TLS configuration of our own. The client's default would use the process-wide crypto provider, and panic if there
+/// is none.
 fn tls(
     endpoint: &Endpoint,
     root_certificates: Option<Vec<CertificateDer<'static>>>,
@@ -83,7 +83,7 @@ fn tls(
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth()
     } else {
-        // TLS is never spoken, and a machine without root certificates must do.
+        // TLS is not used, and the machine may have no root certificates.
         builder
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth()
@@ -92,8 +92,8 @@ fn tls(
     Ok(tls)
 }
 
-/// The secret key is for one origin: another scheme, host or port does not get it, and gets no request either, because
-/// the address may carry the project key.
+/// Follows redirects within the origin only. Another scheme, host or port must not get the secret key, and gets no
+/// request either, because the URL may carry the project key.
 fn follow_within_origin(attempt: Attempt<'_>) -> Action {
     let within = attempt
         .previous()

@@ -1,4 +1,4 @@
-//! The address of the API.
+//! [`Endpoint`]: the address of the API.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use super::error::PostHogApiError;
 
-/// Where requests go: a checked host, without keys.
+/// Where requests go: a validated host, without keys.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     url: Url,
@@ -14,8 +14,8 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Takes a host as users write it: with or without a final slash, with or without a path. The error never repeats the
-    /// text, which may hold a password or a misplaced key.
+    /// Parses a host as users write it: with or without a trailing slash or a path. The error never repeats the text,
+    /// which may contain a password or a misplaced key.
     pub(super) fn parse(host: &str) -> Result<Self, PostHogApiError> {
         let invalid = |reason| Err(PostHogApiError::InvalidHost(reason));
         let Ok(mut url) = Url::parse(host.trim()) else {
@@ -47,7 +47,7 @@ impl Endpoint {
         Ok(Self { url, name })
     }
 
-    /// The full address, with the project key in its query: never to be shown.
+    /// The full URL, with the project key in its query: never show it.
     pub(super) fn definitions_url(&self, project_key: &str) -> Url {
         let mut url = self.url.clone();
         url.query_pairs_mut()
@@ -61,7 +61,7 @@ impl Endpoint {
         &self.name
     }
 
-    /// Scheme, host and port, as what decides about proxies takes them.
+    /// Scheme, host and port, as the proxy matcher takes them.
     pub(super) fn origin(&self) -> Result<hyper::Uri, PostHogApiError> {
         let origin = self.url.origin().ascii_serialization();
         origin
@@ -86,7 +86,7 @@ impl Endpoint {
     }
 }
 
-/// The API of the PostHog app whose address is often given instead, as the official SDK has it.
+/// The API host for the host of the PostHog app, which is often given instead; as in the official SDK.
 fn api_host(url: &Url) -> Option<&'static str> {
     if url.scheme() != "https"
         || url.port().is_some()
@@ -101,7 +101,7 @@ fn api_host(url: &Url) -> Option<&'static str> {
     }
 }
 
-/// Host and port as they stand in a URL, without what else it holds.
+/// Host and port as in a URL, without its other parts.
 fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {

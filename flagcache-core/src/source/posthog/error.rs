@@ -1,11 +1,12 @@
-//! Why a source could not be built.
+//! [`PostHogApiError`]: why a source could not be built.
 
 use std::error::Error;
 
 use thiserror::Error;
 
-/// Why [`PostHogApiBuilder::build`](crate::PostHogApiBuilder::build) or [`PostHogApi::from_env`](crate::PostHogApi::from_env)
-/// failed. All are mistakes in the configuration; none goes away by trying again. None shows a key.
+/// Why [`PostHogApiBuilder::build`](crate::PostHogApiBuilder::build) or
+/// [`PostHogApi::from_env`](crate::PostHogApi::from_env) failed. All are configuration errors, which a retry does not
+/// fix. None shows a key.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PostHogApiError {
@@ -28,10 +29,10 @@ pub enum PostHogApiError {
     /// The User-Agent suffix has characters that a header cannot carry.
     #[error("the user agent suffix has characters that a header cannot carry")]
     InvalidUserAgent,
-    /// A limit is zero, so that no request could succeed.
+    /// A timeout or size is zero, so that no request could succeed.
     #[error("{0} is zero; no request could succeed")]
     ZeroLimit(&'static str),
-    /// The root certificates are none; the text says what was given instead.
+    /// Not valid root certificates; the text says what was given instead.
     #[error("`root_certificates` takes certificates in PEM, but was given {0}")]
     RootCertificates(&'static str),
     /// A proxy that the environment names cannot be used.
@@ -39,13 +40,13 @@ pub enum PostHogApiError {
     Proxy {
         /// The variable that names it.
         variable: &'static str,
-        /// What is wrong, and what to do. Never repeats the variable's text.
+        /// The reason, and what to do. Never repeats the variable's text.
         reason: &'static str,
     },
     /// An environment variable is not Unicode.
     #[error("the environment variable {0} is not valid Unicode")]
     NotUnicode(&'static str),
-    /// No HTTP client could be made, for instance because the system has no root certificates.
+    /// The HTTP client could not be created, for example because the system has no root certificates.
     #[error(
         "no HTTPS client could be made; the system needs root certificates (package `ca-certificates`, or `SSL_CERT_FILE`)"
     )]

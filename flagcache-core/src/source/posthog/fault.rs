@@ -1,4 +1,4 @@
-//! Why a request brought no answer, in words that name who is to blame.
+//! Describes why a request got no answer, naming the party at fault.
 
 use std::error::Error;
 use std::io;
@@ -10,7 +10,7 @@ use super::endpoint::Endpoint;
 use super::proxy::{EnvironmentProxy, Route};
 use crate::{FetchError, FetchErrorKind};
 
-/// What a client was built with, as far as an error depends on it.
+/// The client's configuration, as far as error messages depend on it.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub(super) route: Route,
@@ -19,7 +19,7 @@ pub(super) struct Connection {
     pub(super) own_roots: bool,
 }
 
-/// The request brought no answer at all.
+/// The request got no answer.
 pub(super) fn no_answer(
     endpoint: &Endpoint,
     connection: &Connection,
@@ -49,8 +49,8 @@ pub(super) fn no_answer(
     FetchError::new(FetchErrorKind::Connect, message).with_source(error.without_url())
 }
 
-/// Whether the server closed the connection before it answered: as happens when it gives up an idle connection while a
-/// request is on its way.
+/// Whether the server closed the connection without an answer, for example an idle connection while a request was on
+/// its way.
 pub(super) fn is_unanswered(error: &reqwest::Error) -> bool {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
@@ -76,11 +76,11 @@ fn proxy_fault(name: &str, proxy: &EnvironmentProxy, error: &reqwest::Error) -> 
         ..
     } = proxy;
     // The tunnel's own error type is private.
-    let says =
+    let is_tunnel_error =
         |text: &str| chain(error).any(|error| error.to_string() == format!("tunnel error: {text}"));
-    if says("proxy authorization required") {
+    if is_tunnel_error("proxy authorization required") {
         needs_credentials(proxy, variable)
-    } else if says("unsuccessful") {
+    } else if is_tunnel_error("unsuccessful") {
         format!(
             "the proxy {proxy} ({variable}) refuses to connect to {name}; check that it can reach and allows that host"
         )
@@ -164,7 +164,7 @@ fn certificate_fault(fault: &CertificateError, own_roots: bool) -> &'static str 
     }
 }
 
-/// The errors of a chain. One that an I/O error wraps is part of it, which [`Error::source`] skips.
+/// The errors of a chain, including an error wrapped by an I/O error, which [`Error::source`] skips.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| cause(error))
 }

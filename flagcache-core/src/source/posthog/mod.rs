@@ -1,4 +1,4 @@
-//! The PostHog HTTP API as a source of definitions.
+//! [`PostHogApi`]: the PostHog HTTP API as a source of definitions.
 
 mod answer;
 mod body;
@@ -36,30 +36,31 @@ pub use error::PostHogApiError;
 
 /// Fetches flag definitions from PostHog: `GET {host}/flags/definitions?token=…&send_cohorts`.
 ///
-/// It takes two keys. The *project key* (`phc_…`) says which project. The *secret key* (`phs_…`, or a personal API key
-/// `phx_…`) allows to read its definitions; without one this worker reads from the cache only, and
+/// It takes two keys. The *project key* (`phc_…`) identifies the project. The *secret key* (`phs_…`, or a personal API
+/// key `phx_…`) authorizes reading its definitions; without one this worker reads from the cache only, and
 /// [`can_fetch`](FlagDefinitionSource::can_fetch) is `false`. Neither is ever shown in an error, a log or `Debug`.
 ///
-/// One request costs 10 units of PostHog's feature-flag quota when it brings definitions, 1 when they are unchanged.
+/// A request costs 10 units of PostHog's feature-flag quota if it returns definitions, 1 if they are unchanged.
 ///
-/// - **Time.** A request, its redirects and its body together end within the request timeout (default 10 s).
-/// - **Memory.** A body is read up to the body limit (default 64 MiB), counted after decompression.
-/// - **Redirects** are followed up to three times, and only to the same scheme, host and port. The key goes nowhere else.
-/// - **HTTP/1.1** is all that is spoken, also with a server that offers HTTP/2 beside it. A request that a server leaves
-///   unanswered when it closes a kept connection is sent once more.
-/// - **Addresses.** All addresses of a host are tried within the
-///   [connect timeout](PostHogApiBuilder::connect_timeout), half the request timeout, IPv6 and IPv4 side by side.
-/// - **Proxies.** `HTTPS_PROXY` (for an `http` host `HTTP_PROXY`), else `ALL_PROXY`, names an HTTP proxy:
-///   `http://user:password@host:port`. `NO_PROXY` excepts hosts. All are read in lower case too. One that is malformed, or
-///   of a kind that is not supported, such as `socks5://`, is an error when the source is built. A host on this machine
-///   (`localhost`, `127.0.0.1`, `::1`) is never asked through a proxy.
+/// - **Timeout.** A request, its redirects and its body must complete within the request timeout (default 10 s).
+/// - **Memory.** A body may have up to `max_body_bytes` (default 64 MiB), counted after decompression.
+/// - **Redirects** are followed up to three times, and only to the same scheme, host and port. The key is sent nowhere
+///   else.
+/// - **HTTP/1.1** only, also with servers that offer HTTP/2. A request that a server leaves unanswered when it closes a
+///   kept-alive connection is sent once more.
+/// - **Addresses.** All addresses of a host are tried within the [connect timeout](PostHogApiBuilder::connect_timeout),
+///   half the request timeout, IPv6 and IPv4 in parallel.
+/// - **Proxies.** `HTTPS_PROXY` (`HTTP_PROXY` for an `http` host), else `ALL_PROXY`, names an HTTP proxy:
+///   `http://user:password@host:port`. `NO_PROXY` excepts hosts. All may be in lower case too. A malformed or
+///   unsupported proxy, such as `socks5://`, is an error when the source is built. A host on this machine (`localhost`,
+///   `127.0.0.1`, `::1`) is never reached through a proxy.
 /// - **TLS** 1.2 and 1.3 by rustls with *ring*, private to this client: no process-wide default is installed or used.
-///   Certificates are checked with the system's roots, on Linux those of `SSL_CERT_FILE` and `SSL_CERT_DIR` if set, and
-///   with [those that are given](PostHogApiBuilder::root_certificates). The system's are loaded for an
-///   `https` host with a secret key only, so a container without certificates can run a cache-only reader, or reach
-///   PostHog by `http` inside its cluster.
-/// - **The app's host** (`https://app.posthog.com`, `https://us.posthog.com`, `https://eu.posthog.com`) stands for that of
-///   its API (`https://us.i.posthog.com`, `https://eu.i.posthog.com`), as with `posthog-rs`.
+///   Certificates are verified with the system's roots, on Linux those of `SSL_CERT_FILE` and `SSL_CERT_DIR` if set,
+///   and with [custom ones](PostHogApiBuilder::root_certificates). The system's roots are loaded only for an `https`
+///   host with a secret key, so a container without certificates can run a cache-only reader, or reach PostHog by
+///   `http` inside its cluster.
+/// - **The app's host** (`https://app.posthog.com`, `https://us.posthog.com`, `https://eu.posthog.com`) is replaced by
+///   that of its API (`https://us.i.posthog.com`, `https://eu.i.posthog.com`), as in `posthog-rs`.
 ///
 /// Cloning is cheap; clones share their connections.
 ///
@@ -74,7 +75,7 @@ pub use error::PostHogApiError;
 pub struct PostHogApi {
     endpoint: Arc<Endpoint>,
     project_key: SecretString,
-    /// Knows the secret key. A cache-only reader has none, and so cannot send a request.
+    /// Holds the secret key. A cache-only reader has none, and cannot send requests.
     client: Option<Arc<Client>>,
     key_fingerprint: Option<KeyFingerprint>,
     request_timeout: Duration,
@@ -84,13 +85,14 @@ pub struct PostHogApi {
 struct Client {
     http: reqwest::Client,
     connection: Connection,
-    /// Whether the last request was answered, so that the next one may meet a connection that the server is giving up.
+    /// Whether the last request was answered, so that the next one may use a kept-alive connection that the server is
+    /// closing.
     kept_alive: AtomicBool,
 }
 
 impl Client {
-    /// Sends a GET. One that the server left unanswered on a connection that it had kept is sent once more, on a new one:
-    /// servers give up idle connections at the moment at which a request is on its way.
+    /// Sends a GET. If the server closes a kept-alive connection without an answer, sends it once more on a new one:
+    /// servers may close an idle connection while a request is on its way.
     async fn get(&self, url: Url, headers: HeaderMap) -> reqwest::Result<Response> {
         let send = || self.http.get(url.clone()).headers(headers.clone()).send();
         let kept_alive = self.kept_alive.swap(false, Ordering::Relaxed);
@@ -104,7 +106,7 @@ impl Client {
 }
 
 impl PostHogApi {
-    /// Starts a source: give it a project key, and a secret key if this worker may fetch.
+    /// Configures a source. It needs a project key, and a secret key if this worker may fetch.
     pub fn builder() -> PostHogApiBuilder {
         PostHogApiBuilder::default()
     }
@@ -114,7 +116,7 @@ impl PostHogApi {
     /// | variable | meaning |
     /// |---|---|
     /// | `POSTHOG_PROJECT_KEY` | the project key (`phc_…`); required |
-    /// | `POSTHOG_SECRET_KEY` | the secret key (`phs_…`); absent, empty or blank makes a cache-only reader |
+    /// | `POSTHOG_SECRET_KEY` | the secret key (`phs_…`); if absent, empty or blank, the worker is a cache-only reader |
     /// | `POSTHOG_HOST` | default `https://us.i.posthog.com` |
     ///
     /// # Errors
@@ -211,8 +213,8 @@ impl fmt::Debug for PostHogApi {
     }
 }
 
-/// The header for an ETag that came from a server or out of a store, where anybody may have written it. One that cannot be
-/// sent costs a full answer instead of an error. `*` would be confirmed whatever the definitions are.
+/// The header for an ETag, which may come from an untrusted store. If it cannot be sent, the request is unconditional.
+/// So is `*`, which would match any definitions.
 fn if_none_match(etag: &str) -> Option<HeaderValue> {
     let etag = etag.trim();
     if etag.is_empty() || etag == "*" {

@@ -1,4 +1,4 @@
-//! The proxy that the environment names.
+//! [`Route`]: the proxy that the environment names.
 
 use std::env::VarError;
 
@@ -9,18 +9,18 @@ use url::Url;
 use super::endpoint::Endpoint;
 use super::error::PostHogApiError;
 
-/// Which way requests take.
+/// How requests reach the API.
 #[derive(Clone, Debug)]
 pub(super) enum Route {
-    /// No proxy, whatever the system says.
+    /// No proxy, whatever the system's settings.
     Direct,
-    /// No variable is set: as the system says, where it has such a setting (macOS, Windows).
+    /// No variable is set: the system's setting, if it has one (macOS, Windows).
     System,
-    /// The proxy that a variable names.
+    /// The proxy of an environment variable.
     Variable(EnvironmentProxy),
 }
 
-/// A checked proxy, and the variable that names it.
+/// A validated proxy, and the variable that names it.
 #[derive(Clone)]
 pub(super) struct EnvironmentProxy {
     url: Url,
@@ -31,7 +31,7 @@ pub(super) struct EnvironmentProxy {
 
 impl std::fmt::Debug for EnvironmentProxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The URL may hold a password.
+        // The URL may contain a password.
         f.debug_struct("EnvironmentProxy")
             .field("name", &self.name)
             .field("variable", &self.variable)
@@ -40,7 +40,7 @@ impl std::fmt::Debug for EnvironmentProxy {
 }
 
 impl Route {
-    /// The route to `endpoint`, with `lookup` in the place of `std::env::var`.
+    /// The route to `endpoint`, with `lookup` in place of `std::env::var`.
     pub(super) fn of(
         endpoint: &Endpoint,
         lookup: impl Fn(&'static str) -> Result<String, VarError>,
@@ -51,7 +51,7 @@ impl Route {
             Err(VarError::NotPresent) => Ok(None),
             Err(VarError::NotUnicode(_)) => Err(PostHogApiError::NotUnicode(name)),
         };
-        // In a CGI script, `HTTP_PROXY` is what a client sent as the header `Proxy`.
+        // In a CGI script, `HTTP_PROXY` is the client's `Proxy` header.
         if endpoint.is_loopback() || variable("REQUEST_METHOD")?.is_some() {
             return Ok(Self::Direct);
         }
@@ -75,7 +75,7 @@ impl Route {
                 .map(|(_, hosts)| hosts)
                 .unwrap_or_default(),
         };
-        // A host that `NO_PROXY` excepts has no proxy, however that is written.
+        // A host that `NO_PROXY` excepts uses no proxy, even if the proxy is malformed.
         let excepted = Matcher::builder().all("http://proxy").no(no_proxy).build();
         if excepted.intercept(&endpoint.origin()?).is_none() {
             return Ok(Self::Direct);
@@ -120,10 +120,10 @@ impl Route {
 const NO_URL: &str = "it is no URL; write http://host:port or http://user:password@host:port, with `/`, `@`, `#`, `?` and \
                       `:` in the password percent-encoded (`%2F`, `%40`, `%23`, `%3F`, `%3A`)";
 
-/// The proxy's URL, if requests can go through it. The reason why not never repeats the text, which may hold a password.
+/// The proxy's URL, if it is supported. The error never repeats the text, which may contain a password.
 fn parse(value: &str) -> Result<Url, &'static str> {
     let value = value.trim();
-    // As curl has it, a proxy without a scheme speaks HTTP.
+    // As in curl, a proxy without a scheme is an HTTP proxy.
     let with_scheme = if value.contains("://") {
         value.to_owned()
     } else {
@@ -146,7 +146,7 @@ fn parse(value: &str) -> Result<Url, &'static str> {
         }
         _ => return Err("its scheme is not supported; name an HTTP proxy (http://host:port)"),
     }
-    // A `/`, `?` or `#` in a password ends the host early: what follows is not where the proxy is.
+    // A `/`, `?` or `#` in a password ends the host early: the rest would be cut off.
     let whole = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     if !whole || with_scheme.matches('@').count() > 1 {
         return Err(NO_URL);

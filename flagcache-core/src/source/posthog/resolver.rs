@@ -1,4 +1,4 @@
-//! Name resolution that never keeps a process from ending.
+//! [`DetachedResolver`]: name resolution that does not block the end of a process.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 
 /// Resolves names with the system's resolver on a thread of its own.
 ///
-/// The HTTP client's default does so on the runtime's blocking pool, and a runtime that goes down waits for that pool. With
-/// DNS out of order a lookup hangs for tens of seconds, which would hold up every shutdown of the program. A thread that
-/// hangs outlives its request, but the time between requests keeps their number to a few.
+/// The HTTP client's default uses the runtime's blocking pool, and a runtime that shuts down waits for that pool. With
+/// broken DNS a lookup hangs for tens of seconds, which would delay every shutdown of the program. A hanging thread
+/// outlives its request, but the time between requests keeps their number low.
 pub(super) struct DetachedResolver;
 
 impl Resolve for DetachedResolver {
@@ -34,7 +34,7 @@ async fn detached(
     thread::Builder::new()
         .name("flagcache-dns".to_owned())
         .spawn(move || {
-            // Nobody waits any more if the request was cut at its limit.
+            // Fails if the request timed out.
             let _ = answer.send(look_up());
         })?;
     answered.await.map_err(io::Error::other)?

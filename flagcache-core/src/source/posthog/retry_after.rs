@@ -1,21 +1,22 @@
-//! The `Retry-After` header.
+//! Parses the `Retry-After` header.
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
-/// A wait beyond this is a mistake of the server or of a proxy; obeying it would leave a worker without news for days.
+/// The longest delay that is honoured. A longer one is a mistake of the server or a proxy, and would stop updates for
+/// days.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// How long the server asks us to wait: seconds or a date, at most an hour. `None` if it does not say, or not legibly.
+/// How long the server asks us to wait: seconds or a date, at most an hour. `None` if absent or invalid.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // All digits and no number: one too large for the type.
+        // All digits, but too large for the type.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let until = httpdate::parse_http_date(value).ok()?;
-        // Counted by the server's clock where it tells it, so that a wrong clock of ours makes no difference.
+        // Relative to the server's clock if the answer has a `Date`, so that a wrong local clock does not matter.
         let now = date(headers, DATE).unwrap_or_else(SystemTime::now);
         until.duration_since(now).unwrap_or_default()
     };

@@ -1,4 +1,4 @@
-//! Root certificates that the user gives.
+//! Parses root certificates that the user gives.
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -6,7 +6,7 @@ use rustls::pki_types::pem::{self, PemObject, SectionKind};
 
 use super::error::PostHogApiError;
 
-/// Reads the certificates of a PEM text. What is no certificate is refused, and named.
+/// Parses the certificates of a PEM text. Anything else is rejected by name.
 pub(super) fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PostHogApiError> {
     let refused = |given| Err(PostHogApiError::RootCertificates(given));
     if pem.trim_ascii().is_empty() {
@@ -25,12 +25,12 @@ pub(super) fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PostHogA
     if certificates.is_empty() {
         return refused(match pem {
             _ if has_key => "a private key",
-            // An ASN.1 sequence with a length of two bytes, as every certificate is.
+            // An ASN.1 sequence with a two-byte length, like every certificate.
             [0x30, 0x82, ..] => "DER (`openssl x509 -inform der` converts it)",
             _ => "text without a certificate",
         });
     }
-    // The same check as when they are used.
+    // The check that rustls makes when it uses them.
     let mut store = RootCertStore::empty();
     if certificates
         .iter()

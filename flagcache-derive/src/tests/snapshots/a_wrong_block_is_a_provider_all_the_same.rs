@@ -24,13 +24,13 @@ const _: () = {
         {
             ::core::unreachable!()
         }
-        fn on_flag_definitions_received<'provider, 'given, 'call>(
+        fn on_flag_definitions_received<'provider, 'argument, 'call>(
             &'provider self,
-            _: &'given __flagcache::FlagDefinitionCacheData,
+            _: &'argument __flagcache::FlagDefinitionCacheData,
         ) -> __flagcache::Call<'call, __flagcache::Done>
         where
             'provider: 'call,
-            'given: 'call,
+            'argument: 'call,
         {
             ::core::unreachable!()
         }

@@ -25,19 +25,19 @@ const _: () = {
                 )
             })
         }
-        fn on_flag_definitions_received<'provider, 'given, 'call>(
+        fn on_flag_definitions_received<'provider, 'argument, 'call>(
             &'provider self,
-            given_by_the_poller: &'given __flagcache::FlagDefinitionCacheData,
+            poller_argument: &'argument __flagcache::FlagDefinitionCacheData,
         ) -> __flagcache::Call<'call, __flagcache::Done>
         where
             'provider: 'call,
-            'given: 'call,
+            'argument: 'call,
         {
             __flagcache::call(move || {
                 __flagcache::blocking(
                     self,
                     <Self as __flagcache::CloneForThread<_>>::clone_for_thread,
-                    __flagcache::Detach::detach(given_by_the_poller),
+                    __flagcache::Detach::detach(poller_argument),
                     |__provider, __detached| __flagcache::DoneValue::outcome(
                         Self::on_flag_definitions_received(
                             __provider,

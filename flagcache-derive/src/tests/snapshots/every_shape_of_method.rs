@@ -32,20 +32,20 @@ const _: () = {
                 __flagcache::MethodError::into_provider_error,
             ))
         }
-        fn on_flag_definitions_received<'provider, 'given, 'call>(
+        fn on_flag_definitions_received<'provider, 'argument, 'call>(
             &'provider self,
-            given_by_the_poller: &'given __flagcache::FlagDefinitionCacheData,
+            poller_argument: &'argument __flagcache::FlagDefinitionCacheData,
         ) -> __flagcache::Call<'call, __flagcache::Done>
         where
             'provider: 'call,
-            'given: 'call,
+            'argument: 'call,
         {
             __flagcache::Boxed::pin(async move {
                 __flagcache::DoneValue::outcome(
                     Self::on_flag_definitions_received(
                             self,
                             __flagcache::DefinitionsArgument::argument(
-                                __flagcache::Given(given_by_the_poller),
+                                __flagcache::Given(poller_argument),
                             ),
                         )
                         .await,
@@ -65,20 +65,20 @@ const _: () = {
                 __flagcache::MethodError::into_provider_error,
             ))
         }
-        fn on_fetch_without_update<'provider, 'given, 'call>(
+        fn on_fetch_without_update<'provider, 'argument, 'call>(
             &'provider self,
-            given_by_the_poller: __flagcache::FetchOutcome<'given>,
+            poller_argument: __flagcache::FetchOutcome<'argument>,
         ) -> __flagcache::Call<'call, __flagcache::Done>
         where
             'provider: 'call,
-            'given: 'call,
+            'argument: 'call,
         {
             __flagcache::Boxed::pin(async move {
                 __flagcache::DoneValue::outcome(
                     Self::on_fetch_without_update(
                             self,
                             __flagcache::OutcomeArgument::argument(
-                                __flagcache::Given(given_by_the_poller),
+                                __flagcache::Given(poller_argument),
                             ),
                         )
                         .await,
@@ -86,11 +86,11 @@ const _: () = {
                 )
             })
         }
-        fn on_poller_attached(&self, given_by_the_poller: __flagcache::PollerContext) {
+        fn on_poller_attached(&self, poller_argument: __flagcache::PollerContext) {
             Self::on_poller_attached(
                 self,
                 __flagcache::ContextArgument::argument(
-                    __flagcache::Given(given_by_the_poller),
+                    __flagcache::Given(poller_argument),
                 ),
             )
         }

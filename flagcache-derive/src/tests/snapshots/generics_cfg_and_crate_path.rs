@@ -46,19 +46,19 @@ const _: () = {
                 __flagcache::GenericMethodError::into_provider_error,
             ))
         }
-        fn on_flag_definitions_received<'provider, 'given, 'call>(
+        fn on_flag_definitions_received<'provider, 'argument, 'call>(
             &'provider self,
-            given_by_the_poller: &'given __flagcache::FlagDefinitionCacheData,
+            poller_argument: &'argument __flagcache::FlagDefinitionCacheData,
         ) -> __flagcache::Call<'call, __flagcache::Done>
         where
             'provider: 'call,
-            'given: 'call,
+            'argument: 'call,
         {
             __flagcache::call(move || __flagcache::DoneReturn::resolve(
                 Self::on_flag_definitions_received(
                     self,
                     __flagcache::DefinitionsArgument::argument(
-                        __flagcache::Given(given_by_the_poller),
+                        __flagcache::Given(poller_argument),
                     ),
                 ),
                 __flagcache::MethodError::into_provider_error,

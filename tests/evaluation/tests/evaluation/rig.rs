@@ -27,7 +27,7 @@ pub(crate) async fn bridge(stub: &ApiStub) -> (FlagDefinitionPoller, LocalEvalua
     let flags = LocalEvaluation::attach(&poller);
     flags.wait_ready(LIMIT).await.unwrap();
     assert!(
-        poller.status().source.is_some(),
+        poller.status().origin.is_some(),
         "the status shows the definitions"
     );
     (poller, flags)
