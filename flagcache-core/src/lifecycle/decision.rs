@@ -5,7 +5,7 @@ use std::mem;
 use tokio::time::Instant;
 
 use super::{
-    Call, DefinitionsOrigin, Failed, FetchState, Fleet, LoadCause, Machine, Phase, Role, Step,
+    Call, CallError, DefinitionsOrigin, FetchState, Fleet, LoadCause, Machine, Phase, Role, Step,
 };
 use crate::duration::clamped;
 use crate::{FlagDefinitionCacheData, FleetStatus};
@@ -40,7 +40,7 @@ impl Machine {
     pub(super) fn decided(
         &mut self,
         now: Instant,
-        decision: Result<bool, Failed>,
+        decision: Result<bool, CallError>,
         steps: &mut Vec<Step>,
     ) {
         match decision {
@@ -74,7 +74,7 @@ impl Machine {
                 self.unpublished = false;
                 self.follow(steps);
             }
-            Err(Failed) => {
+            Err(_) => {
                 self.role = Role::Undecided;
                 self.load.leads = Some(false);
                 if !self.freshness.is_cold() {
@@ -100,7 +100,7 @@ impl Machine {
     pub(super) fn stored(
         &mut self,
         now: Instant,
-        answer: Result<Option<FlagDefinitionCacheData>, Failed>,
+        answer: Result<Option<FlagDefinitionCacheData>, CallError>,
         steps: &mut Vec<Step>,
     ) {
         if let Ok(Some(data)) = answer

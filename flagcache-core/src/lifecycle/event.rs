@@ -2,12 +2,24 @@
 
 use std::time::Duration;
 
-use crate::{FetchErrorKind, FlagDefinitionCacheData, FleetFailure, FleetStatus};
+use crate::{FetchErrorKind, FlagDefinitionCacheData, FleetFailure, FleetStatus, ProviderMethod};
 
-/// A provider call failed: error, panic, timeout or undecodable data. The machine treats them alike; the observer has
-/// logged which it was.
+/// Why a provider call returned nothing. The observer has logged the error itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failed;
+pub(crate) enum CallError {
+    /// Error, panic or timeout.
+    Failed,
+    /// The store was reached, but its copy is unusable.
+    Damaged,
+}
+
+/// The result of a provider call. At most one is in progress, so the machine's phase says which.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply<E> {
+    Decision(Result<bool, E>),
+    Definitions(Result<Option<FlagDefinitionCacheData>, E>),
+    Done(Result<(), E>),
+}
 
 /// The result of a GET.
 #[derive(Clone, Debug)]
@@ -35,20 +47,8 @@ pub(crate) enum Event {
     Stop,
     /// The store reported its fleet status, in the call whose result comes next.
     Reported(FleetStatus),
-    /// `should_fetch_flag_definitions` returned.
-    Decided(Result<bool, Failed>),
-    /// `peek_flag_definitions` returned.
-    Stored(Result<Option<FlagDefinitionCacheData>, Failed>),
-    /// `get_flag_definitions` returned.
-    Read(Result<Option<FlagDefinitionCacheData>, Failed>),
-    /// `get_flag_definitions` returned, but the stored copy is unusable.
-    Damaged,
-    /// `on_flag_definitions_received` returned.
-    Published(Result<(), Failed>),
-    /// `on_fetch_without_update` returned, with or without an error.
-    ReportSent,
-    /// The provider's `shutdown` returned, with or without an error.
-    ShutDown,
+    /// The provider call in progress returned.
+    Replied(Reply<CallError>),
     Fetched {
         generation: u64,
         fetched: Fetched,
@@ -90,6 +90,20 @@ pub(crate) enum Call {
         fleet_failure: Option<FleetFailure>,
     },
     Shutdown,
+}
+
+impl Call {
+    /// The method that is called.
+    pub(crate) fn method(&self) -> ProviderMethod {
+        match self {
+            Self::Decide => ProviderMethod::ShouldFetch,
+            Self::Stored => ProviderMethod::Peek,
+            Self::Read => ProviderMethod::Get,
+            Self::Publish(_) => ProviderMethod::Received,
+            Self::FetchWithoutUpdate { .. } => ProviderMethod::FetchWithoutUpdate,
+            Self::Shutdown => ProviderMethod::Shutdown,
+        }
+    }
 }
 
 /// What to do next.

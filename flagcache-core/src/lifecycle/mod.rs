@@ -33,7 +33,7 @@ use tokio::time::Instant;
 
 use backoff::Backoff;
 pub use event::DefinitionsOrigin;
-pub(crate) use event::{Call, Event, Failed, Fetched, Step};
+pub(crate) use event::{Call, CallError, Event, Fetched, Reply, Step};
 use freshness::Freshness;
 pub(crate) use policy::Policy;
 pub use policy::{OnQuotaLimited, OnUnauthorized, ReadFailure};
@@ -330,10 +330,16 @@ impl Machine {
             }
             (Event::Notification, _) => self.notification(now, steps),
             (Event::Reported(report), _) => self.reported(now, report),
-            (Event::Decided(decision), Phase::Deciding) => self.decided(now, decision, steps),
-            (Event::Stored(answer), Phase::ReadingStored) => self.stored(now, answer, steps),
-            (Event::Read(answer), Phase::Reading(reason)) => self.read(now, *reason, answer, steps),
-            (Event::Damaged, Phase::Reading(reason)) => self.damaged(now, *reason, steps),
+            (Event::Replied(reply), phase) => match (reply, phase) {
+                (Reply::Decision(decision), Phase::Deciding) => self.decided(now, decision, steps),
+                (Reply::Definitions(copy), Phase::ReadingStored) => self.stored(now, copy, steps),
+                (Reply::Definitions(copy), Phase::Reading(reason)) => {
+                    self.read(now, *reason, copy, steps)
+                }
+                (Reply::Done(done), Phase::Publishing) => self.published(now, done, steps),
+                (Reply::Done(_), Phase::Reporting) => self.end(now, steps),
+                _ => {}
+            },
             (
                 Event::Fetched {
                     generation,
@@ -343,8 +349,6 @@ impl Machine {
             ) if generation == self.generation => {
                 self.fetched(now, fetched, steps);
             }
-            (Event::Published(answer), Phase::Publishing) => self.published(now, answer, steps),
-            (Event::ReportSent, Phase::Reporting) => self.end(now, steps),
             // A late answer to something that was cancelled or replaced.
             _ => {}
         }
@@ -366,17 +370,12 @@ impl Machine {
     }
 
     fn wind_down(&mut self, event: &Event, steps: &mut Vec<Step>) {
-        match (event, &self.phase) {
-            (Event::ShutDown, Phase::ShuttingDown) => {
-                self.phase = Phase::Ended;
-                steps.push(Step::Ended);
-            }
-            (Event::Decided(_), Phase::Deciding)
-            | (Event::Stored(_), Phase::ReadingStored)
-            | (Event::Read(_) | Event::Damaged, Phase::Reading(_))
-            | (Event::Published(_), Phase::Publishing)
-            | (Event::ReportSent, Phase::Reporting) => self.shut_down(steps),
-            _ => {}
+        let Event::Replied(_) = event else { return };
+        if let Phase::ShuttingDown = self.phase {
+            self.phase = Phase::Ended;
+            steps.push(Step::Ended);
+        } else {
+            self.shut_down(steps);
         }
     }
 

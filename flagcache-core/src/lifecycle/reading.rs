@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Call, ColdWait, DefinitionsOrigin, Failed, FetchState, LoadCause, Machine, NOTIFICATION_GAP,
+    Call, CallError, ColdWait, DefinitionsOrigin, FetchState, LoadCause, Machine, NOTIFICATION_GAP,
     OnQuotaLimited, OnUnauthorized, Phase, REPAIR_TICKS, ReadFailure, ReadReason, Step,
 };
 use crate::FlagDefinitionCacheData;
@@ -20,7 +20,7 @@ impl Machine {
         &mut self,
         now: Instant,
         reason: ReadReason,
-        answer: Result<Option<FlagDefinitionCacheData>, Failed>,
+        answer: Result<Option<FlagDefinitionCacheData>, CallError>,
         steps: &mut Vec<Step>,
     ) {
         match reason {
@@ -38,17 +38,16 @@ impl Machine {
         }
     }
 
-    /// The stored copy is unusable.
-    pub(super) fn damaged(&mut self, now: Instant, reason: ReadReason, steps: &mut Vec<Step>) {
-        let leads_another = self.load.leads == Some(false) && matches!(reason, ReadReason::Follow);
+    /// The copy is unusable, but a live leader repairs it: whether to wait for that instead of failing open.
+    fn waits_for_repair(&self) -> bool {
         // Manual mode has no ticks to wait for.
-        if self.freshness.is_cold()
-            || self.policy.manual
-            || !leads_another
-            || !matches!(self.load.get, FetchState::NotSent)
-        {
-            return self.read(now, reason, Err(Failed), steps);
-        }
+        !self.freshness.is_cold()
+            && !self.policy.manual
+            && self.load.leads == Some(false)
+            && matches!(self.load.get, FetchState::NotSent)
+    }
+
+    fn wait_for_repair(&mut self, now: Instant, steps: &mut Vec<Step>) {
         self.fetch_for_outage_at = None;
         if self.load.cause != LoadCause::Tick && self.load.cause != LoadCause::Refresh {
             return self.end_before_tick(now, steps);
@@ -64,7 +63,7 @@ impl Machine {
     pub(super) fn followed(
         &mut self,
         now: Instant,
-        answer: Result<Option<FlagDefinitionCacheData>, Failed>,
+        answer: Result<Option<FlagDefinitionCacheData>, CallError>,
         steps: &mut Vec<Step>,
     ) {
         if answer.is_ok() {
@@ -81,8 +80,9 @@ impl Machine {
                 (FetchState::New, Some(snapshot)) => self.publish(snapshot, steps),
                 _ => self.end(now, steps),
             },
-            Err(Failed) if self.freshness.is_cold() => self.continue_get(now, steps),
-            Err(Failed) => self.fail_open(now, steps),
+            Err(_) if self.freshness.is_cold() => self.continue_get(now, steps),
+            Err(CallError::Damaged) if self.waits_for_repair() => self.wait_for_repair(now, steps),
+            Err(_) => self.fail_open(now, steps),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Call, Failed, FetchState, Machine, Phase, Role, Step};
+use super::{Call, CallError, FetchState, Machine, Phase, Role, Step};
 use crate::{FetchErrorKind, FlagDefinitionCacheData, FleetFailure};
 
 /// After this many failures in a row, a leader lets another worker try.
@@ -18,7 +18,7 @@ impl Machine {
     pub(super) fn published(
         &mut self,
         now: Instant,
-        answer: Result<(), Failed>,
+        answer: Result<(), CallError>,
         steps: &mut Vec<Step>,
     ) {
         if answer.is_ok() {

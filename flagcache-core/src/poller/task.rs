@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use super::state::{Outcome, Shared};
 use crate::guard::{Interrupted, guarded};
-use crate::lifecycle::{Call, Event, Failed, Fetched, Machine, Step};
+use crate::lifecycle::{Call, CallError, Event, Fetched, Machine, Reply, Step};
 use crate::poller::changes::difference;
 use crate::poller::guard::Guard;
 use crate::poller::observer::{Billed, Observer, chain};
@@ -37,15 +37,7 @@ pub(super) enum Request {
     Stop,
 }
 
-/// The result of a provider call, before the machine gets it.
-enum Answer {
-    Decided(Result<bool, ProviderError>),
-    Stored(Result<Option<FlagDefinitionCacheData>, ProviderError>),
-    Read(Result<Option<FlagDefinitionCacheData>, ProviderError>),
-    Published(Result<(), ProviderError>),
-    ReportSent(Result<(), ProviderError>),
-    ShutDown(Result<(), ProviderError>),
-}
+type ProviderCall = BoxFuture<'static, (ProviderMethod, Reply<ProviderError>)>;
 
 /// The result of a fetch, before the machine gets it.
 struct Received {
@@ -156,7 +148,7 @@ pub(super) struct PollerTask {
     callers: Vec<oneshot::Sender<Option<String>>>,
     observer: Observer,
     /// The provider call in progress.
-    call: Option<BoxFuture<'static, Answer>>,
+    call: Option<ProviderCall>,
     /// The fetch in progress.
     fetch: Option<(u64, BoxFuture<'static, Received>)>,
     outcome: Outcome,
@@ -212,9 +204,9 @@ impl PollerTask {
         tokio::select! {
             // Results before requests: they are older.
             biased;
-            answer = in_progress(self.call.as_mut()) => {
+            (method, reply) = in_progress(self.call.as_mut()) => {
                 self.call = None;
-                self.answered(answer)
+                Event::Replied(self.replied(method, reply))
             }
             received = in_progress(self.fetch.as_mut().map(|(_, future)| future)) => {
                 let generation = self.fetch.take().map_or(0, |(generation, _)| generation);
@@ -276,14 +268,15 @@ impl PollerTask {
 
     // ---- provider calls ------------------------------------------------------------------------------------------
 
-    fn start_call(&self, call: Call) -> Option<BoxFuture<'static, Answer>> {
+    fn start_call(&self, call: Call) -> Option<ProviderCall> {
         let guard = Arc::clone(self.guard.as_ref()?);
         Some(Box::pin(async move {
-            match call {
-                Call::Decide => Answer::Decided(guard.should_fetch().await),
-                Call::Stored => Answer::Stored(guard.stored().await),
-                Call::Read => Answer::Read(guard.get().await),
-                Call::Publish(data) => Answer::Published(guard.received(&data).await),
+            let method = call.method();
+            let reply = match call {
+                Call::Decide => Reply::Decision(guard.should_fetch().await),
+                Call::Stored => Reply::Definitions(guard.stored().await),
+                Call::Read => Reply::Definitions(guard.get().await),
+                Call::Publish(data) => Reply::Done(guard.received(&data).await),
                 Call::FetchWithoutUpdate {
                     failure,
                     data,
@@ -300,47 +293,27 @@ impl PollerTask {
                     let outcome = outcome
                         .with_step_down_for(step_down_for)
                         .with_fleet_failure(fleet_failure);
-                    Answer::ReportSent(guard.fetch_without_update(outcome).await)
+                    Reply::Done(guard.fetch_without_update(outcome).await)
                 }
-                Call::Shutdown => Answer::ShutDown(guard.shutdown().await),
-            }
+                Call::Shutdown => Reply::Done(guard.shutdown().await),
+            };
+            (method, reply)
         }))
     }
 
-    fn answered(&mut self, answer: Answer) -> Event {
-        match answer {
-            Answer::Decided(answer) => {
-                Event::Decided(self.observed(ProviderMethod::ShouldFetch, answer))
+    /// Logs the reply, and reduces its error to what the machine needs.
+    fn replied(&mut self, method: ProviderMethod, reply: Reply<ProviderError>) -> Reply<CallError> {
+        match reply {
+            Reply::Decision(decision) => Reply::Decision(self.observed(method, decision)),
+            Reply::Definitions(copy) => {
+                let copy = self.check_project(copy);
+                Reply::Definitions(self.observed(method, copy))
             }
-            Answer::Stored(answer) => {
-                let answer = self.check_project(answer);
-                Event::Stored(self.observed(ProviderMethod::Peek, answer))
-            }
-            Answer::Read(answer) => {
-                let answer = self.check_project(answer);
-                let damaged = answer
-                    .as_ref()
-                    .is_err_and(|error| error.kind() == ProviderErrorKind::InvalidData);
-                let answer = self.observed(ProviderMethod::Get, answer);
-                if damaged {
-                    Event::Damaged
-                } else {
-                    Event::Read(answer)
-                }
-            }
-            Answer::Published(answer) => {
-                Event::Published(self.observed(ProviderMethod::Received, answer))
-            }
-            Answer::ReportSent(answer) => {
-                let _ = self.observed(ProviderMethod::FetchWithoutUpdate, answer);
-                Event::ReportSent
-            }
-            Answer::ShutDown(answer) => {
-                if let Err(error) = &answer {
+            Reply::Done(done) => {
+                if let (ProviderMethod::Shutdown, Err(error)) = (method, &done) {
                     self.outcome = Outcome::ProviderFailed(chain(error));
                 }
-                let _ = self.observed(ProviderMethod::Shutdown, answer);
-                Event::ShutDown
+                Reply::Done(self.observed(method, done))
             }
         }
     }
@@ -348,10 +321,13 @@ impl PollerTask {
     fn observed<T>(
         &mut self,
         method: ProviderMethod,
-        answer: Result<T, ProviderError>,
-    ) -> Result<T, Failed> {
-        self.observer.provider_answered(method, &answer);
-        answer.map_err(|_| Failed)
+        result: Result<T, ProviderError>,
+    ) -> Result<T, CallError> {
+        self.observer.provider_answered(method, &result);
+        result.map_err(|error| match error.kind() {
+            ProviderErrorKind::InvalidData => CallError::Damaged,
+            _ => CallError::Failed,
+        })
     }
 
     /// Rejects a copy of another project.

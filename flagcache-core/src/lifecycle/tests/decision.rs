@@ -316,7 +316,7 @@ fn b1_09_the_result_of_a_hedge_in_a_notified_load_is_published() {
         [Expected::Read]
     );
     harness.read(None);
-    harness.handle(Event::ReportSent);
+    harness.handle(DONE);
     harness.pass(MS * 100);
     assert_eq!(harness.notification(), [Expected::Decide]);
     assert_eq!(harness.wait(), [GET]);
@@ -563,7 +563,7 @@ fn b1_15_the_next_tick_comes_a_jittered_interval_after_the_end() {
         // Slow, and then suspended for a day: no burst follows.
         harness.pass(Duration::from_secs(86_400));
         assert_eq!(harness.not_modified(), [UNCHANGED]);
-        assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
+        assert_eq!(harness.handle(DONE), [Expected::LoadEnded]);
     }
     assert!(
         waits

@@ -64,7 +64,7 @@ fn b8_60_only_a_follower_waits_for_the_end_of_a_lease() {
     harness.report(FleetStatus::new().lease_ends_in(Duration::from_secs(8)));
     harness.decided(true);
     harness.not_modified();
-    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(harness.handle(DONE), [Expected::LoadEnded]);
     assert!(
         harness.wait_time() >= INTERVAL.mul_f64(0.9),
         "{:?}",
@@ -105,7 +105,7 @@ fn b8_60_a_notification_makes_a_new_leader_fetch_but_not_a_standing_one() {
     assert_eq!(harness.notification(), [Expected::Decide]);
     assert_eq!(harness.decided(true), [get("1")]);
     assert_eq!(harness.not_modified(), [UNCHANGED]);
-    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(harness.handle(DONE), [Expected::LoadEnded]);
 
     harness.pass(MS * 100);
     assert_eq!(harness.notification(), [Expected::Decide]);
@@ -210,7 +210,7 @@ fn jitter_delays_each_notification_once_and_never_those_of_a_cold_worker() {
     assert_eq!(cleared.decided(true), [get("1")]);
     assert_eq!(cleared.notification(), []);
     cleared.fetch_failed(FetchErrorKind::Unauthorized);
-    assert_eq!(cleared.handle(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(cleared.handle(DONE), [Expected::LoadEnded]);
     assert_eq!(cleared.wait_time(), MS * 20);
 }
 
@@ -239,7 +239,7 @@ fn b8_61_a_leader_that_cannot_fetch_steps_down() {
         [reported(FetchErrorKind::Connect)],
         "the first time it stays"
     );
-    harness.handle(Event::ReportSent);
+    harness.handle(DONE);
     harness.wait();
     harness.decided(true);
     assert_eq!(
@@ -254,7 +254,7 @@ fn b8_61_a_leader_that_cannot_fetch_steps_down() {
         harness.fetch_failed(FetchErrorKind::Server),
         [reported(FetchErrorKind::Server)]
     );
-    harness.handle(Event::ReportSent);
+    harness.handle(DONE);
     harness.wait();
     harness.decided(true);
     assert_eq!(

@@ -4,11 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::lifecycle::{Call, DefinitionsOrigin, Event, Failed, Fetched, Machine, Policy, Step};
+use crate::lifecycle::{
+    Call, CallError, DefinitionsOrigin, Event, Fetched, Machine, Policy, Reply, Step,
+};
 use crate::{
     FetchErrorKind, FlagDefinitionCacheData, FleetStatus, OnQuotaLimited, OnUnauthorized,
     ReadFailure,
 };
+
+/// A provider call without a result returned.
+pub(super) const DONE: Event = Event::Replied(Reply::Done(Ok(())));
 
 pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 pub(super) const MS: Duration = Duration::from_millis(1);
@@ -186,19 +191,19 @@ impl Harness {
     }
 
     pub(super) fn decided(&mut self, decision: bool) -> Vec<Expected> {
-        self.handle(Event::Decided(Ok(decision)))
+        self.handle(Event::Replied(Reply::Decision(Ok(decision))))
     }
 
     pub(super) fn decision_failed(&mut self) -> Vec<Expected> {
-        self.handle(Event::Decided(Err(Failed)))
+        self.handle(Event::Replied(Reply::Decision(Err(CallError::Failed))))
     }
 
     pub(super) fn stored(&mut self, copy: Option<&FlagDefinitionCacheData>) -> Vec<Expected> {
-        self.handle(Event::Stored(Ok(copy.cloned())))
+        self.handle(Event::Replied(Reply::Definitions(Ok(copy.cloned()))))
     }
 
     pub(super) fn read(&mut self, copy: Option<&FlagDefinitionCacheData>) -> Vec<Expected> {
-        self.handle(Event::Read(Ok(copy.cloned())))
+        self.handle(Event::Replied(Reply::Definitions(Ok(copy.cloned()))))
     }
 
     /// Fails the decisions of the next loads until the machine sends a request, within one poll interval.
@@ -216,11 +221,11 @@ impl Harness {
     }
 
     pub(super) fn damaged(&mut self) -> Vec<Expected> {
-        self.handle(Event::Damaged)
+        self.handle(Event::Replied(Reply::Definitions(Err(CallError::Damaged))))
     }
 
     pub(super) fn read_failed(&mut self) -> Vec<Expected> {
-        self.handle(Event::Read(Err(Failed)))
+        self.handle(Event::Replied(Reply::Definitions(Err(CallError::Failed))))
     }
 
     pub(super) fn fetched(&mut self, set: &FlagDefinitionCacheData) -> Vec<Expected> {
@@ -247,11 +252,11 @@ impl Harness {
     }
 
     pub(super) fn published(&mut self) -> Vec<Expected> {
-        self.handle(Event::Published(Ok(())))
+        self.handle(Event::Replied(Reply::Done(Ok(()))))
     }
 
     pub(super) fn publish_failed(&mut self) -> Vec<Expected> {
-        self.handle(Event::Published(Err(Failed)))
+        self.handle(Event::Replied(Reply::Done(Err(CallError::Failed))))
     }
 
     /// A leader that has just fetched and published these definitions.

@@ -113,7 +113,7 @@ fn b3_39_a_failed_publish_is_retried_without_a_refetch() {
     assert_eq!(harness.decided(true), [get("2")]);
     assert_eq!(harness.not_modified(), [Expected::Publish(b.clone())]);
     assert_eq!(harness.published(), [UNCHANGED]);
-    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(harness.handle(DONE), [Expected::LoadEnded]);
     // Published: not again.
     harness.wait();
     harness.decided(true);
@@ -164,7 +164,7 @@ fn b5_46_the_call_under_way_ends_before_shutdown_and_the_get_is_cut() {
     assert_eq!(harness.handle(Event::Stop), []);
     assert_eq!(harness.handle(Event::Stop), [], "requested twice");
     assert_eq!(harness.decided(true), [Expected::Shutdown]);
-    assert_eq!(harness.handle(Event::ShutDown), [Expected::Ended]);
+    assert_eq!(harness.handle(DONE), [Expected::Ended]);
     assert_eq!(harness.refresh(), []);
     assert_eq!(harness.machine.deadline(), None);
 

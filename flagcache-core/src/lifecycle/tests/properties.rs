@@ -5,8 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::harness::{INTERVAL, foreign, policy, set};
-use crate::lifecycle::{Call, DefinitionsOrigin, Event, Failed, Fetched, Machine, Policy, Step};
+use super::harness::{DONE, INTERVAL, foreign, policy, set};
+use crate::lifecycle::{
+    Call, CallError, DefinitionsOrigin, Event, Fetched, Machine, Policy, Reply, Step,
+};
 use crate::{
     FetchErrorKind, FlagDefinitionCacheData, FleetStatus, OnQuotaLimited, OnUnauthorized,
     ReadFailure,
@@ -234,7 +236,7 @@ impl Model {
                 match origin {
                     DefinitionsOrigin::Api => assert!(matches!(event, Event::Fetched { .. })),
                     DefinitionsOrigin::Cache => {
-                        assert!(matches!(event, Event::Read(_) | Event::Stored(_)))
+                        assert!(matches!(event, Event::Replied(Reply::Definitions(_))))
                     }
                 }
                 self.memory = Some(data.clone());
@@ -394,37 +396,33 @@ fn event(
                 CallEnd::Foreign => Ok(Some(foreign(r#"{"flags":[{"key":"foreign"}]}"#))),
                 CallEnd::ForeignEmpty => Ok(Some(foreign(r#"{"flags":[]}"#))),
                 CallEnd::Yes | CallEnd::No => Ok(None),
-                CallEnd::Fails | CallEnd::Damaged => Err(Failed),
+                CallEnd::Fails => Err(CallError::Failed),
+                CallEnd::Damaged => Err(CallError::Damaged),
             };
             let done = if matches!(end, CallEnd::Fails | CallEnd::Damaged) {
-                Err(Failed)
+                Err(CallError::Failed)
             } else {
                 Ok(())
             };
             match model.call.take()? {
                 Call::Decide => {
                     let decision = match end {
-                        CallEnd::Fails | CallEnd::Damaged => Err(Failed),
+                        CallEnd::Fails | CallEnd::Damaged => Err(CallError::Failed),
                         CallEnd::No => Ok(false),
                         _ => Ok(true),
                     };
                     model.owner = Some(decision == Ok(true));
-                    Event::Decided(decision)
+                    Event::Replied(Reply::Decision(decision))
                 }
-                Call::Stored => Event::Stored(copy),
+                Call::Stored => Event::Replied(Reply::Definitions(copy)),
                 Call::Read => {
                     model.read_found_nothing = matches!(copy, Ok(None));
                     model.may_clear =
                         *quota && model.policy.on_quota_limited == OnQuotaLimited::Clear;
-                    if matches!(end, CallEnd::Damaged) {
-                        Event::Damaged
-                    } else {
-                        Event::Read(copy)
-                    }
+                    Event::Replied(Reply::Definitions(copy))
                 }
-                Call::Publish(_) => Event::Published(done),
-                Call::FetchWithoutUpdate { .. } => Event::ReportSent,
-                Call::Shutdown => Event::ShutDown,
+                Call::Publish(_) => Event::Replied(Reply::Done(done)),
+                Call::FetchWithoutUpdate { .. } | Call::Shutdown => DONE,
             }
         }
     })

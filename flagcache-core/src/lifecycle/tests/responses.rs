@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::harness::*;
-use crate::lifecycle::{Event, Fetched, Policy, Step};
+use crate::lifecycle::{Event, Fetched, Policy, Reply, Step};
 use crate::{FetchErrorKind, FleetStatus, OnQuotaLimited, OnUnauthorized};
 
 /// The leader's next load, with this answer.
@@ -14,7 +14,7 @@ fn load(harness: &mut Harness, fetched: Fetched) -> Vec<Expected> {
             return harness.answer(fetched);
         }
         // Within the backoff: the last failure is reported again.
-        assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
+        assert_eq!(harness.handle(DONE), [Expected::LoadEnded]);
     }
 }
 
@@ -38,7 +38,7 @@ fn distances(failure: FetchErrorKind, retry_after: Option<Duration>, n: usize) -
             },
         );
         times.push(harness.now);
-        assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
+        assert_eq!(harness.handle(DONE), [Expected::LoadEnded]);
     }
     times.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
@@ -69,14 +69,14 @@ fn b2_25_a_304_is_a_success_and_replaces_the_etag_only_if_it_carries_one() {
     let a = set("a", "1");
     let mut harness = Harness::leader(policy(), &a);
     load(&mut harness, failed(FetchErrorKind::RateLimited));
-    harness.handle(Event::ReportSent);
+    harness.handle(DONE);
     assert_eq!(
         load(&mut harness, Fetched::NotModified { etag: None }),
         [UNCHANGED]
     );
     assert_eq!(harness.machine.backoff(harness.now), Duration::ZERO);
     assert_eq!(harness.machine.last_failure(), None);
-    harness.handle(Event::ReportSent);
+    harness.handle(DONE);
     let renamed = a.with_etag(Some("2"));
     let answer = load(
         &mut harness,
@@ -85,7 +85,7 @@ fn b2_25_a_304_is_a_success_and_replaces_the_etag_only_if_it_carries_one() {
         },
     );
     assert_eq!(answer, [from_api(&renamed), UNCHANGED]);
-    harness.handle(Event::ReportSent);
+    harness.handle(DONE);
     harness.wait();
     assert_eq!(harness.decided(true), [get("2")]);
 }
@@ -134,7 +134,7 @@ fn b2_26_clearing_the_definitions_clears_the_etag() {
         load(&mut harness, failed(FetchErrorKind::Unauthorized)),
         [Expected::Clear, steps_down]
     );
-    harness.handle(Event::ReportSent);
+    harness.handle(DONE);
     harness.pass(INTERVAL * 8);
     harness.wait();
     assert_eq!(
@@ -152,17 +152,17 @@ fn b2_27_every_leader_load_without_new_definitions_is_reported_once() {
         load(&mut harness, Fetched::NotModified { etag: None }),
         [UNCHANGED]
     );
-    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(harness.handle(DONE), [Expected::LoadEnded]);
     assert_eq!(
         load(&mut harness, failed(FetchErrorKind::Server)),
         [reported(FetchErrorKind::Server)]
     );
-    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(harness.handle(DONE), [Expected::LoadEnded]);
     assert_eq!(
         load(&mut harness, failed(FetchErrorKind::RateLimited)),
         [reported(FetchErrorKind::RateLimited)]
     );
-    assert_eq!(harness.handle(Event::ReportSent), [Expected::LoadEnded]);
+    assert_eq!(harness.handle(DONE), [Expected::LoadEnded]);
     // During the backoff it still leads, and the store can restore its copy.
     assert_eq!(harness.wait(), [Expected::Decide]);
     assert_eq!(
@@ -185,7 +185,7 @@ fn b2_28_unauthorized_keeps_by_default_and_backs_off() {
         backoff >= INTERVAL && backoff <= INTERVAL * 2,
         "{backoff:?}"
     );
-    harness.handle(Event::ReportSent);
+    harness.handle(DONE);
     // Another worker has good keys: a worker that follows it is not refused any more.
     harness.wait();
     harness.decided(false);
@@ -280,10 +280,10 @@ fn b2_30_the_backoff_doubles_from_the_interval_to_its_cap_and_a_success_resets_i
     let mut harness = Harness::leader(policy(), &set("a", "1"));
     for _ in 0..3 {
         load(&mut harness, failed(FetchErrorKind::RateLimited));
-        harness.handle(Event::ReportSent);
+        harness.handle(DONE);
     }
     load(&mut harness, Fetched::NotModified { etag: None });
-    harness.handle(Event::ReportSent);
+    harness.handle(DONE);
     load(&mut harness, failed(FetchErrorKind::RateLimited));
     let backoff = harness.machine.backoff(harness.now);
     assert!(
@@ -309,13 +309,13 @@ fn b2_30_a_refresh_does_not_go_round_the_backoff_and_a_reader_inherits_none() {
     let (a, b) = (set("a", "1"), set("b", "2"));
     let mut harness = Harness::leader(policy(), &a);
     load(&mut harness, failed(FetchErrorKind::RateLimited));
-    harness.handle(Event::ReportSent);
+    harness.handle(DONE);
     assert_eq!(harness.refresh(), [Expected::Decide]);
     assert_eq!(
         harness.decided(true),
         [reported(FetchErrorKind::RateLimited)]
     );
-    harness.handle(Event::ReportSent);
+    harness.handle(DONE);
     // It loses leadership, and reads at its ticks like any follower.
     assert!(harness.wait_time() <= INTERVAL.mul_f64(2.2));
     harness.refresh();
@@ -357,7 +357,7 @@ fn b2_30_a_leaders_tick_just_before_the_end_of_its_backoff_waits_for_that_and_no
     for (seconds, waits) in [(40, true), (44, true), (46, false), (300, false)] {
         let mut harness = Harness::leader(policy(), &a);
         load(&mut harness, asked(seconds));
-        harness.handle(Event::ReportSent);
+        harness.handle(DONE);
         let wait = harness.wait_time();
         let tick = INTERVAL.mul_f64(0.9)..=INTERVAL.mul_f64(1.1);
         assert_eq!(
@@ -407,14 +407,14 @@ fn b1_16_a_load_says_whether_it_ticked_and_whether_it_left_its_worker_unserved()
     let limited = || failed(FetchErrorKind::RateLimited);
     let mut harness = Harness::leader(policy(), &a);
     load(&mut harness, limited());
-    assert_eq!(ended(&mut harness, Event::ReportSent), (true, true));
+    assert_eq!(ended(&mut harness, DONE), (true, true));
     // Suppressed by the backoff, on demand: the same.
     assert_eq!(harness.refresh(), [Expected::Decide]);
     assert_eq!(
         harness.decided(true),
         [reported(FetchErrorKind::RateLimited)]
     );
-    assert_eq!(ended(&mut harness, Event::ReportSent), (false, true));
+    assert_eq!(ended(&mut harness, DONE), (false, true));
     // A follower that fetched because its store failed still has its definitions.
     let mut harness = Harness::follower(policy(), &a);
     harness.fetch_in_outage();
@@ -429,11 +429,14 @@ fn b1_16_a_load_says_whether_it_ticked_and_whether_it_left_its_worker_unserved()
     harness.decision_failed();
     harness.stored(None);
     harness.answer(limited());
-    assert_eq!(ended(&mut harness, Event::Read(Ok(None))), (true, true));
+    assert_eq!(
+        ended(&mut harness, Event::Replied(Reply::Definitions(Ok(None)))),
+        (true, true)
+    );
     // A success is not unserved either.
     let mut harness = Harness::leader(policy(), &a);
     harness.wait();
     harness.decided(true);
     harness.not_modified();
-    assert_eq!(ended(&mut harness, Event::ReportSent), (true, false));
+    assert_eq!(ended(&mut harness, DONE), (true, false));
 }

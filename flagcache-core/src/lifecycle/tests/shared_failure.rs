@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::harness::{INTERVAL, policy, set};
-use crate::lifecycle::{Call, Event, Fetched, Machine, Policy, Role, Step};
+use super::harness::{DONE, INTERVAL, policy, set};
+use crate::lifecycle::{Call, Event, Fetched, Machine, Policy, Reply, Role, Step};
 use crate::{
     FetchErrorKind, FlagDefinitionCacheData, FleetFailure, FleetStatus, KeyFingerprint,
     OnUnauthorized,
@@ -151,17 +151,17 @@ impl Fleet {
                 if self.leader.is_none() && !barred && !out {
                     self.leader = Some(n);
                 }
-                Event::Decided(Ok(self.leader == Some(n)))
+                Event::Replied(Reply::Decision(Ok(self.leader == Some(n))))
             }
-            Call::Stored => Event::Stored(Ok(self.copy.clone())),
-            Call::Read => Event::Read(Ok(self.copy.clone())),
+            Call::Stored => Event::Replied(Reply::Definitions(Ok(self.copy.clone()))),
+            Call::Read => Event::Replied(Reply::Definitions(Ok(self.copy.clone()))),
             Call::Publish(data) => {
                 if self.leader == Some(n) || self.copy.is_none() {
                     self.copy = Some(data);
                     self.confirm();
                     self.notify(n);
                 }
-                Event::Published(Ok(()))
+                Event::Replied(Reply::Done(Ok(())))
             }
             Call::FetchWithoutUpdate {
                 failure,
@@ -183,9 +183,9 @@ impl Fleet {
                     self.leader = None;
                     self.notify(n);
                 }
-                Event::ReportSent
+                DONE
             }
-            Call::Shutdown => Event::ShutDown,
+            Call::Shutdown => DONE,
         }
     }
 
