@@ -23,6 +23,7 @@ pages! {
     security: "../docs/guide/security.md";
     migrating: "../docs/guide/migrating.md";
     provider: "../docs/guide/provider.md";
+    versioned: "../docs/guide/versioned.md";
     // Its examples need the feature.
     #[cfg(feature = "testing")]
     testing: "../docs/guide/testing.md";

@@ -8,7 +8,7 @@ pub mod guide;
 pub use flagcache_core::*;
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
-pub use flagcache_derive::flag_cache_provider;
+pub use flagcache_derive::{flag_cache_provider, flag_cache_store};
 #[cfg(feature = "evaluation")]
 #[cfg_attr(docsrs, doc(cfg(feature = "evaluation")))]
 pub use flagcache_evaluation::{
@@ -23,11 +23,14 @@ pub use flagcache_providers::{MemoryProvider, MemoryStore};
 pub use flagcache_providers::{NotificationListener, ReadOnly, Tiered};
 #[cfg(feature = "registry")]
 pub use flagcache_providers::{OpenProvider, ProviderRegistry, RegistryError, StoreUrl};
+#[cfg(feature = "postgres")]
+pub use flagcache_providers::{PostgresConfigError, PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use flagcache_providers::{RedisConfigError, RedisProvider, RedisStore, RedisStoreBuilder};
+pub use flagcache_providers::{Versioned, VersionedConfigError, VersionedProvider};
 
 // The macro's expansion names this crate; what it calls has the same path here as in the core.
 #[doc(hidden)]
 pub use flagcache_core::macro_support;
 #[doc(hidden)]
-pub use flagcache_core::provider_method;
+pub use flagcache_core::{provider_method, store_method};

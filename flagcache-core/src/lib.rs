@@ -29,7 +29,7 @@ mod text;
 pub mod macro_support;
 // The compiler prints the short name of a trait that it can reach by a path without a hidden module.
 #[doc(hidden)]
-pub use macro_support::provider_method;
+pub use macro_support::{provider_method, store_method};
 
 pub use contract::context::{FleetStatus, PollerContext, PollerContextOwner, PollerSchedule};
 pub use contract::error::{ProviderError, ProviderErrorKind};
@@ -37,6 +37,9 @@ pub use contract::fetch_outcome::{FetchErrorKind, FetchOutcome};
 pub use contract::fleet_failure::{FleetFailure, FleetFailureError, KeyFingerprint};
 pub use contract::provider::FlagDefinitionCacheProvider;
 pub use contract::provider_method::ProviderMethod;
+pub use contract::versioned_store::{
+    ChangeNotifier, Expected, ReadIfChanged, Version, VersionedStore, VersionedValue,
+};
 pub use definitions::diff::DefinitionsDiff;
 pub use definitions::error::{DataError, DataErrorKind};
 pub use definitions::fingerprint::{ContentFingerprint, CopyId};

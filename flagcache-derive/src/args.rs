@@ -26,8 +26,8 @@ impl ToTokens for CratePath {
     }
 }
 
-/// Parses the arguments. The block is checked even if they are invalid.
-pub(crate) fn parse(args: TokenStream, errors: &mut Errors) -> CratePath {
+/// Parses the arguments of `attribute`. The block is checked even if they are invalid.
+pub(crate) fn parse(args: TokenStream, attribute: &str, errors: &mut Errors) -> CratePath {
     let mut path = None;
     let mut read = |input: ParseStream| {
         while !input.is_empty() {
@@ -46,7 +46,7 @@ pub(crate) fn parse(args: TokenStream, errors: &mut Errors) -> CratePath {
         && let Some(name) = externs::other_name()
     {
         let message = format!(
-            "this crate knows flagcache as `{name}`; write `#[flag_cache_provider(crate = {name})]`"
+            "this crate knows flagcache as `{name}`; write `#[{attribute}(crate = {name})]`"
         );
         errors.at(Span::call_site(), message);
         return CratePath::Explicit(Ident::new(&name, Span::call_site()).into());

@@ -1,6 +1,6 @@
 //! Expands a valid block to the trait impl, whose methods forward to those of the block.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Attribute, Generics, ItemImpl, WherePredicate, parse_quote};
 
@@ -25,7 +25,7 @@ pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
     let lints = attrs.iter().filter(|attribute| sets_lints(attribute));
     let start = SpanRange::of(self_ty).start;
     let trait_for = quote_spanned!(start=> __flagcache::FlagDefinitionCacheProvider for);
-    let shared = shared(&block.header);
+    let shared = shared(&block.header, "SharedProvider");
     let generics = with_bound_on_self(generics);
     let (impl_generics, _, where_clause) = generics.split_for_impl();
     let forwarders = block.methods().filter_map(|method| {
@@ -51,15 +51,15 @@ pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
 /// Adds `Self: Send + Sync`, which the trait requires anyway. As a where-clause the methods can assume it, so a type
 /// that cannot be shared is one error, instead of one more for each `async fn`. `for` makes the compiler skip its own
 /// check of the clause.
-fn with_bound_on_self(generics: &Generics) -> Generics {
+pub(crate) fn with_bound_on_self(generics: &Generics) -> Generics {
     let bound: WherePredicate = parse_quote!(for<'any> <Self as __flagcache::Itself<'any>>::Type: __flagcache::Send + __flagcache::Sync);
     let mut generics = generics.clone();
     generics.make_where_clause().predicates.push(bound);
     generics
 }
 
-/// Checks once, without that assumption, that the type can be shared.
-fn shared(header: &ItemImpl) -> TokenStream {
+/// Checks once, without that assumption, that the type can be shared, by the trait `check` of `macro_support`.
+pub(crate) fn shared(header: &ItemImpl, check: &str) -> TokenStream {
     let ItemImpl {
         impl_token,
         generics,
@@ -69,12 +69,14 @@ fn shared(header: &ItemImpl) -> TokenStream {
     } = header;
     let SpanRange { start, end } = SpanRange::of(self_ty);
     if generics.type_params().next().is_none() && generics.const_params().next().is_none() {
-        let check = quote_spanned!(end=> SharedProvider<_>>::CHECKED);
+        let check = Ident::new(check, end);
+        let check = quote_spanned!(end=> #check<_>>::CHECKED);
         return quote_spanned!(start=> const _: () = <#self_ty as __flagcache::#check;);
     }
     // The compiler's own message names the parameter and the bound that it needs.
     let (impl_generics, _, where_clause) = generics.split_for_impl();
-    let trait_for = quote_spanned!(start=> __flagcache::SharedProviderOf for);
+    let check = Ident::new(&format!("{check}Of"), start);
+    let trait_for = quote_spanned!(start=> __flagcache::#check for);
     let nothing = quote_spanned!(brace_token.span.join()=> {});
     quote!(#[automatically_derived] #impl_token #impl_generics #trait_for #self_ty #where_clause #nothing)
 }
@@ -122,7 +124,7 @@ pub(crate) fn in_scope(krate: &CratePath, provider: TokenStream) -> TokenStream 
     }
 }
 
-fn sets_lints(attribute: &Attribute) -> bool {
+pub(crate) fn sets_lints(attribute: &Attribute) -> bool {
     ["allow", "warn", "deny", "forbid"]
         .iter()
         .any(|level| attribute.path().is_ident(level))

@@ -67,7 +67,7 @@ pub(crate) fn stub(hook: Hook, body: &TokenStream) -> TokenStream {
 }
 
 /// `'_` becomes `'static`.
-fn without_anonymous_lifetimes(ty: TokenStream) -> TokenStream {
+pub(crate) fn without_anonymous_lifetimes(ty: TokenStream) -> TokenStream {
     ty.into_iter()
         .map(|token| match token {
             TokenTree::Ident(name) if name == "_" => Ident::new("static", name.span()).into(),

@@ -15,7 +15,7 @@ const PROVIDER_TRAIT: &str = "FlagDefinitionCacheProvider";
 /// prevents further errors in the file.
 pub(crate) fn generate(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    let krate = args::parse(args, &mut errors);
+    let krate = args::parse(args, "flag_cache_provider", &mut errors);
     let item = ungroup(item);
     if !misuse::is_impl(&item) {
         return misuse::refuse(item, &krate, errors);
@@ -97,7 +97,7 @@ fn ends_with(path: &Path, name: &str) -> bool {
 }
 
 /// An item from a `macro_rules!` variable is a group without delimiters.
-fn ungroup(item: TokenStream) -> TokenStream {
+pub(crate) fn ungroup(item: TokenStream) -> TokenStream {
     let mut tokens = item.clone().into_iter();
     match (tokens.next(), tokens.next()) {
         (Some(TokenTree::Group(group)), None) if group.delimiter() == Delimiter::None => {

@@ -9,6 +9,7 @@
 //! | `validate`, `similar`, `halves` | the checks that the macro itself makes |
 //! | `expand`, `forwarder` | the trait impl |
 //! | `return_type`, `span_range` | inspect a signature; where the compiler shows an error |
+//! | `store` | `#[flag_cache_store]`: its methods, checks and trait impl |
 //! | `externs` | the name by which the compiler knows flagcache |
 //! | `misuse`, `fallback`, `errors` | the output for a block or an item with errors |
 
@@ -27,6 +28,7 @@ mod parse;
 mod return_type;
 mod similar;
 mod span_range;
+mod store;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -286,6 +288,76 @@ pub fn flag_cache_provider(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     generate::generate(args.into(), item.into()).into()
+}
+
+/// Makes a versioned store of an `impl` block: the two methods that flagcache needs to elect a leader, fence late writes and
+/// share the definitions.
+///
+/// Write `read` and `write`, each in the way that suits it, and put the attribute on the block. The block stays as it is, and
+/// `VersionedStore` is implemented for its type by calling the methods; `Versioned` then makes providers of it.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+///
+/// use flagcache::{Expected, flag_cache_store};
+///
+/// #[derive(Default)]
+/// struct Shared {
+///     values: Mutex<HashMap<String, (Vec<u8>, u64)>>,
+/// }
+///
+/// #[flag_cache_store]
+/// impl Shared {
+///     fn read(&self, key: &str) -> Result<Option<(Vec<u8>, u64)>, String> {
+///         let values = self.values.lock().map_err(|_| "a writer panicked")?;
+///         Ok(values.get(key).cloned())
+///     }
+///
+///     fn write(&self, key: &str, value: Vec<u8>, expected: Expected) -> Result<Option<u64>, String> {
+///         let mut values = self.values.lock().map_err(|_| "a writer panicked")?;
+///         let present = values.get(key).map(|(_, version)| *version);
+///         let expected = expected.version().map(|version| version.parse()).transpose().map_err(|_| "not a version")?;
+///         if present != expected {
+///             return Ok(None); // another worker was first: nothing is written
+///         }
+///         let version = present.unwrap_or(0) + 1;
+///         values.insert(key.to_owned(), (value, version));
+///         Ok(Some(version))
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = flagcache::Versioned::new(Shared::default(), "checkout")?;
+/// let provider = store.provider(); // one for each poller
+/// # drop(provider);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Methods
+///
+/// | method | arguments | gives | |
+/// |---|---|---|---|
+/// | `read` | `key` | `Option<(value, version)>` | required |
+/// | `write` | `key`, `value`, `expected` | `Option<version>`; `None` if the key was in another state | required |
+/// | `read_if_changed` | `key`, `known: &Version` | `ReadIfChanged` | |
+/// | `watch` | `key`, `changed: ChangeNotifier` | nothing, or `bool`: whether it is watched | a plain `fn` |
+///
+/// What each must do stands at the trait, `VersionedStore`.
+///
+/// All may be sync, `async` or return any future, return their value or a `Result` with any error, and be
+/// `#[flag_cache(blocking)]`, as with [`#[flag_cache_provider]`](macro@flag_cache_provider). Keys are taken as `&str` or
+/// `String`; values as `Bytes`, `&Bytes`, `&[u8]` or `Vec<u8>`, and given as anything that is `Into<Bytes>`; versions are given
+/// as `i64`, `u64`, `String` or `Version`.
+///
+/// Everything else in the block is a helper and passes through. `crate = path` names the crate, without quotes.
+#[proc_macro_attribute]
+pub fn flag_cache_store(
+    args: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    store::generate(args.into(), item.into()).into()
 }
 
 // The example of the README compiles.

@@ -51,7 +51,7 @@ pub(crate) fn refuse(item: TokenStream, krate: &CratePath, mut errors: Errors) -
 }
 
 /// The token that names the kind of item, or the first one.
-fn keyword(item: &TokenStream) -> TokenStream {
+pub(crate) fn keyword(item: &TokenStream) -> TokenStream {
     let read = |input: ParseStream| {
         input.call(Attribute::parse_outer)?;
         input.parse::<Visibility>()?;

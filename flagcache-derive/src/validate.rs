@@ -48,7 +48,7 @@ fn lifetimes(block: &Block, errors: &mut Errors) {
 }
 
 /// The first `'_` in a type, except in a function signature, where it borrows nothing.
-fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
+pub(crate) fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
     let mut quote = false;
     let mut after_word = false;
     let mut in_signature = false;
@@ -81,7 +81,7 @@ fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
 }
 
 /// The macro runs before `cfg_attr` is applied, and cannot see what it hides. Refused attributes are removed.
-fn attributes(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
+pub(crate) fn attributes(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
     attributes.retain(|attribute| {
         let hidden = ["cfg", "flag_cache"].into_iter().find(|hidden| {
             attribute.path().is_ident("cfg_attr") && adds_attribute(&attribute.meta, hidden)
@@ -339,7 +339,7 @@ fn is_pinned(receiver: &Receiver) -> bool {
 }
 
 /// `&self`, also with its type written out.
-fn is_shared(receiver: &Receiver, self_ty: &Type) -> bool {
+pub(crate) fn is_shared(receiver: &Receiver, self_ty: &Type) -> bool {
     match &receiver.kind {
         ReceiverKind::Reference(_, _, mutability) => mutability.is_none(),
         ReceiverKind::Typed(_, ty) => match &**ty {
@@ -418,7 +418,7 @@ fn missing(block: &Block, errors: &mut Errors) -> bool {
     false
 }
 
-fn list(names: &[String]) -> String {
+pub(crate) fn list(names: &[String]) -> String {
     match names {
         [] => String::new(),
         [one] => one.clone(),

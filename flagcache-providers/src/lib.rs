@@ -7,6 +7,8 @@
 //! | [`file`](mod@file) | [`FileStore`] | the processes of one machine | `file` |
 //! | [`redis`] | [`RedisStore`] | a fleet of machines | `redis` |
 //! | [`registry`] | [`ProviderRegistry`]: a store by its URL | | `registry` |
+//! | `postgres` | `PostgresStore` | a fleet of machines | `postgres` |
+//! | [`versioned`] | [`Versioned`]: a whole store over any with compare-and-swap | as far as that reaches | |
 //! | [`tiers`] | [`Tiered`] and [`ReadOnly`]: stores that compose | | |
 //! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |
 //!
@@ -24,6 +26,9 @@ mod listener;
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub mod memory;
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub mod postgres;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub mod redis;
@@ -35,17 +40,21 @@ mod restore;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 pub mod tiers;
+pub mod versioned;
 
 #[cfg(feature = "file")]
 pub use file::{FileConfigError, FileProvider, FileStore, FileStoreBuilder};
 pub use listener::NotificationListener;
 #[cfg(feature = "memory")]
 pub use memory::{MemoryProvider, MemoryStore};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresConfigError, PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfigError, RedisProvider, RedisStore, RedisStoreBuilder};
 #[cfg(feature = "registry")]
 pub use registry::{OpenProvider, ProviderRegistry, RegistryError, StoreUrl};
 pub use tiers::{ReadOnly, Tiered};
+pub use versioned::{Versioned, VersionedConfigError, VersionedProvider};
 
 // The example of the README compiles and runs.
 #[cfg(all(doctest, feature = "memory"))]

@@ -237,6 +237,31 @@ mod file {
     }
 }
 
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::*;
+
+    #[test]
+    fn a_postgres_url_opens_without_a_server() {
+        for url in [
+            "postgres://app:hunter2@127.0.0.1:1/app?service=checkout&sslmode=disable",
+            "postgresql://app@a:1,b:2/app?service=checkout&lease_ttl=30s&response_timeout=2s&sslmode=disable",
+            "postgres://app@a/app?service=checkout&table=app.flags&listen=false&sslmode=disable",
+        ] {
+            assert!(ProviderRegistry::bundled().open(url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_postgres_url_that_cannot_be_used_says_why() {
+        let refused = |rest: &str| refused(&format!("postgres://app:hunter2@a/app?{rest}"));
+        assert!(refused("sslmode=disable").contains("needs the option `service`"));
+        assert!(refused("service=a&ttl=5s").contains("lease_ttl"));
+        assert!(refused("service=a&sslmode=disable&table=A").contains("cannot name the table"));
+        assert!(refused("service=a/b&sslmode=disable").contains("cannot name a service"));
+    }
+}
+
 #[cfg(feature = "redis")]
 mod redis {
     use super::*;

@@ -18,4 +18,5 @@ fn b1_17_an_incomplete_provider_names_everything_that_is_wrong_with_it() {
 #[test]
 fn messages_of_the_compiler() {
     trybuild::TestCases::new().compile_fail("rustc/*.rs");
+    trybuild::TestCases::new().compile_fail("rustc/store/*.rs");
 }

@@ -1,4 +1,4 @@
-//! The provider meets the rules of the bundled stores, as far as they apply to it.
+//! The store keeps the rules that the bundled stores keep, as far as they apply to it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use flagcache::FlagDefinitionCacheProvider;
-use flagcache::testing::conformance::TestStore;
-use sqlite_provider::SqliteProvider;
+use flagcache::testing::conformance::{POLL_INTERVAL, TestStore};
+use flagcache::{FlagDefinitionCacheProvider, Versioned};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Value, json};
+use sqlite_provider::SqliteStore;
 use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_64;
 
-const LEASE: Duration = Duration::from_secs(1);
+const LEASE_TTL: Duration = Duration::from_secs(2);
 
 struct Sqlite(TempDir);
 
@@ -28,17 +31,67 @@ impl Sqlite {
 #[async_trait]
 impl TestStore for Sqlite {
     fn provider(&self) -> Arc<dyn FlagDefinitionCacheProvider> {
-        Arc::new(SqliteProvider::open(self.path(), LEASE).expect("a database for the test"))
+        let store = SqliteStore::open(self.path()).expect("a database for the test");
+        let store = Versioned::new(store, "kit").expect("a name for keys");
+        Arc::new(store.with_lease_ttl(LEASE_TTL).expect("a lease").provider())
     }
 
+    /// The lease is renewed until two polls have been missed.
     fn lease_time(&self) -> Duration {
-        LEASE
+        LEASE_TTL + POLL_INTERVAL * 2
     }
 
     async fn damage(&self, copy: Option<Bytes>) {
-        let database = rusqlite::Connection::open(self.path()).expect("the database");
-        database.execute("UPDATE flags SET copy = ?1", [copy.as_deref()]).expect("damage");
+        let mut database = Connection::open(self.path()).expect("the database");
+        let damage = database.transaction().expect("a transaction");
+        let head: Option<Vec<u8>> = damage
+            .query_row(
+                "SELECT value FROM flags WHERE key = ?1",
+                [key("head")],
+                |row| row.get(0),
+            )
+            .optional()
+            .expect("the leader record");
+        let mut head: Value =
+            serde_json::from_slice(&head.expect("a worker has loaded")).expect("a record");
+        let slot = head["copy"]["slot"].as_str().expect("a copy").to_owned();
+        damage
+            .execute("DELETE FROM flags WHERE key = ?1", [key(&slot)])
+            .expect("damage");
+        if let Some(copy) = copy {
+            // As a tool would that knows the format: the record names what the slot holds.
+            let hash = format!("{:016x}", xxh3_64(&copy));
+            head["copy"] = json!({"slot": slot, "length": copy.len(), "hash": hash});
+            damage
+                .execute("DELETE FROM flags WHERE key = ?1", [key("head")])
+                .expect("damage");
+            for (key, value) in [
+                (key(&slot), &copy[..]),
+                (key("head"), head.to_string().as_bytes()),
+            ] {
+                let sql = "INSERT INTO flags (key, value) VALUES (?1, ?2)";
+                damage.execute(sql, params![key, value]).expect("damage");
+            }
+        }
+        damage.commit().expect("damage");
     }
 }
 
-flagcache::testing::conformance!(Sqlite::fresh, elects, lease, create_only, fenced, stored_copy, restores, damage);
+fn key(name: &str) -> String {
+    format!("posthog/flags/kit/{name}")
+}
+
+flagcache::testing::conformance!(
+    Sqlite::fresh,
+    elects,
+    lease,
+    create_only,
+    fenced,
+    stored_copy,
+    restores,
+    gives_up_lead,
+    confirms,
+    tells_lease,
+    quota_mark,
+    damage
+);

@@ -8,3 +8,4 @@ pub(crate) mod fetch_outcome;
 pub(crate) mod fleet_failure;
 pub(crate) mod provider;
 pub(crate) mod provider_method;
+pub(crate) mod versioned_store;

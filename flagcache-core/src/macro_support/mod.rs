@@ -1,14 +1,15 @@
 //! Support for the macro's expansion and for the other crates. Not API: it changes with any release.
 //!
 //! The expansion of a method is one expression; everything that depends on types is decided here: whether the method's
-//! value is awaited, what it means, and in which form the argument is passed. The traits of [`provider_method`] carry
-//! the texts of the compiler's messages, so each names what may be written instead.
+//! value is awaited, what it means, and in which form the argument is passed. The traits of [`provider_method`] and
+//! [`store_method`] carry the texts of the compiler's messages, so each names what may be written instead.
 
 mod argument;
 mod blocking;
 mod call;
 mod outcome;
 pub mod provider_method;
+pub mod store_method;
 
 pub use argument::{Detach, Lend};
 pub use blocking::blocking;
@@ -20,10 +21,18 @@ pub use provider_method::{
     GenericMethodError, Given, Itself, MethodError, OutcomeArgument, SharedProvider,
     SharedProviderOf,
 };
+pub use store_method::{
+    ClonedStore, GivenBytes, IntoStoreOutcome, IntoWatching, ResolveStore, SharedStore,
+    SharedStoreOf, StoreArgument, StoredChange, StoredValue, Written, blocking_store,
+};
 
 // The types of the trait's signatures.
 pub use std::marker::{Send, Sync};
 
+pub use std::clone::Clone;
+pub use std::string::String;
+
+pub use crate::{ChangeNotifier, Expected, Version, VersionedStore};
 pub use crate::{
     FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
 };

@@ -3,9 +3,11 @@
 use super::ProviderRegistry;
 
 /// Every scheme of a bundled store, the feature that compiles it in, and whether that is on.
-pub(super) const SCHEMES: [(&str, &str, bool); 10] = [
+pub(super) const SCHEMES: [(&str, &str, bool); 12] = [
     ("memory", "memory", cfg!(feature = "memory")),
     ("file", "file", cfg!(feature = "file")),
+    ("postgres", "postgres", cfg!(feature = "postgres")),
+    ("postgresql", "postgres", cfg!(feature = "postgres")),
     ("redis", "redis", cfg!(feature = "redis")),
     ("rediss", "redis", cfg!(feature = "redis")),
     ("redis+sentinel", "redis", cfg!(feature = "redis")),
@@ -24,6 +26,10 @@ pub(super) fn add_to(registry: &mut ProviderRegistry) {
     #[cfg(feature = "redis")]
     for (scheme, ..) in SCHEMES.iter().filter(|(_, feature, _)| *feature == "redis") {
         registry.add_with::<crate::RedisProvider>(scheme, redis::options(scheme));
+    }
+    #[cfg(feature = "postgres")]
+    for scheme in ["postgres", "postgresql"] {
+        registry.add_fn(scheme, postgres::OPTIONS, postgres::open);
     }
     // Nothing is compiled in.
     let _ = registry;
@@ -83,11 +89,74 @@ mod file {
     }
 }
 
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::file_content;
+    use crate::PostgresStore;
+    use crate::registry::StoreUrl;
+    use crate::registry::schemes::Opened;
+
+    /// Options of the client's own.
+    const CLIENT: &[&str] = &[
+        "sslmode",
+        "application_name",
+        "options",
+        "target_session_attrs",
+    ];
+
+    pub(super) const OPTIONS: &[&str] = &[
+        "service",
+        "table",
+        "lease_ttl",
+        "response_timeout",
+        "listen",
+        "ca",
+        "sslmode",
+        "application_name",
+        "options",
+        "target_session_attrs",
+    ];
+
+    pub(super) fn open(url: &StoreUrl) -> Opened {
+        let own = url.expose_with_options(CLIENT);
+        let mut builder = PostgresStore::builder(own, url.required("service")?);
+        if let Some(table) = url.option("table") {
+            builder = builder.table(table);
+        }
+        if let Some(ttl) = url.duration("lease_ttl")? {
+            builder = builder.lease_ttl(ttl);
+        }
+        if let Some(timeout) = url.duration("response_timeout")? {
+            builder = builder.response_timeout(timeout);
+        }
+        if let Some(listen) = url.flag("listen")? {
+            builder = builder.listen(listen);
+        }
+        if let Some(roots) = file_content(url, "ca")? {
+            builder = builder.root_certificates(roots);
+        }
+        Ok(Box::new(builder.build()?.provider()))
+    }
+}
+
+#[cfg(any(feature = "redis", feature = "postgres"))]
+fn file_content(
+    url: &super::StoreUrl,
+    option: &'static str,
+) -> Result<Option<Vec<u8>>, super::RegistryError> {
+    let read = |path| {
+        std::fs::read(path)
+            .map_err(|_| url.bad_option(option, "the path of a file that can be read"))
+    };
+    url.option(option).map(read).transpose()
+}
+
 #[cfg(feature = "redis")]
 mod redis {
     use std::error::Error;
 
-    use crate::registry::{OpenProvider, RegistryError, StoreUrl};
+    use super::file_content as file;
+    use crate::registry::{OpenProvider, StoreUrl};
     use crate::{RedisProvider, RedisStore};
 
     const ALWAYS: &[&str] = &[
@@ -180,13 +249,5 @@ mod redis {
             }
             Ok(builder.build()?.provider())
         }
-    }
-
-    fn file(url: &StoreUrl, option: &'static str) -> Result<Option<Vec<u8>>, RegistryError> {
-        let read = |path| {
-            std::fs::read(path)
-                .map_err(|_| url.bad_option(option, "the path of a file that can be read"))
-        };
-        url.option(option).map(read).transpose()
     }
 }

@@ -8,7 +8,7 @@ use flagcache_core::FlagDefinitionCacheProvider;
 
 use super::{OpenProvider, RegistryError, StoreUrl, bundled};
 
-type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error + Send + Sync>>;
+pub(super) type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error + Send + Sync>>;
 
 #[derive(Clone)]
 struct Entry {
@@ -64,6 +64,18 @@ impl ProviderRegistry {
         options: Vec<&'static str>,
     ) {
         let open = |url: &StoreUrl| -> Opened { Ok(Box::new(P::open(url)?)) };
+        self.entries.insert(scheme, Entry { options, open });
+    }
+
+    /// The same for a store whose providers share their type with those of other stores.
+    #[cfg(feature = "postgres")]
+    pub(super) fn add_fn(
+        &mut self,
+        scheme: &'static str,
+        options: &[&'static str],
+        open: fn(&StoreUrl) -> Opened,
+    ) {
+        let options = options.to_vec();
         self.entries.insert(scheme, Entry { options, open });
     }
 

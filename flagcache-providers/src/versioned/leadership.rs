@@ -1,0 +1,128 @@
+//! What a worker knows about its own leadership.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::lock;
+
+/// One worker's leadership. It is a belief: only a compare-and-swap of the head shows whether it still holds.
+#[derive(Debug)]
+pub(super) struct Leadership {
+    worker: String,
+    state: Mutex<State>,
+    acquired: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    term: Option<u64>,
+    /// When the head was last written as the leader, or before.
+    renewed_at: Instant,
+    /// Whether the head may name this worker: a write was sent that says so, and nothing read since says otherwise.
+    may_lead: bool,
+    steps_down_until: Option<Instant>,
+    load_began: Instant,
+}
+
+impl Leadership {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            worker: format!("{:016x}", fastrand::u64(..)),
+            state: Mutex::new(State {
+                term: None,
+                renewed_at: now,
+                may_lead: false,
+                steps_down_until: None,
+                load_began: now,
+            }),
+            acquired: Notify::new(),
+        }
+    }
+
+    /// The worker's name, random and its own.
+    pub(super) fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// A load begins; gives whether the worker may lead in it.
+    pub(super) fn begin_load(&self) -> bool {
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        state.load_began = now;
+        if state.steps_down_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        state.steps_down_until = None;
+        true
+    }
+
+    pub(super) fn attempt(&self) {
+        lock(&self.state).may_lead = true;
+    }
+
+    /// The head names this worker in this term; `renewed_at` if that was written just now.
+    pub(super) fn hold(&self, term: u64, renewed_at: Option<Instant>) {
+        let mut state = lock(&self.state);
+        let acquired = state.term != Some(term);
+        state.term = Some(term);
+        state.may_lead = true;
+        if let Some(at) = renewed_at {
+            state.renewed_at = at;
+        }
+        drop(state);
+        if acquired {
+            self.acquired.notify_one();
+        }
+    }
+
+    /// The head was written at `at` as the leader of this term, unless that is over.
+    pub(super) fn renewed(&self, term: u64, at: Instant) {
+        let mut state = lock(&self.state);
+        if state.term == Some(term) {
+            state.renewed_at = state.renewed_at.max(at);
+        }
+    }
+
+    /// The head does not name this worker.
+    pub(super) fn lose(&self) {
+        let mut state = lock(&self.state);
+        state.term = None;
+        state.may_lead = false;
+    }
+
+    pub(super) fn term(&self) -> Option<u64> {
+        lock(&self.state).term
+    }
+
+    /// How long ago the head was last written as the leader.
+    pub(super) fn since_renewal(&self) -> Duration {
+        lock(&self.state).renewed_at.elapsed()
+    }
+
+    /// How long ago the last load began.
+    pub(super) fn idle(&self) -> Duration {
+        lock(&self.state).load_began.elapsed()
+    }
+
+    pub(super) fn step_down_for(&self, duration: Duration) {
+        // A time so far ahead that the clock cannot hold it is as good as a year.
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        lock(&self.state).steps_down_until = Some(Instant::now() + duration.min(YEAR));
+    }
+
+    /// Ends the leadership on this side; gives whether the head may still name this worker.
+    pub(super) fn end(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.term = None;
+        state.may_lead
+    }
+
+    /// Waits until leadership is acquired.
+    pub(super) async fn acquired(&self) {
+        self.acquired.notified().await;
+    }
+}

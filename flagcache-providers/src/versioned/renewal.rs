@@ -1,0 +1,99 @@
+//! The timer that renews a lease, and never acquires one.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use flagcache_core::{PollerContext, ProviderError, ProviderErrorKind};
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::head::{Content, Record};
+use super::leadership::Leadership;
+use super::shared::Shared;
+
+/// Renews the lease each third of it, for as long as the poller runs loads. Ends with the poller.
+///
+/// A leader whose loads have stopped is as good as dead: it is not renewed, and another takes over.
+pub(super) async fn renew(shared: Arc<Shared>, leadership: Arc<Leadership>, poller: PollerContext) {
+    let pause = shared.lease / 3;
+    loop {
+        leadership.acquired().await;
+        while let Some(term) = leadership.term() {
+            sleep(pause.saturating_sub(leadership.since_renewal())).await;
+            let Some(schedule) = poller.schedule() else {
+                return;
+            };
+            let patience = schedule
+                .poll_interval
+                .saturating_mul(2)
+                .saturating_add(schedule.fetch_backoff);
+            // In manual mode no load comes by itself, so a lease lasts once from the load that acquired it.
+            if schedule.manual || leadership.idle() > patience {
+                sleep(pause).await;
+                continue;
+            }
+            if leadership.since_renewal() < pause || leadership.term() != Some(term) {
+                continue;
+            }
+            let renewal = AssertUnwindSafe(shared.renew(&leadership, term)).catch_unwind();
+            let renewed = timeout(shared.lease, renewal).await;
+            match renewed.map(|renewed| renewed.unwrap_or_else(|_| Err(panicked()))) {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => poller.notify_changed(),
+                Ok(Err(error)) => {
+                    tracing::debug!(service = shared.keys.service, %error, "the lease was not renewed");
+                    sleep(pause / 3).await;
+                }
+                Err(_) => {
+                    tracing::debug!(
+                        service = shared.keys.service,
+                        "the renewal was not answered"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn panicked() -> ProviderError {
+    ProviderError::new(ProviderErrorKind::Panic, "the store panicked")
+}
+
+impl Shared {
+    /// Renews the lease of this term; `false` if it is another's now.
+    async fn renew(&self, leadership: &Leadership, term: u64) -> Result<bool, ProviderError> {
+        let sent = Instant::now();
+        let base = match self.last_seen() {
+            Some(record) => record,
+            None => self.read_head().await?,
+        };
+        let first = base.head().map(|head| head.renewal);
+        let worker = leadership.worker();
+        let ours = |record: &Record| record.led_by(worker).is_some_and(|head| head.term == term);
+        let record = self
+            .update(base, |record| {
+                let head = record.led_by(worker).filter(|head| head.term == term)?;
+                // A load of this worker has written meanwhile: that renewed the lease.
+                (Some(head.renewal) == first).then(|| self.renewed(record, head))
+            })
+            .await?;
+        if ours(&record) {
+            leadership.renewed(term, sent);
+            return Ok(true);
+        }
+        let was_current = leadership.term() == Some(term);
+        if was_current {
+            leadership.lose();
+            let by = match &record.content {
+                Content::Head(head) => head.leader.as_deref().unwrap_or("none"),
+                Content::Absent | Content::Damaged => "none",
+            };
+            tracing::info!(
+                service = self.keys.service,
+                leader = by,
+                "the leadership was lost: the lease was not renewed in time"
+            );
+        }
+        Ok(!was_current)
+    }
+}

@@ -1,0 +1,384 @@
+//! What the pollers of one process share: the store, what was last seen in it, and who listens.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use flagcache_core::{
+    ChangeNotifier, Expected, FleetFailure, FleetStatus, PollerContext, ProviderError,
+    ProviderErrorKind, ReadIfChanged, Version, VersionedStore,
+};
+use tokio::time::Instant;
+
+use super::copies::Copies;
+use super::head::{Content, Failure, Head, Record, Slot};
+use super::keys::Keys;
+use super::leadership::Leadership;
+use super::lock;
+
+/// How often a change of the head is tried anew after a conflict. One conflict comes from another worker or a renewal; more
+/// than a few mean a store that does not keep its contract.
+const TRIES: u32 = 5;
+
+type Listener = dyn Fn() + Send + Sync;
+
+/// The pollers of this process, each with what its worker knows of its leadership.
+type Pollers = Vec<(Arc<Leadership>, PollerContext)>;
+
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn VersionedStore>,
+    pub(super) keys: Keys,
+    pub(super) copies: Copies,
+    /// For how long a leader's record must be unchanged before another takes over.
+    pub(super) lease: Duration,
+    observed: Mutex<Option<Observed>>,
+    highest_term: AtomicU64,
+    pollers: Arc<Mutex<Pollers>>,
+    listener: OnceLock<Watch>,
+    bell: Mutex<Option<Version>>,
+}
+
+/// The listener of the watched key.
+struct Watch {
+    is_watched: bool,
+    /// Notifiers hold it weakly: the watch ends with the store.
+    _listener: Arc<Listener>,
+}
+
+/// The record that was last seen, and since when on this process's monotonic clock.
+#[derive(Clone)]
+struct Observed {
+    record: Arc<Record>,
+    /// Since before the call was sent that first brought this version: ages are counted from here.
+    version_since: Instant,
+    /// Since the answer came in which the leader's last renewal was first seen: leases are counted from here.
+    lease_since: Instant,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("service", &self.keys.service)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(store: Arc<dyn VersionedStore>, keys: Keys, lease: Duration) -> Self {
+        Self {
+            store,
+            keys,
+            copies: Copies::default(),
+            lease,
+            observed: Mutex::default(),
+            highest_term: AtomicU64::new(0),
+            pollers: Arc::default(),
+            listener: OnceLock::new(),
+            bell: Mutex::default(),
+        }
+    }
+
+    /// The head as it is now; its value is moved only if it is not the one last seen.
+    pub(super) async fn read_head(&self) -> Result<Arc<Record>, ProviderError> {
+        let known = lock(&self.observed)
+            .as_ref()
+            .map(|observed| Arc::clone(&observed.record));
+        let key = &self.keys.head;
+        let sent = Instant::now();
+        let read = match known.as_deref() {
+            Some(Record {
+                version: Some(version),
+                ..
+            }) => self.store.read_if_changed(key, version).await,
+            _ => self.store.read(key).await.map(ReadIfChanged::Changed),
+        };
+        match (
+            read.map_err(|error| self.cannot("read the leader record", key, error))?,
+            known,
+        ) {
+            (ReadIfChanged::Unchanged, Some(record)) => {
+                self.observe(Arc::clone(&record), sent);
+                Ok(record)
+            }
+            (ReadIfChanged::Changed(value), _) => {
+                let record = Arc::new(Record::read(value, key)?);
+                self.observe(Arc::clone(&record), sent);
+                Ok(record)
+            }
+            // Not asked for.
+            (ReadIfChanged::Unchanged, None) => Err(ProviderError::new(
+                ProviderErrorKind::InvalidData,
+                format!("the store answers that `{key}` is unchanged to a plain read"),
+            )),
+        }
+    }
+
+    /// Changes the head by compare-and-swap until `change` wants nothing, or what it wants is there; gives the head then.
+    ///
+    /// An answer that was lost is found out by reading: a record is never written twice, so if it is there, it was this write.
+    pub(super) async fn update(
+        &self,
+        mut base: Arc<Record>,
+        change: impl Fn(&Record) -> Option<Head>,
+    ) -> Result<Arc<Record>, ProviderError> {
+        let key = &self.keys.head;
+        for _ in 0..TRIES {
+            let Some(next) = change(&base) else {
+                return Ok(base);
+            };
+            let sent = Instant::now();
+            let expected = Expected::from(base.version.clone());
+            let failed = match self.store.write(key, next.to_json(), expected).await {
+                Ok(Some(version)) => {
+                    let record = Arc::new(Record {
+                        version: Some(version),
+                        content: Content::Head(next),
+                    });
+                    self.observe(Arc::clone(&record), sent);
+                    return Ok(record);
+                }
+                Ok(None) => None,
+                Err(error) => Some(self.cannot("write the leader record", key, error)),
+            };
+            let found = self.read_head().await?;
+            if found.head() == Some(&next) {
+                return Ok(found);
+            }
+            if let Some(error) = failed.filter(|_| found.version == base.version) {
+                return Err(error);
+            }
+            base = found;
+        }
+        Err(ProviderError::new(
+            ProviderErrorKind::Unavailable,
+            format!("`{key}` was changed by others at each of {TRIES} attempts to change it"),
+        ))
+    }
+
+    pub(super) async fn read_slot(
+        &self,
+        slot: Slot,
+    ) -> Result<Option<(Bytes, Version)>, ProviderError> {
+        let key = self.keys.slot(slot);
+        let read = self.store.read(key).await;
+        read.map_err(|error| self.cannot("read the copy", key, error))
+    }
+
+    pub(super) async fn write_slot(
+        &self,
+        slot: Slot,
+        value: Bytes,
+        expected: Expected,
+    ) -> Result<Option<Version>, ProviderError> {
+        let key = self.keys.slot(slot);
+        let written = self.store.write(key, value, expected).await;
+        written.map_err(|error| self.cannot("write the copy", key, error))
+    }
+
+    /// Says what was attempted, at which key; the store's own error is the source.
+    pub(super) fn cannot(&self, what: &str, key: &str, error: ProviderError) -> ProviderError {
+        let kind = error.kind();
+        ProviderError::new(kind, format!("cannot {what} `{key}`")).with_source(error)
+    }
+
+    fn observe(&self, record: Arc<Record>, sent: Instant) {
+        if let Some(head) = record.head() {
+            self.highest_term.fetch_max(head.term, Ordering::Relaxed);
+        }
+        let mut observed = lock(&self.observed);
+        let previous = observed.as_ref();
+        let same = previous.filter(|seen| seen.record.version == record.version);
+        if same.is_some() && record.version.is_some() {
+            return;
+        }
+        let lease_since = previous
+            .filter(|seen| same_lease(&seen.record, &record))
+            .map_or_else(Instant::now, |seen| seen.lease_since);
+        *observed = Some(Observed {
+            record,
+            version_since: sent,
+            lease_since,
+        });
+    }
+
+    /// For how much longer the leader in `record` must be left alone. Zero if it is not the record that was last seen for the
+    /// whole of its lease; `None` if there is no leader.
+    pub(super) fn lease_left(&self, record: &Record) -> Option<Duration> {
+        let lease = match &record.content {
+            Content::Absent => return None,
+            Content::Damaged => self.lease,
+            Content::Head(Head { leader: None, .. }) => return None,
+            Content::Head(head) => Duration::from_millis(head.lease_ms),
+        };
+        let since = lock(&self.observed)
+            .as_ref()
+            .filter(|seen| same_lease(&seen.record, record))
+            .map(|seen| seen.lease_since);
+        Some(since.map_or(lease, |since| lease.saturating_sub(since.elapsed())))
+    }
+
+    /// How old the last confirmation is: what the writer of the record says, and the time since it was first seen.
+    pub(super) fn confirmed_ago(&self, record: &Record) -> Option<Duration> {
+        let stated = Duration::from_millis(record.head()?.confirmed_ms?);
+        Some(stated.saturating_add(self.seen_for(record)))
+    }
+
+    /// What the API answered a leader that could not fetch, as old as it is by now.
+    pub(super) fn failure(&self, record: &Record) -> Option<FleetFailure> {
+        let failure = record.head()?.failure.as_ref()?;
+        // Another program's text saves no request, and does no harm.
+        let parsed: FleetFailure = failure.text.parse().ok()?;
+        Some(parsed.with_age(self.age(record, failure)))
+    }
+
+    fn age(&self, record: &Record, failure: &Failure) -> Duration {
+        Duration::from_millis(failure.age_ms).saturating_add(self.seen_for(record))
+    }
+
+    /// For how long this process has seen the record as it is.
+    fn seen_for(&self, record: &Record) -> Duration {
+        lock(&self.observed)
+            .as_ref()
+            .filter(|seen| seen.record.version == record.version)
+            .map_or(Duration::ZERO, |seen| seen.version_since.elapsed())
+    }
+
+    pub(super) fn last_seen(&self) -> Option<Arc<Record>> {
+        let observed = lock(&self.observed);
+        observed.as_ref().map(|seen| Arc::clone(&seen.record))
+    }
+
+    /// What a leader writes in place of `head`, which is that of `record`: the same, renewed.
+    pub(super) fn renewed(&self, record: &Record, head: &Head) -> Head {
+        Head {
+            renewal: head.renewal.saturating_add(1),
+            ..self.restated(record, head)
+        }
+    }
+
+    /// What a worker writes in place of `head` that does not lead: the same, with the ages by now.
+    pub(super) fn restated(&self, record: &Record, head: &Head) -> Head {
+        Head {
+            confirmed_ms: self.confirmed_ago(record).map(millis),
+            failure: head.failure.as_ref().map(|failure| Failure {
+                text: failure.text.clone(),
+                age_ms: millis(self.age(record, failure)),
+            }),
+            ..head.clone()
+        }
+    }
+
+    /// What `worker` writes to lead.
+    pub(super) fn acquired(&self, record: &Record, worker: &str) -> Head {
+        let head = match record.head() {
+            Some(head) => self.renewed(record, head),
+            None => Head::empty(0),
+        };
+        Head {
+            leader: Some(worker.to_owned()),
+            term: self.next_term(),
+            lease_ms: millis(self.lease),
+            ..head
+        }
+    }
+
+    /// A term that nobody has had, as far as this process knows.
+    pub(super) fn next_term(&self) -> u64 {
+        self.highest_term.load(Ordering::Relaxed).saturating_add(1)
+    }
+
+    pub(super) fn report(&self, record: &Record, worker: &str, poller: Option<&PollerContext>) {
+        let Some(poller) = poller else { return };
+        let left = match record.led_by(worker) {
+            Some(_) => None,
+            None => self.lease_left(record),
+        };
+        poller.report(
+            FleetStatus::new()
+                .confirmed_ago(self.confirmed_ago(record))
+                .lease_ends_in(left)
+                .quota_limited(record.head().is_some_and(|head| head.quota))
+                .fleet_failure(self.failure(record)),
+        );
+    }
+
+    /// Adds a poller, and begins to watch with the first one.
+    pub(super) fn attach(&self, leadership: &Arc<Leadership>, poller: PollerContext) {
+        {
+            let mut pollers = lock(&self.pollers);
+            pollers.retain(|(_, poller)| poller.is_connected());
+            pollers.push((Arc::clone(leadership), poller));
+        }
+        self.listener.get_or_init(|| {
+            let pollers = Arc::clone(&self.pollers);
+            let listener: Arc<Listener> = Arc::new(move || notify(&lock(&pollers)));
+            let notifier = ChangeNotifier::new(Arc::downgrade(&listener));
+            Watch {
+                is_watched: self.store.watch(&self.keys.changes, notifier),
+                _listener: listener,
+            }
+        });
+    }
+
+    pub(super) fn detach(&self, leadership: &Leadership) {
+        lock(&self.pollers).retain(|(other, _)| other.worker() != leadership.worker());
+    }
+
+    /// Lets the other workers know that the copy or the leader is another one: by the watched key, or, where the store
+    /// cannot watch, within this process alone. A notification that fails costs the others the time until they look.
+    pub(super) async fn announce(&self, text: String) {
+        if !self.listener.get().is_some_and(|watch| watch.is_watched) {
+            return notify(&lock(&self.pollers));
+        }
+        let key = &self.keys.changes;
+        let mut known = lock(&self.bell).clone();
+        for _ in 0..TRIES {
+            let expected = Expected::from(known);
+            match self.store.write(key, text.clone().into(), expected).await {
+                Ok(Some(version)) => {
+                    *lock(&self.bell) = Some(version);
+                    return;
+                }
+                Ok(None) => match self.store.read(key).await {
+                    Ok(value) => known = value.map(|(_, version)| version),
+                    Err(error) => return self.not_announced(&error),
+                },
+                Err(error) => return self.not_announced(&error),
+            }
+        }
+    }
+
+    fn not_announced(&self, error: &ProviderError) {
+        tracing::warn!(
+            key = self.keys.changes,
+            %error,
+            "the change is stored, but the other workers were not notified; they see it at their next tick"
+        );
+        notify(&lock(&self.pollers));
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A leader needs no notification: its renewal and its ticks show what became of its leadership.
+fn notify(pollers: &[(Arc<Leadership>, PollerContext)]) {
+    for (leadership, poller) in pollers {
+        if leadership.term().is_none() {
+            poller.notify_changed();
+        }
+    }
+}
+
+/// Whether nothing was renewed between the two. What a worker writes that does not lead renews nothing.
+fn same_lease(one: &Record, other: &Record) -> bool {
+    match (&one.content, &other.content) {
+        (Content::Head(one), Content::Head(other)) => {
+            one.leader == other.leader && one.term == other.term && one.renewal == other.renewal
+        }
+        _ => one.version == other.version,
+    }
+}

@@ -1,0 +1,6 @@
+use flagcache::flag_cache_store;
+
+#[flag_cache_store]
+struct Store;
+
+fn main() {}

@@ -1,0 +1,12 @@
+use flagcache::flag_cache_store;
+
+struct Store;
+
+#[flag_cache_store]
+impl Store {
+    async fn read(&self, _: &str) -> Option<(Vec<u8>, u64)> {
+        None
+    }
+}
+
+fn main() {}
