@@ -10,6 +10,11 @@ fn b1_17_an_incomplete_provider_names_everything_that_is_wrong_with_it() {
     trybuild::TestCases::new().compile_fail("fail/*/*.rs");
 }
 
+#[test]
+fn what_a_conformance_test_may_claim() {
+    trybuild::TestCases::new().compile_fail("conformance/*.rs");
+}
+
 // The words are the compiler's, and another version has others.
 #[rustversion::attr(
     not(all(stable, since(1.95), before(1.96))),

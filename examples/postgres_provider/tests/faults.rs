@@ -33,6 +33,7 @@ const CAUGHT: &[(Fault, &str)] = &[
     (Fault::PublishesWithoutTheLease, "follower_never_overwrites"),
     (Fault::BelievesItStillLeads, "late_leader_never_overwrites"),
     (Fault::CreateOverwrites, "follower_never_overwrites"),
+    (Fault::LooksThenCreates, "concurrent_creates_keep_the_first"),
     (Fault::StoresJsonb, "round_trip_is_exact"),
     (Fault::StoresNoMetadata, "metadata_travels"),
     (Fault::CutsLargeCopies, "large_set_survives"),

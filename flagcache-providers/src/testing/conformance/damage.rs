@@ -153,6 +153,6 @@ pub(super) async fn damage(
     assert!(
         !is_unharmed,
         "the test rig is at fault, not the provider: `TestStore::damage` changed nothing, a new worker still reads the copy \
-         that was there; does it write to the row, key or file that the provider reads?"
+         that was there; a store with the capability `damage` implements it, for the row, key or file that its provider reads"
     );
 }

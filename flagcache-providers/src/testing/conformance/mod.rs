@@ -51,6 +51,7 @@ mod reports;
 mod run;
 mod sample;
 mod soundness;
+mod stepwise;
 mod store;
 mod worker;
 mod writing;

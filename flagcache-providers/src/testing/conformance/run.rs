@@ -87,12 +87,8 @@ fn message(panic: &(dyn Any + Send)) -> String {
 #[macro_export]
 macro_rules! conformance {
     ($fresh:expr $(, $capability:ident)* $(,)?) => {
-        // An unknown capability is an error here, not a test that is never run.
-        #[allow(clippy::needless_update, reason = "a store may claim all of them")]
-        const _: $crate::testing::conformance::Capabilities = $crate::testing::conformance::Capabilities {
-            $($capability: true,)*
-            ..$crate::testing::conformance::Capabilities::NONE
-        };
+        // An unknown capability is an error, not a test that is never run.
+        $($crate::conformance_capability!($capability);)*
 
         // Whether a capability was claimed, answered while macros expand: only then can a test be *ignored*.
         macro_rules! __flagcache_claims {
@@ -128,6 +124,33 @@ macro_rules! __conformance_test {
         __flagcache_claims!($need
             { $crate::__conformance_test!(($fresh) $case [$($more)*]); }
             { $crate::__conformance_ignored!($need $case); });
+    };
+}
+
+// The names are those of `Capabilities`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_capability {
+    (elects) => {};
+    (lease) => {};
+    (create_only) => {};
+    (fenced) => {};
+    (stored_copy) => {};
+    (restores) => {};
+    (gives_up_lead) => {};
+    (push) => {};
+    (confirms) => {};
+    (tells_lease) => {};
+    (quota_mark) => {};
+    (damage) => {};
+    (outage) => {};
+    ($other:ident) => {
+        ::core::compile_error!(::core::concat!(
+            "`",
+            ::core::stringify!($other),
+            "` is no capability of a store; name those that it has of `elects`, `lease`, `create_only`, `fenced`, ",
+            "`stored_copy`, `restores`, `gives_up_lead`, `push`, `confirms`, `tells_lease`, `quota_mark`, `damage`, `outage`",
+        ));
     };
 }
 

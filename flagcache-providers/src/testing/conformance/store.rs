@@ -30,13 +30,9 @@ pub trait TestStore: Send + Sync + 'static {
     }
 
     /// Puts `copy` in the place of the stored copy, past the provider and whatever it is; `None` takes the copy away. Needed
-    /// with the capability `damage`.
-    ///
-    /// # Panics
-    /// Unless implemented.
+    /// with the capability `damage`; does nothing unless implemented.
     async fn damage(&self, copy: Option<Bytes>) {
         drop(copy);
-        unimplemented!("a store with the capability `damage` implements `TestStore::damage`")
     }
 
     /// Begins or ends an outage of the server, for all workers: with a [`TcpProxy`](crate::testing::TcpProxy) between the

@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use flagcache_core::{FetchErrorKind, FetchOutcome};
+use flagcache_core::{FetchErrorKind, FetchOutcome, FlagDefinitionCacheData};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::TestStore;
 use super::difference::answer;
 use super::sample::{large, numbered};
+use super::stepwise::Stepwise;
 use super::worker::{Worker, at_once, lease_and_slack};
 
 /// A leader's second publish takes the place of its first.
@@ -93,9 +94,7 @@ pub async fn concurrent_publishes_leave_a_whole_set(store: &dyn TestStore) {
     let sets: Vec<_> = (0..ROUNDS)
         .map(|number| large(number, if number % 2 == 0 { 32 } else { 1 }))
         .collect();
-    let known = |copy: &flagcache_core::FlagDefinitionCacheData| {
-        sets.iter().any(|set| set.same_content(copy))
-    };
+    let known = |copy: &FlagDefinitionCacheData| sets.iter().any(|set| set.same_content(copy));
     writers[0].loads(&sets[0]).await;
 
     let done = AtomicBool::new(false);
@@ -158,36 +157,69 @@ pub async fn follower_never_overwrites(store: &dyn TestStore) {
         .await;
 }
 
-/// B1 7: of many workers that fill an empty store at once, one does; from then on the copy stays.
+/// B1 7: of workers that fill an empty store at once, one does; from then on the copy stays.
+///
+/// First many workers publish at once. Then, if the test can take the copy away, one worker is held up in the middle of its
+/// publish, at each point at which it waits, while another one publishes: a store that looks first and writes later, in two
+/// steps, overwrites what came between the two.
 pub async fn concurrent_creates_keep_the_first(store: &dyn TestStore) {
     let (leader, reader) = (Worker::join(store), Worker::join(store));
     assert!(
         leader.leads().await,
         "nobody else asked, so the first worker leads"
     );
-    let followers: Vec<_> = (0..8).map(|number| (number, Worker::join(store))).collect();
-    for (_, follower) in &followers {
+    let followers: Vec<_> = (0..8).map(|_| Worker::join(store)).collect();
+    for follower in &followers {
         assert!(!follower.leads().await, "there is a leader already");
     }
-    let seen = join_all(followers.into_iter().map(|(number, follower)| {
-        at_once(follower, move |follower| async move {
+    let published = join_all((0..).zip(&followers).map(|(number, follower)| {
+        at_once(follower.clone(), move |follower| async move {
             let _ = follower.tries_to_publish(&numbered(number)).await;
             follower.reads().await
         })
-    }))
-    .await;
-    let last = reader.reads().await;
-    for copy in seen {
-        let same = copy
-            .as_ref()
-            .zip(last.as_ref())
-            .is_some_and(|(copy, last)| copy.same_content(last));
-        let (copy, last) = (answer(&Ok(copy)), answer(&Ok(last.clone())));
-        assert!(
-            same,
-            "a copy that filled an empty store was overwritten: {copy}, then {last}"
-        );
+    }));
+    for copy in published.await {
+        assert_stays(copy, &reader).await;
     }
+
+    // Few waits are usual; more would only make the test long.
+    for waits in 1..=32 {
+        // Without the capability `damage` this does nothing. What an empty store reads is another rule.
+        store.damage(None).await;
+        if matches!(reader.tries_to_read().await, Ok(Some(_))) {
+            break;
+        }
+        leader.leads().await;
+        for follower in &followers[..2] {
+            assert!(!follower.leads().await, "there is a leader already");
+        }
+        let (late, other) = (&followers[0], &followers[1]);
+        let mut publish = Stepwise::new(async {
+            let _ = late.tries_to_publish(&numbered(1)).await;
+        });
+        let has_ended = publish.waits(waits).await;
+        let meanwhile = async {
+            let _ = other.tries_to_publish(&numbered(2)).await;
+            other.reads().await
+        };
+        let copy = publish.held_up_during(meanwhile).await;
+        assert_stays(copy, &reader).await;
+        if has_ended {
+            break;
+        }
+    }
+}
+
+/// Fails unless `copy`, with which a follower filled an empty store, is still there.
+async fn assert_stays(copy: Option<FlagDefinitionCacheData>, reader: &Worker) {
+    let last = reader.reads().await;
+    let stays = copy.as_ref().zip(last.as_ref());
+    assert!(
+        stays.is_some_and(|(copy, last)| copy.same_content(last)),
+        "a copy that filled an empty store was overwritten: {}, then {}",
+        answer(&Ok(copy)),
+        answer(&Ok(last))
+    );
 }
 
 /// B8 65: a leader that slept through its lease cannot overwrite what its successor stored.
