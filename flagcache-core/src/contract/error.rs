@@ -13,7 +13,7 @@ pub enum ProviderErrorKind {
     Unavailable,
     /// The call was cut at the poller's provider timeout.
     Timeout,
-    /// What the store holds is no valid set of definitions, or one of another project or a newer schema.
+    /// What the store holds is no valid set of definitions, or one of another project, another feed or a newer schema.
     InvalidData,
     /// The store refuses us: credentials, file permissions, a forbidden command.
     PermissionDenied,

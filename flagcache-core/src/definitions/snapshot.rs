@@ -70,7 +70,7 @@ impl FlagDefinitionCacheData {
     /// a `property_matching_version` of `2.0` becomes `2`.
     ///
     /// # Errors
-    /// If the bytes hold no set, or one of a newer schema; see [`DataErrorKind`].
+    /// If the bytes hold no set, or one of a newer schema or of another feed; see [`DataErrorKind`].
     pub fn from_json(json: impl Into<Bytes>) -> Result<Self, DataError> {
         let text = text(json.into())?;
         let scan = scan::scan(&text)?;

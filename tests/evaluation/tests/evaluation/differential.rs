@@ -126,16 +126,9 @@ fn b10_77_no_value_differs_from_the_python_sdks_and_none_is_given_where_it_has_n
                                 value,
                                 python.clone(),
                             ));
-                        } else if node.is_null() {
+                        } else if let Some(messages) = node.get("none") {
                             *tally.entry("Node has none").or_default() += 1;
-                            let text = definitions.to_string();
-                            if env::var_os("FLAGCACHE_SHOW_NODE").is_some() {
-                                println!(
-                                    "node none: {seed} {} {}\n{text}",
-                                    keys[place],
-                                    subjects[index].json()
-                                );
-                            }
+                            println!("NODE {seed} {} {} {messages}", keys[place], subjects[index].id);
                         } else if value != *node {
                             *tally.entry("Node differs").or_default() += 1;
                         }
