@@ -161,12 +161,13 @@ impl<'a> Compiler<'a> {
         self.flags.insert(flag.key(), None);
         self.depth += 1;
         let fingerprint = xxh3_128(flag.json().as_bytes());
-        let reference = match members(flag.json()) {
-            Ok(members) if self.is_elsewhere(&members) => Reference::Elsewhere,
-            members => Reference::Flag(match self.kept_flag(key, fingerprint) {
-                Some(kept) => kept,
-                None => Arc::new(self.new_flag(key, fingerprint, members)),
-            }),
+        // A flag of other services was not kept, and the contexts never change: what was kept is this service's.
+        let reference = match self.kept_flag(key, fingerprint) {
+            Some(kept) => Reference::Flag(kept),
+            None => match members(flag.json()) {
+                Ok(members) if self.is_elsewhere(&members) => Reference::Elsewhere,
+                members => Reference::Flag(Arc::new(self.new_flag(key, fingerprint, members))),
+            },
         };
         self.depth -= 1;
         self.flags.insert(flag.key(), Some(reference.clone()));
@@ -595,6 +596,9 @@ impl<'a> Compiler<'a> {
                     negated,
                 }
             });
+        }
+        if entries.is_empty() && !all {
+            return Err("a cohort has an empty OR, which the SDKs do differently".to_owned());
         }
         // The SDKs read a mixed list differently.
         let groups = entries

@@ -127,9 +127,11 @@ impl PropertyFilter {
         let odd = |fault| Open::unsupported(Reason::Value(&self.name, fault));
         match &self.test {
             Test::IsSet(expected) => Ok(*expected),
-            Test::Number(operator, filter) => {
-                Ok(number(value).is_some_and(|value| operator.holds(value, *filter)))
-            }
+            Test::Number(..) if value.is_null() => Ok(false),
+            Test::Number(operator, filter) => match number(value) {
+                Some(value) => Ok(operator.holds(value, *filter)),
+                None => Err(odd("is no number, which the SDKs compare differently")),
+            },
             Test::Date { .. } if value.is_null() => Ok(false),
             Test::Date { is_before, filter } => {
                 let moment = filter

@@ -1,5 +1,5 @@
-// Evaluates flags with PostHog's Node SDK, as evaluate.py does with the Python one. Where the SDK has no value, the answer is
-// {"none": […]} with the messages of all errors that it made on the way.
+// Evaluates flags with PostHog's Node SDK, as evaluate.py does with the Python one. An answer is {"value": …, "messages": […]}
+// with the messages of all errors that the SDK made on the way.
 import { createInterface } from 'node:readline'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -49,7 +49,7 @@ for await (const line of createInterface({ input: process.stdin })) {
           if (!messages.includes(error.message)) messages.push(error.message)
         }
       }
-      values.push(value ?? { none: messages })
+      values.push({ value: value ?? null, messages })
     }
     answers.push(values)
   }
