@@ -77,18 +77,18 @@ impl PropertyFilter {
     pub(crate) fn compile(json: &Map<String, Value>) -> Result<Self, String> {
         let name: Box<str> = match json.get("key") {
             Some(Value::String(name)) => name.as_str().into(),
-            _ => return Err("the `key` of a property filter is no text".to_owned()),
+            _ => return Err("the `key` of a property filter is not a text".to_owned()),
         };
         let operator = match json.get("operator") {
             None | Some(Value::Null) => "exact",
             Some(Value::String(operator)) if operator.is_empty() => "exact",
             Some(Value::String(operator)) => operator,
-            Some(_) => return Err("the `operator` of a property filter is no text".to_owned()),
+            Some(_) => return Err("the `operator` of a property filter is not a text".to_owned()),
         };
         let property_type = match json.get("type") {
             None | Some(Value::Null) => None,
             Some(Value::String(property_type)) => Some(property_type.as_str()),
-            Some(_) => return Err("the `type` of a property filter is no text".to_owned()),
+            Some(_) => return Err("the `type` of a property filter is not a text".to_owned()),
         };
         let test = match property_type {
             None | Some("person" | "group" | "property") => {
@@ -108,7 +108,7 @@ impl PropertyFilter {
             Test::Regex {
                 pattern: Pattern::Unsupported,
                 ..
-            } => Some(ODD_PATTERN),
+            } => Some(UNPORTABLE_PATTERN),
             _ => None,
         }
     }
@@ -124,23 +124,25 @@ impl PropertyFilter {
         let Some(value) = properties.get(&*self.name) else {
             return Err(Open::unknown(Reason::Property(&self.name)));
         };
-        let odd = |fault| Open::unsupported(Reason::Value(&self.name, fault));
+        let unsupported = |fault| Open::unsupported(Reason::Value(&self.name, fault));
         match &self.test {
             Test::IsSet(expected) => Ok(*expected),
             Test::Number(..) if value.is_null() => Ok(false),
             Test::Number(operator, filter) => match number(value) {
                 Some(value) => Ok(operator.holds(value, *filter)),
-                None => Err(odd("is no number, which the SDKs compare differently")),
+                None => Err(unsupported(
+                    "is not a number, and the SDKs compare it differently",
+                )),
             },
             Test::Date { .. } if value.is_null() => Ok(false),
             Test::Date { is_before, filter } => {
                 let moment = filter
                     .moment()
-                    .ok_or_else(|| odd("is compared with a date that does not exist"))?;
+                    .ok_or_else(|| unsupported("is compared with a date that does not exist"))?;
                 let value = value
                     .as_str()
                     .and_then(date::parse)
-                    .ok_or_else(|| odd("is no date that is read here"))?;
+                    .ok_or_else(|| unsupported("is not a date in a format that all SDKs read"))?;
                 Ok(if *is_before {
                     value < moment
                 } else {
@@ -154,8 +156,8 @@ impl PropertyFilter {
                         other => std::borrow::Cow::from(other.to_string()),
                     };
                     if !pattern::is_searched_alike(&text) {
-                        return Err(odd(
-                            "is no plain text, which regular expressions of the SDKs read differently",
+                        return Err(unsupported(
+                            "is not plain ASCII text, in which the SDKs' regular expressions can match differently",
                         ));
                     }
                     Ok(regex.is_match(&text) != *negated)
@@ -220,7 +222,7 @@ static NOTHING: LazyLock<Nothing> = LazyLock::new(|| Nothing {
     group_properties: HashMap::new(),
 });
 
-const ODD_PATTERN: &str = "a regular expression that the SDKs may read differently";
+const UNPORTABLE_PATTERN: &str = "a regular expression that the SDKs may read differently";
 
 impl Test {
     fn new(name: &str, operator: &str, value: Option<&Value>) -> Self {
@@ -238,14 +240,14 @@ impl Test {
                     is_before: operator == "is_date_before",
                     filter,
                 },
-                None => unsupported("a date that is not read here"),
+                None => unsupported("a date in a format that the SDKs read differently"),
             },
             "regex" | "not_regex" => match text {
                 Some(text) => Self::Regex {
                     negated: operator == "not_regex",
                     pattern: Pattern::new(text),
                 },
-                None => unsupported("a regular expression that is no text"),
+                None => unsupported("a regular expression that is not a text"),
             },
             _ if operator == "exact"
                 || operator == "is_not"
@@ -263,7 +265,7 @@ impl Test {
                     return unsupported("a person property named as a flag");
                 }
                 if VERSION.contains(&operator) && !has_small_numbers(value) {
-                    return unsupported("a version that is not read here");
+                    return unsupported("a version that the SDKs may read differently");
                 }
                 Self::Official(Box::new(Property {
                     key: name.to_owned(),

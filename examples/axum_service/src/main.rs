@@ -58,7 +58,7 @@ struct Service {
 /// Starts the poller, even while the store and PostHog are down.
 fn poller() -> anyhow::Result<FlagDefinitionPoller> {
     let url = std::env::var("FLAGCACHE_URL")
-        .context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+        .context("set FLAGCACHE_URL, for example to file:///folder?service=name")?;
     let store = ProviderRegistry::bundled().open(&url)?;
     Ok(FlagDefinitionPoller::builder()
         .source(PostHogApi::from_env()?)

@@ -515,7 +515,7 @@ async fn a_date_that_posthog_rs_panics_at_is_inconclusive() {
         Some(FlagValue::Boolean(true))
     );
     let error = flags.evaluate("a", &joined("-1é")).unwrap_err();
-    assert!(error.to_string().contains("is no date"), "{error}");
+    assert!(error.to_string().contains("is not a date"), "{error}");
     assert!(is_on(&flags, "b"), "others are evaluated as before");
     poller.shutdown().await.unwrap();
 }
