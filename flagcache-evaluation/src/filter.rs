@@ -150,6 +150,9 @@ impl PropertyFilter {
                 })
             }
             Test::Regex { negated, pattern } => match pattern {
+                Pattern::Compiled(_) if !is_spelled_alike(value) || is_inexact(value) => {
+                    Err(unsupported(UNLIKE_TEXT))
+                }
                 Pattern::Compiled(regex) => {
                     let text = match value {
                         Value::String(text) => text.as_str().into(),
@@ -180,10 +183,10 @@ impl PropertyFilter {
             return Ok(false);
         }
         if is_inexact(value) {
-            return Err(Open::unsupported(Reason::Value(
-                &self.name,
-                "is a number too large to be compared exactly",
-            )));
+            return Err(Open::unsupported(Reason::Value(&self.name, INEXACT)));
+        }
+        if TEXT.contains(&&*property.operator) && !is_spelled_alike(value) {
+            return Err(Open::unsupported(Reason::Value(&self.name, UNLIKE_TEXT)));
         }
         let context = EvaluationContext {
             cohorts: &NOTHING.cohorts,
@@ -222,6 +225,8 @@ static NOTHING: LazyLock<Nothing> = LazyLock::new(|| Nothing {
     group_properties: HashMap::new(),
 });
 
+const UNLIKE_TEXT: &str = "is not a text, and the SDKs write it as text differently";
+const INEXACT: &str = "is a number too large or too small to be compared exactly";
 const UNPORTABLE_PATTERN: &str = "a regular expression that the SDKs may read differently";
 
 impl Test {
@@ -258,7 +263,12 @@ impl Test {
                     return unsupported("a property filter without a value");
                 };
                 if is_inexact(value) {
-                    return unsupported("a number too large to be compared exactly");
+                    return unsupported("a number too large or too small to be compared exactly");
+                }
+                if TEXT.contains(&operator) && !is_spelled_alike(value) {
+                    return unsupported(
+                        "a condition on a part of a text with a value that the SDKs write as text differently",
+                    );
                 }
                 if name.starts_with("$feature/") {
                     // posthog-rs would take it for a dependency.
@@ -314,16 +324,28 @@ fn number(value: &Value) -> Option<f64> {
     .filter(|number| number.is_finite())
 }
 
-/// Whether it holds a whole number that an `f64` does not hold exactly, so that its digits may be others elsewhere.
+/// Whether it holds a number whose digits may be others elsewhere: a whole one that an `f64` does not hold exactly, or one
+/// that some SDKs write with an exponent.
 fn is_inexact(value: &Value) -> bool {
     const EXACT: f64 = 9_007_199_254_740_992.0;
+    const LEAST: f64 = 1e-5;
+    let is_exact = |number: f64| number == 0.0 || (LEAST..EXACT).contains(&number.abs());
     match value {
-        Value::Number(number) => {
-            number.is_f64() && number.as_f64().is_none_or(|number| number.abs() >= EXACT)
-        }
+        Value::Number(number) => number.is_f64() && !number.as_f64().is_some_and(is_exact),
         Value::Array(values) => values.iter().any(is_inexact),
         Value::Object(members) => members.values().any(is_inexact),
         _ => false,
+    }
+}
+
+/// Whether all SDKs search the same text in it: a list, an object and a number such as `1.0` are written differently.
+fn is_spelled_alike(value: &Value) -> bool {
+    match value {
+        Value::Array(_) | Value::Object(_) => false,
+        Value::Number(number) => !number
+            .as_f64()
+            .is_some_and(|float| number.is_f64() && float.fract() == 0.0),
+        _ => true,
     }
 }
 
