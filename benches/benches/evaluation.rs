@@ -47,7 +47,8 @@ fn main() {
     section.say(
         "One flag for one subject, with a property and a percentage; with a cohort of five properties besides. The peer is \
          posthog_rs's `LocalEvaluator::evaluate_flag`, which clones all cohorts of the project at each call. Times are \
-         the thread's own processor time, so that other work on the machine is not counted.",
+         the thread's own processor time, so that other work on the machine is not counted. \
+         `cargo bench --package flagcache-benches --bench evaluation` measures it.",
     );
     one_evaluation(&mut section);
     under_threads(&mut section);

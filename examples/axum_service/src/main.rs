@@ -1,5 +1,5 @@
 //! A web service with axum: use it if requests evaluate flags for their users. The definitions come from the copy that all
-//! instances of the service share, PostHog's own evaluator evaluates them in the process, and each exposure is captured.
+//! instances of the service share, they are evaluated in the process, and each exposure is captured.
 //!
 //! ```text
 //! cd examples/axum_service
