@@ -17,13 +17,16 @@ use flagcache_benches::{Place, Section, Table, bodies};
 use flagcache_core::{
     FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PostHogApi,
 };
+use flagcache_evaluation::TestFlags;
 use flagcache_providers::testing::ApiStub;
+use posthog_rs::FlagCache;
 use tokio::runtime::{Builder, Runtime};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const FLAGS: usize = 10_000;
+const COHORTS: usize = 500;
 const MOST_AT_PEAK: f64 = 3.0;
 const MOST_AT_REST: f64 = 1.5;
 /// Beyond what any call takes, on whatever machine.
@@ -190,6 +193,7 @@ impl Rows {
             payload / 1e6
         ));
         section.tables.push(table);
+        section.tables.push(evaluated());
         section.judge(
             "memory of a worker that takes in a set, as a multiple of its length",
             "≤ 3 ×",
@@ -204,6 +208,40 @@ impl Rows {
         );
         section.finish("memory");
     }
+}
+
+/// What definitions take that are evaluated, and those of the peer.
+fn evaluated() -> Table {
+    let body = bodies::with_cohorts(FLAGS, COHORTS, 50);
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    let title = format!(
+        "definitions that are evaluated: {FLAGS} flags and {COHORTS} cohorts, {:.1} MB of JSON",
+        body.len() as f64 / 1e6
+    );
+    let mut table = Table::new(&title, &["", "at the peak", "at rest"]);
+    let mut add = |name: &str, run: &dyn Fn() -> Box<dyn Any>| {
+        let profiler = dhat::Profiler::builder().testing().build();
+        let kept = run();
+        let stats = dhat::HeapStats::get();
+        drop(kept);
+        drop(profiler);
+        let [peak, rest] = [stats.max_bytes, stats.curr_bytes]
+            .map(|bytes| format!("{:.1} MB", bytes as f64 / 1e6));
+        table.row([name.to_owned(), peak, rest]);
+    };
+    add("flagcache: the definitions alone", &|| {
+        Box::new(FlagDefinitionCacheData::from_json(text.clone()).unwrap())
+    });
+    add(
+        "flagcache: the definitions, and what is evaluated of them",
+        &|| Box::new(TestFlags::from_json(text.clone()).unwrap()),
+    );
+    add("posthog_rs: `FlagCache`", &|| {
+        let cache = FlagCache::new();
+        cache.update(bodies::decoded_by_the_peer(&body));
+        Box::new(cache)
+    });
+    table
 }
 
 /// This program in another part. Ends when dropped.

@@ -10,6 +10,7 @@ use flagcache_core::{
 };
 use flagcache_providers::testing::Definitions;
 use posthog_rs::LocalEvaluationResponse;
+use serde_json::{Map, Value, json};
 
 /// The body of an answer with so many flags, about 800 bytes each.
 pub fn body(flags: usize) -> Bytes {
@@ -25,6 +26,32 @@ pub fn changed_body(flags: usize, percent: f64) -> Bytes {
         .expect("a set with flags")
         .to_owned();
     set.with_rollout(&key, percent).to_json()
+}
+
+/// The body of a project with cohorts. The first flag has none, and is for so many percent of all users; each of the
+/// others has one of its own, if there are so many, of five properties.
+pub fn with_cohorts(flags: usize, cohorts: usize, percent: u8) -> Bytes {
+    let flag = |index: usize| {
+        let mut properties =
+            vec![json!({ "key": "plan", "type": "person", "operator": "exact", "value": "pro" })];
+        if index > 0 && cohorts > 0 {
+            properties.push(json!({ "key": "id", "type": "cohort", "value": index % cohorts }));
+        }
+        let percent = if index == 0 { percent } else { 100 };
+        let groups = json!([{ "properties": properties, "rollout_percentage": percent }]);
+        json!({ "id": index, "key": format!("flag-{index}"), "active": true, "filters": { "groups": groups } })
+    };
+    let leaf = |index: usize| json!({ "key": "age", "type": "person", "operator": "gt", "value": index % 18 });
+    let cohort = |id: usize| {
+        let values: Vec<Value> = (0..5).map(|at| leaf(id + at)).collect();
+        let group = json!({ "type": "AND", "values": values });
+        (id.to_string(), json!({ "type": "AND", "values": [group] }))
+    };
+    let body = json!({
+        "flags": (0..flags).map(flag).collect::<Vec<_>>(),
+        "cohorts": (0..cohorts).map(cohort).collect::<Map<_, _>>(),
+    });
+    Bytes::from(body.to_string())
 }
 
 /// What a leader makes of a body.

@@ -19,7 +19,7 @@ impl LocalEvaluation {
     /// [`evaluate_and_capture`](Self::evaluate_and_capture) does for what is decided here and `client` for what is not.
     ///
     /// Waits for the network only where the answer is not here, and at most for the
-    /// [`ask_timeout`](crate::LocalEvaluationBuilder::ask_timeout). Without a client nobody is asked. Cancel safe.
+    /// [`ask_timeout`](crate::LocalEvaluationBuilder::ask_timeout). Without a client no request is sent. Cancel safe.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl LocalEvaluation {
     /// Evaluates every flag, and asks PostHog in one request for all that cannot be decided here. Sends no events.
     ///
     /// Waits for the network only if there are such flags, and at most for the
-    /// [`ask_timeout`](crate::LocalEvaluationBuilder::ask_timeout). Without a client nobody is asked. Cancel safe.
+    /// [`ask_timeout`](crate::LocalEvaluationBuilder::ask_timeout). Without a client no request is sent. Cancel safe.
     pub async fn evaluate_all_or_ask(
         &self,
         client: impl Into<Option<&Client>>,

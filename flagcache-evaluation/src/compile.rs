@@ -1,7 +1,7 @@
-//! Definitions as they are evaluated, made of the API's JSON, flag by flag.
+//! Compiles the API's JSON, flag by flag, into what is evaluated.
 //!
-//! A flag whose form or rules are not known keeps the reason in place of its rules, and the others are made all the same.
-//! What did not change since the definitions before, in itself and in all that it names, is taken from there.
+//! A flag whose form or rules are not known keeps the reason in place of its rules; the others are compiled all the same.
+//! A flag that did not change, and names nothing that did, is taken from the compiled definitions before.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -122,14 +122,14 @@ struct Compiler<'a> {
     before: &'a Compiled,
     contexts: &'a HashSet<String>,
     raw_cohorts: HashMap<String, &'a RawValue>,
-    /// `None` while it is being made.
+    /// `None` while it is being compiled.
     flags: HashMap<&'a str, Option<Reference>>,
-    /// The first `None` while it is being made, the second if there is none of this id.
+    /// The outer `None` while it is being compiled; the inner one if the definitions have no cohort of this id.
     cohorts: HashMap<Box<str>, Option<Option<Arc<Cohort>>>>,
     depth: usize,
 }
 
-/// What is in the making: what it names, and the first thing in it that cannot be decided here.
+/// A flag or cohort while it is compiled: what it names, and the first part of it that cannot be decided here.
 #[derive(Default)]
 struct Draft {
     named: Named,
@@ -161,12 +161,13 @@ impl<'a> Compiler<'a> {
         self.flags.insert(flag.key(), None);
         self.depth += 1;
         let fingerprint = xxh3_128(flag.json().as_bytes());
-        let reference = match members(flag.json()) {
-            Ok(members) if self.is_elsewhere(&members) => Reference::Elsewhere,
-            members => Reference::Flag(match self.kept_flag(key, fingerprint) {
-                Some(kept) => kept,
-                None => Arc::new(self.new_flag(key, fingerprint, members)),
-            }),
+        // A flag of other services was not kept, and the contexts never change: what was kept is this service's.
+        let reference = match self.kept_flag(key, fingerprint) {
+            Some(kept) => Reference::Flag(kept),
+            None => match members(flag.json()) {
+                Ok(members) if self.is_elsewhere(&members) => Reference::Elsewhere,
+                members => Reference::Flag(Arc::new(self.new_flag(key, fingerprint, members))),
+            },
         };
         self.depth -= 1;
         self.flags.insert(flag.key(), Some(reference.clone()));
@@ -266,7 +267,7 @@ impl<'a> Compiler<'a> {
         let filters = match flag.get("filters").map(|json| json.get()) {
             // PHP writes an empty object as a list.
             None | Some("null" | "[]") => HashMap::new(),
-            Some(json) => members(json).map_err(|_| "`filters` is no object".to_owned())?,
+            Some(json) => members(json).map_err(|_| "`filters` is not an object".to_owned())?,
         };
         match value(&filters, "version")? {
             Value::Null => {}
@@ -348,7 +349,7 @@ impl<'a> Compiler<'a> {
         rules: &Rules,
         draft: &mut Draft,
     ) -> Result<Condition, String> {
-        let json = json.as_object().ok_or("a condition is no object")?;
+        let json = json.as_object().ok_or("a condition is not an object")?;
         let group = index(
             json.get("aggregation_group_type_index")
                 .unwrap_or(&Value::Null),
@@ -361,7 +362,7 @@ impl<'a> Compiler<'a> {
                 .iter()
                 .find(|known| *known.key == **variant)
                 .map(|known| known.key.clone()),
-            Some(_) => return Err("the `variant` of a condition is no text".to_owned()),
+            Some(_) => return Err("the `variant` of a condition is not a text".to_owned()),
         };
         let percentage = match json.get("rollout_percentage") {
             None | Some(Value::Null) => None,
@@ -369,7 +370,9 @@ impl<'a> Compiler<'a> {
         };
         let mut filters = Vec::new();
         for filter in list(json.get("properties"), "properties")? {
-            let filter = filter.as_object().ok_or("a property filter is no object")?;
+            let filter = filter
+                .as_object()
+                .ok_or("a property filter is not an object")?;
             filters.push(self.filter(filter, draft)?);
         }
         Ok(Condition {
@@ -437,7 +440,7 @@ impl<'a> Compiler<'a> {
                 "not_in" => true,
                 other => return Err(format!("the cohort operator {other:?} is not known")),
             },
-            Some(_) => return Err("the `operator` of a cohort is no text".to_owned()),
+            Some(_) => return Err("the `operator` of a cohort is not a text".to_owned()),
         };
         let cohort = self.cohort(&id)?;
         draft
@@ -596,6 +599,9 @@ impl<'a> Compiler<'a> {
                 }
             });
         }
+        if entries.is_empty() && !all {
+            return Err("a cohort has an empty OR, which the SDKs do differently".to_owned());
+        }
         // The SDKs read a mixed list differently.
         let groups = entries
             .iter()
@@ -612,7 +618,7 @@ impl<'a> Compiler<'a> {
 }
 
 fn members(json: &str) -> Result<HashMap<String, &RawValue>, String> {
-    serde_json::from_str(json).map_err(|_| "it is no object".to_owned())
+    serde_json::from_str(json).map_err(|_| "it is not an object".to_owned())
 }
 
 /// An object within an object; empty if it is something else.
@@ -626,7 +632,7 @@ fn raw<'a, T: serde::Deserialize<'a> + Default>(
         .unwrap_or_default()
 }
 
-/// A member; `null` if there is none.
+/// A member; `null` if it is absent.
 fn value(members: &HashMap<String, &RawValue>, name: &str) -> Result<Value, String> {
     let Some(json) = members.get(name) else {
         return Ok(Value::Null);
@@ -645,7 +651,7 @@ impl OrAbsent for Value {
             Self::Null | Self::Bool(false) => Ok(Self::Null),
             Self::Array(values) if values.is_empty() => Ok(Self::Null),
             object @ Self::Object(_) => Ok(object),
-            _ => Err(format!("`{name}` is no object")),
+            _ => Err(format!("`{name}` is not an object")),
         }
     }
 }
@@ -662,7 +668,7 @@ fn list<'a>(json: Option<&'a Value>, name: &str) -> Result<&'a [Value], String> 
     match json {
         None | Some(Value::Null | Value::Bool(false)) => Ok(&[]),
         Some(Value::Array(values)) => Ok(values),
-        Some(_) => Err(format!("`{name}` is no list")),
+        Some(_) => Err(format!("`{name}` is not a list")),
     }
 }
 
@@ -678,7 +684,7 @@ fn index(json: &Value) -> Result<Option<u64>, String> {
             let index = json.as_u64().or_else(|| whole().map(|index| index as u64));
             index
                 .map(Some)
-                .ok_or_else(|| "`aggregation_group_type_index` is no index".to_owned())
+                .ok_or_else(|| "`aggregation_group_type_index` is not an index".to_owned())
         }
     }
 }
@@ -688,7 +694,7 @@ fn percentage(json: &Value) -> Result<f64, String> {
         Value::Number(percentage) => percentage
             .as_f64()
             .ok_or_else(|| "a percentage is too large".to_owned()),
-        _ => Err("a percentage is no number".to_owned()),
+        _ => Err("a percentage is not a number".to_owned()),
     }
 }
 

@@ -27,7 +27,7 @@ impl DateFilter {
         relative(text).or_else(|| parse(text).map(Self::At))
     }
 
-    /// The moment that is meant now; `None` if there is none.
+    /// The point in time, relative to now; `None` if it does not exist.
     pub(crate) fn moment(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::At(moment) => Some(*moment),

@@ -77,18 +77,18 @@ impl PropertyFilter {
     pub(crate) fn compile(json: &Map<String, Value>) -> Result<Self, String> {
         let name: Box<str> = match json.get("key") {
             Some(Value::String(name)) => name.as_str().into(),
-            _ => return Err("the `key` of a property filter is no text".to_owned()),
+            _ => return Err("the `key` of a property filter is not a text".to_owned()),
         };
         let operator = match json.get("operator") {
             None | Some(Value::Null) => "exact",
             Some(Value::String(operator)) if operator.is_empty() => "exact",
             Some(Value::String(operator)) => operator,
-            Some(_) => return Err("the `operator` of a property filter is no text".to_owned()),
+            Some(_) => return Err("the `operator` of a property filter is not a text".to_owned()),
         };
         let property_type = match json.get("type") {
             None | Some(Value::Null) => None,
             Some(Value::String(property_type)) => Some(property_type.as_str()),
-            Some(_) => return Err("the `type` of a property filter is no text".to_owned()),
+            Some(_) => return Err("the `type` of a property filter is not a text".to_owned()),
         };
         let test = match property_type {
             None | Some("person" | "group" | "property") => {
@@ -108,7 +108,7 @@ impl PropertyFilter {
             Test::Regex {
                 pattern: Pattern::Unsupported,
                 ..
-            } => Some(ODD_PATTERN),
+            } => Some(UNPORTABLE_PATTERN),
             _ => None,
         }
     }
@@ -124,21 +124,25 @@ impl PropertyFilter {
         let Some(value) = properties.get(&*self.name) else {
             return Err(Open::unknown(Reason::Property(&self.name)));
         };
-        let odd = |fault| Open::unsupported(Reason::Value(&self.name, fault));
+        let unsupported = |fault| Open::unsupported(Reason::Value(&self.name, fault));
         match &self.test {
             Test::IsSet(expected) => Ok(*expected),
-            Test::Number(operator, filter) => {
-                Ok(number(value).is_some_and(|value| operator.holds(value, *filter)))
-            }
+            Test::Number(..) if value.is_null() => Ok(false),
+            Test::Number(operator, filter) => match number(value) {
+                Some(value) => Ok(operator.holds(value, *filter)),
+                None => Err(unsupported(
+                    "is not a number, and the SDKs compare it differently",
+                )),
+            },
             Test::Date { .. } if value.is_null() => Ok(false),
             Test::Date { is_before, filter } => {
                 let moment = filter
                     .moment()
-                    .ok_or_else(|| odd("is compared with a date that does not exist"))?;
+                    .ok_or_else(|| unsupported("is compared with a date that does not exist"))?;
                 let value = value
                     .as_str()
                     .and_then(date::parse)
-                    .ok_or_else(|| odd("is no date that is read here"))?;
+                    .ok_or_else(|| unsupported("is not a date in a format that all SDKs read"))?;
                 Ok(if *is_before {
                     value < moment
                 } else {
@@ -146,14 +150,17 @@ impl PropertyFilter {
                 })
             }
             Test::Regex { negated, pattern } => match pattern {
+                Pattern::Compiled(_) if !is_spelled_alike(value) || is_inexact(value) => {
+                    Err(unsupported(UNLIKE_TEXT))
+                }
                 Pattern::Compiled(regex) => {
                     let text = match value {
                         Value::String(text) => text.as_str().into(),
                         other => std::borrow::Cow::from(other.to_string()),
                     };
                     if !pattern::is_searched_alike(&text) {
-                        return Err(odd(
-                            "is no plain text, which regular expressions of the SDKs read differently",
+                        return Err(unsupported(
+                            "is not plain ASCII text, in which the SDKs' regular expressions can match differently",
                         ));
                     }
                     Ok(regex.is_match(&text) != *negated)
@@ -176,10 +183,10 @@ impl PropertyFilter {
             return Ok(false);
         }
         if is_inexact(value) {
-            return Err(Open::unsupported(Reason::Value(
-                &self.name,
-                "is a number too large to be compared exactly",
-            )));
+            return Err(Open::unsupported(Reason::Value(&self.name, INEXACT)));
+        }
+        if TEXT.contains(&&*property.operator) && !is_spelled_alike(value) {
+            return Err(Open::unsupported(Reason::Value(&self.name, UNLIKE_TEXT)));
         }
         let context = EvaluationContext {
             cohorts: &NOTHING.cohorts,
@@ -218,7 +225,9 @@ static NOTHING: LazyLock<Nothing> = LazyLock::new(|| Nothing {
     group_properties: HashMap::new(),
 });
 
-const ODD_PATTERN: &str = "a regular expression that the SDKs may read differently";
+const UNLIKE_TEXT: &str = "is not a text, and the SDKs write it as text differently";
+const INEXACT: &str = "is a number too large or too small to be compared exactly";
+const UNPORTABLE_PATTERN: &str = "a regular expression that the SDKs may read differently";
 
 impl Test {
     fn new(name: &str, operator: &str, value: Option<&Value>) -> Self {
@@ -236,14 +245,14 @@ impl Test {
                     is_before: operator == "is_date_before",
                     filter,
                 },
-                None => unsupported("a date that is not read here"),
+                None => unsupported("a date in a format that the SDKs read differently"),
             },
             "regex" | "not_regex" => match text {
                 Some(text) => Self::Regex {
                     negated: operator == "not_regex",
                     pattern: Pattern::new(text),
                 },
-                None => unsupported("a regular expression that is no text"),
+                None => unsupported("a regular expression that is not a text"),
             },
             _ if operator == "exact"
                 || operator == "is_not"
@@ -254,14 +263,19 @@ impl Test {
                     return unsupported("a property filter without a value");
                 };
                 if is_inexact(value) {
-                    return unsupported("a number too large to be compared exactly");
+                    return unsupported("a number too large or too small to be compared exactly");
+                }
+                if TEXT.contains(&operator) && !is_spelled_alike(value) {
+                    return unsupported(
+                        "a condition on a part of a text with a value that the SDKs write as text differently",
+                    );
                 }
                 if name.starts_with("$feature/") {
                     // posthog-rs would take it for a dependency.
                     return unsupported("a person property named as a flag");
                 }
                 if VERSION.contains(&operator) && !has_small_numbers(value) {
-                    return unsupported("a version that is not read here");
+                    return unsupported("a version that the SDKs may read differently");
                 }
                 Self::Official(Box::new(Property {
                     key: name.to_owned(),
@@ -310,16 +324,28 @@ fn number(value: &Value) -> Option<f64> {
     .filter(|number| number.is_finite())
 }
 
-/// Whether it holds a whole number that an `f64` does not hold exactly, so that its digits may be others elsewhere.
+/// Whether it holds a number whose digits may be others elsewhere: a whole one that an `f64` does not hold exactly, or one
+/// that some SDKs write with an exponent.
 fn is_inexact(value: &Value) -> bool {
     const EXACT: f64 = 9_007_199_254_740_992.0;
+    const LEAST: f64 = 1e-5;
+    let is_exact = |number: f64| number == 0.0 || (LEAST..EXACT).contains(&number.abs());
     match value {
-        Value::Number(number) => {
-            number.is_f64() && number.as_f64().is_none_or(|number| number.abs() >= EXACT)
-        }
+        Value::Number(number) => number.is_f64() && !number.as_f64().is_some_and(is_exact),
         Value::Array(values) => values.iter().any(is_inexact),
         Value::Object(members) => members.values().any(is_inexact),
         _ => false,
+    }
+}
+
+/// Whether all SDKs search the same text in it: a list, an object and a number such as `1.0` are written differently.
+fn is_spelled_alike(value: &Value) -> bool {
+    match value {
+        Value::Array(_) | Value::Object(_) => false,
+        Value::Number(number) => !number
+            .as_f64()
+            .is_some_and(|float| number.is_f64() && float.fract() == 0.0),
+        _ => true,
     }
 }
 

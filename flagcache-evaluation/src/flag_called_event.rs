@@ -67,7 +67,7 @@ pub(super) fn event(
     RequestContext::current()
         .unwrap_or_default()
         .apply_to_event(&mut event);
-    // A flag of which nobody says that it has no experiment keeps what an analysis may need.
+    // Unless the definitions say that the flag has no experiment, its event keeps what an analysis may need.
     if gate_is_open && flag.is_some_and(|flag| flag.has_experiment == Some(false)) {
         let others: Vec<String> = event
             .properties()

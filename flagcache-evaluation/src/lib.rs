@@ -9,7 +9,7 @@
 //! | `compile` | from the API's JSON to what is evaluated, flag by flag |
 //! | `rules`, `filter`, `date`, `pattern`, `open` | the evaluation, and why it may stay open |
 //! | `official`, `foreign_form` | posthog-rs's own evaluator, for those who want it; flags as PHP and document stores write them |
-//! | `ask` | PostHog's answer where there is none here, with feature `ask` |
+//! | `ask` | asking PostHog for what cannot be decided here, with feature `ask` |
 //! | `overrides`, `test_flags` | [`Overrides`] and [`TestFlags`] |
 //! | `flag_called_event`, `sent_events`, `subject` | exposures, and whom a flag is evaluated for |
 

@@ -17,8 +17,9 @@ use crate::{FlagSubject, LocalEvaluationBuilder};
 /// Evaluates flags on the definitions of a poller.
 ///
 /// Each change of the definitions is taken up flag by flag, from the JSON as the API sent it. Values are those of
-/// PostHog's Python SDK on the same definitions. Where the other SDKs decide nothing locally, and where they do not agree,
-/// nothing is decided here either: the error says why, and PostHog can be asked.
+/// PostHog's Python SDK on the same definitions. Where the Python or the Node SDK leaves the decision to the server, or where
+/// the two disagree, the evaluation is inconclusive: the error says why, and PostHog can be asked. The guide lists the two
+/// exceptions, in which Python decides as the server does and Node cannot.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -62,7 +63,7 @@ use crate::{FlagSubject, LocalEvaluationBuilder};
 /// # Flags that cannot be decided here
 ///
 /// [`undecidable`](Self::undecidable) lists them with their reasons, and one warning is logged when the list changes. All
-/// other flags are evaluated: one odd flag takes nothing from them.
+/// other flags are evaluated: a flag that cannot be read does not affect them.
 ///
 /// # Life
 ///
@@ -124,8 +125,8 @@ impl LocalEvaluation {
         }
     }
 
-    /// Waits until there are definitions to evaluate, at most for `limit`, and the poller's status tells of them. An empty
-    /// set counts. Cancel safe.
+    /// Waits until there are definitions to evaluate and the poller's status shows them, at most for `limit`. Empty
+    /// definitions count. Cancel safe.
     ///
     /// # Errors
     ///
@@ -186,7 +187,7 @@ impl LocalEvaluation {
         self.state.current().overrides.clone()
     }
 
-    /// posthog-rs's own evaluator, with its own answers. Made when it is first asked for, and in step for as long as the
+    /// posthog-rs's own evaluator, with its own answers. Built when it is first requested, and updated for as long as the
     /// poller runs. Flags that posthog-rs cannot decode are not in it; overrides are.
     pub fn evaluator(&self) -> LocalEvaluator {
         self.state.official().clone()

@@ -7,7 +7,7 @@ use std::{env, fmt, fs};
 use posthog_rs::FlagValue;
 use serde_json::Value;
 
-/// Flags that have one value for everybody in this process, whatever the definitions say. For development and tests.
+/// Flags that have a fixed value in this process, whatever the definitions say. For development and tests.
 ///
 /// They count for every evaluator of the [`LocalEvaluation`](crate::LocalEvaluation) that has them, and for flags that
 /// depend on them. They reach no store and no other worker, and no exposure is sent of what they decide. A log line says
@@ -162,7 +162,7 @@ pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, FlagValue>, String> {
     };
     let values: BTreeMap<String, Value> = serde_json::from_slice(&text).map_err(|error| {
         format!(
-            "it is no JSON object (line {} column {})",
+            "it is not a JSON object (line {} column {})",
             error.line(),
             error.column()
         )

@@ -104,7 +104,7 @@ pub(crate) struct Dependency {
     pub(crate) expected: FlagValue,
 }
 
-/// A cohort: the properties that make somebody a member.
+/// A cohort: the properties that make a subject a member.
 #[derive(Debug)]
 pub(crate) struct Cohort {
     pub(crate) fingerprint: u128,
@@ -152,7 +152,7 @@ impl<'a> From<&'a FlagValue> for Outcome<'a> {
     }
 }
 
-/// What one evaluation goes by.
+/// The input and the state of one evaluation.
 pub(crate) struct Evaluation<'a> {
     pub(crate) subject: &'a FlagSubject,
     pub(crate) group_types: &'a HashMap<String, String>,

@@ -12,12 +12,12 @@ use crate::FlagSubject;
 /// How many calls one generation holds. Two of them are 5 MB at the most.
 const GENERATION: usize = 100_000;
 
-/// Remembers the calls that were sent: subject, flag, value and groups, as posthog-rs's client tells them apart.
+/// Remembers the calls that were sent: subject, flag, value and groups, as posthog-rs's client distinguishes them.
 ///
-/// In two generations, of which the older is dropped when the younger is full: what is called often is never forgotten,
-/// and never are all calls sent anew at once.
+/// In two generations: the older is dropped when the younger is full. A call that recurs is never forgotten, and calls are
+/// never all forgotten at once.
 pub(super) struct SentEvents {
-    /// So that nobody can choose an id to hide another one's call.
+    /// Random, so that an id cannot be chosen to collide with another subject's call.
     seed: u64,
     generations: Mutex<[HashSet<u128>; 2]>,
     size: usize,

@@ -97,7 +97,7 @@ impl EvaluatorState {
         self.current.store(current);
     }
 
-    /// posthog-rs's own evaluator, in step from now on.
+    /// posthog-rs's own evaluator. From now on each update of the definitions updates it too.
     pub(crate) fn official(&self) -> &LocalEvaluator {
         if let Some(evaluator) = self.official.get() {
             return evaluator;
@@ -193,7 +193,7 @@ impl EvaluatorState {
     ) -> Result<(Option<FlagValue>, Option<Event>), InconclusiveMatchError> {
         let current = self.current.load();
         let (value, is_overridden) = self.evaluate_in(&current, key, subject)?;
-        // Without definitions nothing was called, and without an id nobody called it.
+        // Without definitions there is no call to capture, and without an id no subject to capture it for.
         let Some(definitions) = &current.definitions else {
             return Ok((value, None));
         };

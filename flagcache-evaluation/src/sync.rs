@@ -1,4 +1,4 @@
-//! The task that keeps what is evaluated in step with the poller and the file of overrides.
+//! The task that follows the poller and the file of overrides.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -35,7 +35,7 @@ impl TestFlags {
         Self::default()
     }
 
-    /// This flag has this value for everybody: `true`, `false`, or the name of a variant.
+    /// This flag has this value for every subject: `true`, `false`, or the name of a variant.
     #[must_use]
     pub fn set(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.flags.insert(key.into(), flag_value(value.into()));

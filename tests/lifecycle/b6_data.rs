@@ -218,6 +218,15 @@ impl Bytes {
 
 #[tokio::test(start_paused = true)]
 async fn b6_54_a_copy_of_a_newer_schema_is_refused_and_memory_stays() {
+    is_refused_and_memory_stays(r#""schema":99"#, "schema 99").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn b6_54_a_copy_of_another_feed_is_refused_and_memory_stays() {
+    is_refused_and_memory_stays(r#""schema":1,"feed":2"#, "another feed").await;
+}
+
+async fn is_refused_and_memory_stays(written: &str, reason: &str) {
     let copy = stored("copy", "\"c\"").to_json();
     let store = Bytes(Arc::new(Mutex::new(copy.to_vec())));
     let rig = Rig::new();
@@ -230,10 +239,11 @@ async fn b6_54_a_copy_of_a_newer_schema_is_refused_and_memory_stays() {
     poller.refresh().await.unwrap();
     let newer = String::from_utf8(copy.to_vec())
         .unwrap()
-        .replace(r#""schema":1"#, r#""schema":99"#);
+        .replace(r#""schema":1"#, written);
     *store.0.lock().unwrap() = newer.into_bytes();
     let error = poller.refresh().await.unwrap_err();
-    assert!(error.to_string().contains("schema 99"), "{error}");
+    assert!(error.to_string().contains(reason), "{error}");
+    assert!(poller.definitions().is_some(), "memory stays");
     // A read failure: this worker fetches, and the fleet's copy is not touched.
     assert_eq!(rig.api.count(), 1);
     poller.shutdown().await.unwrap();

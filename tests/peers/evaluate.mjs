@@ -1,7 +1,17 @@
-// Evaluates flags with PostHog's Node SDK, as evaluate.py does with the Python one.
+// Evaluates flags with PostHog's Node SDK, as evaluate.py does with the Python one. An answer is {"value": …, "messages": […]}
+// with the messages of all errors that the SDK made on the way.
 import { createInterface } from 'node:readline'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+
+// The SDK replaces an error by a general one in several places; its classes extend this one, which keeps all messages.
+let messages = []
+globalThis.Error = class extends Error {
+  constructor(...args) {
+    super(...args)
+    messages.push(this.message)
+  }
+}
 
 const { FeatureFlagsPoller } = createRequire(import.meta.url)(
   join(process.argv[2], 'node_modules/posthog-node/dist/extensions/feature-flags/feature-flags.js')
@@ -30,13 +40,16 @@ for await (const line of createInterface({ input: process.stdin })) {
     for (const key of task.keys) {
       const flag = poller.featureFlagsByKey[key]
       let value = null
+      messages = []
       if (flag !== undefined) {
         const context = poller.createEvaluationContext(subject.id, subject.groups, properties, groupProperties)
         try {
           value = (await poller.computeFlagAndPayloadLocally(flag, context, { skipLoadCheck: true })).value
-        } catch {}
+        } catch (error) {
+          if (!messages.includes(error.message)) messages.push(error.message)
+        }
       }
-      values.push(value ?? null)
+      values.push({ value: value ?? null, messages })
     }
     answers.push(values)
   }

@@ -1,5 +1,5 @@
 //! A web service with axum: use it if requests evaluate flags for their users. The definitions come from the copy that all
-//! instances of the service share, PostHog's own evaluator evaluates them in the process, and each exposure is captured.
+//! instances of the service share, they are evaluated in the process, and each exposure is captured.
 //!
 //! ```text
 //! cd examples/axum_service
@@ -58,7 +58,7 @@ struct Service {
 /// Starts the poller, even while the store and PostHog are down.
 fn poller() -> anyhow::Result<FlagDefinitionPoller> {
     let url = std::env::var("FLAGCACHE_URL")
-        .context("set FLAGCACHE_URL: file:///folder?service=name, for one")?;
+        .context("set FLAGCACHE_URL, for example to file:///folder?service=name")?;
     let store = ProviderRegistry::bundled().open(&url)?;
     Ok(FlagDefinitionPoller::builder()
         .source(PostHogApi::from_env()?)

@@ -52,7 +52,7 @@ async fn checkout(
         Ok(Some(FlagValue::Boolean(true))) => "new".to_owned(),
         Ok(Some(FlagValue::Boolean(false)) | None) => "old".to_owned(),
         Err(inconclusive) => {
-            // `client.evaluate_flags` could evaluate it at PostHog, at the cost of one request each.
+            // `evaluate_or_ask` (feature `ask`) would ask PostHog, at the cost of one request each.
             tracing::debug!(%inconclusive, "new-checkout");
             "old".to_owned()
         }

@@ -13,7 +13,7 @@ pub enum ProviderErrorKind {
     Unavailable,
     /// The call did not return within the poller's provider timeout.
     Timeout,
-    /// The stored copy is not valid flag definitions, or belongs to another project or a newer schema.
+    /// The stored copy is not valid flag definitions, or belongs to another project, another feed or a newer schema.
     InvalidData,
     /// The store denied access: credentials, file permissions, a forbidden command.
     PermissionDenied,

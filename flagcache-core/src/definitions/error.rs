@@ -23,6 +23,8 @@ pub enum DataErrorKind {
     BadMember,
     /// The copy was stored by a newer release, in a schema that this one does not know.
     NewerSchema,
+    /// The copy holds what another feed of the API serves, which this release does not ask for.
+    OtherFeed,
     /// 4 GiB or more.
     TooLarge,
     /// Not decoded, because the runtime is shutting down.
@@ -40,6 +42,7 @@ impl DataErrorKind {
             Self::BadFlag => "bad_flag",
             Self::BadMember => "bad_member",
             Self::NewerSchema => "newer_schema",
+            Self::OtherFeed => "other_feed",
             Self::TooLarge => "too_large",
             Self::Interrupted => "interrupted",
         }

@@ -71,7 +71,7 @@ impl FlagDefinitionCacheData {
     ///
     /// # Errors
     ///
-    /// If the bytes are not flag definitions, or have a newer schema; see [`DataErrorKind`].
+    /// If the bytes are not flag definitions, or have a newer schema or another feed; see [`DataErrorKind`].
     pub fn from_json(json: impl Into<Bytes>) -> Result<Self, DataError> {
         let text = text(json.into())?;
         let scan = scan::scan(&text)?;

@@ -8,11 +8,16 @@
 //!
 //! `fingerprint` and `length` describe the members that follow; `check` is a fingerprint of the rest of the envelope.
 //! Everything that identifies a copy is in its first 400 bytes, however long the ETag is.
+//!
+//! The envelope of the present feed, which the API serves without a version in the request, names no feed. One that names
+//! another (`"feed":2` for `?v=2`) is refused: such definitions belong under a service name of their own, the name of the
+//! service with `.v2` at its end.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
+use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::definitions::fingerprint::ContentFingerprint;
@@ -24,6 +29,9 @@ use crate::{DataError, DataErrorKind, ProjectFingerprint};
 pub(crate) const NAME: &str = "_flagcache";
 
 const SCHEMA: u64 = 1;
+
+/// The feed of the API that is stored here. Envelopes do not name it.
+const FEED: u64 = 1;
 
 /// The metadata of definitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,7 +134,7 @@ pub(crate) fn open(text: &str, mut scan: Scan) -> Result<Opened, DataError> {
         .iter()
         .filter(|member| member.name.of(text) == NAME)
     {
-        refuse_newer_schema(member.value.of(text))?;
+        refuse_other_formats(member.value.of(text))?;
     }
     let verified = match scan
         .members
@@ -170,20 +178,30 @@ pub(crate) fn has_envelope(text: &str, scan: &Scan) -> bool {
         .any(|member| member.name.of(text) == NAME)
 }
 
-fn refuse_newer_schema(envelope: &str) -> Result<(), DataError> {
+fn refuse_other_formats(envelope: &str) -> Result<(), DataError> {
     #[derive(Deserialize)]
-    struct Schema {
-        schema: u64,
+    struct Format {
+        #[serde(default)]
+        schema: Value,
+        #[serde(default)]
+        feed: Value,
     }
-    match serde_json::from_str(envelope) {
-        Ok(Schema { schema }) if schema > SCHEMA => {
-            let message = format!(
-                "stored in schema {schema}, newer than {SCHEMA}; update this worker or clear the copy"
-            );
-            Err(DataError::new(DataErrorKind::NewerSchema, message))
-        }
-        _ => Ok(()),
+    let Ok(Format { schema, feed }) = serde_json::from_str(envelope) else {
+        return Ok(());
+    };
+    if let Some(schema) = schema.as_u64().filter(|schema| *schema > SCHEMA) {
+        let message = format!(
+            "stored in schema {schema}, newer than {SCHEMA}; update this worker or clear the copy"
+        );
+        return Err(DataError::new(DataErrorKind::NewerSchema, message));
     }
+    if !feed.is_null() && feed != FEED {
+        let message = format!(
+            "stored from another feed of the API than feed {FEED}; give the workers of each feed a service name of their own"
+        );
+        return Err(DataError::new(DataErrorKind::OtherFeed, message));
+    }
+    Ok(())
 }
 
 /// The envelope as written. Unknown members are those of a later release.

@@ -4,7 +4,8 @@ use std::error::Error;
 
 use bytes::Bytes;
 use flagcache_core::DataErrorKind::{
-    BadFlag, BadMember, FlagsMissing, FlagsNotAList, NewerSchema, NotAnObject, NotJson, TooLarge,
+    BadFlag, BadMember, FlagsMissing, FlagsNotAList, NewerSchema, NotAnObject, NotJson, OtherFeed,
+    TooLarge,
 };
 use flagcache_core::{
     DataError, DataErrorKind, FlagDefinitionCacheData, ProviderError, ProviderErrorKind,
@@ -214,4 +215,33 @@ fn b6_54_a_newer_schema_is_refused() {
     // The API has no schema of ours: the member is dropped, whatever it says.
     let body = FlagDefinitionCacheData::from_api_response(newer, None, fetched_at(), None).unwrap();
     assert!(body.member("_flagcache").is_none());
+}
+
+#[test]
+fn b6_54_a_copy_of_another_feed_is_refused() {
+    let stored = crate::stored_text(&crate::api(crate::BODY, None));
+    assert!(!stored.contains("feed"), "today's feed is not named");
+    for (named, is_read) in [
+        ("2", false),
+        (r#""v2""#, false),
+        ("1", true),
+        ("null", true),
+    ] {
+        let envelope = format!(r#""schema":1,"feed":{named},"#);
+        let copy = stored.replacen(r#""schema":1,"#, &envelope, 1);
+        match FlagDefinitionCacheData::from_json(copy) {
+            Ok(_) => assert!(is_read, "{named}"),
+            Err(error) => {
+                assert_eq!((error.kind(), is_read), (OtherFeed, false), "{named}");
+                assert!(
+                    error.to_string().contains("service name of their own"),
+                    "{error}"
+                );
+                assert_eq!(
+                    ProviderError::from(error).kind(),
+                    ProviderErrorKind::InvalidData
+                );
+            }
+        }
+    }
 }

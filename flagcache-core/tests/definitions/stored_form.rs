@@ -51,6 +51,21 @@ fn b6_50_unknown_members_and_numbers_survive_a_round_trip_exactly() {
     );
 }
 
+/// What the API announces for `?v=2`: rules in place of groups, in one list with flags of the first format.
+#[test]
+fn b6_50_flags_of_the_coming_format_survive_a_round_trip_byte_for_byte() {
+    let body = concat!(
+        r#"{"feed_version":2, "flags":[{"key":"ruled","active":true,"version":7,"filters":{"version":2,"return_type":"boolean",  "#,
+        r#""default_value":false,"rules":[{"type":"percentage_rollout","percentage":33.330,"value":true,"id":18446744073709551615}]}}, "#,
+        r#"{"key":"grouped","active":true,"filters":{"groups":[{"rollout_percentage":100}]}}],"cohorts":{},"segments":[{"id":1e0}]}"#,
+    );
+    let copy = reread(&api(body, Some("\"e\"")));
+    assert_eq!(copy.raw_json(), body);
+    assert_eq!(reread(&copy).to_json(), copy.to_json());
+    assert!(copy.flag("ruled").unwrap().json().contains("33.330"));
+    assert_eq!(copy.member("segments").unwrap().as_str(), r#"[{"id":1e0}]"#);
+}
+
 #[test]
 fn the_stored_form_is_a_fixed_point() {
     for body in [

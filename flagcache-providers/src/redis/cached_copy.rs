@@ -111,7 +111,12 @@ impl SharedCopy {
                 Ok(data) if Sha1::from(data.head()).hexdigest() == fingerprint.digest => {
                     return Ok(Some(Held { fingerprint, data }));
                 }
-                Err(error) if error.kind() == DataErrorKind::NewerSchema => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        DataErrorKind::NewerSchema | DataErrorKind::OtherFeed
+                    ) =>
+                {
                     return Err(error.into());
                 }
                 _ => length = body.length().await?,

@@ -20,7 +20,7 @@ use std::path::Path;
 use flagcache_benches::Section;
 
 /// The sections in their order. The figures follow it too.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "cold_start",
     "changes",
     "failover",
@@ -30,6 +30,7 @@ const ORDER: [&str; 15] = [
     "memory",
     "lookup",
     "evaluation",
+    "service",
     "growth",
     "publish",
     "diff",

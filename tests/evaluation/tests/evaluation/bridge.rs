@@ -5,12 +5,12 @@ use std::time::Duration;
 use flagcache::testing::{ApiReply, ApiStub, ScriptedSource};
 use flagcache::{
     FlagDefinitionCacheProvider, FlagDefinitionPoller, FlagSubject, LocalEvaluation, NotReadyError,
-    OnUnauthorized, Overrides,
+    OnUnauthorized, Overrides, TestFlags,
 };
 use posthog_rs::FlagValue;
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tracing::Level;
 
 use crate::logs;
@@ -269,6 +269,41 @@ async fn without_definitions_it_is_not_ready() {
     assert_eq!(flags.wait_ready(LIMIT).await, Err(NotReadyError::Stopped));
 }
 
+#[test]
+fn b10_77_what_the_sdks_compare_differently_is_left_open() {
+    let compares = |operator: &str, value: Value| json!({ "key": "age", "type": "person", "operator": operator, "value": value });
+    let in_cohort = json!({ "key": "id", "type": "cohort", "value": 1 });
+    for (filter, value, is_decided) in [
+        (compares("gt", json!(7)), json!(30), true),
+        (compares("gt", json!(7)), json!("30"), true),
+        (compares("gt", json!(7)), Value::Null, true),
+        (compares("gt", json!(7)), json!("old"), false),
+        (compares("gt", json!(7)), json!("30 years"), false),
+        (compares("gt", json!(7)), json!(true), false),
+        (compares("regex", json!("o")), json!("old"), true),
+        (compares("regex", json!("o")), json!(30), true),
+        (compares("regex", json!("o")), json!(30.0), false),
+        (compares("regex", json!("o")), json!({ "a": 1 }), false),
+        (compares("icontains", json!("1e")), json!(30), true),
+        (compares("icontains", json!("1e")), json!(1e-6), false),
+        (compares("icontains", json!([1])), json!("old"), false),
+        (in_cohort, json!(30), false),
+    ] {
+        let definitions = json!({
+            "flags": [{ "key": "a", "active": true, "filters": { "groups": [{ "properties": [filter] }, {}] } }],
+            "cohorts": { "1": { "type": "OR", "values": [] } },
+        });
+        let flags = TestFlags::from_json(definitions.to_string()).unwrap();
+        let ada = FlagSubject::new("ada").property("age", value.clone());
+        let result = flags.evaluate("a", &ada);
+        assert_eq!(
+            result.is_ok(),
+            is_decided,
+            "{filter} of {value}: {result:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn b10_77_flags_of_other_contexts_are_absent_and_off_for_those_that_depend_on_them() {
     let stub = ApiStub::start().await.unwrap();
@@ -515,7 +550,7 @@ async fn a_date_that_posthog_rs_panics_at_is_inconclusive() {
         Some(FlagValue::Boolean(true))
     );
     let error = flags.evaluate("a", &joined("-1é")).unwrap_err();
-    assert!(error.to_string().contains("is no date"), "{error}");
+    assert!(error.to_string().contains("is not a date"), "{error}");
     assert!(is_on(&flags, "b"), "others are evaluated as before");
     poller.shutdown().await.unwrap();
 }

@@ -256,75 +256,113 @@ async fn the_gate_makes_the_events_of_flags_without_experiment_minimal() {
 /// The strongest of these: event by event, the same as posthog-rs's own client sends.
 #[tokio::test]
 async fn the_events_are_those_of_posthog_rs() {
-    let mut compared = BTreeMap::new();
+    let as_theirs = |poller: &FlagDefinitionPoller| {
+        LocalEvaluation::builder(poller)
+            .answer_as_posthog_rs()
+            .attach()
+    };
+    let mut compared = Compared::default();
     for seed in 0..SETS {
-        let as_theirs = |poller: &FlagDefinitionPoller| {
-            LocalEvaluation::builder(poller)
-                .answer_as_posthog_rs()
-                .attach()
-        };
-        let rig = Rig::new(generated::definitions(seed), as_theirs).await;
-        let their_stub = ApiStub::start().await.unwrap();
-        their_stub.set_definitions(generated::definitions(seed));
-        let their_client = their_client(&their_stub).await;
-        let mut calls = 0;
-        for user in 0..USERS {
-            let user = generated::subject(seed * USERS + user);
-            let options = EvaluateFlagsOptions {
-                only_evaluate_locally: true,
-                ..(&user).into()
-            };
-            let context = RequestContext::new()
-                .session_id("session-1")
-                .property("path", "/checkout")
-                .unwrap();
-            let (called, their_flags) = (
-                rig.client_calls(&user),
-                their_client.evaluate_flags(user.distinct_id(), options),
-            );
-            let called = context.clone().scope(async { called() }).await;
-            let their_flags = context.scope(their_flags).await.unwrap();
-            for key in &called {
-                let _ = their_flags.get_flag(key);
-            }
-            calls += called.len();
-        }
-        their_client.flush().await;
-        rig.client.flush().await;
-        let [ours, theirs] = [&rig.stub, &their_stub].map(|stub| stub.events());
-        assert_eq!((ours.len(), theirs.len()), (calls, calls), "set {seed}");
-        let mut ours: BTreeMap<String, Value> = ours.iter().map(content).collect();
-        let theirs: BTreeMap<String, Value> = theirs.iter().map(content).collect();
-        for (id, event) in &mut ours {
-            let is_minimal = !theirs[id]["properties"]
-                .as_object()
-                .unwrap()
-                .contains_key(VERSION_NUMBERS[0]);
-            if is_minimal {
-                event["properties"]
-                    .as_object_mut()
-                    .unwrap()
-                    .retain(|name, _| !VERSION_NUMBERS.contains(&&**name));
-            }
-            let has_payload = event["properties"]
-                .as_object()
-                .unwrap()
-                .contains_key("$feature_flag_payload");
-            *compared.entry((is_minimal, has_payload)).or_insert(0) += 1;
-        }
+        let (ours, theirs) = events_of_both(seed, as_theirs).await;
+        compared.count(&ours);
         assert_eq!(ours, theirs, "set {seed}");
-        their_client.shutdown().await;
-        rig.client.shutdown().await;
-        rig.poller.shutdown().await.unwrap();
     }
-    // Minimal ones have no payload.
-    for kind in [(false, false), (false, true), (true, false)] {
-        assert!(
-            compared.get(&kind).is_some_and(|events| *events > 20),
-            "{compared:?}"
+    compared.assert_all_kinds();
+}
+
+/// In the default mode some values are others, as the guide lists them; the same value has the same event.
+#[tokio::test]
+async fn the_events_of_the_default_mode_are_those_of_posthog_rs_wherever_both_have_one_value() {
+    let mut compared = Compared::default();
+    let mut others = 0;
+    for seed in 0..SETS {
+        let (mut ours, mut theirs) = events_of_both(seed, LocalEvaluation::attach).await;
+        let calls = ours.len();
+        let response = |event: &Value| event["properties"]["$feature_flag_response"].clone();
+        ours.retain(|id, event| response(event) == response(&theirs[id]));
+        theirs.retain(|id, _| ours.contains_key(id));
+        others += calls - ours.len();
+        compared.count(&ours);
+        assert_eq!(ours, theirs, "set {seed}");
+    }
+    compared.assert_all_kinds();
+    let same: usize = compared.0.values().sum();
+    assert!(others * 10 < same, "{others} of {same} have another value");
+}
+
+/// How many events were minimal, and how many had a payload.
+#[derive(Debug, Default)]
+struct Compared(BTreeMap<(bool, bool), usize>);
+
+impl Compared {
+    fn count(&mut self, events: &BTreeMap<String, Value>) {
+        for event in events.values() {
+            let has = |name| event["properties"].get(name).is_some();
+            let kind = (!has(VERSION_NUMBERS[0]), has("$feature_flag_payload"));
+            *self.0.entry(kind).or_default() += 1;
+        }
+    }
+
+    fn assert_all_kinds(&self) {
+        // Minimal ones have no payload.
+        for kind in [(false, false), (false, true), (true, false)] {
+            let is_frequent = self.0.get(&kind).is_some_and(|events| *events > 20);
+            assert!(is_frequent, "{self:?}");
+        }
+        assert_eq!(self.0.len(), 3, "{self:?}");
+    }
+}
+
+/// The events of all flags that are decided here, and those that posthog-rs's own client sends of the same ones.
+async fn events_of_both(
+    seed: u64,
+    attach: impl Fn(&FlagDefinitionPoller) -> LocalEvaluation,
+) -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {
+    let rig = Rig::new(generated::definitions(seed), attach).await;
+    let their_stub = ApiStub::start().await.unwrap();
+    their_stub.set_definitions(generated::definitions(seed));
+    let their_client = their_client(&their_stub).await;
+    let mut calls = 0;
+    for user in 0..USERS {
+        let user = generated::subject(seed * USERS + user);
+        let options = EvaluateFlagsOptions {
+            only_evaluate_locally: true,
+            ..(&user).into()
+        };
+        let context = RequestContext::new()
+            .session_id("session-1")
+            .property("path", "/checkout")
+            .unwrap();
+        let (called, their_flags) = (
+            rig.client_calls(&user),
+            their_client.evaluate_flags(user.distinct_id(), options),
         );
+        let called = context.clone().scope(async { called() }).await;
+        let their_flags = context.scope(their_flags).await.unwrap();
+        for key in &called {
+            let _ = their_flags.get_flag(key);
+        }
+        calls += called.len();
     }
-    assert_eq!(compared.len(), 3, "{compared:?}");
+    their_client.flush().await;
+    rig.client.flush().await;
+    let [ours, theirs] = [&rig.stub, &their_stub].map(|stub| stub.events());
+    assert_eq!((ours.len(), theirs.len()), (calls, calls), "set {seed}");
+    let mut ours: BTreeMap<String, Value> = ours.iter().map(content).collect();
+    let theirs: BTreeMap<String, Value> = theirs.iter().map(content).collect();
+    for (id, event) in &mut ours {
+        let is_minimal = theirs[id]["properties"].get(VERSION_NUMBERS[0]).is_none();
+        if is_minimal {
+            event["properties"]
+                .as_object_mut()
+                .unwrap()
+                .retain(|name, _| !VERSION_NUMBERS.contains(&&**name));
+        }
+    }
+    their_client.shutdown().await;
+    rig.client.shutdown().await;
+    rig.poller.shutdown().await.unwrap();
+    (ours, theirs)
 }
 
 impl Rig {

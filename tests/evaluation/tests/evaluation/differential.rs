@@ -14,11 +14,22 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use fastrand::Rng;
 use flagcache::{FlagSubject, TestFlags};
+use posthog_rs::FlagValue;
 use serde_json::{Map, Value, json};
 
 const SUBJECTS: usize = 40;
 const FLAGS: usize = 10;
 const COHORTS: usize = 6;
+
+/// Where `scripts/peers` installs the SDKs, and where the programs are that run them.
+fn folders() -> (PathBuf, PathBuf) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap();
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    (target.join("peers"), root.join("tests/peers"))
+}
 
 /// Another SDK, as a process that evaluates.
 struct Peer {
@@ -28,6 +39,20 @@ struct Peer {
 }
 
 impl Peer {
+    fn python() -> Self {
+        let (peers, workers) = folders();
+        Self::start(Command::new(peers.join("python/bin/python")).arg(workers.join("evaluate.py")))
+    }
+
+    fn node() -> Self {
+        let (peers, workers) = folders();
+        Self::start(
+            Command::new("node")
+                .arg(workers.join("evaluate.mjs"))
+                .arg(peers.join("node")),
+        )
+    }
+
     fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -62,25 +87,13 @@ impl Drop for Peer {
 #[test]
 #[ignore = "needs PostHog's Python and Node SDKs, which scripts/peers installs"]
 fn b10_77_no_value_differs_from_the_python_sdks_and_none_is_given_where_it_has_none() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .unwrap();
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let (peers, workers) = (target.join("peers"), root.join("tests/peers"));
-    let mut python =
-        Peer::start(Command::new(peers.join("python/bin/python")).arg(workers.join("evaluate.py")));
-    let mut node = Peer::start(
-        Command::new("node")
-            .arg(workers.join("evaluate.mjs"))
-            .arg(peers.join("node")),
-    );
-
+    let (mut python, mut node) = (Peer::python(), Peer::node());
     let wanted: usize =
         env::var("FLAGCACHE_EVALUATIONS").map_or(100_000, |count| count.parse().unwrap());
     let first: u64 = env::var("FLAGCACHE_SEED").map_or(0, |seed| seed.parse().unwrap());
     let mut tally: BTreeMap<&str, usize> = BTreeMap::new();
     let mut asked: BTreeMap<String, usize> = BTreeMap::new();
+    let mut only_python: BTreeMap<&str, usize> = BTreeMap::new();
     let mut wrong = Vec::new();
     for seed in first..first + wanted.div_ceil(SUBJECTS * FLAGS) as u64 {
         let mut rng = Rng::with_seed(seed);
@@ -126,18 +139,18 @@ fn b10_77_no_value_differs_from_the_python_sdks_and_none_is_given_where_it_has_n
                                 value,
                                 python.clone(),
                             ));
-                        } else if node.is_null() {
-                            *tally.entry("Node has none").or_default() += 1;
-                            let text = definitions.to_string();
-                            if env::var_os("FLAGCACHE_SHOW_NODE").is_some() {
+                        } else if value != node["value"] {
+                            let reason = Closure::of(&definitions, &keys[place])
+                                .node_differs_because(&node["messages"])
+                                .unwrap_or("unknown");
+                            *only_python.entry(reason).or_default() += 1;
+                            if reason == "unknown" {
                                 println!(
-                                    "node none: {seed} {} {}\n{text}",
+                                    "seed {seed} {}: {value}, Node {node}\n{}\n{definitions}",
                                     keys[place],
                                     subjects[index].json()
                                 );
                             }
-                        } else if value != *node {
-                            *tally.entry("Node differs").or_default() += 1;
                         }
                     }
                     Err(open) => {
@@ -158,6 +171,7 @@ fn b10_77_no_value_differs_from_the_python_sdks_and_none_is_given_where_it_has_n
         }
     }
     println!("{tally:#?}\nasked where Python decides: {asked:#?}");
+    println!("decided as Python does, and not as Node: {only_python:#?}");
     for (seed, key, subject, ours, python) in wrong.iter().take(3) {
         let (definitions, _) = self::definitions(&mut Rng::with_seed(*seed));
         let flag = definitions["flags"]
@@ -175,10 +189,117 @@ fn b10_77_no_value_differs_from_the_python_sdks_and_none_is_given_where_it_has_n
         );
     }
     assert_eq!(wrong.len(), 0);
+    assert_eq!(only_python.get("unknown"), None, "Node differs");
     assert!(
         tally["decided"] * 3 > tally["evaluations"],
         "the definitions decide"
     );
+}
+
+/// PostHog lets a member of a super group in, whatever the conditions say. The SDKs ignore super groups, so their value is
+/// wrong for such a user; here the flag is left to PostHog.
+#[test]
+#[ignore = "needs PostHog's Python SDK, which scripts/peers installs"]
+fn b10_77_super_groups_are_left_to_posthog_where_the_python_sdk_ignores_them() {
+    let mut python = Peer::python();
+    let enrolled = json!({ "key": "$feature_enrollment/beta", "type": "person", "operator": "exact", "value": ["true"] });
+    let group = json!({ "properties": [enrolled], "rollout_percentage": 100 });
+    let ada = FlagSubject::new("ada").property("$feature_enrollment/beta", "true");
+    for (super_groups, is_decided) in [
+        (Value::Null, true),
+        (json!([]), true),
+        (json!([group]), false),
+    ] {
+        let filters = json!({ "groups": [{ "properties": [], "rollout_percentage": 0 }], "super_groups": super_groups });
+        let definitions =
+            json!({ "flags": [{ "key": "beta", "active": true, "filters": filters }] });
+        let subject = json!({ "id": "ada", "device": null, "properties": ada.properties(), "groups": {},
+            "group_properties": {} });
+        let task = json!({ "definitions": definitions, "keys": ["beta"], "subjects": [subject] });
+        python.send(&task.to_string());
+        assert_eq!(python.answers(), [[json!(false)]], "{super_groups}");
+        let flags = TestFlags::from_json(definitions.to_string()).unwrap();
+        match flags.evaluate("beta", &ada) {
+            Ok(value) => assert!(is_decided && value == Some(FlagValue::Boolean(false))),
+            Err(open) => {
+                assert!(
+                    !is_decided && open.to_string().contains("`super_groups`"),
+                    "{open}"
+                );
+            }
+        }
+    }
+}
+
+/// All that the value of a flag depends on: its definition, and those of the flags and cohorts that it names.
+struct Closure<'a> {
+    definitions: &'a Value,
+    seen: Vec<&'a Value>,
+}
+
+impl<'a> Closure<'a> {
+    fn of(definitions: &'a Value, key: &str) -> Self {
+        let mut closure = Self {
+            definitions,
+            seen: Vec::new(),
+        };
+        closure.add_flag(key);
+        closure
+    }
+
+    fn add_flag(&mut self, key: &str) {
+        let flags = self.definitions["flags"].as_array().unwrap();
+        if let Some(flag) = flags.iter().find(|flag| flag["key"] == key)
+            && !self.seen.contains(&flag)
+        {
+            self.add(flag);
+        }
+    }
+
+    /// The value and all that it holds or names.
+    fn add(&mut self, value: &'a Value) {
+        self.seen.push(value);
+        if value["type"] == "flag" {
+            let chain = value["dependency_chain"].as_array().into_iter().flatten();
+            chain
+                .filter_map(Value::as_str)
+                .for_each(|key| self.add_flag(key));
+        } else if value["type"] == "cohort" {
+            let id = value["value"]
+                .as_str()
+                .map_or_else(|| value["value"].to_string(), str::to_owned);
+            if let Some(cohort) = self.definitions["cohorts"].get(id)
+                && !self.seen.contains(&cohort)
+            {
+                self.add(cohort);
+            }
+        }
+        match value {
+            Value::Array(values) => values.iter().for_each(|value| self.add(value)),
+            Value::Object(members) => members.values().for_each(|value| self.add(value)),
+            _ => {}
+        }
+    }
+
+    /// Why the Node SDK has another value than the one that is given here, which is the Python SDK's, or none: the reasons
+    /// that the guide lists.
+    fn node_differs_because(&self, messages: &Value) -> Option<&'static str> {
+        let is_about_whole_numbers = |message: &Value| {
+            let message = message.as_str().unwrap_or_default();
+            message.starts_with("Cannot distinguish integer")
+        };
+        if messages
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(is_about_whole_numbers)
+        {
+            return Some("equality with a whole number");
+        }
+        let enrolls = |value: &&Value| value["feature_enrollment"] == true;
+        let is_by_enrollment = self.seen.iter().any(enrolls);
+        is_by_enrollment.then_some("feature_enrollment")
+    }
 }
 
 fn without_quotations(text: &str) -> String {
