@@ -34,7 +34,7 @@ pages! {
     sdks: "../docs/guide/sdks.md";
 }
 
-/// The code of `examples/sqlite_provider`: a store for the processes of one machine, as a third party writes it.
+/// The code of `examples/sqlite_provider`: a store in two methods for the processes of one machine, as a third party writes it.
 ///
 #[doc = concat!("```rust,ignore\n", include_str!("../docs/guide/sqlite_provider.rs"), "```")]
 pub mod sqlite_provider {}

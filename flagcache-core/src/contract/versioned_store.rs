@@ -140,7 +140,7 @@ pub trait VersionedStore: Send + Sync + 'static {
     ) -> Result<Option<Version>, ProviderError>;
 
     /// [`read`](Self::read) for a caller that knows the value of the version `known`. Implement it if the store can answer
-    /// "unchanged" without moving the value; what is read at every tick then costs some bytes.
+    /// "unchanged" without moving the value: every worker looks at the leader record and at the copy at every tick.
     async fn read_if_changed(
         &self,
         key: &str,
@@ -179,7 +179,7 @@ impl ChangeNotifier {
         Self { listener }
     }
 
-    /// Says that the key may have changed. Never blocks.
+    /// Notifies that the key may have changed. Never blocks.
     pub fn notify(&self) {
         if let Some(listener) = self.listener.upgrade() {
             listener();

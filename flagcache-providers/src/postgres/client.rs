@@ -118,7 +118,7 @@ impl Client {
     }
 }
 
-/// Two workers that create the table at once: one of them is told so in one of these ways.
+/// Whether another worker created the table at the same moment.
 fn is_there_already(error: &tokio_postgres::Error) -> bool {
     [
         SqlState::DUPLICATE_TABLE,

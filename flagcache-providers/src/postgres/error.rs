@@ -36,7 +36,7 @@ pub enum PostgresConfigError {
     Versioned(#[from] VersionedConfigError),
 }
 
-/// Says what failed, where, and what to do. The server's own words are the source.
+/// An error with what failed, where, and what to do. The server's own message is the source.
 pub(super) fn failed(endpoint: &str, error: tokio_postgres::Error) -> ProviderError {
     let code = error.code().cloned();
     let (kind, remedy) = match code {

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::lock;
+use crate::NotificationListener;
 
 /// One worker's leadership. It is a belief: only a compare-and-swap of the head shows whether it still holds.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ struct State {
     term: Option<u64>,
     /// When the head was last written as the leader, or before.
     renewed_at: Instant,
-    /// Whether the head may name this worker: a write was sent that says so, and nothing read since says otherwise.
+    /// Whether the head may name this worker: a write was sent with its name, and no record without it was read since.
     may_lead: bool,
     steps_down_until: Option<Instant>,
     load_began: Instant,
@@ -31,7 +32,7 @@ impl Leadership {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self {
-            worker: format!("{:016x}", fastrand::u64(..)),
+            worker: NotificationListener::worker_name(),
             state: Mutex::new(State {
                 term: None,
                 renewed_at: now,

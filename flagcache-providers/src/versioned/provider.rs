@@ -37,7 +37,7 @@ pub struct VersionedProvider {
     leadership: Arc<Leadership>,
     poller: OnceLock<PollerContext>,
     load: Mutex<Load>,
-    /// The versions of the slots that this worker itself wrote or read. What another poller of the process learned says nothing
+    /// The versions of the slots that this worker itself wrote or read. What another poller of the process learned shows nothing
     /// about the moment at which this one was seen to lead.
     slots: Mutex<[Option<Version>; 2]>,
     /// Whether a commit was sent whose outcome is not known: it may still make the spare slot the current one.
@@ -428,7 +428,7 @@ impl VersionedProvider {
     /// Writes a slot that is not the current one; gives its version, or `None` if the head must be looked at again.
     ///
     /// The write names a version that was learned while this worker led and the slot was not current. A later leader that used
-    /// the slot has changed the version, so a late write cannot fall upon the current copy.
+    /// the slot has changed the version, so a late write cannot reach the current copy.
     async fn fill_spare(
         &self,
         copy: &CopyRef,

@@ -23,12 +23,12 @@ pub(super) async fn renew(shared: Arc<Shared>, leadership: Arc<Leadership>, poll
             let Some(schedule) = poller.schedule() else {
                 return;
             };
-            let patience = schedule
+            let longest_wait = schedule
                 .poll_interval
                 .saturating_mul(2)
                 .saturating_add(schedule.fetch_backoff);
             // In manual mode no load comes by itself, so a lease lasts once from the load that acquired it.
-            if schedule.manual || leadership.idle() > patience {
+            if schedule.manual || leadership.idle() > longest_wait {
                 sleep(pause).await;
                 continue;
             }

@@ -177,7 +177,7 @@ impl Shared {
         written.map_err(|error| self.cannot("write the copy", key, error))
     }
 
-    /// Says what was attempted, at which key; the store's own error is the source.
+    /// An error with what was attempted, at which key; the store's own error is the source.
     pub(super) fn cannot(&self, what: &str, key: &str, error: ProviderError) -> ProviderError {
         let kind = error.kind();
         ProviderError::new(kind, format!("cannot {what} `{key}`")).with_source(error)
@@ -219,7 +219,7 @@ impl Shared {
         Some(since.map_or(lease, |since| lease.saturating_sub(since.elapsed())))
     }
 
-    /// How old the last confirmation is: what the writer of the record says, and the time since it was first seen.
+    /// How old the last confirmation is: what the record states, and the time since it was first seen.
     pub(super) fn confirmed_ago(&self, record: &Record) -> Option<Duration> {
         let stated = Duration::from_millis(record.head()?.confirmed_ms?);
         Some(stated.saturating_add(self.seen_for(record)))
@@ -284,7 +284,7 @@ impl Shared {
         }
     }
 
-    /// A term that nobody has had, as far as this process knows.
+    /// A term without a leader so far, as far as this process knows.
     pub(super) fn next_term(&self) -> u64 {
         self.highest_term.load(Ordering::Relaxed).saturating_add(1)
     }
