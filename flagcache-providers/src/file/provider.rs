@@ -1,4 +1,4 @@
-//! One poller's end of the store.
+//! [`FileProvider`]: the provider of one poller.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use super::candidate::Candidate;
 use super::store::{FetchWithoutUpdate, Shared};
 
-/// What a [`FileStore`](super::FileStore) gives to one poller. Dropping it frees the lead, as a shutdown does.
+/// A [`FileStore`](super::FileStore)'s provider for one poller. Dropping it releases leadership, like a shutdown.
 #[derive(Debug)]
 pub struct FileProvider {
     store: Arc<Shared>,
@@ -25,8 +25,8 @@ impl FileProvider {
         Self { store, candidate }
     }
 
-    /// Runs `call` where it may wait for a disk. A call whose future is dropped runs to its end all the same; what it does
-    /// is harmless then, because every write asks for the lead anew.
+    /// Runs `call` on a thread that may wait for a disk. If its future is dropped, the call still runs to its end; that
+    /// is harmless, because every write checks the lock again.
     async fn blocking<T, F>(&self, call: F) -> Result<T, ProviderError>
     where
         T: Send + 'static,
