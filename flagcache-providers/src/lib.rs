@@ -1,5 +1,5 @@
-//! The stores that [flagcache](https://docs.rs/flagcache) bundles, each behind its feature, and the kit with which
-//! provider authors test theirs.
+//! The stores that [flagcache](https://docs.rs/flagcache) bundles, each behind its feature, and the conformance kit for
+//! provider authors.
 //!
 //! | module | what it is | shared by | feature |
 //! |---|---|---|---|
@@ -12,10 +12,10 @@
 //! | [`tiers`] | [`Tiered`] and [`ReadOnly`]: stores that compose | | |
 //! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |
 //!
-//! A store of your own on a server needs [`NotificationListener`] too.
+//! To write a store on a server, use [`NotificationListener`] too.
 //!
-//! All stores have one shape. A *store* is cheap to clone, serves many pollers, and holds one decoded copy for all of
-//! them; its `provider()` gives each poller a provider with an identity of its own.
+//! All stores have the same structure. A *store* is cheap to clone, serves many pollers, and holds one decoded copy for
+//! all of them; its `provider()` returns a provider with an identity of its own for each poller.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

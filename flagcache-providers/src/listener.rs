@@ -1,4 +1,4 @@
-//! From a server's notifications to the pollers.
+//! [`NotificationListener`]: passes a server's notifications to the pollers.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,13 +12,14 @@ use tokio::time::Instant;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What each store on a server needs beside its queries: it keeps the [`PollerContext`] of each worker, keeps a listening
-/// connection open while a worker is attached, and passes the server's notifications to all workers but their sender.
+/// What each store on a server needs besides its queries: it keeps the [`PollerContext`] of each worker, keeps a
+/// listening connection open while a worker is attached, and passes the server's notifications to all workers except
+/// their sender.
 ///
-/// Cheap to clone; all clones are one. A provider calls [`attach`](Self::attach) in `on_poller_attached` and
-/// [`detach`](Self::detach) in `shutdown` and when it is dropped. What listens calls [`notify_all`](Self::notify_all) when it
-/// is connected, since a change may have been missed before, and [`on_message`](Self::on_message) for each notification,
-/// which should carry the name of the worker that caused it.
+/// Cheap to clone; all clones share one state. A provider calls [`attach`](Self::attach) in `on_poller_attached`, and
+/// [`detach`](Self::detach) in `shutdown` and when it is dropped. The listening task calls
+/// [`notify_all`](Self::notify_all) when it is connected, because it may have missed a change, and
+/// [`on_message`](Self::on_message) for each notification, which should carry the name of the worker that caused it.
 ///
 /// ```
 /// use flagcache_core::{FlagDefinitionCacheData, PollerContext, ProviderError};
@@ -47,7 +48,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 ///                 while let Some(sender) = messages.next().await {
 ///                     listener.on_message(&sender);
 ///                 }
-///                 Ok::<_, std::io::Error>(()) // it has ended: another one follows after a pause
+///                 Ok::<_, std::io::Error>(()) // ended: called again after a pause
 ///             }
 ///         });
 ///     }
@@ -83,19 +84,20 @@ impl NotificationListener {
         Self::default()
     }
 
-    /// A name for one worker: random, and so its own in the whole fleet. The name is what a lease holds and what a
-    /// notification carries; two workers of one name would both lead, and hear nothing of each other.
+    /// A random name for one worker, unique in the whole fleet. It identifies the owner of a lease and the sender of a
+    /// notification: two workers of the same name would both lead, and ignore each other's notifications.
     pub fn worker_name() -> String {
         format!("{:016x}", fastrand::u64(..))
     }
 
     /// Adds a worker, and keeps `listen` running on the current runtime until the worker is detached.
     ///
-    /// `listen` connects, subscribes, and passes notifications on until the connection ends. It is called again each time
-    /// that it has ended, after a pause of 25 ms to 2 s: jittered, so that a fleet does not fall upon a server that comes
-    /// back, and doubled unless the connection has lasted. Its errors are logged as `debug`.
+    /// `listen` connects, subscribes, and passes notifications on until the connection ends. After each end it is
+    /// called again, with a backoff of 25 ms to 2 s, which has jitter, so that a fleet does not overload a server that
+    /// recovers, and is reset after a connection that lasted. Its errors are logged as `debug`.
     ///
     /// # Panics
+    ///
     /// Outside a tokio runtime; `on_poller_attached` is called inside one.
     pub fn attach<F, L, E>(&self, worker: &str, poller: PollerContext, listen: F)
     where
@@ -112,23 +114,23 @@ impl NotificationListener {
         }
     }
 
-    /// Removes a worker and ends its listening connection. Does nothing for one that is not attached.
+    /// Removes a worker and ends its listening connection. Does nothing if the worker is not attached.
     pub fn detach(&self, worker: &str) {
-        // Dropped after the lock is released: the end of a task runs code that is not ours.
+        // Dropped after the lock is released: the end of a task runs foreign code.
         let attached = self.lock().remove(worker);
         if let Some(attached) = attached {
             attached.listening.abort();
         }
     }
 
-    /// What a worker's provider reports to, and asks for the poller's intervals; `None` for one that is not attached.
+    /// The worker's [`PollerContext`]; `None` if it is not attached.
     pub fn poller(&self, worker: &str) -> Option<PollerContext> {
         self.lock()
             .get(worker)
             .map(|attached| attached.poller.clone())
     }
 
-    /// A notification came that `sender` caused: all others load.
+    /// Handles a notification that `sender` caused: all other workers load.
     pub fn on_message(&self, sender: &[u8]) {
         for (worker, attached) in self.lock().iter() {
             if worker.as_bytes() != sender {
@@ -137,7 +139,7 @@ impl NotificationListener {
         }
     }
 
-    /// Notifications may have been missed: all load.
+    /// Makes all workers load, because notifications may have been missed.
     pub fn notify_all(&self) {
         self.lock()
             .values()
@@ -163,7 +165,7 @@ where
         if let Err(error) = &ended {
             tracing::debug!(%error, "not listening for notifications");
         }
-        // However it ended: it was not refused at once.
+        // The connection lasted, however it ended: reset the backoff.
         if began.elapsed() > LONGEST_PAUSE {
             pause = FIRST_PAUSE;
         }

@@ -1,8 +1,9 @@
-//! When a store's copy is to be replaced by what its leader serves. The same rule for the embedded stores.
+//! When a leader replaces the stored copy by what it serves; shared by the memory and the file store.
 
 use flagcache_core::FlagDefinitionCacheData;
 
-/// Whether the store already holds `data`: the flags, and the ETag that makes a successor's first request conditional.
+/// Whether the store already holds `data`: the same flags, and the ETag that makes a successor's first request
+/// conditional.
 pub(crate) fn is_same_copy(
     stored: &FlagDefinitionCacheData,
     data: &FlagDefinitionCacheData,
@@ -10,10 +11,11 @@ pub(crate) fn is_same_copy(
     stored.same_content(data) && stored.etag() == data.etag()
 }
 
-/// Whether a leader that received no new set must put `data` in the place of `stored`.
+/// Whether a leader that received no new definitions must replace `stored` by `data`.
 ///
-/// What the API just confirmed always wins. After a failure the copy may be one that the last leader stored a moment ago
-/// and that this one has not read yet: a younger copy of our project stays. One without a fetch time is another hand's.
+/// Definitions that the API just confirmed always replace it. After a failure the stored copy may be one that the
+/// previous leader stored a moment ago and this one has not read yet: a newer copy of our project stays. A copy without
+/// a fetch time was not written by flagcache.
 pub(crate) fn must_replace(
     stored: &FlagDefinitionCacheData,
     data: &FlagDefinitionCacheData,

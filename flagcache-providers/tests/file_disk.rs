@@ -351,7 +351,7 @@ mod cases {
         let error =
             wait(worker.on_flag_definitions_received(&fetched("gamma", "\"2\"", 0))).unwrap_err();
         let expected = format!(
-            "cannot write {}: it is a mount of its own, which cannot be replaced; mount the folder, not the file",
+            "cannot write {}: it is a mount point, which cannot be replaced; mount the folder, not the file",
             path.display()
         );
         assert_eq!(error.to_string(), expected);

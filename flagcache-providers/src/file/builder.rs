@@ -1,4 +1,4 @@
-//! What a file store is built from.
+//! [`FileStoreBuilder`]: configures a file store.
 
 use std::io;
 use std::path::{Path, PathBuf, absolute};
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::FileStore;
 
-/// Leaves room for what is put around it within the 255 bytes that file systems allow.
+/// Leaves room for prefix and suffix within the 255 bytes that file systems allow.
 const LONGEST_SERVICE_NAME: usize = 128;
 
 /// Why a [`FileStore`] cannot be built.
@@ -20,7 +20,7 @@ pub enum FileConfigError {
          not starting with a dot"
     )]
     Service {
-        /// What was given.
+        /// The invalid name.
         name: String,
         /// What is wrong with it.
         problem: &'static str,
@@ -28,9 +28,9 @@ pub enum FileConfigError {
     /// The folder is empty, or relative while the working directory is gone.
     #[error("the cache folder {folder:?} cannot be made an absolute path; give one")]
     Folder {
-        /// What was given.
+        /// The given folder.
         folder: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -53,16 +53,16 @@ impl FileStoreBuilder {
         }
     }
 
-    /// Whether to ask the operating system for notifications of changes in the folder; on by default. Off, or where the system
-    /// cannot give them, a change is seen within about 100 ms. Turn it off on network file systems: they announce only
-    /// what this machine does.
+    /// Whether to use the operating system's notifications of changes in the folder; on by default. Otherwise, and
+    /// where the system has none, a change is seen within about 100 ms. Turn it off on network file systems, which only
+    /// notify of changes by the same machine.
     pub fn watch(mut self, watch: bool) -> Self {
         self.watch = watch;
         self
     }
 
-    /// The store. Touches no file yet, so a worker starts while the folder is missing or unreadable; its calls then fail
-    /// with an error that says what to do.
+    /// The store. Accesses no file yet, so a worker starts while the folder is missing or unreadable; its calls then
+    /// fail with an error that tells what to do.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ fn check_service_name(name: &str) -> Result<(), FileConfigError> {
     })
 }
 
-/// Where a store keeps what.
+/// The paths of a store's files.
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) folder: PathBuf,
@@ -123,8 +123,8 @@ impl Files {
         }
     }
 
-    /// Whether this is the name of a file in which a copy of this very service was written. Another service may be called
-    /// like this one with a dot and more after it; the random part has no dot.
+    /// Whether this is the name of a temporary file of this very service. The name of another service may be this one
+    /// with a dot and more after it; the random part contains no dot.
     pub(super) fn is_staging(&self, path: &Path) -> bool {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             return false;

@@ -1,4 +1,4 @@
-//! One provider's state: whether it leads, waits for the lead, or only reads.
+//! [`Candidate`]: whether one provider leads, tries to acquire the lock, or only reads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use super::failure;
 use super::identity::Identity;
 use super::leader_lock::{Confirmation, Lock};
 
-/// What a store keeps of each of its providers. Used by the provider's calls and by the store's thread.
+/// The state of one provider. Used by the provider's calls and by the store's thread.
 #[derive(Debug)]
 pub(super) struct Candidate {
     state: Mutex<CandidateState>,
@@ -23,16 +23,16 @@ struct CandidateState {
     lock: Lock,
     link: Option<PollerContext>,
     asked_at: Option<Instant>,
-    /// The last decision was `true` and the lock was never lost since. A lock that the store's thread got meanwhile does
-    /// not count: what this load fetched without it must not overwrite anything.
+    /// The last decision was `true` and the lock was never lost since. A lock that the store's thread acquired
+    /// meanwhile does not count: what this load fetched without it must not overwrite anything.
     leads_load: bool,
     steps_down_until: Option<Instant>,
-    /// The state of the data file that the poller knows of. `None` before its first load, which meets what there is.
+    /// The identity of the data file that the poller knows. `None` before its first load, which reads the current one.
     seen: Option<Option<Identity>>,
     closed: bool,
 }
 
-/// What came of a look after a candidate.
+/// The result of one maintenance pass over a candidate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct MaintenancePass {
     pub(super) got_the_lead: bool,
@@ -41,7 +41,7 @@ pub(super) struct MaintenancePass {
 }
 
 impl Candidate {
-    /// How many calls of one provider may be stuck in a file system that does not answer.
+    /// How many calls of one provider may hang in a file system that does not answer.
     const MOST_CALLS: usize = 4;
 
     pub(super) fn new(files: Arc<Files>) -> Self {
@@ -74,24 +74,24 @@ impl Candidate {
         state.asked_at = Some(now);
         state.seen.get_or_insert(None);
         state.leads_load = false;
-        // Asked again under the lock: the last leader may have written down a refusal just before it freed the lock.
+        // Checked again under the lock: the last leader may have recorded a refusal just before it released the lock.
         let leads = state.may_lead(now) && state.lock.acquire()? && !state.is_barred();
         if !leads && state.lock.is_held() {
-            // The store's thread may have got the lock meanwhile. A worker with a refused key must not hold it.
+            // The store's thread may have acquired the lock meanwhile. A worker with a refused key must not hold it.
             state.release();
         }
         state.leads_load = leads;
         Ok(leads)
     }
 
-    /// Whether this load is the leader's, proved anew: the lock is held since the decision, on the file at the path.
+    /// Whether this load may write as the leader: the lock is held since the decision, on the file at the path.
     pub(super) fn leads_load(&self) -> bool {
         let mut state = self.state();
         state.leads_load = state.leads_load && state.lock.verify();
         state.leads_load
     }
 
-    /// Notes what the API said, if this load is the leader's.
+    /// Records the API's answer, if this load may write as the leader.
     pub(super) fn note(&self, heard: Confirmation) -> Result<(), ProviderError> {
         let state = self.state();
         if state.leads_load {
@@ -105,22 +105,22 @@ impl Candidate {
         self.state().seen = Some(identity);
     }
 
-    /// Frees the lead and asks for none before `until`.
+    /// Releases the lock, and does not try to acquire it before `until`.
     pub(super) fn step_down_until(&self, until: Instant) {
         let mut state = self.state();
         state.steps_down_until = Some(until);
         state.release();
     }
 
-    /// Frees the lead for good. A call that was cut and still runs can no longer take or use it.
+    /// Releases the lock for good. A call that timed out and still runs can neither acquire nor use it any more.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
         state.release();
     }
 
-    /// [`close`](Self::close) for a thread that must not wait. Whoever has the candidate in use now keeps it alive; with the last
-    /// of them the lock file is closed and the lead freed.
+    /// [`close`](Self::close) for a thread that must not wait. A running call keeps the candidate alive; with the last
+    /// one the lock file is closed, which releases the lock.
     pub(super) fn close_soon(&self) {
         if let Ok(mut state) = self.state.try_lock() {
             state.closed = true;
@@ -128,8 +128,8 @@ impl Candidate {
         }
     }
 
-    /// What the store's thread does for a candidate: tries the lock for one that waits for it, frees it of one whose poller has
-    /// stopped asking, and tells the poller of a changed file.
+    /// Maintenance by the store's thread: tries the lock for a waiting candidate, releases it for one whose poller has
+    /// stopped asking, and notifies the poller of a changed file.
     pub(super) fn maintain(&self, now: Instant, data: Option<Option<Identity>>) -> MaintenancePass {
         let mut state = self.state();
         let mut maintained = MaintenancePass::default();
@@ -139,7 +139,7 @@ impl Candidate {
         if !state.is_asking(&link, now) {
             if state.lock.is_held() {
                 tracing::warn!(
-                    "the poller that leads has not asked for a decision for long; another may lead now"
+                    "the leading poller has not asked for a decision for too long; its lock is released"
                 );
                 state.release();
             }
@@ -147,10 +147,10 @@ impl Candidate {
             maintained.lost_the_lead = !state.lock.verify();
             state.leads_load &= !maintained.lost_the_lead;
         } else if state.may_lead(now) && state.ticks() {
-            // A failure is told by the next decision, which meets it too.
+            // The next decision meets the same error, and reports it.
             maintained.got_the_lead = state.lock.acquire().unwrap_or(false);
         }
-        // A leader reads nothing; at its next tick it puts right what another hand wrote.
+        // A leader reads nothing; at its next tick it restores a copy that another program changed.
         if let (false, Some(seen), Some(data)) = (state.lock.is_held(), state.seen, data)
             && seen != data
         {
@@ -163,7 +163,7 @@ impl Candidate {
         maintained
     }
 
-    /// Counts a call in, until the guard is dropped.
+    /// Counts a running call until the guard is dropped.
     pub(super) fn begin_call(self: &Arc<Self>) -> Result<RunningCall, ProviderError> {
         let call = RunningCall {
             candidate: Arc::clone(self),
@@ -175,7 +175,7 @@ impl Candidate {
         Err(ProviderError::new(ProviderErrorKind::Busy, message))
     }
 
-    /// Held over a few system calls on the lock file, never over the data. Nothing can panic under it.
+    /// Held only for a few system calls on the lock file, never for the data. No code panics while holding it.
     fn state(&self) -> MutexGuard<'_, CandidateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,7 +186,7 @@ impl CandidateState {
         !self.closed && self.steps_down_until.is_none_or(|until| until <= now) && !self.is_barred()
     }
 
-    /// Whether the API refused this worker's key to another leader just now.
+    /// Whether the API just refused this worker's key to another leader.
     fn is_barred(&self) -> bool {
         let Some(failure) = failure::read(&self.lock.files().failure) else {
             return false;
@@ -199,24 +199,24 @@ impl CandidateState {
         )
     }
 
-    /// Whether the poller is there and asks for decisions. One that never does only reads; one that has stopped, while its
-    /// process lives on, must not keep the lead.
+    /// Whether the poller is alive and asks for decisions. One that never asks only reads; one that has stopped, while
+    /// its process lives on, must not keep the lock.
     fn is_asking(&self, link: &PollerContext, now: Instant) -> bool {
         /// A load may wait for a request and for some calls of the store.
         const LONGEST_LOAD: Duration = Duration::from_secs(20);
         let Some(schedule) = link.schedule() else {
             return false;
         };
-        let patience = schedule
+        let max_silence = schedule
             .poll_interval
             .saturating_mul(2)
             .saturating_add(schedule.fetch_backoff)
             .saturating_add(LONGEST_LOAD);
         self.asked_at
-            .is_some_and(|asked_at| now.saturating_duration_since(asked_at) <= patience)
+            .is_some_and(|asked_at| now.saturating_duration_since(asked_at) <= max_silence)
     }
 
-    /// A manual poller gets the lead only in a decision: between them its process may be frozen.
+    /// A manual poller acquires the lock only in a decision: between them its process may be suspended.
     fn ticks(&self) -> bool {
         self.link
             .as_ref()
@@ -230,7 +230,7 @@ impl CandidateState {
     }
 }
 
-/// A call that runs. It may outlive the future that waited for it.
+/// A running call. It may outlive the future that waited for it.
 #[derive(Debug)]
 pub(super) struct RunningCall {
     candidate: Arc<Candidate>,
@@ -277,14 +277,14 @@ mod tests {
         let (asked_at, second) = (Instant::now(), Duration::from_secs(1));
         assert!(candidate.decide(asked_at).unwrap());
 
-        let patience = INTERVAL * 2 + Duration::from_secs(120);
-        candidate.maintain(asked_at + patience, None);
+        let max_silence = INTERVAL * 2 + Duration::from_secs(120);
+        candidate.maintain(asked_at + max_silence, None);
         assert!(candidate.leads_load());
-        candidate.maintain(asked_at + patience + second, None);
+        candidate.maintain(asked_at + max_silence + second, None);
         assert!(!candidate.leads_load());
         assert!(
             !candidate
-                .maintain(asked_at + patience + second, None)
+                .maintain(asked_at + max_silence + second, None)
                 .got_the_lead
         );
 
@@ -292,7 +292,7 @@ mod tests {
         assert!(next.decide(asked_at).unwrap());
         next.close();
         assert!(
-            candidate.decide(asked_at + patience * 2).unwrap(),
+            candidate.decide(asked_at + max_silence * 2).unwrap(),
             "it asks again"
         );
     }

@@ -1,4 +1,4 @@
-//! What a failed system call means to the user.
+//! Translates errors of system calls to errors with a remedy.
 
 #[cfg(unix)]
 use std::fs::symlink_metadata;
@@ -48,13 +48,13 @@ pub(super) fn io_error(action: &str, path: &Path, error: io::Error) -> ProviderE
 
 const NOT_PERMITTED: &str = "not permitted; give the user of this process read and write access to the cache folder and its files";
 
-/// The error of putting a new file in the place of `path` in `folder`, for which its own mode does not matter.
+/// The error of replacing `path` in `folder`, for which its own mode does not matter.
 pub(super) fn write_error(path: &Path, folder: &Path, error: io::Error) -> ProviderError {
     let (kind, why) = match error.kind() {
-        // What rename says of a mount point; nothing else makes a regular file busy.
+        // The error of renaming over a mount point; nothing else makes a regular file busy.
         ErrorKind::ResourceBusy => (
             ProviderErrorKind::Other,
-            "it is a mount of its own, which cannot be replaced; mount the folder, not the file"
+            "it is a mount point, which cannot be replaced; mount the folder, not the file"
                 .to_owned(),
         ),
         ErrorKind::PermissionDenied => {
@@ -69,7 +69,7 @@ pub(super) fn write_error(path: &Path, folder: &Path, error: io::Error) -> Provi
     ProviderError::new(kind, format!("cannot write {}: {why}", path.display())).with_source(error)
 }
 
-/// Why the file at `path` cannot be opened, if it is to blame and not a folder above it.
+/// Why the file at `path` cannot be opened, if the cause is the file and not a parent folder.
 #[cfg(unix)]
 fn file_in_the_way(path: &Path, writes: bool) -> Option<String> {
     use rustix::fs::Access;
@@ -97,7 +97,7 @@ fn file_in_the_way(path: &Path, writes: bool) -> Option<String> {
     ))
 }
 
-/// The first folder on the way that cannot be entered, or `folder` itself if no file can be made in it.
+/// The first parent folder without search permission, or `folder` itself if no file can be created in it.
 #[cfg(unix)]
 fn folder_in_the_way(folder: &Path) -> Option<String> {
     use rustix::fs::Access;
@@ -116,7 +116,7 @@ fn folder_in_the_way(folder: &Path) -> Option<String> {
     ))
 }
 
-/// In a folder such as `/tmp`, only its owner may replace a file.
+/// In a folder with the sticky bit, such as `/tmp`, only its owner may replace a file.
 #[cfg(unix)]
 fn sticky_in_the_way(path: &Path, folder: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
@@ -163,7 +163,7 @@ fn sticky_in_the_way(_: &Path, _: &Path) -> Option<String> {
     None
 }
 
-/// The error of something in the place of one of our files that is neither a file nor a link.
+/// The error of a path that is neither a file nor a link.
 pub(super) fn not_a_file(path: &Path) -> ProviderError {
     let message = format!("{} is not a regular file; remove it", path.display());
     ProviderError::new(ProviderErrorKind::PermissionDenied, message)

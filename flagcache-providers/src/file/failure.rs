@@ -1,5 +1,5 @@
-//! What the API answered a leader that could not fetch: a small file beside the lock, there for as long as that lasts. A file
-//! of its own, because a locked file cannot be read everywhere (Windows).
+//! The fleet's failure: a small file beside the lock, present while the failure lasts. Separate, because a locked file
+//! cannot be read everywhere (Windows).
 
 use std::fs::{remove_file, symlink_metadata};
 use std::io::{self, Read, Write};
@@ -12,12 +12,12 @@ use super::builder::Files;
 use super::error::io_error;
 use super::fs;
 
-/// The longest text that is read: ours have less than 100 bytes.
+/// The maximum length that is read; our texts have less than 100 bytes.
 const LONGEST: u64 = 256;
 
-/// The failure, with its age. What cannot be read, or was written by someone else, is ignored: it saves requests, and no more.
+/// The failure, with its age. An unreadable or foreign file is ignored: the failure only saves requests.
 pub(super) fn read(path: &Path) -> Option<FleetFailure> {
-    // Absent nearly always, and that is seen without opening anything.
+    // Usually absent, which is detected without opening a file.
     let written_at = symlink_metadata(path).ok()?.modified().ok()?;
     let mut text = String::new();
     fs::existing(path, "read")
@@ -26,15 +26,15 @@ pub(super) fn read(path: &Path) -> Option<FleetFailure> {
         .read_to_string(&mut text)
         .ok()?;
     let failure: FleetFailure = text.parse().ok()?;
-    // After the clock was set back, a time ahead of it counts as a time that long ago: the end of a window does not wait
-    // for the clock to catch up.
+    // A time in the future, after the clock was set back, counts as that long ago, so that the end of a window does not
+    // wait for the clock.
     let age = SystemTime::now()
         .duration_since(written_at)
         .unwrap_or_else(|ahead| ahead.duration());
     Some(failure.with_age(age))
 }
 
-/// Puts the failure in place as a whole, so that no reader sees half of it.
+/// Writes the failure atomically, so that readers never see a part.
 pub(super) fn write(files: &Files, failure: FleetFailure) -> Result<(), ProviderError> {
     let write = || -> io::Result<()> {
         let mut builder = tempfile::Builder::new();
@@ -42,10 +42,10 @@ pub(super) fn write(files: &Files, failure: FleetFailure) -> Result<(), Provider
             .prefix(&files.staging_prefix)
             .suffix(Files::STAGING_SUFFIX);
         let mut staged = builder.tempfile_in(&files.folder)?;
-        // As every writer does, so that another leader does not take it for a file that a killed writer left.
+        // Locked like every temporary file, so that a new leader does not remove it as stale.
         staged.as_file().try_lock().map_err(io::Error::from)?;
         staged.write_all(failure.to_string().as_bytes())?;
-        // Elsewhere than on Unix a lock would keep readers out.
+        // On Windows a lock would keep readers out.
         staged.as_file().unlock()?;
         staged
             .persist(&files.failure)
@@ -55,7 +55,7 @@ pub(super) fn write(files: &Files, failure: FleetFailure) -> Result<(), Provider
     write().map_err(|error| io_error("write", &files.failure, error))
 }
 
-/// The API answers again.
+/// Removes the failure: the API answers again.
 pub(super) fn remove(files: &Files) -> Result<(), ProviderError> {
     match remove_file(&files.failure) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! Opening our own files, and only those.
+//! Opens the store's own files safely.
 
 use std::fs::{DirBuilder, File, OpenOptions, canonicalize, read_link};
 use std::io;
@@ -8,11 +8,11 @@ use flagcache_core::ProviderError;
 
 use super::error::{io_error, not_a_file};
 
-/// Through this link in it, Kubernetes changes all files of a volume at once.
+/// The link by which Kubernetes replaces all files of a volume atomically.
 pub(super) const VOLUME_LINK: &str = "..data";
 
-/// Where the data file is read from: `path`, or what a link there leads to in a Kubernetes volume, whose files are links
-/// through a link `..data` beside them, which is replaced at each change. No other link is followed.
+/// The path to read the data file from: `path`, or its target in a Kubernetes volume, whose files are links through a
+/// link `..data` that is replaced at each change. No other link is followed.
 pub(super) fn place_of(path: &Path, folder: &Path) -> PathBuf {
     let target = || {
         if !read_link(path).ok()?.starts_with(VOLUME_LINK) {
@@ -26,7 +26,7 @@ pub(super) fn place_of(path: &Path, folder: &Path) -> PathBuf {
     target().unwrap_or_else(|| path.to_owned())
 }
 
-/// Opens the data file; `None` if there is none.
+/// Opens the data file; `None` if it does not exist.
 pub(super) fn existing(path: &Path, action: &str) -> Result<Option<File>, ProviderError> {
     match guarded(OpenOptions::new().read(true)).open(path) {
         Ok(file) => regular(file, path).map(Some),
@@ -35,7 +35,7 @@ pub(super) fn existing(path: &Path, action: &str) -> Result<Option<File>, Provid
     }
 }
 
-/// Opens a file for reading and writing, and creates it and its folder if they are missing.
+/// Opens a file for reading and writing; creates it and its folder if they are missing.
 pub(super) fn or_create(path: &Path, folder: &Path, action: &str) -> Result<File, ProviderError> {
     let mut options = OpenOptions::new();
     guarded(options.read(true).write(true).truncate(false));
@@ -49,12 +49,12 @@ pub(super) fn or_create(path: &Path, folder: &Path, action: &str) -> Result<File
     regular(file, path)
 }
 
-/// Opens a file that is there for reading and writing; some network file systems lock no other.
+/// Opens an existing file for reading and writing; some network file systems require that for locks.
 pub(super) fn for_writing(path: &Path) -> io::Result<File> {
     guarded(OpenOptions::new().read(true).write(true)).open(path)
 }
 
-/// Runs `create`, and again after making the folder if that is what was missing.
+/// Runs `create`; if the folder is missing, creates it and retries.
 pub(super) fn in_folder<T>(folder: &Path, create: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match create() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -65,8 +65,8 @@ pub(super) fn in_folder<T>(folder: &Path, create: impl Fn() -> io::Result<T>) ->
     }
 }
 
-/// Makes the folder and those above it that are missing, one after the other: the umask may take from each new folder what
-/// its maker needs to go on.
+/// Creates the folder and its missing parents one by one: the umask may remove permissions that are needed to create
+/// the next one.
 fn make_folder(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
@@ -85,7 +85,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives a new file the mode that was asked for: a umask may have taken some of it.
+/// Sets the mode of a new file, of which a umask may have removed some bits.
 #[cfg(unix)]
 pub(super) fn ensure_private(file: &File) -> io::Result<()> {
     ensure_mode(&file.metadata()?, 0o600, |permissions| {
@@ -100,7 +100,7 @@ fn ensure_folder_private(folder: &Path) -> io::Result<()> {
     })
 }
 
-/// A file system without modes of its own may refuse; that matters only if the owner lacks something.
+/// A file system without modes may refuse; that matters only if the owner lacks a permission.
 #[cfg(unix)]
 fn ensure_mode(
     metadata: &std::fs::Metadata,
@@ -131,7 +131,7 @@ fn ensure_folder_private(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A link could lead our writes elsewhere, and opening a pipe would wait for its other end.
+/// A link could redirect our writes, and opening a pipe would wait for its other end.
 #[cfg(unix)]
 fn guarded(options: &mut OpenOptions) -> &mut OpenOptions {
     use rustix::fs::OFlags;
@@ -149,8 +149,8 @@ fn private(options: &mut OpenOptions) {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
 }
 
-/// On Windows a file that is open without the right to share deletion stays where it is, so the lock file of a leader
-/// cannot be replaced.
+/// On Windows a file that is open without sharing deletion cannot be removed, so a leader's lock file cannot be
+/// replaced.
 #[cfg(windows)]
 fn private(options: &mut OpenOptions) {
     const READ_AND_WRITE: u32 = 0x1 | 0x2;

@@ -1,9 +1,10 @@
-//! What tells one state of a file from another without reading it.
+//! [`Identity`]: distinguishes states of a file without reading it.
 
 use std::fs::Metadata;
 use std::time::{Duration, SystemTime};
 
-/// Which file it is, however often it was written. Where the standard library cannot tell files apart, all are the same.
+/// Which file it is, independent of its content. All files are the same where the standard library cannot distinguish
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId {
     #[cfg(unix)]
@@ -28,13 +29,13 @@ impl FileId {
     }
 }
 
-/// One state of a file: while this is the same, its content need not be read again.
+/// One state of a file: while it is the same, the content need not be read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     file: FileId,
     len: u64,
     modified: Option<SystemTime>,
-    /// Tools that set the time of modification back cannot set this one.
+    /// Unlike the modification time, programs cannot set this one.
     changed: Option<(i64, i64)>,
 }
 
@@ -48,13 +49,13 @@ impl Identity {
         }
     }
 
-    /// Whether nothing was written since `earlier`; a new name changes the time of the change alone.
+    /// Whether nothing was written since `earlier`; a rename changes only the change time.
     pub(super) fn is_only_renamed(&self, earlier: &Self) -> bool {
         (self.file, self.len, self.modified) == (earlier.file, earlier.len, earlier.modified)
     }
 
-    /// Whether a write after `now` could still leave the identity as it is, because the clock of a file system stands still
-    /// for some milliseconds.
+    /// Whether a write after `now` could leave the identity unchanged, because the clock of a file system has a
+    /// resolution of some milliseconds.
     pub(super) fn may_be_written_unseen(&self, now: SystemTime) -> bool {
         const CLOCK_STEP: Duration = Duration::from_millis(50);
         let age = self

@@ -1,5 +1,5 @@
-//! The lead: an advisory lock on a file, which the operating system frees when its holder dies. Beside it, on the same
-//! file, what the leader last heard from the API.
+//! [`Lock`]: an advisory lock on a file, which the operating system releases when its holder dies. The same file
+//! records what the API last answered the leader.
 
 use std::fs::{File, TryLockError, symlink_metadata};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -14,7 +14,7 @@ use super::error::io_error;
 use super::fs;
 use super::identity::FileId;
 
-/// One contender for the lead. It holds the lock, or the open file that it tries to lock, or nothing yet.
+/// One candidate's lock: held, an open file that it tries to lock, or nothing yet.
 #[derive(Debug)]
 pub(super) struct Lock {
     files: Arc<Files>,
@@ -36,7 +36,7 @@ impl Lock {
         }
     }
 
-    /// Takes the lock if it is free. `true` means held, on the file that stands at the path now.
+    /// Tries to acquire the lock. `true` if it is held, on the file that is at the path now.
     pub(super) fn acquire(&mut self) -> Result<bool, ProviderError> {
         if self.verify() {
             return Ok(true);
@@ -58,8 +58,8 @@ impl Lock {
         Ok(self.verify())
     }
 
-    /// Whether the lock is held and still means something: other contenders open the path, so a lock on a file that no
-    /// longer stands there keeps nobody out. Lets go of such a file.
+    /// Whether the lock is held and still effective: other candidates open the path, so a lock on a file that is not
+    /// there any more excludes no one. Closes such a file.
     pub(super) fn verify(&mut self) -> bool {
         let Some(handle) = &self.handle else {
             return false;
@@ -72,7 +72,7 @@ impl Lock {
         self.is_held()
     }
 
-    /// Whether the lock was held when last seen.
+    /// Whether the lock was held when last checked.
     pub(super) fn is_held(&self) -> bool {
         self.handle.as_ref().is_some_and(|handle| handle.held)
     }
@@ -81,17 +81,17 @@ impl Lock {
         if let Some(handle) = self.handle.take()
             && handle.held
         {
-            // Closing alone would not free it while a forked child shares the open file.
+            // Closing alone would not release it while a forked child shares the open file.
             let _ = handle.file.unlock();
         }
     }
 
-    /// Where the lock lies.
+    /// The path of the lock file.
     pub(super) fn files(&self) -> &Files {
         &self.files
     }
 
-    /// Notes beside the lead what the API said. Only the holder does so.
+    /// Records what the API answered. Only for the holder of the lock.
     pub(super) fn note(&self, heard: Confirmation) -> Result<(), ProviderError> {
         let Some(handle) = self.handle.as_ref().filter(|handle| handle.held) else {
             return Ok(());
@@ -115,18 +115,18 @@ impl Lock {
     }
 }
 
-/// What a leader's request told.
+/// The API's answer to the leader's last request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Confirmation {
-    /// The copy is current.
+    /// The stored copy is current.
     Confirmed,
     /// The project's quota is used up.
     QuotaLimited,
 }
 
 impl Confirmation {
-    /// The content of the lock file. Its *length* is what others go by: it comes with the same system call as the time,
-    /// can never be half-written, and is visible where a locked file cannot be read (Windows).
+    /// The content of the lock file. Readers use its *length*: it comes with the same system call as the time, is never
+    /// half-written, and is visible where a locked file cannot be read (Windows).
     fn text(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed\n",
@@ -136,7 +136,7 @@ impl Confirmation {
 }
 
 impl Handle {
-    /// The time of the last confirmation is the file's time of modification; before the first one it is the epoch.
+    /// The time of the last confirmation is the file's modification time; before the first one it is the epoch.
     fn write(&self, heard: Confirmation) -> io::Result<()> {
         let before = self.file.metadata()?;
         let confirmed_at = match heard {
@@ -154,7 +154,7 @@ impl Handle {
     }
 }
 
-/// What the lock file tells, to anybody.
+/// The content of the lock file, as any worker can read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LockMetadata {
     pub(super) confirmed_at: Option<SystemTime>,
@@ -162,7 +162,7 @@ pub(super) struct LockMetadata {
 }
 
 impl LockMetadata {
-    /// The present note. Without a readable lock file nothing is known, which is no error: the decision reports those.
+    /// The current content. An unreadable lock file counts as unknown, not as an error: the decision reports that.
     pub(super) fn read(lock: &Path) -> Self {
         let Ok(metadata) = symlink_metadata(lock) else {
             return Self::default();

@@ -1,5 +1,5 @@
-//! The thread of a store. A lock has no wake-up and a watch can fail, so it looks after both ten times a second; the
-//! watcher's notifications come in between.
+//! The background thread of a store. A lock does not notify and a watch can fail, so the thread checks both ten times a
+//! second, and at the watcher's notifications.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -12,7 +12,7 @@ use super::watch::Watch;
 const ROUND: Duration = Duration::from_millis(100);
 const WATCH_RETRY: Duration = Duration::from_secs(10);
 
-/// Starts the thread. It ends by itself when the last poller of the store has left.
+/// Starts the thread. It ends when the last poller of the store is detached.
 pub(super) fn start(store: &Arc<Shared>) -> io::Result<()> {
     let store = Arc::downgrade(store);
     thread::Builder::new()
@@ -33,12 +33,12 @@ fn maintain(store: &Weak<Shared>) {
             watching.missed_a_change(&store);
         }
         drop(store);
-        // The jitter keeps the workers of a fleet from trying all at once.
+        // Jitter, so that the workers of a fleet do not all try at once.
         thread::sleep(ROUND.mul_f64(0.75 + 0.5 * fastrand::f64()));
     }
 }
 
-/// The thread's watch, and when to try again if there is none.
+/// The thread's watch, and when to retry if there is none.
 #[derive(Default)]
 struct Watching {
     watch: Option<Watch>,
@@ -55,8 +55,8 @@ impl Watching {
         }
     }
 
-    /// The folder was removed and made again, or the notification was a moment late. A new watch is right in both cases. It is
-    /// there before the old one goes, so that nothing is missed in between.
+    /// The folder was removed and created again, or the notification was slightly late. Renew the watch in both cases,
+    /// before the old one is dropped, so that nothing is missed in between.
     fn missed_a_change(&mut self, store: &Arc<Shared>) {
         if !store.files().folder.is_dir() {
             self.watch = None;
@@ -66,9 +66,9 @@ impl Watching {
     }
 
     fn start(&mut self, store: &Arc<Shared>) {
-        let weak = Arc::downgrade(store);
+        let weak_store = Arc::downgrade(store);
         let on_change = move || {
-            if let Some(store) = weak.upgrade() {
+            if let Some(store) = weak_store.upgrade() {
                 store.maintain();
             }
         };

@@ -1,4 +1,4 @@
-//! One poller's end of the store.
+//! [`FileProvider`]: the provider of one poller.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::candidate::Candidate;
 use super::maintenance;
 use super::shared::{FetchWithoutUpdate, Shared};
 
-/// What a [`FileStore`](super::FileStore) gives to one poller. Dropping it frees the lead, as a shutdown does.
+/// A [`FileStore`](super::FileStore)'s provider for one poller. Dropping it releases leadership, like a shutdown.
 #[derive(Debug)]
 pub struct FileProvider {
     store: Arc<Shared>,
@@ -26,8 +26,8 @@ impl FileProvider {
         Self { store, candidate }
     }
 
-    /// Runs `call` where it may wait for a disk. A call whose future is dropped runs to its end all the same; what it does
-    /// is harmless then, because every write asks for the lead anew.
+    /// Runs `call` on a thread that may wait for a disk. If its future is dropped, the call still runs to its end; that
+    /// is harmless, because every write checks the lock again.
     async fn blocking<T, F>(&self, call: F) -> Result<T, ProviderError>
     where
         T: Send + 'static,

@@ -1,4 +1,4 @@
-//! [`Shared`]: what the providers of one store have in common.
+//! [`Shared`]: the state that the providers of one store share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,11 +15,11 @@ use super::leader_lock::{Confirmation, LockMetadata};
 use super::stored_copy::StoredCopy;
 use crate::restore;
 
-/// The clock cannot be asked for a later time than this.
+/// Longer absences are clamped to this: a year.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// What the providers of one store have in common. Its methods block: they run where a provider's calls run, on the store's
-/// thread and on the watcher's.
+/// The state that the providers of one store share. Its methods block: they run on the threads of provider calls, the
+/// store's thread and the watcher's.
 #[derive(Debug)]
 pub(super) struct Shared {
     files: Arc<Files>,
@@ -28,7 +28,7 @@ pub(super) struct Shared {
     pollers: Mutex<Pollers>,
 }
 
-/// The candidates of the attached pollers. While there is one, the thread runs.
+/// The candidates of the attached pollers. While there are any, the thread runs.
 #[derive(Debug, Default)]
 struct Pollers {
     candidates: Vec<Arc<Candidate>>,
@@ -54,7 +54,7 @@ impl Shared {
         self.watch
     }
 
-    /// Adds the candidate of an attached poller. Whether the thread is to be started.
+    /// Adds the candidate of an attached poller. Returns whether the caller must start the thread.
     #[must_use = "the thread looks after the candidates"]
     pub(super) fn attach(&self, candidate: &Arc<Candidate>, context: PollerContext) -> bool {
         candidate.attach(context);
@@ -63,26 +63,26 @@ impl Shared {
         !std::mem::replace(&mut pollers.maintained, true)
     }
 
-    /// Notes that the thread could not be started, so that the next poller tries again.
+    /// Records that the thread could not be started, so that the next poller tries again.
     pub(super) fn thread_failed(&self) {
         self.pollers().maintained = false;
     }
 
-    /// Forgets the candidate. Safe to call again.
+    /// Removes the candidate. Idempotent.
     pub(super) fn leave(&self, candidate: &Arc<Candidate>) {
         self.pollers()
             .candidates
             .retain(|other| !Arc::ptr_eq(other, candidate));
     }
 
-    /// Whether the thread is still needed. After a `false` it must end: the next poller starts another.
+    /// Whether the thread is still needed. After `false` it must end: the next poller starts another.
     pub(super) fn has_pollers(&self) -> bool {
         let mut pollers = self.pollers();
         pollers.maintained = !pollers.candidates.is_empty();
         pollers.maintained
     }
 
-    /// Looks after every candidate. Whether a changed file was seen.
+    /// Maintains every candidate. Returns whether a changed file was seen.
     pub(super) fn maintain(&self) -> bool {
         let candidates = self.pollers().candidates.clone();
         let (now, data) = (Instant::now(), self.copy.identity().ok());
@@ -107,7 +107,7 @@ impl Shared {
         &self,
         candidate: &Candidate,
     ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        // A poller that only reads is never asked for a decision.
+        // Report here too: a poller that only reads never asks for a decision.
         self.report(candidate);
         let identity = self.copy.identity()?;
         candidate.mark_seen(identity);
@@ -170,8 +170,8 @@ impl Shared {
         }
     }
 
-    /// Notes that the API confirmed `data`, if that is what the stored copy holds: followers take the confirmation as one of
-    /// the copy. A leader that cannot write leaves them the last true one, which grows old.
+    /// Records that the API confirmed `data`, if the stored copy holds it: followers take it as a confirmation of the
+    /// copy. If a leader cannot write, the last confirmation stays and ages.
     fn confirm(
         &self,
         candidate: &Candidate,
@@ -195,7 +195,7 @@ impl Shared {
             .is_ok_and(|stored| stored.is_some_and(|copy| restore::is_same_copy(&copy, data)))
     }
 
-    /// The copy as the leader finds it, read only if another hand has changed it.
+    /// The copy as the leader finds it, read only if another program has changed it.
     fn stored(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         self.copy.read(self.copy.identity()?)
     }
@@ -208,7 +208,7 @@ impl Shared {
         match self.copy.replace(data, || candidate.leads_load())? {
             Some(identity) => candidate.mark_seen(Some(identity)),
             None => {
-                tracing::debug!("lost the lead while writing; what the new leader stores stays")
+                tracing::debug!("lost leadership while writing; the new leader's copy stays")
             }
         }
         Ok(())
@@ -230,7 +230,7 @@ impl Shared {
     fn report(&self, candidate: &Candidate) {
         let Some(link) = candidate.link() else { return };
         let note = LockMetadata::read(&self.files.lock);
-        // A time ahead of the clock, after the clock was set back, is as good as now.
+        // A time in the future, after the clock was set back, counts as now.
         let ago = note
             .confirmed_at
             .map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
@@ -246,7 +246,7 @@ impl Shared {
     }
 }
 
-/// What a leader's load brought instead of a new set, without the borrow.
+/// The outcome of a leader's load without an update, without the borrow.
 #[derive(Debug)]
 pub(super) struct FetchWithoutUpdate {
     pub(super) failure: Option<FetchErrorKind>,

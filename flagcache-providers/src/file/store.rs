@@ -1,4 +1,4 @@
-//! The store that the workers of one machine share.
+//! [`FileStore`]: the store that the workers of one machine share.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,13 +26,13 @@ impl FileStore {
         }
     }
 
-    /// A provider for one poller. Each call gives one with an identity of its own; of many in one process, too, only one
-    /// leads.
+    /// A provider for one poller. Each call returns one with an identity of its own; also of several in one process
+    /// only one leads.
     pub fn provider(&self) -> FileProvider {
         FileProvider::new(Arc::clone(&self.shared))
     }
 
-    /// The file that holds the copy.
+    /// The path of the stored copy.
     pub fn path(&self) -> &Path {
         &self.shared.files().data
     }

@@ -1,4 +1,4 @@
-//! The copy on disk: read when it changed, replaced as a whole.
+//! [`StoredCopy`]: the data file, read when it changed and replaced atomically.
 
 use std::fs::{File, FileTimes, read_dir, remove_file, symlink_metadata};
 use std::io::{self, Read, Write};
@@ -14,19 +14,20 @@ use super::error::{io_error, write_error};
 use super::fs;
 use super::identity::Identity;
 
-/// The data file, and what was last found in it. All of this blocks; call it from threads where that is allowed.
+/// The data file, and the copy last read from it. All methods block; call them from threads where that is allowed.
 #[derive(Debug)]
 pub(super) struct StoredCopy {
     files: Arc<Files>,
     last: Mutex<Option<Content>>,
 }
 
-/// A state of the file and what it holds. Garbage is remembered too, so that it is parsed once, not at every tick.
+/// An identity of the file and its content. Invalid content is remembered too, so that it is parsed once, not at every
+/// tick.
 #[derive(Debug)]
 struct Content {
     identity: Identity,
     found: Result<FlagDefinitionCacheData, Arc<DataError>>,
-    /// Whether a later write is sure to change the identity.
+    /// Whether a later write is certain to change the identity.
     lasting: bool,
 }
 
@@ -38,7 +39,7 @@ impl StoredCopy {
         }
     }
 
-    /// The present state of the file, `None` if there is none.
+    /// The current identity of the file; `None` if it does not exist.
     pub(super) fn identity(&self) -> Result<Option<Identity>, ProviderError> {
         match symlink_metadata(fs::place_of(&self.files.data, &self.files.folder)) {
             Ok(metadata) => Ok(Some(Identity::of(&metadata))),
@@ -47,7 +48,7 @@ impl StoredCopy {
         }
     }
 
-    /// What the file holds in the state `identity`, or in a later one. It is read only if it is not known.
+    /// The content of the file with `identity`, or of a later one. Read only if unknown.
     pub(super) fn read(
         &self,
         identity: Option<Identity>,
@@ -69,8 +70,8 @@ impl StoredCopy {
             .transpose()
     }
 
-    /// Puts `data` in the place of the present copy, unless `still_leads` says no when all but the last step is done.
-    /// The new state of the file, if it was replaced.
+    /// Replaces the stored copy by `data`, unless `still_leads` returns false just before the last step. The new
+    /// identity of the file, if it was replaced.
     pub(super) fn replace(
         &self,
         data: &FlagDefinitionCacheData,
@@ -88,7 +89,7 @@ impl StoredCopy {
         self.placed(&file, written, data).map(Some)
     }
 
-    /// Stores `data` if there is no file. The new state of the file, if it was created.
+    /// Stores `data` if there is no file. The new identity of the file, if it was created.
     pub(super) fn create(
         &self,
         data: &FlagDefinitionCacheData,
@@ -102,9 +103,9 @@ impl StoredCopy {
         }
     }
 
-    /// Removes what killed writers left behind. A writer holds a lock on its file before it writes the first byte.
+    /// Removes the temporary files of killed writers. A writer locks its file before it writes the first byte.
     pub(super) fn remove_stale_temp_files(&self) {
-        /// A file that is still empty may be about to be locked.
+        /// Empty files stay, because their writer may be about to lock them.
         const LONG_AGO: Duration = Duration::from_secs(60);
         let Ok(entries) = read_dir(&self.files.folder) else {
             return;
@@ -131,7 +132,7 @@ impl StoredCopy {
         }
     }
 
-    /// Reads the file; `now` is a time before that.
+    /// Reads the file; `now` is a time before the read.
     fn load(&self, now: SystemTime) -> Result<Option<Content>, ProviderError> {
         let path = &fs::place_of(&self.files.data, &self.files.folder);
         let Some(mut file) = fs::existing(path, "read")? else {
@@ -145,7 +146,7 @@ impl StoredCopy {
         };
         let (identity, json) = read(&mut file).map_err(|error| io_error("read", path, error))?;
         let found = FlagDefinitionCacheData::from_json(json).map_err(Arc::new);
-        // Our own writers never write into a file that can be seen, and date each anew. Other hands may do anything.
+        // Our writers never write into a visible file, and give each a new time. Other programs may do anything.
         let is_ours = found.as_ref().is_ok_and(|data| data.fetched_at().is_some());
         let lasting = is_ours || !identity.may_be_written_unseen(now);
         Ok(Some(Content {
@@ -159,13 +160,13 @@ impl StoredCopy {
         content.found.clone().map_err(|error| {
             let path = self.files.data.display();
             let message = format!(
-                "{path} holds no usable flag definitions; the leader replaces it at its next tick, or delete it"
+                "{path} is not valid flag definitions; the leader replaces it at its next tick, or delete it"
             );
             ProviderError::new(flagcache_core::ProviderErrorKind::InvalidData, message).with_source(error)
         })
     }
 
-    /// A file with the whole of `data`, safe on disk, under a name that nobody reads.
+    /// Writes `data` to a new temporary file, and syncs it.
     fn stage(&self, data: &FlagDefinitionCacheData) -> Result<NamedTempFile, ProviderError> {
         let create = || {
             let mut builder = tempfile::Builder::new();
@@ -179,13 +180,13 @@ impl StoredCopy {
         let write = || {
             let mut staged = fs::in_folder(&self.files.folder, create)?;
             fs::ensure_private(staged.as_file())?;
-            // Tells the sweep of a new leader that the writer lives.
+            // Shows the cleanup of a new leader that the writer is alive.
             staged.as_file().lock()?;
             staged.write_all(&data.to_json())?;
             self.date(staged.as_file())?;
             staged.as_file().sync_all()?;
             if cfg!(windows) {
-                // There a lock keeps readers out, and this one would go with the file to its new name.
+                // On Windows a lock keeps readers out, and would stay on the renamed file.
                 staged.as_file().unlock()?;
             }
             Ok(staged)
@@ -193,8 +194,8 @@ impl StoredCopy {
         write().map_err(|error| self.write_error(error))
     }
 
-    /// Two writes within one step of the file system's clock would get the same time, and a freed inode is soon used
-    /// again. So a new file is always dated after the one that it replaces.
+    /// Two writes within the resolution of the file system's clock would get the same time, and a freed inode is soon
+    /// reused. So a new file always gets a later time than the one that it replaces.
     fn date(&self, file: &File) -> io::Result<()> {
         let replaced = symlink_metadata(&self.files.data).and_then(|metadata| metadata.modified());
         let Ok(replaced) = replaced else {
@@ -209,7 +210,7 @@ impl StoredCopy {
         file.set_times(FileTimes::new().set_modified(next))
     }
 
-    /// Remembers what was put in place. `written` is the state of the file before it got its name.
+    /// Remembers what was written. `written` is the identity of the file before it was renamed.
     fn placed(
         &self,
         file: &File,
@@ -217,7 +218,7 @@ impl StoredCopy {
         data: &FlagDefinitionCacheData,
     ) -> Result<Identity, ProviderError> {
         let identity = self.identity_of(file)?;
-        // Another hand may have written into it since: then nobody knows what it holds, and it is read.
+        // Another program has written to it since: its content is unknown, so read it.
         let untouched = identity.is_only_renamed(&written);
         *self.last() = untouched.then(|| Content {
             identity,
@@ -244,7 +245,7 @@ impl StoredCopy {
     }
 }
 
-/// Makes the new name of a file safe. Some network file systems cannot; there the cache is as safe as it gets.
+/// Syncs the folder, so that the new name is durable. Some network file systems cannot.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {

@@ -1,5 +1,5 @@
-//! Notifications of the operating system about changed files: one watcher for the whole process, because the system has few to
-//! give (Linux: 128 for each user).
+//! [`Watch`]: the operating system's notifications of changed files. One watcher for the whole process, because the
+//! system limits their number (Linux: 128 per user).
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -12,14 +12,14 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use super::builder::Files;
 use super::fs::VOLUME_LINK;
 
-/// The watcher of this process, while anybody needs it.
+/// The watcher of this process, while it is needed.
 static HUB: Mutex<Weak<Hub>> = Mutex::new(Weak::new());
 
 type OnChange = Arc<dyn Fn() + Send + Sync>;
 
 struct Hub {
     watcher: Mutex<Watched>,
-    /// Apart from the watcher: its thread takes this lock while a caller may hold the other and wait for that thread.
+    /// A separate lock: the watcher's thread takes it while a caller may hold the other one and wait for that thread.
     listeners: Arc<Mutex<Listeners>>,
 }
 
@@ -41,7 +41,7 @@ struct Listener {
     on_change: OnChange,
 }
 
-/// Keeps a store informed until it is dropped.
+/// Calls back until it is dropped.
 pub(super) struct Watch {
     hub: Arc<Hub>,
     folder: PathBuf,
@@ -49,8 +49,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Calls `on_change`, on a thread of the watcher's, whenever the data file may have changed or the lock may have
-    /// become free. It must be quick, and must not drop a `Watch`.
+    /// Calls `on_change`, on the watcher's thread, whenever the data file may have changed or the lock may have been
+    /// released. It must be quick, and must not drop a `Watch`.
     pub(super) fn start(files: &Files, on_change: OnChange) -> notify::Result<Self> {
         let hub = Hub::of_process()?;
         hub.watch(&files.folder)?;
@@ -82,8 +82,8 @@ impl Hub {
             return Ok(hub);
         }
         let listeners = Arc::new(Mutex::new(Listeners::default()));
-        let told = Arc::clone(&listeners);
-        let watcher = notify::recommended_watcher(move |event| tell(&told, event))?;
+        let shared = Arc::clone(&listeners);
+        let watcher = notify::recommended_watcher(move |event| notify_listeners(&shared, event))?;
         let hub = Arc::new(Self {
             watcher: Mutex::new(Watched {
                 watcher,
@@ -97,7 +97,7 @@ impl Hub {
 
     fn watch(&self, folder: &Path) -> notify::Result<()> {
         let mut watched = lock(&self.watcher);
-        // Asked for again even if it is watched: the folder may have been removed and made anew.
+        // Requested again even if watched already: the folder may have been removed and created again.
         watched.watcher.watch(folder, RecursiveMode::NonRecursive)?;
         *watched.folders.entry(folder.to_owned()).or_default() += 1;
         Ok(())
@@ -128,7 +128,8 @@ impl Listeners {
 
 impl Listener {
     fn cares_for(&self, event: &Event) -> bool {
-        // By name alone: some systems report a folder by another path. A store with a file of this name elsewhere only looks.
+        // By name alone: some systems report a folder by another path. A store with a file of this name elsewhere only
+        // checks its files.
         let is_about = |file: &OsStr| {
             event
                 .paths
@@ -136,7 +137,7 @@ impl Listener {
                 .any(|path| path.file_name() == Some(file))
         };
         match event.kind {
-            // A lock becomes free when its holder closes the file, also when it was killed.
+            // A lock is released when its holder closes the file, also when it is killed.
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
                 is_about(&self.data) || is_about(&self.lock)
             }
@@ -147,8 +148,8 @@ impl Listener {
     }
 }
 
-fn tell(listeners: &Mutex<Listeners>, event: notify::Result<Event>) {
-    // An error or an overflow may have swallowed an event of anybody's.
+fn notify_listeners(listeners: &Mutex<Listeners>, event: notify::Result<Event>) {
+    // An error or an overflow may have lost any store's event.
     let for_all = event.as_ref().map_or(true, Event::need_rescan);
     let concerns = |listener: &&Listener| {
         for_all || event.as_ref().is_ok_and(|event| listener.cares_for(event))

@@ -1,15 +1,15 @@
-//! A store inside one process: its pollers share one copy, and one of them fetches.
+//! [`MemoryStore`]: a store inside one process. Its pollers share one copy, and one of them fetches.
 //!
 //! # Guarantees
 //!
-//! - One leader at a time. The lead is a lease on the runtime's clock (`tokio::time`, so it follows a paused clock in
+//! - One leader at a time. Leadership is a lease on the runtime's clock (`tokio::time`, so it follows a paused clock in
 //!   tests); each decision of the leader renews it.
-//! - A leader that shuts down or is dropped frees the lead at once, and the others are told. One that stops asking loses
-//!   it when the lease ends: after twice its poll interval and its present backoff, at least
-//!   [10 s](MemoryStore::DEFAULT_LEASE).
-//! - A publish tells all other pollers at once. A worker that is not the leader can fill an empty store but never
+//! - A leader that shuts down or is dropped releases leadership at once, and the other pollers are notified. One that
+//!   stops asking loses it when the lease ends: after twice its poll interval and its current backoff, at least [10
+//!   s](MemoryStore::DEFAULT_LEASE).
+//! - A publish notifies all other pollers at once. A worker that is not the leader can fill an empty store but never
 //!   overwrites a copy.
-//! - Nothing is copied: all pollers hold the same buffer. Nothing is written anywhere.
+//! - Nothing is copied: all pollers hold the same buffer. Nothing is written to disk.
 //!
 //! # Example
 //!

@@ -1,4 +1,4 @@
-//! One poller's end of the store.
+//! [`MemoryProvider`]: the provider of one poller.
 
 use flagcache_core::{FetchOutcome, FlagDefinitionCacheData, PollerContext};
 use flagcache_derive::flag_cache_provider;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::MemoryStore;
 use super::state::MemberId;
 
-/// What a [`MemoryStore`] gives to one poller. Dropping it frees the lead, as a shutdown does.
+/// A [`MemoryStore`]'s provider for one poller. Dropping it releases leadership, like a shutdown.
 #[derive(Debug)]
 pub struct MemoryProvider {
     store: MemoryStore,

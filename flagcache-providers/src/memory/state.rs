@@ -1,4 +1,5 @@
-//! What the pollers of one process share: the copy, who leads, and who is to be told. Plain data, time as an argument.
+//! [`State`]: what the pollers of one process share: the copy, the leader, and the pollers to notify. Plain data, time
+//! as an argument.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,19 +15,19 @@ pub(super) type MemberId = u64;
 
 #[derive(Debug)]
 pub(super) struct State {
-    least_lease: Duration,
+    min_lease: Duration,
     copy: Option<FlagDefinitionCacheData>,
     confirmed_at: Option<Instant>,
     quota_limited: bool,
-    /// What the API answered a leader that could not fetch, and when.
+    /// The fleet's failure, and when it was reported.
     failure: Option<(FleetFailure, Instant)>,
-    lead: Option<Lead>,
+    lease: Option<Lease>,
     members: HashMap<MemberId, Member>,
     next_id: MemberId,
 }
 
 #[derive(Debug)]
-struct Lead {
+struct Lease {
     leader: MemberId,
     ends_at: Instant,
 }
@@ -38,14 +39,14 @@ struct Member {
 }
 
 impl State {
-    pub(super) fn new(least_lease: Duration) -> Self {
+    pub(super) fn new(min_lease: Duration) -> Self {
         Self {
-            least_lease,
+            min_lease,
             copy: None,
             confirmed_at: None,
             quota_limited: false,
             failure: None,
-            lead: None,
+            lease: None,
             members: HashMap::new(),
             next_id: 0,
         }
@@ -64,7 +65,7 @@ impl State {
         }
     }
 
-    /// Frees the lead if it is this member's. Safe to call again.
+    /// Releases leadership if this poller has it. Idempotent.
     pub(super) fn unregister(&mut self, id: MemberId) {
         self.members.remove(&id);
         self.release(id);
@@ -75,9 +76,9 @@ impl State {
             return false;
         };
         let taken = self
-            .lead
+            .lease
             .as_ref()
-            .is_some_and(|lead| lead.leader != id && lead.ends_at > now);
+            .is_some_and(|lease| lease.leader != id && lease.ends_at > now);
         let link = member.link.clone();
         let key = link
             .as_ref()
@@ -87,7 +88,7 @@ impl State {
         let leads = !taken && !barred && member.steps_down_until.is_none_or(|until| until <= now);
         if leads {
             let ends_at = later(now, self.lease_of(link.as_ref()));
-            self.lead = Some(Lead {
+            self.lease = Some(Lease {
                 leader: id,
                 ends_at,
             });
@@ -97,7 +98,7 @@ impl State {
     }
 
     pub(super) fn read(&self, id: MemberId, now: Instant) -> Option<FlagDefinitionCacheData> {
-        // A poller that only reads is never asked for a decision.
+        // Report here too: a poller that only reads never asks for a decision.
         self.report(id, now);
         self.copy.clone()
     }
@@ -126,17 +127,17 @@ impl State {
     ) {
         let leads = self.leads(id);
         if let Some(data) = outcome.data() {
-            let put_back = match &self.copy {
+            let must_restore = match &self.copy {
                 None => true,
                 Some(copy) => leads && restore::must_replace(copy, data, outcome.is_unchanged()),
             };
-            if put_back {
+            if must_restore {
                 self.put(id, data);
             }
         }
         if leads {
             match (outcome.failure(), outcome.data()) {
-                // A confirmation is one of the copy: without data there is nothing that it could vouch for.
+                // A confirmation refers to the copy; without data there is none.
                 (None, Some(_)) => self.confirm(now),
                 (Some(FetchErrorKind::QuotaLimited), _) => self.quota_limited = true,
                 _ => {}
@@ -153,12 +154,12 @@ impl State {
         }
     }
 
-    /// A lease that ran out but that nobody else took is still proof that no other leader wrote since.
+    /// A lease that expired but was not acquired by another poller still proves that no other leader has written since.
     fn leads(&self, id: MemberId) -> bool {
-        self.lead.as_ref().is_some_and(|lead| lead.leader == id)
+        self.lease.as_ref().is_some_and(|lease| lease.leader == id)
     }
 
-    /// The lease must outlast the wait for the leader's next decision. In manual mode there is none to wait for.
+    /// The lease must last until the leader's next decision. In manual mode there is no next one to wait for.
     fn lease_of(&self, link: Option<&PollerContext>) -> Duration {
         let wait = match link.and_then(PollerContext::schedule) {
             Some(schedule) if !schedule.manual => schedule
@@ -167,7 +168,7 @@ impl State {
                 .saturating_add(schedule.fetch_backoff),
             _ => Duration::ZERO,
         };
-        wait.max(self.least_lease)
+        wait.max(self.min_lease)
     }
 
     fn report(&self, id: MemberId, now: Instant) {
@@ -178,14 +179,14 @@ impl State {
         else {
             return;
         };
-        // A leader has no lease to wait for: its own ends only if it stops asking.
-        let lead = self.lead.as_ref().filter(|lead| lead.leader != id);
+        // Followers only: a leader's own lease ends only if it stops asking.
+        let lease = self.lease.as_ref().filter(|lease| lease.leader != id);
         let report = FleetStatus::new()
             .confirmed_ago(
                 self.confirmed_at
                     .map(|at| now.saturating_duration_since(at)),
             )
-            .lease_ends_in(lead.map(|lead| lead.ends_at.saturating_duration_since(now)))
+            .lease_ends_in(lease.map(|lease| lease.ends_at.saturating_duration_since(now)))
             .quota_limited(self.quota_limited)
             .fleet_failure(self.failure(now));
         link.report(report);
@@ -204,17 +205,17 @@ impl State {
 
     fn put(&mut self, id: MemberId, data: &FlagDefinitionCacheData) {
         self.copy = Some(data.clone());
-        self.tell_others(id);
+        self.notify_others(id);
     }
 
     fn release(&mut self, id: MemberId) {
         if self.leads(id) {
-            self.lead = None;
-            self.tell_others(id);
+            self.lease = None;
+            self.notify_others(id);
         }
     }
 
-    fn tell_others(&self, id: MemberId) {
+    fn notify_others(&self, id: MemberId) {
         let others = self.members.iter().filter(|(other, _)| **other != id);
         others
             .filter_map(|(_, member)| member.link.as_ref())
@@ -222,7 +223,7 @@ impl State {
     }
 }
 
-/// A time so far ahead that the clock cannot hold it is as good as a year.
+/// Clamped to one year, because the clock cannot represent every duration.
 fn later(now: Instant, duration: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     now + duration.min(YEAR)

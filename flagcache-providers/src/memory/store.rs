@@ -1,4 +1,4 @@
-//! The store that the pollers of one process share.
+//! [`MemoryStore`]: the store that the pollers of one process share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// How long a lead lasts at least without a decision of its leader.
+    /// The minimum duration of a lease.
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(10);
 
     /// An empty store with the [default lease](Self::DEFAULT_LEASE).
@@ -22,21 +22,21 @@ impl MemoryStore {
         Self::with_lease(Self::DEFAULT_LEASE)
     }
 
-    /// An empty store whose lead lasts at least `lease` without a decision of its leader. A poller with ticks gets a
-    /// longer one if it needs it: twice its poll interval and its backoff. Zero means that only pollers with ticks keep
-    /// the lead from one load to the next.
+    /// An empty store whose leases last at least `lease`. A poller with ticks gets a longer one if it needs it: twice
+    /// its poll interval and its backoff. With zero, only pollers with ticks keep leadership from one load to the next.
     pub fn with_lease(lease: Duration) -> Self {
         Self {
             state: Arc::new(Mutex::new(State::new(lease))),
         }
     }
 
-    /// A provider for one poller. Each call gives one with an identity of its own.
+    /// A provider for one poller. Each call returns one with an identity of its own.
     pub fn provider(&self) -> MemoryProvider {
         MemoryProvider::register(self.clone())
     }
 
-    /// Only short, panic-free code runs under this lock, and never an await; a poisoned state is still whole.
+    /// Only short, panic-free code runs under this lock, and no await, so the state behind a poisoned lock is
+    /// consistent.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

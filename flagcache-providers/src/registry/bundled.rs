@@ -1,8 +1,8 @@
-//! The URLs of the bundled stores.
+//! Opens the bundled stores by URL.
 
 use super::ProviderRegistry;
 
-/// Every scheme of a bundled store, the feature that compiles it in, and whether that is on.
+/// The schemes of the bundled stores, the feature of each, and whether it is enabled.
 pub(super) const SCHEMES: [(&str, &str, bool); 12] = [
     ("memory", "memory", cfg!(feature = "memory")),
     ("file", "file", cfg!(feature = "file")),
@@ -31,7 +31,7 @@ pub(super) fn add_to(registry: &mut ProviderRegistry) {
     for scheme in ["postgres", "postgresql"] {
         registry.add_fn(scheme, postgres::OPTIONS, postgres::open);
     }
-    // Nothing is compiled in.
+    // No store is compiled in.
     let _ = registry;
 }
 
@@ -44,7 +44,7 @@ mod memory {
     use crate::registry::{OpenProvider, StoreUrl};
     use crate::{MemoryProvider, MemoryStore};
 
-    /// The stores of this process by their names, for as long as it lives: a copy outlives the poller that stored it.
+    /// The named stores of this process. They live as long as it does: a copy outlives the poller that stored it.
     static STORES: Mutex<Option<HashMap<String, MemoryStore>>> = Mutex::new(None);
 
     impl OpenProvider for MemoryProvider {
@@ -168,10 +168,10 @@ mod redis {
     ];
     const WITH_TLS: &[&str] = &["ca", "cert", "key"];
     const WITH_SENTINELS: &[&str] = &["sentinel_username", "sentinel_password"];
-    /// What the URL of a socket has no other place for.
+    /// Options for which the URL of a socket has no other place.
     const BY_SOCKET: &[&str] = &["db", "user", "pass"];
 
-    /// The options that a URL of this scheme has.
+    /// The options of this scheme.
     pub(super) fn options(scheme: &str) -> Vec<&'static str> {
         let more = |has: bool, options: &'static [&'static str]| if has { options } else { &[] };
         [
@@ -184,7 +184,7 @@ mod redis {
     }
 
     impl OpenProvider for RedisProvider {
-        /// Of all schemes together; each of them has some.
+        /// The options of all schemes; each scheme has some of them.
         const OPTIONS: &'static [&'static str] = &[
             "service",
             "lock_ttl",
@@ -212,7 +212,7 @@ mod redis {
                     .bad_url("write redis+unix:///path/to.sock?service=name, with three slashes")
                     .into());
             }
-            // Options of the client's own.
+            // Options of the Redis client.
             let own = url.expose_with_options(&["protocol", "db", "user", "pass"]);
             let mut builder = RedisStore::builder(own, url.required("service")?);
             if let Some(life) = url.duration("lock_ttl")? {

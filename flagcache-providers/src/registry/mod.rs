@@ -1,4 +1,4 @@
-//! A store chosen by a URL, from the environment for one.
+//! [`ProviderRegistry`]: opens a store by its URL, for example from an environment variable.
 //!
 //! ```
 //! # #[cfg(feature = "memory")]
@@ -25,13 +25,14 @@
 //! | `redis+cluster://[user:password@]host[:port],host[:port]…?service={name}` | a `RedisStore` on a cluster | as of one server | `redis` |
 //! | `rediss://…`, `rediss+sentinel://…`, `rediss+cluster://…` | the same with TLS | the same, `ca`, `cert` and `key`, paths of PEM files | `redis` |
 //!
-//! Durations are whole numbers with a unit: `500ms`, `10s`, `5m`, `24h`. What has a meaning of its own in a URL must be
+//! Durations are whole numbers with a unit: `500ms`, `10s`, `5m`, `24h`. Characters that have a meaning in URLs must be
 //! percent-encoded: `#` in a password is `%23`.
 //!
-//! Nothing connects here, and no file but a certificate is touched: a worker starts while its store is down. Each call of
-//! [`open`](ProviderRegistry::open) gives a provider for one poller.
+//! Opening does not connect, and reads no file except certificates: a worker starts while its store is down. Each call
+//! of [`open`](ProviderRegistry::open) returns a provider for one poller.
 //!
-//! A URL may hold a password. No error and no `Debug` here shows more of it than its scheme and the names of its options.
+//! A URL may contain a password. No error and no `Debug` here shows more of it than its scheme and the names of its
+//! options.
 //!
 //! # A store of your own
 //!

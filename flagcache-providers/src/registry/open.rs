@@ -1,4 +1,4 @@
-//! What a provider implements to be opened by a URL.
+//! [`OpenProvider`]: implemented by providers that a URL can open.
 
 use std::error::Error;
 
@@ -45,13 +45,14 @@ use super::StoreUrl;
 /// # fn main() {}
 /// ```
 pub trait OpenProvider: FlagDefinitionCacheProvider + Sized {
-    /// The names of the options that may follow the question mark. Any other is refused before [`open`](Self::open) is
+    /// The names of the options that may follow the question mark. Any other is rejected before [`open`](Self::open) is
     /// called.
     const OPTIONS: &'static [&'static str];
 
-    /// A provider for one more poller. Should not connect: the store may be down when a worker starts.
+    /// A provider for one poller. Should not connect: the store may be down when a worker starts.
     ///
     /// # Errors
-    /// Whatever is wrong with the URL. Never put a part of it into the message, it may be a password.
+    ///
+    /// If the URL is invalid. Never include a part of the URL in the message: it may be a password.
     fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>>;
 }

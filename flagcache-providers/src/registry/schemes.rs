@@ -1,4 +1,4 @@
-//! Which scheme opens what.
+//! [`ProviderRegistry`]: the table of schemes.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,28 +16,29 @@ struct Entry {
     open: fn(&StoreUrl) -> Opened,
 }
 
-/// Opens a provider by a URL. See the [module](crate::registry) for the URLs of the bundled stores.
+/// Opens a provider by URL. See the [module](crate::registry) for the URLs of the bundled stores.
 #[derive(Clone, Default)]
 pub struct ProviderRegistry {
     entries: BTreeMap<&'static str, Entry>,
 }
 
 impl ProviderRegistry {
-    /// A registry that knows no scheme.
+    /// A registry without schemes.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// A registry that knows the bundled stores that are compiled in.
+    /// A registry of the bundled stores that are compiled in.
     pub fn bundled() -> Self {
         let mut registry = Self::empty();
         bundled::add_to(&mut registry);
         registry
     }
 
-    /// Lets URLs of this scheme open a `P`.
+    /// Registers a scheme: URLs with it open a `P`.
     ///
     /// # Errors
+    ///
     /// [`RegistryError::AlreadyRegistered`], or [`RegistryError::BadScheme`] if no URL can have the scheme.
     pub fn register<P: OpenProvider>(
         mut self,
@@ -57,7 +58,7 @@ impl ProviderRegistry {
         self.add_with::<P>(scheme, P::OPTIONS.to_vec());
     }
 
-    /// The same, where URLs of this scheme have only these of the provider's options.
+    /// Like [`register`](Self::register), but URLs of this scheme have only these of the provider's options.
     pub(super) fn add_with<P: OpenProvider>(
         &mut self,
         scheme: &'static str,
@@ -79,16 +80,17 @@ impl ProviderRegistry {
         self.entries.insert(scheme, Entry { options, open });
     }
 
-    /// The schemes that open something, in order.
+    /// The registered schemes, in order.
     pub fn schemes(&self) -> impl Iterator<Item = &'static str> {
         self.entries.keys().copied()
     }
 
-    /// A provider for one poller. Connects to nothing.
+    /// A provider for one poller. Does not connect.
     ///
     /// # Errors
-    /// If the text is no URL, its scheme opens nothing, one of its options is unknown, repeated, missing or unreadable, or the
-    /// store refuses it. No error shows the URL.
+    ///
+    /// If the text is not a URL, its scheme is unknown, an option is unknown, repeated, missing or invalid, or the
+    /// store rejects it. No error shows the URL.
     pub fn open(&self, url: &str) -> Result<Box<dyn FlagDefinitionCacheProvider>, RegistryError> {
         let url = StoreUrl::parse(url)?;
         let entry = self

@@ -1,4 +1,4 @@
-//! A URL that describes a store.
+//! [`StoreUrl`]: a parsed URL of a store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,30 +10,31 @@ use url::{Position, Url};
 
 use super::RegistryError;
 
-/// A URL that describes a store, taken apart. It may hold a password: `Debug` shows its scheme and the names of its options,
-/// nothing else.
+/// The parsed URL of a store. It may contain a password: `Debug` shows only its scheme and the names of its options.
 #[derive(Clone)]
 pub struct StoreUrl {
     /// With the first of several servers.
     url: Url,
-    /// The others, each with its comma.
+    /// The other servers, each with its comma.
     others: String,
     has_authority: bool,
     options: BTreeMap<String, String>,
 }
 
 impl StoreUrl {
-    /// Takes a URL apart, as [`ProviderRegistry::open`](super::ProviderRegistry::open) does before it gives it to a provider.
+    /// Parses a URL, as [`ProviderRegistry::open`](super::ProviderRegistry::open) does before it passes it to a
+    /// provider.
     ///
     /// # Errors
-    /// If the text is no URL, has a fragment, or gives an option twice.
+    ///
+    /// If the text is not a URL, has a fragment, or repeats an option.
     pub fn parse(text: &str) -> Result<Self, RegistryError> {
         let text = text.trim();
         let others = other_servers(text);
         let (before, after) = (&text[..others.start], &text[others.end..]);
         let url = Url::parse(&format!("{before}{after}"))
             .map_err(|error| RegistryError::NotAUrl(error.into()))?;
-        // Asked of the text: the parser gives a file URL its slashes if it has none.
+        // Checked in the text: the parser adds slashes to a file URL without them.
         let has_authority = text
             .split_once(':')
             .is_some_and(|(_, rest)| rest.starts_with("//"));
@@ -44,7 +45,7 @@ impl StoreUrl {
             options: BTreeMap::new(),
         };
         if this.url.fragment().is_some() {
-            // A `#` in a password, most likely, which cuts the rest off.
+            // Probably a `#` in a password, which cuts the rest off.
             return Err(
                 this.bad_url("it has a `#`: write %23 if that belongs to a name or a password")
             );
@@ -64,7 +65,7 @@ impl StoreUrl {
         Ok(this)
     }
 
-    /// What stands before the first colon, in lower case.
+    /// The part before the first colon, in lower case.
     pub fn scheme(&self) -> &str {
         self.url.scheme()
     }
@@ -74,7 +75,7 @@ impl StoreUrl {
         self.has_authority
     }
 
-    /// The servers, each with its port if that is given: a URL may name several, separated by commas.
+    /// The servers, each with its port if specified. A URL may name several, separated by commas.
     pub fn servers(&self) -> impl Iterator<Item = &str> {
         let first = &self.url[Position::BeforeHost..Position::AfterPort];
         std::iter::once(first)
@@ -82,22 +83,22 @@ impl StoreUrl {
             .filter(|server| !server.is_empty())
     }
 
-    /// The host, if there is one; the first of several.
+    /// The host, if present; the first of several.
     pub fn host(&self) -> Option<&str> {
         self.url.host_str().filter(|host| !host.is_empty())
     }
 
-    /// The port, if one is given; that of the first of several hosts.
+    /// The port, if specified; that of the first of several hosts.
     pub fn port(&self) -> Option<u16> {
         self.url.port()
     }
 
-    /// The path as it is written, percent-encoded; all between scheme and options in a URL without `//`.
+    /// The path as written, percent-encoded; in a URL without `//`, everything between scheme and options.
     pub fn path(&self) -> &str {
         self.url.path()
     }
 
-    /// The path as one of this system's, for a URL with `//` and no host, or with `localhost`.
+    /// The path in the form of this system, for a URL with `//` and no host, or with `localhost`.
     pub fn file_path(&self) -> Option<PathBuf> {
         self.url.to_file_path().ok()
     }
@@ -107,9 +108,10 @@ impl StoreUrl {
         self.options.get(name).map(String::as_str)
     }
 
-    /// The value of an option that must be there.
+    /// The value of a required option.
     ///
     /// # Errors
+    ///
     /// If it is missing or empty.
     pub fn required(&self, option: &'static str) -> Result<&str, RegistryError> {
         let missing = || RegistryError::MissingOption {
@@ -124,6 +126,8 @@ impl StoreUrl {
     /// The value of an option that is `true` or `false`.
     ///
     /// # Errors
+    ///
+    /// If it is neither.
     /// If it is neither.
     pub fn flag(&self, option: &'static str) -> Result<Option<bool>, RegistryError> {
         let parse = |value: &str| {
@@ -137,7 +141,8 @@ impl StoreUrl {
     /// The value of an option that is a duration: a whole number with a unit, `500ms`, `10s`, `5m`, `24h`.
     ///
     /// # Errors
-    /// If it is none.
+    ///
+    /// If it is not.
     pub fn duration(&self, option: &'static str) -> Result<Option<Duration>, RegistryError> {
         let parse = |value: &str| {
             duration(value).ok_or_else(|| {
@@ -147,7 +152,7 @@ impl StoreUrl {
         self.option(option).map(parse).transpose()
     }
 
-    /// The URL with its secrets and with no other options than these, for a client that takes one.
+    /// The URL with its secrets and with only these options, for a client that takes a URL.
     pub fn expose_with_options(&self, keep: &[&str]) -> String {
         let mut url = self.url.clone();
         url.set_query(None);
@@ -163,7 +168,7 @@ impl StoreUrl {
         format!("{before}{}{after}", self.others)
     }
 
-    /// An error that says how a URL of this scheme is written. Never put a part of this one into `remedy`.
+    /// An error that describes the form of this scheme's URLs. Never include a part of this URL in `remedy`.
     pub fn bad_url(&self, remedy: &'static str) -> RegistryError {
         RegistryError::BadUrl {
             scheme: self.owned_scheme(),
@@ -171,7 +176,7 @@ impl StoreUrl {
         }
     }
 
-    /// An error that says what an option accepts.
+    /// An error that describes what an option accepts.
     pub fn bad_option(&self, option: &'static str, expected: &'static str) -> RegistryError {
         RegistryError::BadOption {
             scheme: self.owned_scheme(),
@@ -214,7 +219,7 @@ impl fmt::Debug for StoreUrl {
     }
 }
 
-/// Where `text` names servers after the first. The parser knows but one.
+/// Where `text` names further servers. The parser supports only one.
 fn other_servers(text: &str) -> Range<usize> {
     let Some(start) = text.find("://").map(|colon| colon + 3) else {
         return 0..0;

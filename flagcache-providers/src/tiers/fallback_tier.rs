@@ -1,4 +1,5 @@
-//! A tier behind the first: written to, and read when nothing better is to be had. No fault of it gets out.
+//! [`FallbackTier`]: a tier after the first. It is written to, and read if the tiers before it have no copy. Its errors
+//! are logged, never returned.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,25 +15,25 @@ use super::guard::guarded_tier;
 use crate::restore;
 
 pub(super) struct FallbackTier {
-    /// Its place, from 2: for the log.
-    place: usize,
+    /// The tier's position, from 2, for the log.
+    position: usize,
     provider: Box<dyn FlagDefinitionCacheProvider>,
-    /// The tier's line ends here: its notifications and reports are not the fleet's.
+    /// The tier's own context: its notifications and reports do not reach the poller.
     line: Mutex<Option<PollerContextOwner>>,
-    seen: Mutex<Seen>,
+    seen: Mutex<HeldCopy>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
-    /// What the tier is known to hold.
+struct HeldCopy {
+    /// Identifies the copy that the tier is known to hold.
     holds: Option<CopyId>,
     failing: bool,
 }
 
 impl FallbackTier {
-    pub(super) fn new(place: usize, provider: Box<dyn FlagDefinitionCacheProvider>) -> Self {
+    pub(super) fn new(position: usize, provider: Box<dyn FlagDefinitionCacheProvider>) -> Self {
         Self {
-            place,
+            position,
             provider,
             line: Mutex::default(),
             seen: Mutex::default(),
@@ -47,20 +48,20 @@ impl FallbackTier {
         .is_err()
         {
             tracing::warn!(
-                tier = self.place,
-                "a tier behind the first panicked when it was attached"
+                tier = self.position,
+                "a fallback tier panicked when it was attached"
             );
         }
         *lock(&self.line) = Some(line);
     }
 
-    /// The tier's copy and how long ago it was confirmed, or at least fetched.
+    /// The tier's copy, and how long ago it was confirmed or else fetched.
     pub(super) async fn read(
         &self,
-        limit: Duration,
+        timeout: Duration,
     ) -> Option<(FlagDefinitionCacheData, Option<Duration>)> {
         let copy = self
-            .logged(limit, self.provider.get_flag_definitions())
+            .logged(timeout, self.provider.get_flag_definitions())
             .await??;
         let confirmed_ago = lock(&self.line)
             .as_ref()
@@ -80,16 +81,16 @@ impl FallbackTier {
         &self,
         data: &FlagDefinitionCacheData,
         schedule: PollerSchedule,
-        limit: Duration,
+        timeout: Duration,
     ) {
-        if limit.is_zero() {
+        if timeout.is_zero() {
             return;
         }
         self.renew(schedule);
-        let written = self.logged(limit, async {
+        let written = self.logged(timeout, async {
             let leads = self.provider.should_fetch_flag_definitions().await?;
             self.provider.on_flag_definitions_received(data).await?;
-            // A worker that does not lead there only fills an empty tier.
+            // A worker that does not lead in this tier only fills it if it is empty.
             if leads {
                 Ok(true)
             } else {
@@ -99,19 +100,19 @@ impl FallbackTier {
         self.set_holds(data, written.await);
     }
 
-    /// Copies `data`, which the first tier returned, unless the tier is known to hold it. The API did not confirm it now, so
-    /// it is put back as after a failed request: the tier's confirmation keeps its time.
+    /// Copies `data`, which the first tier returned, unless the tier is known to hold it. The API did not confirm it
+    /// now, so it is restored as after a failed request: the tier's time of confirmation does not change.
     pub(super) async fn copy(
         &self,
         data: &FlagDefinitionCacheData,
         schedule: PollerSchedule,
-        limit: Duration,
+        timeout: Duration,
     ) {
-        if self.holds(data) || limit.is_zero() {
+        if self.holds(data) || timeout.is_zero() {
             return;
         }
         self.renew(schedule);
-        let written = self.logged(limit, async {
+        let written = self.logged(timeout, async {
             let leads = self.provider.should_fetch_flag_definitions().await?;
             let unconfirmed = FetchOutcome::failed(FetchErrorKind::Connect, Some(data));
             self.provider.on_fetch_without_update(unconfirmed).await?;
@@ -119,7 +120,7 @@ impl FallbackTier {
                 return Ok(true);
             }
             if leads {
-                // A store of the user's own that ignores failed requests. It keeps no confirmations either.
+                // For a custom store that ignores failed requests. It keeps no confirmations either.
                 self.provider.on_flag_definitions_received(data).await?;
             }
             Ok(leads)
@@ -127,22 +128,22 @@ impl FallbackTier {
         self.set_holds(data, written.await);
     }
 
-    /// Reports a load without news to the tier, if this worker leads there.
-    pub(super) async fn tell(
+    /// Reports an outcome without an update to the tier, if this worker leads there.
+    pub(super) async fn report(
         &self,
         outcome: FetchOutcome<'_>,
         schedule: PollerSchedule,
-        limit: Duration,
+        timeout: Duration,
     ) {
         if let Some(data) = outcome.data().filter(|data| !self.holds(data)) {
             return if outcome.is_unchanged() {
-                self.publish(data, schedule, limit).await
+                self.publish(data, schedule, timeout).await
             } else {
-                self.copy(data, schedule, limit).await
+                self.copy(data, schedule, timeout).await
             };
         }
         self.renew(schedule);
-        self.logged(limit, async {
+        self.logged(timeout, async {
             if self.provider.should_fetch_flag_definitions().await? {
                 self.provider.on_fetch_without_update(outcome).await?;
             }
@@ -151,7 +152,7 @@ impl FallbackTier {
         .await;
     }
 
-    /// Whether the tier holds `data`, or a copy that was fetched later, which stays.
+    /// Whether the tier holds `data`, or a copy that was fetched later and stays.
     async fn stores(&self, data: &FlagDefinitionCacheData) -> Result<bool, ProviderError> {
         let copy = self.provider.get_flag_definitions().await?;
         Ok(copy.is_some_and(|copy| !restore::must_replace(&copy, data, false)))
@@ -161,8 +162,8 @@ impl FallbackTier {
         lock(&self.seen).holds = (written == Some(true)).then(|| data.copy_id());
     }
 
-    pub(super) async fn shut_down(&self, limit: Duration) {
-        self.logged(limit, self.provider.shutdown()).await;
+    pub(super) async fn shut_down(&self, timeout: Duration) {
+        self.logged(timeout, self.provider.shutdown()).await;
     }
 
     fn holds(&self, data: &FlagDefinitionCacheData) -> bool {
@@ -175,27 +176,27 @@ impl FallbackTier {
         }
     }
 
-    /// What went wrong behind the first tier is logged when it begins and when it is over, and is nobody else's affair.
+    /// Logs the first error of the tier, and its recovery.
     async fn logged<T>(
         &self,
-        limit: Duration,
+        timeout: Duration,
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Option<T> {
-        let answer = guarded_tier(limit, call).await;
+        let answer = guarded_tier(timeout, call).await;
         let was_failing = std::mem::replace(&mut lock(&self.seen).failing, answer.is_err());
         match &answer {
             Err(error) if !was_failing => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
-                // As strings, which are written with escapes: what a store says is another's word.
+                // As strings, which are logged escaped: the text of a store is untrusted.
                 tracing::warn!(
-                    tier = self.place,
+                    tier = self.position,
                     error = error.to_string(),
                     cause,
-                    "a tier behind the first fails"
+                    "a fallback tier failed"
                 );
             }
             Ok(_) if was_failing => {
-                tracing::info!(tier = self.place, "a tier behind the first works again")
+                tracing::info!(tier = self.position, "a fallback tier recovered")
             }
             _ => {}
         }
@@ -206,13 +207,13 @@ impl FallbackTier {
 impl fmt::Debug for FallbackTier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FallbackTier")
-            .field("place", &self.place)
+            .field("position", &self.position)
             .field("seen", &self.seen)
             .finish_non_exhaustive()
     }
 }
 
-// Nothing panics while one of these is held; a poisoned lock is still whole.
+// No code panics while it holds one of these locks, so the data behind a poisoned one is consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! One tier's call, behind a timeout and a panic boundary, so that the next tier gets its turn.
+//! [`guarded_tier`]: a tier's call with timeout and panic isolation, so that the next tier gets its turn.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A store that is read and never written.
+//! [`ReadOnly`]: a provider that never writes.
 
 use async_trait::async_trait;
 use flagcache_core::{
@@ -6,13 +6,12 @@ use flagcache_core::{
     ProviderError,
 };
 
-/// Reads a store, never leads and never writes: the reader's half of a fleet in which one job writes and everybody else
-/// reads.
+/// Reads a store, never leads and never writes: for the readers of a fleet in which one job writes.
 ///
-/// The decision is always `false` and the store is not asked for it; publishes and loads without news do not reach it. Reads,
-/// notifications and the shutdown do. Give the poller a source without a secret key as well, then it sends no request either:
-/// with a key it would fetch for itself whenever it finds the store empty or unreadable. The writer's half is
-/// [`refresh_once`](flagcache_core::refresh_once), where both are shown as a Kubernetes CronJob and its readers.
+/// The decision is always `false`, without asking the store; publishes and outcomes without an update do not reach it.
+/// Reads, notifications and the shutdown do. Give the poller a source without a secret key as well, so that it sends no
+/// requests: with a key it would fetch whenever the store is empty or unreadable. The writer is
+/// [`refresh_once`](flagcache_core::refresh_once), whose documentation shows both as Kubernetes objects.
 ///
 /// ```
 /// # #[cfg(feature = "memory")]

@@ -1,11 +1,11 @@
-//! What a tiered provider knows of its worker.
+//! [`State`]: what a tiered provider knows about its worker.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use flagcache_core::{PollerContext, PollerSchedule};
 
-/// The poller's default, until one is attached.
+/// The poller's default, until a poller is attached.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
@@ -16,9 +16,10 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 struct Inner {
     link: Option<PollerContext>,
-    /// The worker has definitions, for all that can be seen from here.
+    /// The worker has definitions, as far as can be seen from here.
     warm: bool,
-    /// The last decision was `false` and nothing was read since: a failing read must be told as one.
+    /// The last decision was `false` and nothing was read since: the failure of such a read must be returned as an
+    /// error.
     follows: bool,
 }
 
@@ -49,12 +50,12 @@ impl State {
         self.lock().follows = follows;
     }
 
-    /// Whether this is the first read after a decision that was `false`.
+    /// Begins a read. Returns whether it is the first one after a decision of `false`.
     pub(super) fn begin_read(&self) -> bool {
         std::mem::take(&mut self.lock().follows)
     }
 
-    // Nothing panics while it is held; a poisoned lock is still whole.
+    // No code panics while it holds this lock, so the state behind a poisoned one is consistent.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! One store behind another.
+//! [`Tiered`]: a store with fallbacks.
 
 use std::time::Duration;
 
@@ -14,32 +14,32 @@ use super::fallback_tier::FallbackTier;
 use super::guard::guarded_tier;
 use super::state::State;
 
-/// A store in front, and others behind it that take over when it fails or is empty. The [module](crate::tiers) says who does
-/// what, which order is right, and what comes of each failure.
+/// A first store, and fallbacks that take over when it fails or is empty. The [module](crate::tiers) documents what
+/// each tier does, the right order, and the effects of each failure.
 ///
-/// Each provider given here belongs to this one, as this one belongs to one poller.
+/// The providers of all tiers belong to this provider, and it to one poller.
 #[derive(Debug)]
 pub struct Tiered<P> {
     first: P,
-    behind: Vec<FallbackTier>,
+    fallbacks: Vec<FallbackTier>,
     state: State,
 }
 
 impl<P: FlagDefinitionCacheProvider> Tiered<P> {
-    /// The first tier: the store that elects, so the one that all workers share.
+    /// The first tier: the store that elects the leader, and so must be the one that all workers share.
     pub fn new(first: P) -> Self {
         Self {
             first,
-            behind: Vec::new(),
+            fallbacks: Vec::new(),
             state: State::default(),
         }
     }
 
-    /// One more tier, behind those given so far.
+    /// Adds a fallback after those added so far.
     #[must_use]
     pub fn fallback(mut self, next: impl FlagDefinitionCacheProvider) -> Self {
-        self.behind
-            .push(FallbackTier::new(self.behind.len() + 2, Box::new(next)));
+        self.fallbacks
+            .push(FallbackTier::new(self.fallbacks.len() + 2, Box::new(next)));
         self
     }
 
@@ -48,30 +48,31 @@ impl<P: FlagDefinitionCacheProvider> Tiered<P> {
         &self.first
     }
 
-    /// How long one tier may take while others wait for their turn.
+    /// The timeout of one tier while other tiers must also get time.
     fn per_tier_timeout(&self) -> Duration {
-        let parts = u32::try_from(self.behind.len() + 1).unwrap_or(u32::MAX);
+        let parts = u32::try_from(self.fallbacks.len() + 1).unwrap_or(u32::MAX);
         self.state.schedule().provider_timeout / parts.max(4)
     }
 
-    /// What is left of three quarters of a call that began then.
+    /// What is left of three quarters of the call's timeout.
     fn left_since(&self, begin: Instant) -> Duration {
         (self.state.schedule().provider_timeout * 3 / 4).saturating_sub(begin.elapsed())
     }
 
-    /// Asks the first tier: for its share of the time while the worker is cold, else for as long as the poller lets it.
-    async fn ask_first<T>(
+    /// Calls the first tier: with the per-tier timeout while the worker is cold, otherwise with the poller's timeout
+    /// only.
+    async fn call_first<T>(
         &self,
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
-        if self.state.is_warm() || self.behind.is_empty() {
+        if self.state.is_warm() || self.fallbacks.is_empty() {
             return call.await;
         }
         guarded_tier(self.per_tier_timeout(), call).await
     }
 
-    async fn read_behind(&self) -> Option<(FlagDefinitionCacheData, Option<Duration>)> {
-        for tier in &self.behind {
+    async fn read_fallbacks(&self) -> Option<(FlagDefinitionCacheData, Option<Duration>)> {
+        for tier in &self.fallbacks {
             if let Some(found) = tier.read(self.per_tier_timeout()).await {
                 return Some(found);
             }
@@ -79,13 +80,13 @@ impl<P: FlagDefinitionCacheProvider> Tiered<P> {
         None
     }
 
-    /// Copies what the first tier returned to the tiers behind it.
-    async fn copy_behind(&self, data: &FlagDefinitionCacheData, limit: Duration) {
+    /// Copies what the first tier returned to the fallback tiers.
+    async fn copy_to_fallbacks(&self, data: &FlagDefinitionCacheData, timeout: Duration) {
         let schedule = self.state.schedule();
         join_all(
-            self.behind
+            self.fallbacks
                 .iter()
-                .map(|tier| tier.copy(data, schedule, limit)),
+                .map(|tier| tier.copy(data, schedule, timeout)),
         )
         .await;
     }
@@ -97,7 +98,7 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
         self.state.decided(false);
         let decision = self
-            .ask_first(self.first.should_fetch_flag_definitions())
+            .call_first(self.first.should_fetch_flag_definitions())
             .await;
         self.state.decided(matches!(decision, Ok(false)));
         decision
@@ -106,21 +107,21 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
     async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         let begin = Instant::now();
         let follows = self.state.begin_read();
-        let answer = self.ask_first(self.first.get_flag_definitions()).await;
+        let answer = self.call_first(self.first.get_flag_definitions()).await;
         if let Ok(Some(copy)) = &answer {
             self.state.mark_warm();
-            self.copy_behind(copy, self.left_since(begin)).await;
+            self.copy_to_fallbacks(copy, self.left_since(begin)).await;
             return answer;
         }
         if self.state.is_warm() || (follows && answer.is_err()) {
             return answer;
         }
-        let Some((copy, age)) = self.read_behind().await else {
+        let Some((copy, age)) = self.read_fallbacks().await else {
             return answer;
         };
         self.state.mark_warm();
         if let Some(link) = self.state.link() {
-            // The first tier's report, if it made one, is about a copy that it does not have.
+            // A report of the first tier would be about a copy that it does not have.
             let age = age.unwrap_or(self.state.schedule().max_staleness);
             link.report(FleetStatus::new().confirmed_ago(age));
         }
@@ -132,22 +133,22 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
         data: &FlagDefinitionCacheData,
     ) -> Result<(), ProviderError> {
         self.state.mark_warm();
-        let (limit, schedule) = (self.left_since(Instant::now()), self.state.schedule());
-        let behind = join_all(
-            self.behind
+        let (timeout, schedule) = (self.left_since(Instant::now()), self.state.schedule());
+        let fallbacks = join_all(
+            self.fallbacks
                 .iter()
-                .map(|tier| tier.publish(data, schedule, limit)),
+                .map(|tier| tier.publish(data, schedule, timeout)),
         );
-        join(self.first.on_flag_definitions_received(data), behind)
+        join(self.first.on_flag_definitions_received(data), fallbacks)
             .await
             .0
     }
 
     async fn shutdown(&self) -> Result<(), ProviderError> {
-        let limit = self.left_since(Instant::now());
+        let timeout = self.left_since(Instant::now());
         join(
             self.first.shutdown(),
-            join_all(self.behind.iter().map(|tier| tier.shut_down(limit))),
+            join_all(self.fallbacks.iter().map(|tier| tier.shut_down(timeout))),
         )
         .await
         .0
@@ -157,13 +158,13 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
         &self,
     ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         let begin = Instant::now();
-        let answer = self.ask_first(self.first.peek_flag_definitions()).await;
+        let answer = self.call_first(self.first.peek_flag_definitions()).await;
         if let Ok(Some(copy)) = &answer {
             self.state.mark_warm();
-            self.copy_behind(copy, self.left_since(begin)).await;
+            self.copy_to_fallbacks(copy, self.left_since(begin)).await;
             return answer;
         }
-        let Some((copy, _)) = self.read_behind().await else {
+        let Some((copy, _)) = self.read_fallbacks().await else {
             return answer;
         };
         self.state.mark_warm();
@@ -177,15 +178,15 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
         if outcome.data().is_some() {
             self.state.mark_warm();
         }
-        let (limit, schedule) = (self.left_since(Instant::now()), self.state.schedule());
-        // Who leads behind is nobody's affair but that tier's.
-        let behind = outcome.with_step_down_for(None);
-        let tell = join_all(
-            self.behind
+        let (timeout, schedule) = (self.left_since(Instant::now()), self.state.schedule());
+        // Fallback tiers elect their own leader; never ask them to step down.
+        let fallbacks = outcome.with_step_down_for(None);
+        let report = join_all(
+            self.fallbacks
                 .iter()
-                .map(|tier| tier.tell(behind, schedule, limit)),
+                .map(|tier| tier.report(fallbacks, schedule, timeout)),
         );
-        join(self.first.on_fetch_without_update(outcome), tell)
+        join(self.first.on_fetch_without_update(outcome), report)
             .await
             .0
     }
@@ -193,7 +194,7 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
     fn on_poller_attached(&self, link: PollerContext) {
         self.state.attach(link.clone());
         let schedule = self.state.schedule();
-        self.behind.iter().for_each(|tier| tier.attach(schedule));
+        self.fallbacks.iter().for_each(|tier| tier.attach(schedule));
         self.first.on_poller_attached(link);
     }
 }

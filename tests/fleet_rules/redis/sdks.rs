@@ -90,8 +90,8 @@ const SITUATIONS: [(&str, &[&str], Measure); 11] = [
     (
         "hanging",
         &[
-            "Redis hangs: a newcomer has its flags",
-            "Redis hangs: a worker that is told to end (SIGTERM) has ended",
+            "Redis hangs: a new worker has its flags",
+            "Redis hangs: a worker has ended after SIGTERM",
         ],
         server::hangs,
     ),
