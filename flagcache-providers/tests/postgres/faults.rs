@@ -1,9 +1,11 @@
 //! Servers that are killed, hang, or refuse.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchOutcome, ProviderErrorKind};
 use flagcache_providers::PostgresStore;
+use flagcache_providers::testing::TcpProxy;
 
 use crate::server::Postgres;
 use crate::sets::fetched;
@@ -64,6 +66,37 @@ async fn b11_82_a_table_that_was_emptied_or_dropped_is_filled_again() {
         follower.leads().await;
         assert!(follower.reads().await.unwrap().same_content(&data), "{sql}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b11_82_calls_that_time_out_leave_no_connection_behind() {
+    let server = Arc::new(Postgres::start());
+    let proxy = TcpProxy::start(([127, 0, 0, 1], server.port()).into()).unwrap();
+    let through = proxy.addr().port().to_string();
+    let url = server.url().replace(&server.port().to_string(), &through);
+    let worker = Worker::of(&url);
+    assert!(worker.leads().await);
+    let locked = Arc::clone(&server);
+    let lock = tokio::task::spawn_blocking(move || {
+        locked.try_psql("BEGIN; LOCK TABLE flagcache; SELECT pg_sleep(20)")
+    });
+    let mut timeouts = 0;
+    while timeouts < 3 {
+        assert!(!lock.is_finished(), "{timeouts} calls timed out");
+        match worker.tries_to_lead().await {
+            Err(error) if error.kind() == ProviderErrorKind::Timeout => timeouts += 1,
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    // One for calls and one that listens; a renewal may be under way too.
+    let deadline = Instant::now() + Duration::from_secs(4);
+    while proxy.connections().open > 2 {
+        let open = proxy.connections().open;
+        assert!(Instant::now() < deadline, "{open} connections are open");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server
+        .psql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE mode = 'AccessExclusiveLock'");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

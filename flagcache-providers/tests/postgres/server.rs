@@ -153,7 +153,7 @@ impl Postgres {
         )
     }
 
-    fn try_psql(&self, sql: &str) -> Option<String> {
+    pub(crate) fn try_psql(&self, sql: &str) -> Option<String> {
         let output = Command::new(program("psql"))
             .args([
                 "-XAtq",
