@@ -25,7 +25,7 @@ pub(crate) struct Row {
     workers: Vec<(u32, PollerContext)>,
 }
 
-/// One worker's provider. The number of the worker is its own in the whole fleet.
+/// One worker's provider. No two workers of a fleet have the same number.
 pub(crate) struct Leased {
     worker: u32,
     lease: Duration,
@@ -55,18 +55,18 @@ impl Leased {
 }
 
 impl Row {
+    /// Also after the lease has ended, until another worker takes it: no other worker has overwritten the copy before that.
     fn leads(&self, worker: u32) -> bool {
-        self.leader
-            .is_some_and(|(leader, ends)| leader == worker && Instant::now() < ends)
+        self.leader.is_some_and(|(leader, _)| leader == worker)
     }
 
-    /// All but the worker that changed something: it knows.
+    /// All but the worker that caused the change.
     fn notify_others(&self, worker: u32) {
         let others = self.workers.iter().filter(|(other, _)| *other != worker);
         others.for_each(|(_, poller)| poller.notify_changed());
     }
 
-    /// The leader overwrites, anybody fills an empty row.
+    /// The leader overwrites, any worker fills an empty row.
     fn store(&mut self, worker: u32, data: &FlagDefinitionCacheData) -> bool {
         let may_store = self.leads(worker) || self.copy.is_none();
         if may_store {
@@ -155,8 +155,8 @@ impl Leased {
         }
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
-        self.row().workers.push((self.worker, link));
+    fn on_poller_attached(&self, poller: PollerContext) {
+        self.row().workers.push((self.worker, poller));
     }
 
     fn shutdown(&self) {

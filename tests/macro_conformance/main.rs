@@ -24,7 +24,7 @@ use flagcache::{
 use flagcache_providers::testing::conformance::{Capabilities, Verdict, run_all};
 use futures_util::future::BoxFuture;
 
-use crate::shelf::{Shelf, Store, Told};
+use crate::shelf::{OwnedOutcome, Shelf, Store};
 
 type Definitions = Result<Option<FlagDefinitionCacheData>, DataError>;
 type AliasOf<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -38,7 +38,7 @@ async fn keeps_every_rule(provider: fn(Shelf) -> Arc<dyn FlagDefinitionCacheProv
     let verdicts = run_all(claims, || Store::of(provider)).await;
     let broken: Vec<_> = verdicts
         .iter()
-        // The store is this process's memory: nothing lies between it and its workers that could be cut.
+        // The store is in memory: it has no connections that the test could cut.
         .filter(|(_, verdict)| !matches!(verdict, Verdict::Passed) && *verdict != outage)
         .collect();
     assert!(broken.is_empty(), "{broken:#?}");
@@ -87,8 +87,8 @@ macro_rules! form {
                 }
 
                 $($before)* fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) -> $done {
-                    let (shelf, told) = (self.0.clone(), Told::from(outcome));
-                    let $call = move || shelf.learn(&told);
+                    let (shelf, outcome) = (self.0.clone(), OwnedOutcome::from(outcome));
+                    let $call = move || shelf.fetched_nothing_new(&outcome);
                     $wrap
                 }
 

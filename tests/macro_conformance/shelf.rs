@@ -1,4 +1,4 @@
-//! A store in memory that can do all that a store can, in plain methods.
+//! A store in memory with every capability, in plain methods.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,32 +22,32 @@ struct Board {
     confirmed_at: Option<Instant>,
     quota_limited: bool,
     links: HashMap<u64, PollerContext>,
-    out_until: HashMap<u64, Instant>,
+    steps_down_until: HashMap<u64, Instant>,
 }
 
-/// One worker's hold of a board; its clones are the same worker.
+/// One worker's access to a board; its clones are the same worker.
 #[derive(Clone)]
 pub(crate) struct Shelf {
     worker: u64,
     board: Arc<Mutex<Board>>,
 }
 
-/// What a call that brought no new set leaves to do, without the borrowed set.
+/// A `FetchOutcome` with a set of its own, for a call that ends later.
 #[derive(Clone)]
-pub(crate) struct Told {
+pub(crate) struct OwnedOutcome {
     data: Option<FlagDefinitionCacheData>,
     unchanged: bool,
     quota_limited: bool,
-    give_up_for: Option<Duration>,
+    step_down_for: Option<Duration>,
 }
 
-impl From<FetchOutcome<'_>> for Told {
+impl From<FetchOutcome<'_>> for OwnedOutcome {
     fn from(outcome: FetchOutcome<'_>) -> Self {
         Self {
             data: outcome.data().cloned(),
             unchanged: outcome.is_unchanged(),
             quota_limited: outcome.failure() == Some(FetchErrorKind::QuotaLimited),
-            give_up_for: outcome.step_down_for(),
+            step_down_for: outcome.step_down_for(),
         }
     }
 }
@@ -60,14 +60,14 @@ impl Shelf {
     pub(crate) fn decide(&self) -> bool {
         let now = Instant::now();
         let mut board = self.board();
-        let is_out = board
-            .out_until
+        let steps_down = board
+            .steps_down_until
             .get(&self.worker)
             .is_some_and(|until| *until > now);
         let is_anothers = board
             .lead
             .is_some_and(|(leader, ends_at)| leader != self.worker && ends_at > now);
-        let leads = !is_out && !is_anothers;
+        let leads = !steps_down && !is_anothers;
         if leads {
             board.lead = Some((self.worker, now + LEASE));
         }
@@ -99,33 +99,33 @@ impl Shelf {
             return;
         }
         board.copy = Some(data.to_json());
-        self.tell_others(&board);
+        self.notify_others(&board);
     }
 
-    pub(crate) fn learn(&self, told: &Told) {
+    pub(crate) fn fetched_nothing_new(&self, outcome: &OwnedOutcome) {
         let mut board = self.board();
-        if let Some(duration) = told.give_up_for {
+        if let Some(duration) = outcome.step_down_for {
             board
-                .out_until
+                .steps_down_until
                 .insert(self.worker, Instant::now() + duration);
         }
         if !self.leads(&board) {
             return;
         }
-        if told.unchanged {
+        if outcome.unchanged {
             board.confirmed_at = Some(Instant::now());
         }
-        board.quota_limited = told.quota_limited;
-        if let Some(copy) = told.data.as_ref().map(FlagDefinitionCacheData::to_json) {
-            let is_damaged = told.unchanged && board.copy.as_ref() != Some(&copy);
+        board.quota_limited = outcome.quota_limited;
+        if let Some(copy) = outcome.data.as_ref().map(FlagDefinitionCacheData::to_json) {
+            let is_damaged = outcome.unchanged && board.copy.as_ref() != Some(&copy);
             if board.copy.is_none() || is_damaged {
                 board.copy = Some(copy);
-                self.tell_others(&board);
+                self.notify_others(&board);
             }
         }
-        if told.give_up_for.is_some() {
+        if outcome.step_down_for.is_some() {
             board.lead = None;
-            self.tell_others(&board);
+            self.notify_others(&board);
         }
     }
 
@@ -134,7 +134,7 @@ impl Shelf {
         board.links.remove(&self.worker);
         if self.leads(&board) {
             board.lead = None;
-            self.tell_others(&board);
+            self.notify_others(&board);
         }
     }
 
@@ -142,7 +142,7 @@ impl Shelf {
         board.lead.is_some_and(|(leader, _)| leader == self.worker)
     }
 
-    fn tell_others(&self, board: &Board) {
+    fn notify_others(&self, board: &Board) {
         board
             .links
             .iter()
@@ -155,7 +155,7 @@ impl Shelf {
     }
 }
 
-/// A board, and how a worker makes a provider of its hold of it.
+/// A board, and how a worker makes a provider of its access to it.
 pub(crate) struct Store {
     board: Arc<Mutex<Board>>,
     next: AtomicU64,

@@ -32,13 +32,13 @@ pub struct Call {
     pub started: Instant,
     /// When and how it ended; `None` while it runs.
     pub ended: Option<(Instant, CallEnd)>,
-    /// The method whose call was still running when this one began. The poller promises that there is none.
+    /// The method whose call was still running when this one began. The poller promises that this never happens.
     pub during: Option<ProviderMethod>,
     /// What a publish was given, or what the worker served at a load that brought nothing new.
     pub data: Option<FlagDefinitionCacheData>,
     /// `on_fetch_without_update`: the kind of failure; `None` if unchanged.
     pub failure: Option<FetchErrorKind>,
-    /// `on_fetch_without_update`: for how long the lead is to be given up.
+    /// `on_fetch_without_update`: for how long the worker is to step down.
     pub step_down_for: Option<Duration>,
 }
 
@@ -92,11 +92,11 @@ impl CallLog {
         }
     }
 
-    /// Enters a call; it has ended when the return value is told so or dropped.
+    /// Records a call; it ends when the return value is marked as ended or dropped.
     pub(crate) fn begin(&self, call: impl Into<Call>) -> Running<'_> {
         let index = {
             let mut calls = self.lock();
-            // Told here and not by the times: on a paused clock everything may happen at one instant.
+            // Decided here and not by the times: on a paused clock everything may happen at one instant.
             let during = calls
                 .iter()
                 .find(|earlier| earlier.ended.is_none())

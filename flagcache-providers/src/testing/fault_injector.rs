@@ -50,7 +50,7 @@ impl<P> FaultInjector<P> {
 }
 
 impl<P: ?Sized> FaultInjector<P> {
-    /// [`new`](Self::new) for a provider that is shared already, an `Arc<dyn FlagDefinitionCacheProvider>` for one.
+    /// [`new`](Self::new) for a provider that is shared already, such as an `Arc<dyn FlagDefinitionCacheProvider>`.
     pub fn over(provider: Arc<P>) -> Self {
         Self {
             faults: Arc::default(),

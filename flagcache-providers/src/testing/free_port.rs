@@ -1,4 +1,4 @@
-//! Ports for servers that have to be told theirs.
+//! Ports for servers that need one on their command line.
 
 #![allow(clippy::panic, reason = "a test without a port cannot go on")]
 

@@ -5,14 +5,14 @@
 //! | item | what it is for |
 //! |---|---|
 //! | [`conformance!`](crate::conformance!) | holds any provider to the rules that the bundled ones keep: start at [its module](mod@conformance) |
-//! | [`ScriptedProvider`] | a provider that answers as a test tells it to and remembers every call |
+//! | [`ScriptedProvider`] | a provider with scripted answers that remembers every call |
 //! | [`ScriptedSource`] | the same for a source of definitions, in memory |
 //! | [`FaultInjector`] | makes calls of any provider fail, panic, hang or come late |
 //! | [`ApiStub`] | the PostHog API on this machine, with every fault that an API has |
 //! | `RedisServer` | a `redis-server` of the test's own, to be hung, killed and started again (with feature `redis`) |
 //! | [`FreePort`] | a port that stays a test's own while no server listens there |
 //! | [`TcpProxy`] | stands between a store and its server: connections can be cut, hung and healed |
-//! | [`SchedulingDelay`] | what a busy machine takes away from a time that is promised |
+//! | [`SchedulingDelay`] | how long the machine itself delays a program |
 //! | `RedisInspector` | what a Redis store keeps, and what its server has counted (with feature `redis`) |
 //! | `RedisSentinels`, `RedisCluster` | several that work together (with feature `redis`) |
 //! | `Certificates` | certificates for servers with TLS (with feature `redis`) |

@@ -105,7 +105,7 @@ impl RedisCluster {
             .unwrap()
     }
 
-    /// The node that takes commands for `key` now, unless there is none.
+    /// The node that takes commands for `key` now, if there is one.
     pub fn primary(&self, key: &str) -> Option<&RedisServer> {
         self.nodes
             .iter()
@@ -179,7 +179,7 @@ impl SlotMove<'_> {
         self.cluster.nodes[self.from].run_args::<String>(&[&migrate, keys].concat());
     }
 
-    /// Tells the nodes who has the slot now; the one that gave it away last.
+    /// Announces the new owner of the slot to the nodes, to the former owner last.
     pub fn end(self) {
         let third = 3 - self.from - self.to;
         for node in [self.to, third, self.from] {

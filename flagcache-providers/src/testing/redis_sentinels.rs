@@ -104,7 +104,7 @@ impl RedisSentinels {
         format!("{scheme}+sentinel://{}/{primary}", sentinels.join(","))
     }
 
-    /// The server that takes writes now and that a Sentinel names, unless there is none.
+    /// The server that takes writes now and that a Sentinel names, if there is one.
     pub fn primary(&self) -> Option<&RedisServer> {
         let named: Vec<_> = self.sentinels.iter().filter_map(Sentinel::names).collect();
         [&self.primary, &self.replica].into_iter().find(|server| {
@@ -117,7 +117,7 @@ impl RedisSentinels {
 
     /// Makes the replica the primary while both run.
     pub fn fail_over(&self) {
-        // Until it has heard from the replica how it is, the Sentinel does not find it suitable.
+        // The Sentinel does not find a replica suitable before it has its first report.
         wait("the Sentinel begins", || {
             let mut connection = self.sentinels[0].connect().unwrap();
             redis::cmd("SENTINEL")

@@ -246,7 +246,7 @@ fn launch(port: u16, folder: &TempDir, options: &[String]) -> Child {
     spawn(&mut command)
 }
 
-/// Starts a server's process, whose output nobody reads.
+/// Starts a server's process without its output.
 pub(super) fn spawn(command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap_or_else(|error| {
         panic!(

@@ -1,14 +1,14 @@
-//! What a busy machine takes away from those who work on it.
+//! How long a busy machine delays a program.
 
 use std::fs;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-/// Measures the time that a busy machine takes away, so that a test can hold a program to a time and the machine to
-/// nothing. For tests; not API-stable.
+/// Measures how long a busy machine delays its programs, so that a test can add this delay to the time that a program
+/// promises. For tests; not API-stable.
 ///
-/// While no process waits for a processor or a disk, nothing is lost and a promise counts to the letter. Where the system
-/// does not tell (it is told by the pressure files of Linux), five seconds are taken as lost.
+/// While no process waits for a processor or a disk, the delay is zero. It is read from the pressure files of Linux; on a
+/// system without them it counts as five seconds.
 ///
 /// ```
 /// use std::time::{Duration, Instant};

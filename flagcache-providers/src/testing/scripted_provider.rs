@@ -1,4 +1,4 @@
-//! A provider that does what a test tells it to.
+//! A provider with scripted answers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -76,12 +76,12 @@ impl ScriptedProvider {
         }
     }
 
-    /// The answers of `should_fetch_flag_definitions`; `true` unless told otherwise.
+    /// The answers of `should_fetch_flag_definitions`; default `true`.
     pub fn decision(&self) -> &Script<bool> {
         &self.inner.decision
     }
 
-    /// The answers of `get_flag_definitions`; `None` unless told otherwise.
+    /// The answers of `get_flag_definitions`; default `None`.
     pub fn read(&self) -> &Script<Option<FlagDefinitionCacheData>> {
         &self.inner.read
     }
@@ -96,7 +96,7 @@ impl ScriptedProvider {
         &self.inner.shutdown
     }
 
-    /// The answers of `peek_flag_definitions`; `None` unless told otherwise.
+    /// The answers of `peek_flag_definitions`; default `None`.
     pub fn stored(&self) -> &Script<Option<FlagDefinitionCacheData>> {
         &self.inner.stored
     }
@@ -150,7 +150,7 @@ impl ScriptedProvider {
             .collect()
     }
 
-    /// Waits until `method` was called `times` times in all (begun, not ended). Cancel safe; put a time limit around it.
+    /// Waits until `method` was called `times` times in all (begun, not ended). Cancel safe; put a timeout around it.
     pub async fn called(&self, method: ProviderMethod, times: usize) {
         self.inner
             .log
@@ -158,7 +158,7 @@ impl ScriptedProvider {
             .await;
     }
 
-    /// Waits until `times` calls of `method` have ended, in whatever way. Cancel safe; put a time limit around it.
+    /// Waits until `times` calls of `method` have ended, in whatever way. Cancel safe; put a timeout around it.
     pub async fn ended(&self, method: ProviderMethod, times: usize) {
         let done = |call: &&Call| call.method == method && call.ended.is_some();
         self.inner
@@ -167,7 +167,7 @@ impl ScriptedProvider {
             .await;
     }
 
-    /// Which of the poller's promises were broken so far, in words: a call that overlaps another, one after `shutdown`, an
+    /// Which of the poller's promises were broken so far: a call that overlaps another, one after `shutdown`, an
     /// `on_poller_attached` that was not the first call. Empty if none was.
     pub fn violations(&self) -> Vec<String> {
         violations(&self.inner.log.snapshot())

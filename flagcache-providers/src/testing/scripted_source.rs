@@ -1,4 +1,4 @@
-//! A source of definitions that does what a test tells it to.
+//! A source of definitions with scripted answers.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -194,7 +194,7 @@ impl ScriptedSource {
         self
     }
 
-    /// Sets the reply given whenever the queue is empty; [`Reply::current`] unless told otherwise.
+    /// Sets the reply given whenever the queue is empty; default [`Reply::current`].
     pub fn always(&self, reply: Reply) -> &Self {
         self.lock().standing = reply;
         self
@@ -206,7 +206,7 @@ impl ScriptedSource {
         self
     }
 
-    /// Sets the project that `project()` names; none unless told otherwise.
+    /// Sets the project that `project()` names; default `None`.
     pub fn set_project(&self, project: Option<ProjectFingerprint>) -> &Self {
         self.lock().project = project;
         self
@@ -240,7 +240,7 @@ impl ScriptedSource {
             .sum()
     }
 
-    /// Waits until `times` requests have begun in all. Cancel safe; put a time limit around it.
+    /// Waits until `times` requests have begun in all. Cancel safe; put a timeout around it.
     pub async fn requested(&self, times: usize) {
         let mut changed = self.inner.changed.subscribe();
         while self.count() < times {
@@ -261,7 +261,7 @@ impl ScriptedSource {
     fn begin(&self, etag: Option<&str>) -> (Running<'_>, Option<Reply>) {
         let mut state = self.lock();
         let index = state.requests.len();
-        // Told here and not by the times: on a paused clock everything may happen at one instant.
+        // Decided here and not by the times: on a paused clock everything may happen at one instant.
         let overlaps = state.requests.iter().any(|earlier| earlier.ended.is_none());
         let etag = etag.map(str::to_owned);
         state.requests.push(Request {
@@ -388,7 +388,7 @@ impl FlagDefinitionSource for ScriptedSource {
         self.lock().project
     }
 
-    /// It has no key to tell from another.
+    /// A scripted source has no key.
     fn key_fingerprint(&self) -> Option<KeyFingerprint> {
         None
     }

@@ -52,7 +52,7 @@ impl ApiRequest {
         self.headers.contains_key(hyper::header::IF_NONE_MATCH)
     }
 
-    /// Who sent it: workers are told apart by the suffix of their User-Agent.
+    /// Who sent it: the suffix of the User-Agent distinguishes workers.
     pub fn user_agent(&self) -> Option<&str> {
         self.header("user-agent")
     }

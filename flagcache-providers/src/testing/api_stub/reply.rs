@@ -1,4 +1,4 @@
-//! What the stub answers when it is told to.
+//! The answers of the stub that a test can choose.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ impl ApiReply {
         }
     }
 
-    /// A 200 with a body of this many bytes whose length is not told in advance; add a `content-length` header to tell it.
+    /// A 200 with a body of this many bytes whose length is not sent in advance; add a `content-length` header to send it.
     pub fn oversize(bytes: u64) -> Self {
         Self {
             status: Some(200),
@@ -134,7 +134,7 @@ impl ApiReply {
         self
     }
 
-    /// Tells the full length, and closes the connection after this many bytes of the body.
+    /// Sends the full length in the head, and closes the connection after this many bytes of the body.
     #[must_use]
     pub fn truncate_after(mut self, bytes: usize) -> Self {
         self.cut = Cut::Close(bytes);

@@ -26,27 +26,28 @@ macro_rules! capabilities {
 }
 
 capabilities! {
-    /// At most one worker at a time is told `true`, and it stays the leader while it asks.
+    /// The decision is `true` for at most one worker at a time, and that worker stays the leader while it asks.
     elects,
     /// The lead of a worker that stops asking ends by itself, within [`TestStore::lease_time`](super::TestStore::lease_time).
     lease,
     /// A worker that does not lead can fill an empty store, atomically, and never overwrites a copy.
     create_only,
-    /// A leader that lost the lead without noticing cannot overwrite what its successor stored. Needs `lease`.
+    /// A leader that lost the leadership without knowing it cannot overwrite what its successor stored. Needs `lease`.
     fenced,
     /// `peek_flag_definitions` gives the copy.
     stored_copy,
-    /// `on_fetch_without_update` puts back a copy that was lost or changed by another hand.
+    /// `on_fetch_without_update` puts back a copy that was lost or that another program changed.
     restores,
     /// `on_fetch_without_update` steps down when the outcome says so.
     gives_up_lead,
-    /// The others are told through their [`PollerContext`](flagcache_core::PollerContext) when there is something new.
+    /// Notifies the other workers through their [`PollerContext`](flagcache_core::PollerContext) when the copy or the leader
+    /// may have changed.
     push,
-    /// The age of the last confirmation is reported.
+    /// Reports the age of the last confirmation.
     confirms,
-    /// Followers are told when the leader's lease ends.
+    /// Reports to followers when the leader's lease ends.
     tells_lease,
-    /// Followers are told that the quota is used up.
+    /// Reports to followers that the quota is used up.
     quota_mark,
     /// The test can put anything in the place of the copy: [`TestStore::damage`](super::TestStore::damage).
     damage,

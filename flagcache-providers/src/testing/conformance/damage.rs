@@ -1,4 +1,4 @@
-//! What another hand did to the copy.
+//! What happens to a copy that another program changes.
 
 use bytes::Bytes;
 use flagcache_core::{FetchErrorKind, FetchOutcome, FlagDefinitionCacheData};
@@ -49,7 +49,7 @@ pub async fn garbage_is_an_error(store: &dyn TestStore) {
 pub async fn copy_of_another_sdk_loads(store: &dyn TestStore) {
     const COPY: &str = r#"{"flags":[{"key":"theirs","active":true}],"groupTypeMapping":{"0":"company"},"cohorts":{}}"#;
     let (writer, reader) = (Worker::join(store), Worker::join(store));
-    // There may be nothing to replace in a store that nobody has used, such as a row.
+    // A store that no worker has used may have nothing to replace, such as a row.
     let data = numbered(1);
     writer.loads(&data).await;
     damage(store, Some(COPY), &data).await;
@@ -76,7 +76,9 @@ pub async fn unchanged_puts_a_lost_copy_back(store: &dyn TestStore) {
     leader.loads(&data).await;
     damage(store, None, &data).await;
     leader.leads().await;
-    leader.tells(FetchOutcome::unchanged(&data)).await;
+    leader
+        .ends_without_update(FetchOutcome::unchanged(&data))
+        .await;
     follower.assert_reads(&data, "lost, then confirmed").await;
 }
 
@@ -88,14 +90,15 @@ pub async fn failed_load_puts_a_lost_copy_back(store: &dyn TestStore) {
     damage(store, None, &data).await;
     leader.leads().await;
     leader
-        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
+        .ends_without_update(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
         .await;
     follower
         .assert_reads(&data, "lost, then a load that failed")
         .await;
 }
 
-/// B8 66: a copy that another hand changed, into garbage or into a valid set, is replaced at the leader's next confirmation.
+/// B8 66: a copy that another program changed, into garbage or into a valid set, is replaced at the leader's next
+/// confirmation.
 pub async fn unchanged_replaces_a_damaged_copy(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     let data = numbered(1);
@@ -103,7 +106,9 @@ pub async fn unchanged_replaces_a_damaged_copy(store: &dyn TestStore) {
         leader.loads(&data).await;
         damage(store, Some(foreign), &data).await;
         leader.leads().await;
-        leader.tells(FetchOutcome::unchanged(&data)).await;
+        leader
+            .ends_without_update(FetchOutcome::unchanged(&data))
+            .await;
         follower
             .assert_reads(&data, "damaged, then confirmed")
             .await;

@@ -1,4 +1,4 @@
-//! What is wrong with a copy, in words.
+//! Describes what is wrong with a copy.
 
 use flagcache_core::{FlagDefinitionCacheData, ProviderError};
 
@@ -25,7 +25,7 @@ pub(super) fn difference(
     lost("ETag", copy.etag(), expected.etag())
 }
 
-/// What was lost of that which travels with the definitions.
+/// Which metadata was lost.
 pub(super) fn metadata_difference(
     copy: Option<&FlagDefinitionCacheData>,
     expected: &FlagDefinitionCacheData,

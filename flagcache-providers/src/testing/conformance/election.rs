@@ -24,31 +24,31 @@ pub async fn at_most_one_leads(store: &dyn TestStore) {
         .count();
     assert!(
         leaders == 1,
-        "{leaders} of 16 workers that asked at once were told to lead"
+        "{leaders} of 16 workers that asked at once lead"
     );
 }
 
-/// A leader that asks again leads on.
+/// A leader that asks again still leads.
 pub async fn leader_stays_leader(store: &dyn TestStore) {
     let leader = Worker::join(store);
     assert!(
         leader.leads().await,
-        "nobody else asked, so the first worker leads"
+        "no other worker asked, so the first one leads"
     );
     for _ in 0..5 {
         assert!(
             leader.leads().await,
-            "a leader that asked again was told `false`"
+            "a leader that asked again got `false`"
         );
     }
 }
 
-/// B8 59: a leader that keeps asking leads on past its first lease.
+/// B8 59: a leader that keeps asking still leads after its first lease would have ended.
 pub async fn asking_renews_the_lease(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     assert!(
         leader.leads().await,
-        "nobody else asked, so the first worker leads"
+        "no other worker asked, so the first one leads"
     );
     let begin = Instant::now();
     while begin.elapsed() < store.lease_time() * 2 {
@@ -60,7 +60,7 @@ pub async fn asking_renews_the_lease(store: &dyn TestStore) {
         );
         assert!(
             leader.leads().await,
-            "a leader that kept asking was told `false`"
+            "a leader that kept asking got `false`"
         );
     }
 }
@@ -70,7 +70,7 @@ pub async fn silent_leader_is_replaced(store: &dyn TestStore) {
     let (silent, follower) = (Worker::join(store), Worker::join(store));
     assert!(
         silent.leads().await,
-        "nobody else asked, so the first worker leads"
+        "no other worker asked, so the first one leads"
     );
     let limit = lease_and_slack(store);
     let taken = follower.leads_within(limit).await;
@@ -85,7 +85,7 @@ pub async fn dropped_leader_is_replaced(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     assert!(
         leader.leads().await,
-        "nobody else asked, so the first worker leads"
+        "no other worker asked, so the first one leads"
     );
     drop(leader);
     let limit = lease_and_slack(store);
@@ -101,7 +101,7 @@ pub async fn shutdown_frees_the_lead(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     assert!(
         leader.leads().await,
-        "nobody else asked, so the first worker leads"
+        "no other worker asked, so the first one leads"
     );
     leader.shuts_down().await;
     let limit = promptly(store);
@@ -112,7 +112,7 @@ pub async fn shutdown_frees_the_lead(store: &dyn TestStore) {
     );
 }
 
-/// A worker that does not lead frees nothing when it shuts down or is dropped.
+/// A worker that does not lead does not free the leadership when it shuts down or is dropped.
 pub async fn follower_shutdown_frees_nothing(store: &dyn TestStore) {
     let leader = Worker::join(store);
     let (follower, dropped, other) = (
@@ -122,7 +122,7 @@ pub async fn follower_shutdown_frees_nothing(store: &dyn TestStore) {
     );
     assert!(
         leader.leads().await,
-        "nobody else asked, so the first worker leads"
+        "no other worker asked, so the first one leads"
     );
     for worker in [&follower, &dropped] {
         assert!(!worker.leads().await, "there is a leader already");
@@ -139,32 +139,35 @@ pub async fn follower_shutdown_frees_nothing(store: &dyn TestStore) {
     );
 }
 
-/// B8 61: a leader that is told to step down frees it at once.
+/// B8 61: a leader whose outcome asks it to step down frees the leadership at once.
 pub async fn leader_steps_down_when_told(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     assert!(
         leader.leads().await,
-        "nobody else asked, so the first worker leads"
+        "no other worker asked, so the first one leads"
     );
-    leader.tells(unauthorized(store.lease_time() * 20)).await;
+    leader
+        .ends_without_update(unauthorized(store.lease_time() * 20))
+        .await;
     let limit = promptly(store);
     let taken = follower.leads_within(limit).await;
     assert!(
         taken.is_some(),
-        "the lead that was given up was not free within {limit:?}"
+        "a leader was asked to step down, and the leadership was not free within {limit:?}"
     );
 }
 
-/// B8 61: who gave up the lead stays out for as long as it was told, though nobody else asks, and can lead again then.
+/// B8 61: a worker that stepped down does not lead for as long as the outcome said, even if no other worker asks; after that
+/// it can lead again.
 pub async fn who_stepped_down_stays_out(store: &dyn TestStore) {
     let leader = Worker::join(store);
     assert!(
         leader.leads().await,
-        "nobody else asked, so the first worker leads"
+        "no other worker asked, so the first one leads"
     );
     let out = store.lease_time() * 2;
     let begin = Instant::now();
-    leader.tells(unauthorized(out)).await;
+    leader.ends_without_update(unauthorized(out)).await;
     loop {
         let leads = leader.leads().await;
         // What was answered after the time was up proves nothing.
@@ -173,7 +176,7 @@ pub async fn who_stepped_down_stays_out(store: &dyn TestStore) {
         }
         assert!(
             !leads,
-            "told to stay out for {out:?}, a worker led again after {:?}",
+            "a worker that stepped down for {out:?} led again after {:?}",
             begin.elapsed()
         );
         sleep(out / 20).await;
@@ -181,7 +184,7 @@ pub async fn who_stepped_down_stays_out(store: &dyn TestStore) {
     let taken = leader.leads_within(lease_and_slack(store)).await;
     assert!(
         taken.is_some(),
-        "a worker that stayed out for as long as it was told never leads again"
+        "a worker that stepped down does not lead when the time is over"
     );
 }
 

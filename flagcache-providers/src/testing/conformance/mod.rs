@@ -1,4 +1,4 @@
-//! The rules that every provider is held to, as tests.
+//! The rules that every provider keeps, as tests.
 //!
 //! # Testing a provider
 //!
@@ -24,13 +24,44 @@
 //! since it generates functions; it needs no dependency beside this crate.
 //!
 //! The first argument is a function without arguments, called once for each test, on a runtime. It returns a
-//! [`TestStore`]; a function that returns a provider is one. For what a closure cannot say (how long a lease is, how to
-//! damage the copy) implement the trait.
+//! [`TestStore`]; a function that returns a provider is one. For what such a function cannot say (how long a lease is, how
+//! to damage the copy) implement the trait, and give the function that makes one:
 //!
-//! # While the server is away
+//! ```
+//! # #[cfg(feature = "memory")]
+//! mod my_store {
+//!     use std::sync::Arc;
+//!     use std::time::Duration;
+//!
+//!     use flagcache_core::FlagDefinitionCacheProvider;
+//!     use flagcache_providers::MemoryStore;
+//!     use flagcache_providers::testing::conformance::TestStore;
+//!
+//!     #[derive(Default)]
+//!     struct Fresh {
+//!         store: MemoryStore,
+//!     }
+//!
+//!     #[async_trait::async_trait]
+//!     impl TestStore for Fresh {
+//!         fn provider(&self) -> Arc<dyn FlagDefinitionCacheProvider> {
+//!             Arc::new(self.store.provider())
+//!         }
+//!
+//!         fn lease_time(&self) -> Duration {
+//!             Duration::from_secs(1)
+//!         }
+//!     }
+//!
+//!     flagcache_providers::conformance!(Fresh::default, elects, lease, create_only, stored_copy);
+//! #   fn _fits() -> impl TestStore { Fresh::default() }
+//! }
+//! ```
+//!
+//! # During an outage of the server
 //!
 //! With the capability `outage` the kit cuts off the store from its server: put a [`TcpProxy`](crate::testing::TcpProxy)
-//! between the two and hand its methods to [`TestStore::outage`] and [`TestStore::connections`].
+//! between the two and call its methods in [`TestStore::outage`] and [`TestStore::connections`].
 //!
 //! The rules can also be called one by one, they are the async functions here, or all with [`run_all`], for a test harness
 //! of your own.

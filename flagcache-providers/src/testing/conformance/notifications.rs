@@ -1,4 +1,4 @@
-//! Who is told.
+//! Which workers are notified.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::damage::damage;
 use super::sample::numbered;
 use super::worker::{POLL_INTERVAL, Worker};
 
-/// A publish is noticed by the others in time.
+/// A publish notifies the other workers in time.
 pub async fn publish_is_noticed(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     listen(store, &leader, &follower).await;
@@ -25,7 +25,7 @@ pub async fn publish_is_noticed(store: &dyn TestStore) {
         .await;
 }
 
-/// What a worker stores is news to the others alone: a notification of its own write only costs it a load.
+/// A publish notifies the other workers, not its writer: a notification of its own write only costs it a load.
 pub async fn writer_is_not_notified_of_its_own_write(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     listen(store, &leader, &follower).await;
@@ -40,14 +40,14 @@ pub async fn writer_is_not_notified_of_its_own_write(store: &dyn TestStore) {
     );
 }
 
-/// B8 63: a copy that was put back is noticed by the others in time, as a publish is.
+/// B8 63: a copy that is put back notifies the other workers in time, as a publish does.
 pub async fn restored_copy_is_noticed(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     listen(store, &leader, &follower).await;
     let data = numbered(1_000);
     leader.loads(&data).await;
     damage(store, None, &data).await;
-    // A store may notification the loss itself.
+    // A store may notify the workers of the loss itself.
     follower
         .is_quiet_for(store.notification_time(), store.notification_time() * 5)
         .await;
@@ -57,7 +57,7 @@ pub async fn restored_copy_is_noticed(store: &dyn TestStore) {
         FetchOutcome::failed(FetchErrorKind::Server, Some(&data)),
     ] {
         leader.leads().await;
-        leader.tells(outcome).await;
+        leader.ends_without_update(outcome).await;
     }
     let limit = store.notification_time();
     assert!(
@@ -65,11 +65,11 @@ pub async fn restored_copy_is_noticed(store: &dyn TestStore) {
         "no notification of a copy that was put back within {limit:?}"
     );
     follower
-        .assert_reads(&data, "lost, put back, and noticed")
+        .assert_reads(&data, "lost, put back, and notified")
         .await;
 }
 
-/// A lead that is given back is noticed by the others in time.
+/// The release of the leadership notifies the other workers in time.
 pub async fn release_is_noticed(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     listen(store, &leader, &follower).await;
@@ -77,12 +77,12 @@ pub async fn release_is_noticed(store: &dyn TestStore) {
     let limit = store.notification_time();
     assert!(
         follower.is_notified_within(limit).await,
-        "no notification of a lead that became free within {limit:?}"
+        "no notification within {limit:?} that the leadership became free"
     );
 }
 
-/// Publishes until the follower hears it, since a subscription takes its time, and then waits until it is quiet. Ends in any
-/// case: what comes after it is what is tested.
+/// Publishes until the follower is notified, since a subscription takes its time, and then waits until no more notifications
+/// come. Never fails: the test is what follows.
 pub(super) async fn listen(store: &dyn TestStore, leader: &Worker, follower: &Worker) {
     leader.loads(&numbered(0)).await;
     follower.follows().await;
@@ -97,7 +97,8 @@ pub(super) async fn listen(store: &dyn TestStore, leader: &Worker, follower: &Wo
     }
     let mut quiet_since = Instant::now();
     while quiet_since.elapsed() < store.notification_time() {
-        // As pollers do at their ticks: a leader that stops asking loses the lead, and who reads nothing misses nothing.
+        // As pollers do at their ticks: a leader that stops asking loses the lead, and a follower that does not read may not be
+        // notified again.
         leader.leads().await;
         follower.follows().await;
         if follower.is_notified_within(POLL_INTERVAL / 2).await {

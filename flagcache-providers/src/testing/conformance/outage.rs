@@ -1,4 +1,4 @@
-//! While the server is away, and after it.
+//! During an outage of the server, and after it.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::sample::numbered;
 use super::worker::{POLL_INTERVAL, Worker};
 use crate::testing::Outage;
 
-/// How long a provider may take to find its way back to a server: for its pauses between attempts.
+/// How long a provider may take to connect again after an outage: for its pauses between attempts.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// B1 9, 10: while the server cannot be reached, the calls that need it fail. A decision, a read or a publish that is
-/// answered all the same hides the outage from the poller, which has its own way through one.
+/// answered all the same hides the outage from the poller, which handles it by rules of its own.
 pub async fn outage_is_an_error(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     let data = numbered(1);
@@ -51,7 +51,7 @@ pub async fn outage_is_an_error(store: &dyn TestStore) {
     store.outage(Outage::Healed).await;
 }
 
-/// B8 64: a server that accepts connections and never answers holds up no call for longer than the provider timeout.
+/// B8 64: a call to a server that accepts connections and never answers ends within the provider timeout.
 pub async fn calls_to_a_hanging_server_are_bounded(store: &dyn TestStore) {
     let (leader, follower, leaving) = (
         Worker::join(store),
@@ -78,7 +78,9 @@ pub async fn calls_to_a_hanging_server_are_bounded(store: &dyn TestStore) {
         );
         let _ = worker.tries_stored().await;
         let _ = worker.tries_to_publish(&data).await;
-        let _ = worker.tries_to_tell(FetchOutcome::unchanged(&data)).await;
+        let _ = worker
+            .tries_to_end_without_update(FetchOutcome::unchanged(&data))
+            .await;
     }
     let _ = leaving.tries_to_shut_down().await;
     store.outage(Outage::Healed).await;
@@ -113,7 +115,7 @@ pub async fn calls_work_again_after_an_outage(store: &dyn TestStore) {
     }
 }
 
-/// B8 64: what changed while a worker was cut off is not notified by anyone, so it is notified when it is connected again;
+/// B8 64: what changed while a worker was cut off caused no notification for it, so it loads when it is connected again,
 /// without a call that makes it connect.
 pub async fn changes_during_an_outage_are_noticed_after_it(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));

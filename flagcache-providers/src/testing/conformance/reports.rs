@@ -9,7 +9,7 @@ use super::TestStore;
 use super::sample::numbered;
 use super::worker::{POLL_INTERVAL, Worker, lease_and_slack};
 
-/// B8 62: every worker is told how long ago a leader last heard that the copy is current.
+/// B8 62: every worker gets a report of how long ago the API last confirmed the copy to a leader.
 pub async fn confirmation_age_is_told(store: &dyn TestStore) {
     // More than a second, for stores that count in seconds.
     const WAIT: Duration = Duration::from_millis(1_300);
@@ -18,23 +18,26 @@ pub async fn confirmation_age_is_told(store: &dyn TestStore) {
     leader.loads(&data).await;
     sleep(WAIT).await;
     leader.leads().await;
-    let before = follower.hears().await.confirmed_ago;
+    let before = follower.status().await.confirmed_ago;
     assert!(
         before.is_some_and(|ago| ago >= WAIT / 4),
-        "confirmed {WAIT:?} ago, told {}",
+        "confirmed {WAIT:?} ago, reported {}",
         ago(before)
     );
-    leader.tells(FetchOutcome::unchanged(&data)).await;
-    let after = follower.hears().await.confirmed_ago;
+    leader
+        .ends_without_update(FetchOutcome::unchanged(&data))
+        .await;
+    let after = follower.status().await.confirmed_ago;
     assert!(
         after.is_some() && after < before,
-        "confirmed just now, told {} (before: {})",
+        "confirmed just now, reported {} (before: {})",
         ago(after),
         ago(before)
     );
 }
 
-/// B8 62: what a worker that does not lead publishes into a store with a copy, or says of it, confirms nothing.
+/// B8 62: a worker that does not lead confirms nothing, whether it publishes into a store with a copy or calls
+/// `on_fetch_without_update`.
 pub async fn follower_confirms_nothing(store: &dyn TestStore) {
     const WAIT: Duration = Duration::from_millis(1_300);
     let (leader, follower) = (Worker::join(store), Worker::join(store));
@@ -45,10 +48,12 @@ pub async fn follower_confirms_nothing(store: &dyn TestStore) {
         sleep(POLL_INTERVAL).await;
         leader.leads().await;
     }
-    let before = follower.hears().await.confirmed_ago;
+    let before = follower.status().await.confirmed_ago;
     let _ = follower.tries_to_publish(&data).await;
-    let _ = follower.tries_to_tell(FetchOutcome::unchanged(&data)).await;
-    let after = follower.hears().await.confirmed_ago;
+    let _ = follower
+        .tries_to_end_without_update(FetchOutcome::unchanged(&data))
+        .await;
+    let after = follower.status().await.confirmed_ago;
     assert!(
         before.is_some() && after >= before,
         "the leader confirmed the copy {} ago; after a follower did, it is {} ago: only a leader confirms",
@@ -57,47 +62,49 @@ pub async fn follower_confirms_nothing(store: &dyn TestStore) {
     );
 }
 
-/// B8 60: a follower is told when the leader's lease ends.
+/// B8 60: a follower gets a report of when the leader's lease ends.
 pub async fn lease_end_is_told(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     assert!(
         leader.leads().await,
         "nobody else asked, so the first worker leads"
     );
-    let told = follower.hears().await.lease_ends_in;
+    let reported = follower.status().await.lease_ends_in;
     let limit = lease_and_slack(store);
     assert!(
-        told.is_some_and(|ends_in| ends_in <= limit),
-        "the lease ends within {limit:?}, told {}",
-        ago(told)
+        reported.is_some_and(|ends_in| ends_in <= limit),
+        "the lease ends within {limit:?}, reported {}",
+        ago(reported)
     );
 }
 
-/// B2 29: a quota that is used up is told to every worker, until the next success.
+/// B2 29: a used-up quota is reported to every worker, until the next success.
 pub async fn used_up_quota_is_told(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     let data = numbered(1);
     leader.loads(&data).await;
     assert!(
-        !follower.hears().await.quota_limited,
-        "a quota that is not used up was told as used up"
+        !follower.status().await.quota_limited,
+        "a used-up quota is reported, and no leader has seen one"
     );
     leader.leads().await;
     leader
-        .tells(FetchOutcome::failed(
+        .ends_without_update(FetchOutcome::failed(
             FetchErrorKind::QuotaLimited,
             Some(&data),
         ))
         .await;
     assert!(
-        follower.hears().await.quota_limited,
-        "a follower was not told that the quota is used up"
+        follower.status().await.quota_limited,
+        "the used-up quota is not reported to a follower"
     );
     leader.leads().await;
-    leader.tells(FetchOutcome::unchanged(&data)).await;
+    leader
+        .ends_without_update(FetchOutcome::unchanged(&data))
+        .await;
     assert!(
-        !follower.hears().await.quota_limited,
-        "a follower was not told that the quota is there again"
+        !follower.status().await.quota_limited,
+        "the quota is still reported as used up after a success"
     );
 }
 

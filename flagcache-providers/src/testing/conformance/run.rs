@@ -9,15 +9,15 @@ use futures_util::future::join_all;
 
 use super::{CASES, Capabilities, TestStore};
 
-/// A rule that takes longer is broken: nothing in it waits longer than a few leases.
-const LIMIT: Duration = Duration::from_secs(120);
+/// A rule that takes longer is broken: no rule waits longer than a few leases.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What became of one rule.
+/// The result of one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The store keeps it.
     Passed,
-    /// The store breaks it, in these words.
+    /// The store breaks it, with this message.
     Failed(String),
     /// Nothing was tried: the store does not claim these capabilities.
     DoesNotApply(Vec<&'static str>),
@@ -70,8 +70,8 @@ pub async fn run_all<S: TestStore>(
 }
 
 async fn limited(case: impl Future<Output = ()>) {
-    let ended = tokio::time::timeout(LIMIT, case).await;
-    assert!(ended.is_ok(), "no end after {LIMIT:?}");
+    let ended = tokio::time::timeout(TIMEOUT, case).await;
+    assert!(ended.is_ok(), "no end after {TIMEOUT:?}");
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -186,10 +186,13 @@ macro_rules! __conformance_ignored {
         $crate::__conformance_ignored!("does not apply: reports no confirmation", $case);
     };
     (tells_lease $case:ident) => {
-        $crate::__conformance_ignored!("does not apply: does not tell the lease", $case);
+        $crate::__conformance_ignored!(
+            "does not apply: does not report the end of the lease",
+            $case
+        );
     };
     (quota_mark $case:ident) => {
-        $crate::__conformance_ignored!("does not apply: no quota mark", $case);
+        $crate::__conformance_ignored!("does not apply: does not report a used-up quota", $case);
     };
     (damage $case:ident) => {
         $crate::__conformance_ignored!("does not apply: the copy cannot be damaged", $case);

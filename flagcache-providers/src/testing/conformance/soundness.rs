@@ -1,4 +1,4 @@
-//! What a provider must bear.
+//! What a provider must withstand.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::sample::numbered;
 use super::worker::Worker;
 use crate::testing::ProviderMethod;
 
-/// B4 41: a call of any method that is dropped where it stands leaves the store usable, for this worker and for the others.
+/// B4 41: a call of any method that is dropped before it ends leaves the store usable, for this worker and for the others.
 pub async fn cancelled_calls_do_no_harm(store: &dyn TestStore) {
     // Zero polls the call once.
     let cuts = [0, 0, 1, 3, 10].map(Duration::from_millis);

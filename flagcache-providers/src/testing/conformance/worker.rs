@@ -13,7 +13,7 @@ use super::TestStore;
 use super::difference::difference;
 use crate::testing::ProviderMethod;
 
-/// The poll interval that the workers of the kit tell their store.
+/// The poll interval of the kit's workers, which their store finds in its `PollerContext`.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One worker: a provider, attached as a poller attaches it and called as a poller calls it. A call that fails or takes
@@ -46,7 +46,7 @@ impl Worker {
         .await
     }
 
-    /// Waits until blocking calls that were cut, and still run, let new ones in.
+    /// Waits until blocking calls that were cut, and still run, leave room for new ones.
     pub(super) async fn recovers(&self) {
         let wait = async {
             let is_busy = |error: &ProviderError| error.kind() == ProviderErrorKind::Busy;
@@ -121,7 +121,7 @@ impl Worker {
         self.reads().await;
     }
 
-    pub(super) async fn tells(&self, outcome: FetchOutcome<'_>) {
+    pub(super) async fn ends_without_update(&self, outcome: FetchOutcome<'_>) {
         sound(
             ProviderMethod::FetchWithoutUpdate,
             self.provider.on_fetch_without_update(outcome),
@@ -143,8 +143,8 @@ impl Worker {
         sound(ProviderMethod::Shutdown, self.provider.shutdown()).await;
     }
 
-    /// Asks for the decision and takes the report that the store made meanwhile.
-    pub(super) async fn hears(&self) -> FleetStatus {
+    /// Asks for the decision and takes the report that the store made with it.
+    pub(super) async fn status(&self) -> FleetStatus {
         self.leads().await;
         let report = self.poller.take_report();
         assert!(
@@ -166,7 +166,7 @@ impl Worker {
         in_time(ProviderMethod::Shutdown, self.provider.shutdown()).await
     }
 
-    pub(super) async fn tries_to_tell(
+    pub(super) async fn tries_to_end_without_update(
         &self,
         outcome: FetchOutcome<'_>,
     ) -> Result<(), ProviderError> {

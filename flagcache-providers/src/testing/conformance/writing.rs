@@ -33,7 +33,9 @@ pub async fn load_without_news_leaves_the_copy(store: &dyn TestStore) {
     let data = numbered(1);
     writer.loads(&data).await;
     writer.leads().await;
-    writer.tells(FetchOutcome::unchanged(&data)).await;
+    writer
+        .ends_without_update(FetchOutcome::unchanged(&data))
+        .await;
     reader.assert_reads(&data, "after a confirmation").await;
     for failure in [
         Unauthorized,
@@ -47,7 +49,9 @@ pub async fn load_without_news_leaves_the_copy(store: &dyn TestStore) {
     ] {
         for served in [Some(&data), None] {
             writer.leads().await;
-            writer.tells(FetchOutcome::failed(failure, served)).await;
+            writer
+                .ends_without_update(FetchOutcome::failed(failure, served))
+                .await;
             reader.assert_reads(&data, failure.as_str()).await;
         }
     }
@@ -72,7 +76,7 @@ pub async fn failed_load_leaves_a_newer_copy(store: &dyn TestStore) {
         // That the copy outlives its writer is another rule.
         return;
     }
-    next.tells(FetchOutcome::failed(
+    next.ends_without_update(FetchOutcome::failed(
         FetchErrorKind::Server,
         Some(&numbered(1)),
     ))
@@ -101,7 +105,7 @@ pub async fn concurrent_publishes_leave_a_whole_set(store: &dyn TestStore) {
     let publishing = join_all(writers.iter().map(async |writer| {
         for set in &sets {
             writer.leads().await;
-            // One of the two may be refused.
+            // The store may refuse one of the two.
             let _ = writer.tries_to_publish(set).await;
             tokio::task::yield_now().await;
         }
@@ -140,11 +144,11 @@ pub async fn concurrent_publishes_leave_a_whole_set(store: &dyn TestStore) {
 /// B1 7: a worker that does not lead fills an empty store; what is there stays.
 pub async fn follower_never_overwrites(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
-    // Not one of the two: what a decision saw of the copy may answer the read of its load.
+    // A third worker: a store may answer a read from what the decision of the same load has read.
     let reader = Worker::join(store);
     assert!(
         leader.leads().await,
-        "nobody else asked, so the first worker leads"
+        "no other worker asked, so the first one leads"
     );
     assert!(!follower.leads().await, "there is a leader already");
     follower.publishes(&numbered(1)).await;
@@ -166,7 +170,7 @@ pub async fn concurrent_creates_keep_the_first(store: &dyn TestStore) {
     let (leader, reader) = (Worker::join(store), Worker::join(store));
     assert!(
         leader.leads().await,
-        "nobody else asked, so the first worker leads"
+        "no other worker asked, so the first one leads"
     );
     let followers: Vec<_> = (0..8).map(|_| Worker::join(store)).collect();
     for follower in &followers {
@@ -222,17 +226,17 @@ async fn assert_stays(copy: Option<FlagDefinitionCacheData>, reader: &Worker) {
     );
 }
 
-/// B8 65: a leader that slept through its lease cannot overwrite what its successor stored.
+/// B8 65: a leader that was suspended for longer than its lease cannot overwrite what its successor stored.
 pub async fn late_leader_never_overwrites(store: &dyn TestStore) {
     let (late, successor) = (Worker::join(store), Worker::join(store));
     assert!(
         late.leads().await,
-        "nobody else asked, so the first worker leads"
+        "no other worker asked, so the first one leads"
     );
     // How soon is another rule.
-    let patience = lease_and_slack(store) * 8 + Duration::from_secs(2);
+    let limit = lease_and_slack(store) * 8 + Duration::from_secs(2);
     assert!(
-        successor.leads_within(patience).await.is_some(),
+        successor.leads_within(limit).await.is_some(),
         "a silent leader was never replaced"
     );
     successor.publishes(&numbered(2)).await;
