@@ -233,6 +233,8 @@ impl<'a> Compiler<'a> {
             Err(reason) => Some(reason.clone()),
         };
         let filters: HashMap<String, &RawValue> = raw(&members, "filters");
+        draft.named.cohorts.shrink_to_fit();
+        draft.named.flags.shrink_to_fit();
         Flag {
             key: key.into(),
             fingerprint,
@@ -320,12 +322,16 @@ impl<'a> Compiler<'a> {
         if let Value::Object(multivariate) =
             value(&filters, "multivariate")?.or_absent("multivariate")?
         {
-            for variant in list(multivariate.get("variants"), "variants")? {
+            let variants = list(multivariate.get("variants"), "variants")?;
+            rules.variants.reserve_exact(variants.len());
+            for variant in variants {
                 rules.variants.push(self::variant(variant)?);
             }
         }
         let groups = value(&filters, "groups")?;
-        for group in list(Some(&groups), "groups")? {
+        let groups = list(Some(&groups), "groups")?;
+        rules.conditions.reserve_exact(groups.len());
+        for group in groups {
             let condition = self.condition(group, &rules, draft)?;
             rules.conditions.push(condition);
         }
@@ -368,8 +374,9 @@ impl<'a> Compiler<'a> {
             None | Some(Value::Null) => None,
             Some(percentage) => Some(self::percentage(percentage)?),
         };
-        let mut filters = Vec::new();
-        for filter in list(json.get("properties"), "properties")? {
+        let properties = list(json.get("properties"), "properties")?;
+        let mut filters = Vec::with_capacity(properties.len());
+        for filter in properties {
             let filter = filter
                 .as_object()
                 .ok_or("a property filter is not an object")?;
