@@ -1,4 +1,4 @@
-//! The connection: opened when needed, shared by all pollers of a store, every exchange bounded.
+//! [`Client`]: the connection of a store. Opened when needed, shared by all its pollers; every exchange has a timeout.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,24 +17,24 @@ use super::endpoint::{Endpoint, redirected};
 use super::rate_limit::RateLimit;
 use crate::NotificationListener;
 
-/// How often all pollers may be told that they may have missed a notification: so often at once, and once more after each pause.
+/// Limits how often all pollers are notified because they may have missed a notification: a burst, then one per pause.
 const TELLINGS: u32 = 5;
 const TELLINGS_PAUSE: Duration = Duration::from_secs(30);
 
-/// No connection has this epoch.
+/// The epoch before the first connection.
 const NO_EPOCH: u64 = 0;
 
 /// The shared connection of a store. Cheap to clone.
 ///
-/// A call that fails says so, and the poller decides. Only where an open connection turns out to be closed, as servers and
-/// proxies close idle ones, does a call go out once more, on a new connection. A call finds the connection open, or opens
-/// it; while a poller is attached, its watch opens it again in the background.
+/// A failed call returns an error, and the poller decides what to do. Only if an open connection turns out to be
+/// closed, as servers and proxies close idle ones, is a call repeated, on a new connection. A call opens the connection
+/// if necessary; while a poller is attached, its watch reopens it in the background.
 #[derive(Clone, Debug)]
 pub(in crate::redis) struct Client {
     inner: Arc<Inner>,
 }
 
-/// What the clones of a link share; `open.rs` has the part that opens the connection.
+/// The state that the clones of a client share; `connector.rs` opens the connection.
 #[derive(Debug)]
 pub(in crate::redis) struct Inner {
     pub(in crate::redis) config: Config,
@@ -45,20 +45,20 @@ pub(in crate::redis) struct Inner {
     live: watch::Sender<Option<Connection>>,
     /// Held while connecting, so that many callers open one connection.
     connecting: tokio::sync::Mutex<()>,
-    /// The node of a cluster that another one pointed to.
+    /// The node of a cluster that another one redirected to.
     pub(in crate::redis) pointed_to: Mutex<Option<ConnectionInfo>>,
     pub(in crate::redis) epochs: AtomicU64,
-    /// Whether notifications may have been missed since the last time that all listeners were told.
+    /// Whether notifications may have been missed since all listeners were last notified.
     missed: AtomicBool,
     tellings: RateLimit,
-    /// Whether the server was seen not to speak RESP3.
+    /// Whether the server does not support RESP3.
     pub(in crate::redis) resp2: AtomicBool,
-    /// Whether the missing permission for notifications was told.
+    /// Whether the lack of notifications was logged.
     pub(in crate::redis) told: AtomicBool,
 }
 
 impl Client {
-    /// A link that connects to nothing yet.
+    /// A client without a connection yet.
     pub(in crate::redis) fn new(config: Config, keys: &Keys) -> Self {
         let place = Place {
             endpoint: config.endpoint.to_string(),
@@ -93,7 +93,7 @@ impl Client {
         &self.inner.listeners
     }
 
-    /// Sends one command, to whichever server it takes. `doing` completes "cannot …" in an error.
+    /// Runs one command, on whichever server has the keys. `doing` completes "cannot …" in an error.
     pub(in crate::redis) async fn run<T: FromRedisValue>(
         &self,
         doing: &str,
@@ -111,14 +111,14 @@ impl Client {
             .await
     }
 
-    /// Waits until the connection is not open.
+    /// Waits until the connection is closed.
     pub(in crate::redis) async fn closed(&self) {
-        // The sender lives as long as `self`, so this cannot fail.
+        // Cannot fail: `self` keeps the sender.
         let _ = self.inner.live.subscribe().wait_for(Option::is_none).await;
     }
 
-    /// One exchange within the response timeout. One that is cut leaves a connection of unknown state, perhaps to a
-    /// server that is gone without a word, so the next exchange opens a new one. `used` is the epoch of the connection.
+    /// One exchange with the response timeout. A timed-out one leaves a connection of unknown state, perhaps to an
+    /// unreachable server, so the next exchange opens a new one. `used` is the epoch of the connection.
     async fn bounded<T>(
         &self,
         doing: &str,
@@ -157,12 +157,12 @@ impl Inner {
         }
         let live = self.open().await?;
         self.live.send_replace(Some(live.clone()));
-        // It may have ended before it was there to be taken away.
+        // It may have ended before it was registered.
         if live.ended.load(Ordering::SeqCst) {
             self.lost(live.epoch);
         }
-        // A notification may have been missed while there was no connection; the pollers compare what they hold. Not each time
-        // if one connection after the other is lost: what is lost by such a load would bring about the next one.
+        // A notification may have been missed while disconnected, so the pollers load. Limited, because such loads
+        // could themselves close one connection after the other.
         if self.missed.load(Ordering::Relaxed) && self.tellings.take() {
             self.missed.store(false, Ordering::Relaxed);
             self.listeners.notify_all();
@@ -170,7 +170,7 @@ impl Inner {
         Ok(live)
     }
 
-    /// Sends `call`, and says over the connection of which epoch.
+    /// Sends `call`, and returns the epoch of the connection used.
     async fn exchange<T: FromRedisValue>(
         self: &Arc<Self>,
         call: &Call,
@@ -183,7 +183,7 @@ impl Inner {
             used.store(live.epoch, Ordering::Relaxed);
             match self.send(&mut live, call).await {
                 Ok(value) => return Ok(value),
-                // Nothing was done: the node only said where the keys are now.
+                // Safe to repeat: the node only redirected.
                 Err(error) if !followed && self.follow(&live, &error) => followed = true,
                 Err(error)
                     if !repeated
@@ -208,14 +208,14 @@ impl Inner {
             }
             result => return result,
         };
-        // The slot is on its way to another node, which has the keys in question already.
+        // The slot is being moved to another node, which has these keys already.
         let Some(node) = redirected(&live.server, &error) else {
             return Err(error);
         };
         call.send(&mut self.open_plain(&node).await?, true).await
     }
 
-    /// Whether `error` says that another node of the cluster has the keys now; the connection is then opened to that.
+    /// Whether `error` redirects to another node of the cluster; the connection is then opened to that.
     fn follow(&self, live: &Connection, error: &RedisError) -> bool {
         if !self.is_cluster() || error.kind() != ErrorKind::Server(ServerErrorKind::Moved) {
             return false;
@@ -240,7 +240,7 @@ impl Inner {
     }
 
     pub(in crate::redis) fn lost(&self, epoch: u64) {
-        // Dropped after the lock is released: what ends with the connection is not ours to know.
+        // Dropped after the lock is released, because the drop may run foreign code.
         let mut lost = None;
         self.live.send_if_modified(|live| {
             lost = live.take_if(|live| live.epoch == epoch);
@@ -252,8 +252,8 @@ impl Inner {
     }
 }
 
-/// Whether the server answers, but is not, or no more, the one that has the keys: a primary that was demoted, or a node
-/// whose slot went to another. The name, the Sentinels or the cluster may lead to the right one.
+/// Whether the server answers, but does not have the keys any more: a demoted primary, or a node whose slot was moved.
+/// The name, the Sentinels or the cluster may lead to the right one.
 pub(in crate::redis) fn is_elsewhere(error: &RedisError) -> bool {
     use ServerErrorKind::{ClusterDown, Moved, ReadOnly};
     matches!(

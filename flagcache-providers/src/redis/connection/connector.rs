@@ -1,4 +1,4 @@
-//! Opening the connection: finding the primary, and subscribing there.
+//! Opens the connection: finds the primary, connects and subscribes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
@@ -24,14 +24,14 @@ pub(in crate::redis) struct Connection {
     pub(in crate::redis) epoch: u64,
     pub(in crate::redis) server: Arc<ConnectionInfo>,
     pub(in crate::redis) connection: MultiplexedConnection,
-    /// Whether it was seen to end.
+    /// Whether it has ended.
     pub(in crate::redis) ended: Arc<AtomicBool>,
-    /// RESP2 delivers notifications on a second connection, which this task reads.
+    /// With RESP2, notifications come on a second connection, which this task reads.
     _reader: Option<Arc<AbortOnDrop>>,
 }
 
-/// Tells that a connection is gone. Held by the task that serves it, so that it tells also of a runtime that goes down with
-/// its tasks: each poller may have one of its own, and the connection serves them all.
+/// Signals on drop that a connection is gone. Owned by the task that serves it, so that it also signals when that
+/// task's runtime ends: pollers may have different runtimes, and the connection serves them all.
 struct End {
     epoch: u64,
     inner: Weak<Inner>,
@@ -85,7 +85,7 @@ impl Inner {
             }
         };
         opened.map_err(|failure| {
-            // The URL names one server at least, so there is a failure if there is no success.
+            // The URL names at least one server, so without a success there is a failure.
             failure.unwrap_or_else(|| {
                 Failure::of(
                     Party::Primary,
@@ -95,7 +95,7 @@ impl Inner {
         })
     }
 
-    /// The primary that a Sentinel names. One that was cut off from the others may name an old one, which knows better.
+    /// The primary that a Sentinel names. An isolated Sentinel may name a former one, so the primary's role is checked.
     async fn open_by(
         self: &Arc<Self>,
         sentinels: &Sentinels,
@@ -117,7 +117,7 @@ impl Inner {
         }
     }
 
-    /// The node of a cluster that has the keys, which `node` knows.
+    /// The node of a cluster that has the keys, as `node` knows it.
     async fn open_from(self: &Arc<Self>, node: &ConnectionInfo) -> Result<Connection, Failure> {
         let mut live = self.open_at(node).await?;
         let asked: RedisResult<u64> = redis::cmd("STRLEN")
@@ -125,7 +125,7 @@ impl Inner {
             .query_async(&mut live.connection)
             .await;
         match asked {
-            // Any word but that it is not the one: it will be said again of what is to be done.
+            // Other errors are ignored: the actual call will meet them again.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
                 match redirected(node, &error) {
                     Some(owner) => self.open_at(&owner).await,
@@ -149,7 +149,7 @@ impl Inner {
                     self.resp2.store(opened.is_ok(), Ordering::Relaxed);
                     return opened.map_err(|error| Failure::of(self.party(server), error));
                 }
-                // Chance, or a proxy that closes the connection at a command that it does not know.
+                // By chance, or because a proxy closes the connection at an unknown command.
                 Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {}
                 result => return result.map_err(|error| Failure::of(self.party(server), error)),
             }
@@ -211,7 +211,7 @@ impl Inner {
             .as_ref()
             .is_err_and(RedisError::is_connection_dropped)
         {
-            // Chance, or a proxy that answers so to what it does not know: then it does so again.
+            // By chance, or because a proxy answers unknown commands like this: then it does so again.
             (sink, notifications) = client.get_async_pubsub().await?.split();
             subscribed = sink.subscribe(&self.channel).await;
         }
@@ -234,7 +234,7 @@ impl Inner {
             ended: Arc::clone(&ended),
         };
         let reader = tokio::spawn(async move {
-            // The connection closes when its subscribing end goes.
+            // The connection closes when its subscriber is dropped.
             let _sink = sink;
             while let Some(notification) = notifications.next().await {
                 let Some(inner) = end.inner.upgrade() else {
@@ -242,7 +242,7 @@ impl Inner {
                 };
                 inner.listeners.on_message(notification.get_payload_bytes());
             }
-            // Gone, or with the runtime.
+            // The subscriber, or its runtime, has ended.
             drop(end);
         });
         let reader = Some(Arc::new(AbortOnDrop(reader.abort_handle())));
@@ -277,8 +277,7 @@ impl Inner {
         )
     }
 
-    /// Whether there are notifications. A worker whose user may not subscribe, or whose server or proxy has no SUBSCRIBE, is served
-    /// all the same, at its ticks.
+    /// Whether notifications arrive. Without permission or support for SUBSCRIBE a worker sees changes at its ticks.
     fn subscribed(&self, result: RedisResult<()>) -> RedisResult<bool> {
         let Err(error) = result else { return Ok(true) };
         let why = match error.kind() {
@@ -289,10 +288,11 @@ impl Inner {
                 )
             }
             ErrorKind::Server(ServerErrorKind::ResponseError) => {
-                "the server, or a proxy before it, refuses SUBSCRIBE".to_owned()
+                "the server, or a proxy in front of it, rejects SUBSCRIBE".to_owned()
             }
             _ if error.is_connection_dropped() => {
-                "the server, or a proxy before it, closes the connection at SUBSCRIBE".to_owned()
+                "the server, or a proxy in front of it, closes the connection at SUBSCRIBE"
+                    .to_owned()
             }
             _ => return Err(error),
         };
@@ -307,14 +307,14 @@ impl Inner {
     }
 }
 
-/// No limits of its own: each exchange has ours around it.
+/// Without timeouts: each exchange has ours.
 pub(in crate::redis) fn unlimited() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_connection_timeout(None::<Duration>)
         .set_response_timeout(None::<Duration>)
 }
 
-/// Whether the server or a proxy answers, but with no yes to HELLO. In which words it says so differs.
+/// Whether the server or a proxy rejects HELLO. The error differs.
 fn refuses_resp3(error: &RedisError) -> bool {
     matches!(
         error.kind(),
