@@ -1,4 +1,4 @@
-//! What a store is built from.
+//! [`RedisStoreBuilder`]: configures a Redis store.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,49 +20,49 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 const DATA_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 const SERVICE_LENGTH: usize = 200;
 
-/// Why a [`RedisStore`] cannot be built. Never shows the URL, which may hold a password.
+/// Why a [`RedisStore`] cannot be built. Never shows the URL, which may contain a password.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RedisConfigError {
-    /// The URL is none that names a Redis server.
+    /// The URL does not name a Redis server.
     #[error(
         "the Redis URL cannot be used; write redis://[user:password@]host[:port][/database], \
          redis+sentinel://host[:port],…/primary-name[/database], redis+cluster://host[:port],…, any of these with rediss \
          for TLS, or redis+unix:///path?db=0&user=…&pass=…"
     )]
     Url(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The service's name cannot be part of a key.
+    /// The service's name is not a valid part of a key.
     #[error(
         "the service's name must have 1 to {SERVICE_LENGTH} characters, none of them white space or a control character"
     )]
     Service,
-    /// A cluster keeps keys together by the hash tag in their names, and there is none.
+    /// The service's name has no hash tag, which a cluster needs to keep its keys together.
     #[error(
         "a cluster would spread the keys of service `{service}` over its nodes; name the service `{tagged}`, which \
          keeps them together"
     )]
     NoHashTag {
-        /// The service's name as it was given.
+        /// The given service name.
         service: String,
-        /// The name to use.
+        /// The service name to use.
         tagged: String,
     },
-    /// A certificate or its key is no PEM that can be used.
+    /// A certificate or a private key is not valid PEM.
     #[error(
         "the root certificates, or the client certificate and its key, cannot be used; give them in PEM"
     )]
     Certificates(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Certificates are given, but the URL asks for no TLS.
-    #[error("certificates are given, but the URL asks for no TLS; write rediss in place of redis")]
+    /// Certificates are given, but the URL does not use TLS.
+    #[error("certificates are given, but the URL does not use TLS; write rediss in place of redis")]
     NoTls,
-    /// A limit or a life is zero, or too short for another.
+    /// A timeout or TTL is zero, or too short in relation to another.
     #[error("the {what} of {given:?} is too short; give {needed:?} or more")]
     TooShort {
         /// Which setting.
         what: &'static str,
-        /// What was given.
+        /// The given value.
         given: Duration,
-        /// The shortest that is accepted.
+        /// The minimum.
         needed: Duration,
     },
 }
@@ -111,25 +111,25 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// The ACL user, in place of the one in the URL.
+    /// The ACL user, in place of that in the URL.
     pub fn username(mut self, username: impl Into<String>) -> Self {
         self.username = Some(username.into());
         self
     }
 
-    /// The password, in place of the one in the URL. Here it needs no percent-encoding.
+    /// The password, in place of that in the URL. Here it needs no percent-encoding.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(SecretString::from(password.into()));
         self
     }
 
-    /// The ACL user of the Sentinels, whose users are not those of the primary. Default: the default user.
+    /// The ACL user of the Sentinels, which have users of their own. Default: the default user.
     pub fn sentinel_username(mut self, username: impl Into<String>) -> Self {
         self.sentinel_username = Some(username.into());
         self
     }
 
-    /// The password of the Sentinels. Default: none, also if the URL has one, which is for the primary.
+    /// The password of the Sentinels. Default: none, even if the URL contains one, which is for the primary.
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
         self.sentinel_password = Some(SecretString::from(password.into()));
         self
@@ -141,8 +141,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// The certificate that shows the servers who this is, with those that it was signed by if they need them, and its
-    /// private key, both in PEM. For `rediss` URLs. Default: none.
+    /// The client certificate, with its intermediate certificates if the servers need them, and its private key, both
+    /// in PEM. For `rediss` URLs. Default: none.
     pub fn client_certificate(
         mut self,
         certificate: impl Into<Vec<u8>>,
@@ -156,15 +156,15 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long the leader's lock lives without being renewed: what a fleet waits after a leader was killed. Default 10
-    /// s, at least three response timeouts, so that two renewals may fail before the lead is lost.
+    /// The TTL of the leader lock: how long a fleet waits after its leader was killed. Default 10 s; at least three
+    /// response timeouts, so that two renewals may fail before leadership is lost.
     pub fn lock_ttl(mut self, life: Duration) -> Self {
         self.lock_ttl = life;
         self
     }
 
-    /// How long one exchange with the server may take, connecting included. Default 1 s: below the poller's provider timeout
-    /// of 2 s, so that it is the store that says what is wrong. A set that takes longer to transfer needs a longer one.
+    /// The timeout of one exchange with the server, connecting included. Default 1 s: below the poller's provider
+    /// timeout of 2 s, so that the store can report the cause. Increase it if the definitions take longer to transfer.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
         self.response_timeout = limit;
         self
@@ -177,7 +177,7 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Checks the settings. Connects to nothing: the server may be down.
+    /// Validates the settings. Does not connect: the server may be down.
     pub fn build(self) -> Result<RedisStore, RedisConfigError> {
         let length = self.service.chars().count();
         if length == 0
@@ -258,7 +258,7 @@ impl RedisStoreBuilder {
             return Err(RedisConfigError::Url(text.into()));
         }
         if url.fragment().is_some() {
-            // Such as `#insecure`, which some clients take, or the rest of a password.
+            // Such as `#insecure`, which some clients accept, or the rest of a password.
             return Err(RedisConfigError::Url(
                 "it has a `#`; write %23 if that belongs to a name or a password".into(),
             ));
@@ -281,7 +281,7 @@ impl RedisStoreBuilder {
             settings = settings.set_password(password.expose_secret());
         }
         let info = info.set_redis_settings(settings);
-        // Connects to nothing, but refuses what the client could not use.
+        // Does not connect, but rejects what the client could not use.
         Client::open(info.clone()).map_err(|error| RedisConfigError::Url(error.into()))?;
         if self.tls.is_default() {
             return Ok(info);
@@ -442,7 +442,7 @@ mod tests {
         for service in ["{checkout-prod}", "{checkout}-prod", "prod-{checkout}"] {
             build(service).unwrap();
         }
-        // The server takes the first brace, and nothing between braces for no tag.
+        // The server uses the first brace, and ignores an empty tag.
         for service in ["{}checkout", "{}{checkout}", "checkout}", "{checkout"] {
             let Err(RedisConfigError::NoHashTag { tagged, .. }) = build(service) else {
                 panic!("{service}")

@@ -1,4 +1,4 @@
-//! The decoded copy that all pollers of one store share.
+//! [`SharedCopy`]: the decoded copy that all pollers of one store share.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,21 +7,20 @@ use sha1_smol::Sha1;
 
 use super::stored_body::Body;
 
-/// The bytes at the start of a stored copy that tell it from any other; the scripts read as many.
+/// The length of the head of a stored copy, which identifies it; the scripts read as much.
 const HEAD: usize = 400;
 const _: () = assert!(HEAD_LEN <= HEAD);
 
-/// How often a large copy is read in pieces that changes while it is read, before it is read at once.
+/// How often to retry reading a large copy in pieces if it changes meanwhile, before reading it in one.
 const TRIES: u32 = 2;
 
-/// The member that a copy in our own format begins with; the tick script looks for the same.
+/// The first member of a copy in our format; the tick script looks for the same.
 const OWN: &[u8] = br#"{"_flagcache":"#;
 
-/// Tells one stored copy from another without moving it: its length, and the digest of its head as the server computes
-/// it.
+/// Identifies a stored copy without transferring it: its length, and the digest of its head as the server computes it.
 ///
-/// The digest and not the head itself goes over the wire, which keeps a tick as small for a long service name as for a
-/// short one. It identifies a copy only if that is in our own format, whose head holds a fingerprint of all members.
+/// The digest, not the head, is transferred, so that a tick is as small for a long service name as for a short one. It
+/// identifies a copy only in our format, whose head contains a fingerprint of all members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     pub(super) length: u64,
@@ -40,23 +39,23 @@ impl Fingerprint {
     }
 }
 
-/// A copy as it lies in the store, and what it decodes to.
+/// A stored copy, and its decoded form.
 #[derive(Debug)]
 struct Held {
     fingerprint: Fingerprint,
     data: FlagDefinitionCacheData,
 }
 
-/// The last copy that this process saw in the store, or put there.
+/// The last copy that this process read or stored.
 #[derive(Debug, Default)]
 pub(super) struct SharedCopy {
     held: Mutex<Option<Arc<Held>>>,
-    /// Held while a body is being read and decoded, so that many pollers of one process read a change once.
+    /// Held while reading and decoding a copy, so that many pollers of one process read a change once.
     reading: tokio::sync::Mutex<()>,
 }
 
 impl SharedCopy {
-    /// The copy that has been seen under this fingerprint: the one held, or what is read.
+    /// The copy with this fingerprint: the cached one, or the result of `read`.
     pub(super) async fn get(
         &self,
         seen: &Fingerprint,
@@ -81,7 +80,7 @@ impl SharedCopy {
             return Ok(None);
         };
         let fingerprint = Fingerprint::of(&bytes);
-        // Another SDK's copy is read every time, but decoded only when it has changed.
+        // Another SDK's copy is read every time, but decoded only if it has changed.
         if let Some(held) = self
             .held()
             .filter(|held| held.fingerprint == fingerprint && held.data.raw_json() == bytes)
@@ -93,9 +92,10 @@ impl SharedCopy {
         Ok(Some(data))
     }
 
-    /// A large copy in our own format, with its fingerprint. `None` if it is none any more, was edited, or changed each time.
+    /// Reads a large copy in our format, with its fingerprint. `None` if it is gone, was edited, or changed during each
+    /// attempt.
     ///
-    /// The head names the content: pieces of two copies, as an edited one, are no JSON or lose what the head says.
+    /// The head identifies the content: pieces of two copies are either not JSON or do not match the head.
     async fn read_in_pieces(
         seen: &Fingerprint,
         body: Body<'_>,
@@ -125,8 +125,7 @@ impl SharedCopy {
         Ok(None)
     }
 
-    /// The fingerprint of the held copy if that is worth keeping in place of `data`: our own format, the same content
-    /// and the same ETag.
+    /// The fingerprint of the cached copy if it can stand for `data`: our format, the same content and the same ETag.
     pub(super) fn stands_for(&self, data: &FlagDefinitionCacheData) -> Option<Fingerprint> {
         self.held()
             .filter(|held| {
@@ -143,7 +142,7 @@ impl SharedCopy {
             .map(|held| held.data.clone())
     }
 
-    /// Remembers what was just read, or stored.
+    /// Remembers what was just read or stored.
     pub(super) fn hold(&self, fingerprint: Fingerprint, data: FlagDefinitionCacheData) {
         let held = Held { fingerprint, data };
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));

@@ -1,4 +1,4 @@
-//! What the server's errors mean to a user, and what to do about them.
+//! Translates errors of the server to errors with a remedy.
 
 use std::io;
 use std::sync::Arc;
@@ -11,31 +11,32 @@ use super::connection::call::Call;
 use super::connection::tls;
 use super::keys::Keys;
 
-/// What the user of an access list must be allowed to run on any kind of server.
+/// The permissions that the user needs on any kind of server.
 const COMMANDS: &str = "+evalsha +script|load +get +set +del +exists +getrange +strlen +pttl +pexpire +persist +hmget \
                         +hset +hdel +time +publish +subscribe";
 
-/// How the server, and the redis crate while it connects, speak of a missing permission without a code of its own.
+/// Messages of the server, and of the redis crate while it connects, about a missing permission, which have no error
+/// code.
 const NOT_PERMITTED: [&str; 4] = [
     "can't run this command",
     "can't access at least one of the keys",
     "has no permissions",
-    // From Redis 7.2 and Valkey on.
+    // Redis 7.2 and later, and Valkey.
     "ACL failure in script",
 ];
 
-/// Which server an exchange failed with.
+/// The server that an exchange failed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Party {
-    /// The one in the URL.
+    /// The server in the URL.
     Primary,
-    /// A primary or a node that others named.
+    /// A primary or a node that other servers named.
     Found(String),
     /// A Sentinel.
     Sentinel(String),
 }
 
-/// Whether a script's error is about a permission that its user lacks.
+/// Whether a script failed because its user lacks a permission.
 pub(super) fn is_about_permission(words: &str) -> bool {
     words.contains("NOPERM") || NOT_PERMITTED.iter().any(|sign| words.contains(sign))
 }
@@ -45,7 +46,7 @@ pub(super) fn is_about_permission(words: &str) -> bool {
 pub(super) struct Failure {
     pub(super) party: Party,
     pub(super) error: RedisError,
-    /// The command inside a script that it is about, if the server did not say.
+    /// The command inside the script that failed, if the server did not name it.
     pub(super) command: Option<&'static str>,
 }
 
@@ -65,8 +66,8 @@ impl Failure {
         }
     }
 
-    /// How much it tells, where several servers were tried: less that a Sentinel cannot be reached than that the primary
-    /// cannot, and most what a server said.
+    /// How informative the error is, if several servers were tried: an unreachable Sentinel least, then an unreachable
+    /// primary, and most the error of a server.
     pub(super) fn weight(&self) -> u8 {
         match (self.error.kind(), &self.party) {
             (ErrorKind::Io, Party::Sentinel(_)) => 0,
@@ -76,20 +77,20 @@ impl Failure {
     }
 }
 
-/// Which servers and which service an error is about.
+/// The servers and the service that an error is about.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) endpoint: String,
     pub(super) service: String,
-    /// What must be allowed on this kind of server beside [`COMMANDS`].
+    /// Permissions for this kind of server, besides [`COMMANDS`].
     pub(super) commands: &'static str,
 }
 
 impl Place {
-    /// The server did not answer in time; `connected` tells whether it ever did.
+    /// The error of a timeout; `connected` if the server has answered before.
     pub(super) fn silent(&self, doing: &str, limit: Duration, connected: bool) -> ProviderError {
         let why = if connected {
-            "it hangs, is unreachable, or the set needs a longer response timeout"
+            "it hangs, is unreachable, or the definitions need a longer response timeout"
         } else if self.endpoint.starts_with("rediss") {
             "it hangs, is unreachable, or does not speak TLS on that port"
         } else {
@@ -102,7 +103,7 @@ impl Place {
         ProviderError::new(ProviderErrorKind::Unavailable, message)
     }
 
-    /// The server, or the way to it, refused. The server's own words stay in the source.
+    /// The error of a failed exchange. The server's own message is only in the source.
     pub(super) fn refused(&self, doing: &str, failure: Failure) -> ProviderError {
         let (kind, why) = self.explain(&failure);
         let which = match &failure.party {
@@ -128,7 +129,7 @@ impl Place {
         let (kind, why) = match (error.kind(), error.code().unwrap_or_default()) {
             (ErrorKind::AuthenticationFailed, _) | (_, "WRONGPASS" | "NOAUTH") if is_sentinel => (
                 PermissionDenied,
-                "the Sentinel refuses the user or the password, which are not those of the primary; give them to the \
+                "the Sentinel rejects the user or the password, which are not those of the primary; give them to the \
                  builder (`sentinel_username`, `sentinel_password`)",
             ),
             _ if is_sentinel && not_permitted => (
@@ -141,11 +142,11 @@ impl Place {
             ),
             (ErrorKind::AuthenticationFailed, _) | (_, "WRONGPASS") => (
                 PermissionDenied,
-                "the server refuses the user or the password; check both",
+                "the server rejects the user or the password; check both",
             ),
             (_, "NOAUTH") => (
                 PermissionDenied,
-                "the server demands a password; give one in the URL or to the builder",
+                "the server requires a password; give one in the URL or to the builder",
             ),
             _ if not_permitted => return (PermissionDenied, self.grant(detail, failure.command)),
             _ if unknown_command(detail).is_some() => {
@@ -160,7 +161,7 @@ impl Place {
                     _ => "it must not be disabled or renamed",
                 };
                 let message = format!(
-                    "the server, or a proxy before it, does not know {command}, which is needed; {remedy}"
+                    "the server, or a proxy in front of it, does not support {command}, which is needed; {remedy}"
                 );
                 return (PermissionDenied, message);
             }
@@ -238,8 +239,7 @@ impl Place {
         )
     }
 
-    /// What to grant to an ACL user that may not do what a store does. `detail` names the missing command, unless a script
-    /// ran it.
+    /// The permissions that the user lacks. `detail` names the missing command, unless a script ran it.
     fn grant(&self, detail: &str, command: Option<&str>) -> String {
         let named = detail
             .split_once("run the '")
@@ -262,7 +262,7 @@ impl Place {
     }
 }
 
-/// The command that the server does not know, if `detail` says so; `None` inside if it does not say which.
+/// The unsupported command, if `detail` is that error; the inner `None` if it is not named.
 fn unknown_command(detail: &str) -> Option<Option<&str>> {
     if detail.starts_with("Unknown Redis command called from script") {
         return Some(None);
@@ -277,7 +277,7 @@ fn unknown_command(detail: &str) -> Option<Option<&str>> {
     Some(name)
 }
 
-/// A server that does not know a command quotes its arguments, which may be a password.
+/// The error for an unknown command quotes its arguments, which may include a password.
 fn without_arguments(error: RedisError) -> RedisError {
     match error
         .detail()
@@ -298,7 +298,7 @@ fn io_kind(error: &RedisError) -> Option<io::ErrorKind> {
     source.downcast_ref::<io::Error>().map(io::Error::kind)
 }
 
-/// The name in a rule, which takes some letters for patterns.
+/// Escapes the name for an ACL rule, in which some characters are patterns.
 fn as_pattern(service: &str) -> String {
     service
         .chars()

@@ -1,4 +1,4 @@
-//! A hand of a test's own on what a store keeps, and on what its server has counted.
+//! [`RedisInspector`]: a test's access to a store's keys and its server's counters.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use super::connection::client::Client;
 use super::keys::Keys;
 use super::provider::RedisProvider;
 
-/// Looks at the server of a Redis store past the store: what the server has counted, and the keys of the service. For
-/// tests and measurements; not API-stable.
+/// Accesses the server of a Redis store directly: the server's counters, and the keys of the service. For tests and
+/// measurements; not API-stable.
 ///
-/// It uses the connection of the store that it was made of, with that store's address, user, certificates and limits, so
-/// it reaches whatever the store reaches. In a cluster it looks at the node that has the service's keys.
+/// It uses the connection of the store that it was made from, with that store's address, user, certificates and
+/// timeouts, so it reaches whatever the store reaches. In a cluster it uses the node that has the service's keys.
 ///
 /// ```no_run
 /// use flagcache_providers::RedisStore;
@@ -46,7 +46,7 @@ impl fmt::Debug for RedisInspector {
 }
 
 impl RedisInspector {
-    /// One beside this provider.
+    /// An inspector of this provider's store.
     pub fn of(provider: &RedisProvider) -> Self {
         let shared = provider.shared();
         Self {
@@ -55,12 +55,12 @@ impl RedisInspector {
         }
     }
 
-    /// What the server has counted since it was started, for all its clients together. That includes this very question:
-    /// its bytes are in the next answer, and its own command in this one.
+    /// The server's counters since its start, for all its clients together. They include this command itself: its bytes
+    /// are in the next result, the command in this one.
     ///
     /// # Errors
     ///
-    /// As a store's calls; also if the user may not ask `INFO`.
+    /// As a store's calls; also if the user may not run `INFO`.
     pub async fn counters(&self) -> Result<RedisCounters, ProviderError> {
         let info: String = self
             .client
@@ -89,7 +89,7 @@ impl RedisInspector {
         Ok(found > 0)
     }
 
-    /// Removes the service's keys: the copy, the lock, what is kept beside them.
+    /// Deletes the service's keys: the copy, the lock and the metadata.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl RedisInspector {
             .map(drop)
     }
 
-    /// The stored copy, as it is.
+    /// The stored copy, unchanged.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl RedisInspector {
         Ok(copy.map(Bytes::from))
     }
 
-    /// Overwrites the stored copy, as a wrong hand would: without the lock, without a notification, without an end of its life.
+    /// Overwrites the stored copy, like a faulty program: without the lock, a notification or a TTL.
     ///
     /// # Errors
     ///
@@ -136,25 +136,25 @@ impl RedisInspector {
     }
 }
 
-/// What a server has counted, from [`RedisInspector::counters`].
+/// A server's counters, from [`RedisInspector::counters`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisCounters {
-    /// Messages received: reads from clients' sockets. A client that waits for each answer sends one for each command;
-    /// several commands sent at once may be one.
+    /// Messages received: reads from clients' sockets. A client that waits for each answer sends one per command;
+    /// several pipelined commands may be one.
     pub messages: u64,
     /// Scripts run: calls of EVALSHA and EVAL.
     pub scripts: u64,
-    /// Commands run. Those that a script runs inside the server count too, beside the script itself.
+    /// Commands run, including those that scripts run inside the server.
     pub commands: u64,
     /// Bytes received from clients and sent to them.
     pub bytes: u64,
-    /// Clients connected at that moment. Not a count that grows.
+    /// Clients connected at that moment; not a counter.
     pub clients: u64,
 }
 
 impl RedisCounters {
-    /// What was added since `earlier`; the clients are those of now.
+    /// The increase since `earlier`; the number of clients is the current one.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {

@@ -1,8 +1,8 @@
-//! The names that a service has on the server.
+//! [`Keys`]: the names of a service on the server.
 
 /// The keys and the channel of one service.
 ///
-/// Data and lock are named as in PostHog's own examples, so that workers of other SDKs share them.
+/// Data and lock have the names of PostHog's own examples, so that workers of other SDKs share them.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     pub(super) data: String,
@@ -22,8 +22,8 @@ impl Keys {
         }
     }
 
-    /// Whether a cluster keeps the keys together: it hashes only what stands between the first pair of braces, if there
-    /// is anything.
+    /// Whether a cluster keeps the keys together: it hashes only the text between the first pair of braces, unless
+    /// empty.
     pub(super) fn are_tagged(&self) -> bool {
         let tag = self
             .data

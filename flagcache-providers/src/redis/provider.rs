@@ -1,4 +1,4 @@
-//! One poller's view of a store.
+//! [`RedisProvider`]: the provider of one poller.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,8 +21,8 @@ use super::shared::Shared;
 
 /// The provider of one poller; made by [`RedisStore::provider`].
 ///
-/// Dropped without [`shutdown`](flagcache_core::FlagDefinitionCacheProvider::shutdown), it stops renewing, and its lock frees itself at
-/// the end of its life.
+/// If dropped without [`shutdown`](flagcache_core::FlagDefinitionCacheProvider::shutdown), it stops renewing, and its
+/// lock expires with its TTL.
 pub struct RedisProvider {
     shared: Arc<Shared>,
     lead: Arc<Leadership>,
@@ -31,12 +31,12 @@ pub struct RedisProvider {
     renewal: Mutex<Option<AbortHandle>>,
 }
 
-/// What the present load knows.
+/// The state of the current load.
 #[derive(Debug, Default)]
 struct Load {
-    /// What the decision saw of the copy, until a read has used it or a write has made it the past.
+    /// The copy as the decision saw it, until a read has used it or a write has replaced it.
     copy: Option<Option<Fingerprint>>,
-    /// The token of the decision, if it was to lead.
+    /// The token of the decision, if it was `true`.
     token: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl RedisProvider {
         let mut seen = self.tick(bid).await?;
         self.lead.see_clock(Clock::shown(seen.clock, sent));
         if let Some(bid) = bid.filter(|_| seen.too_late) {
-            // The answer is here in time, so it is the clock that is another: it was set, or is another server's.
+            // The answer came in time, so the clock differs: it was set, or it is another server's.
             seen = self.tick(Some(bid.without_end())).await?;
         }
         let token = match bid {
@@ -87,7 +87,7 @@ impl RedisProvider {
         let known = self.load().copy.take();
         let copy = match known {
             Some(copy) => copy,
-            // No decision in this load, as for a worker that only reads, or a second read.
+            // No decision in this load, as in a worker that only reads, or a second read.
             None => self.tick(None).await?.copy,
         };
         match copy {
@@ -124,7 +124,7 @@ impl RedisProvider {
         &self,
         outcome: FetchOutcome<'_>,
     ) -> Result<(), ProviderError> {
-        // Only a leader's load has anything to say about the copy.
+        // Only a leader's load reports about the copy.
         let Some(token) = self.token() else {
             return Ok(());
         };
@@ -145,7 +145,7 @@ impl RedisProvider {
 
     fn on_poller_attached(&self, link: PollerContext) {
         let Shared { keys, client, .. } = &*self.shared;
-        // The connection of the store, which all its pollers share, is also the one that listens.
+        // The store's connection, which all its pollers share, also receives the notifications.
         let listening = client.clone();
         client
             .listeners()
@@ -189,7 +189,8 @@ impl RedisProvider {
         &self.shared
     }
 
-    /// Looks at the service, makes the bid if there is one, and reports what it saw to the poller.
+    /// Runs the tick script, with the attempt to acquire leadership if there is one, and reports the result to the
+    /// poller.
     async fn tick(&self, bid: Option<Attempt>) -> Result<TickReply, ProviderError> {
         let Shared {
             config,
@@ -227,7 +228,7 @@ impl RedisProvider {
             Some(_) => FetchMark::Failed(outcome.fleet_failure()),
         };
         let Some(data) = outcome.data() else {
-            // A confirmation is one of the copy: without data there is nothing that it could vouch for.
+            // A confirmation refers to the copy; without data there is none.
             let mark = if mark == FetchMark::Confirmed {
                 FetchMark::Failed(None)
             } else {
@@ -252,18 +253,18 @@ impl RedisProvider {
                 };
                 match self.keep(token, mark, Some(&staying)).await? {
                     KeepReply::Refused => Err(self.lost(token)),
-                    // Another hand was here meanwhile; the next load puts it right.
+                    // Another program changed it meanwhile; the next load repairs it.
                     KeepReply::Alive | KeepReply::Other => Ok(()),
                 }
             }
         }
     }
 
-    /// The stored copy, which is not the one last seen, if it may stay though the leader serves `data`: because it holds
-    /// the same, or because the leader's request failed and the copy was fetched later. A worker may come to lead
-    /// before it has read what the last leader stored, and must not put its older set in the place of that.
+    /// The stored copy, which is not the one last seen, if it may stay although the leader serves `data`: because it
+    /// has the same content, or because the leader's request failed and the copy was fetched later. A worker may become
+    /// leader before it has read the previous leader's last copy, and must not replace that by older definitions.
     ///
-    /// A copy without a fetch time is another hand's, and an undecodable one is nobody's: neither counts as later.
+    /// A copy without a fetch time was not written by flagcache, and an invalid one has none: neither counts as later.
     async fn may_stay(
         &self,
         mark: FetchMark,
@@ -312,9 +313,9 @@ impl RedisProvider {
         }
     }
 
-    /// Stores `data` as a worker that does not lead: only where there is no copy.
+    /// Stores `data` as a worker that does not lead: only if there is no copy.
     async fn create(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
-        // That another was first is what this is for, and no error.
+        // An existing copy is expected, not an error.
         self.store_copy(None, FetchMark::Confirmed, data)
             .await
             .map(drop)
@@ -332,9 +333,9 @@ impl RedisProvider {
             client,
             copy,
         } = &*self.shared;
-        // What the decision saw is the past now.
+        // The copy that the decision saw is about to be replaced.
         self.load().copy = None;
-        // The JSON is gone before the call is sent, which holds two copies of it anyway.
+        // The JSON is dropped before the call is sent, which holds two copies of it anyway.
         let (fingerprint, call) = {
             let json = data.to_json();
             let call = scripts::publish(
@@ -354,7 +355,7 @@ impl RedisProvider {
                 let remedy = if error::is_about_permission(refusal) {
                     format!("grant `&{}` and `+publish`", keys.channel)
                 } else {
-                    "the server, or a proxy before it, refuses PUBLISH".to_owned()
+                    "the server, or a proxy in front of it, rejects PUBLISH".to_owned()
                 };
                 tracing::warn!(
                     channel = keys.channel,
@@ -373,14 +374,14 @@ impl RedisProvider {
         let Shared { keys, client, .. } = &*self.shared;
         client
             .run::<bool>(
-                "release the lead",
+                "release leadership",
                 scripts::release(keys, self.lead.worker()),
             )
             .await
             .map(drop)
     }
 
-    /// Refuses at once what the server would refuse, so that no large set is sent in vain.
+    /// Fails early where the server would refuse, so that large definitions are not sent in vain.
     fn check(&self, token: &str) -> Result<(), ProviderError> {
         if self.lead.believes(token) {
             Ok(())
@@ -396,8 +397,8 @@ impl RedisProvider {
             poller.notify_changed();
         }
         let message = format!(
-            "nothing was written for service `{}`: the lead was lost before the load ended; whoever holds `{}` now \
-             stores its own",
+            "nothing was written for service `{}`: leadership was lost before the load ended; the holder of `{}` \
+             stores its own definitions",
             self.shared.config.service, self.shared.keys.lock
         );
         ProviderError::new(ProviderErrorKind::Other, message)

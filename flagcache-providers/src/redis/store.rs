@@ -1,4 +1,4 @@
-//! The handle that a user holds.
+//! [`RedisStore`]: flag definitions shared through Redis.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use super::shared::Shared;
 
 /// Flag definitions shared by a fleet through one Redis or Valkey: a server, a primary behind Sentinels, or a cluster.
 ///
-/// Cheap to clone. One store has one connection, which it opens when first needed, and one decoded copy; give each
-/// poller a [`provider`](Self::provider) of its own.
+/// Cheap to clone. One store has one connection, opened when first needed, and one decoded copy; give each poller a
+/// [`provider`](Self::provider) of its own.
 ///
 /// ```
 /// use flagcache_providers::redis::RedisStore;
@@ -38,7 +38,7 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    /// Starts a store for `service` on the servers at `url`:
+    /// Configures a store for `service` on the servers at `url`:
     ///
     /// | URL | servers |
     /// |---|---|
@@ -47,10 +47,9 @@ impl RedisStore {
     /// | `redis+sentinel://[user:password@]host[:port],host[:port]…/primary-name[/database]` | Sentinels, and the primary that they know by that name; user and password are the primary's |
     /// | `redis+cluster://[user:password@]host[:port],host[:port]…` | nodes of a cluster |
     ///
-    /// With `rediss` in place of `redis` all connections are made with TLS. `?protocol=resp2` keeps to the older protocol;
-    /// a URL has no other options. `service` names the keys; workers that share
-    /// flags share it. The project key and the environment belong in it where one server holds several. On a cluster it
-    /// needs a hash tag: `{checkout-prod}`.
+    /// With `rediss` in place of `redis` all connections use TLS. `?protocol=resp2` selects the older protocol; a URL
+    /// has no other options. `service` names the keys; workers that share flags share it. Include the project and the
+    /// environment if one server holds several. On a cluster it needs a hash tag: `{checkout-prod}`.
     pub fn builder(url: impl Into<String>, service: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url, service)
     }

@@ -1,4 +1,4 @@
-//! Reading the body of the stored copy.
+//! Reads the body of the stored copy.
 
 use bytes::Bytes;
 use flagcache_core::{ProviderError, ProviderErrorKind};
@@ -9,7 +9,7 @@ use super::keys::Keys;
 
 const DOING: &str = "read the definitions";
 
-/// The copy in the store, as far as its bytes go.
+/// Access to the bytes of the stored copy.
 #[derive(Clone, Copy)]
 pub(super) struct Body<'a> {
     pub(super) client: &'a Client,
@@ -17,29 +17,29 @@ pub(super) struct Body<'a> {
 }
 
 impl Body<'_> {
-    /// A body longer than this is worth reading in pieces of this length.
+    /// Longer bodies are read in pieces of this length.
     ///
-    /// A connection keeps the buffer of the largest answer that it ever had, so that a worker would hold a large set twice
-    /// for good. Other calls have their turn between two pieces. And Redis closes a connection that listens for notifications
-    /// over an answer of more than 32 MB.
+    /// A connection keeps a buffer of the size of its largest reply, so a worker would otherwise hold large definitions
+    /// twice for good. Other calls can run between two pieces. And Redis closes a subscribed connection over a reply of
+    /// more than 32 MB.
     pub(super) const PIECE: u64 = 1024 * 1024;
 
-    /// All of it in one answer.
+    /// The whole body in one reply.
     pub(super) async fn at_once(self) -> Result<Option<Bytes>, ProviderError> {
         let value: Option<Vec<u8>> = self.client.run(DOING, Call::get(&self.keys.data)).await?;
         Ok(value.map(Bytes::from))
     }
 
-    /// How long it is now; 0 if there is none.
+    /// Its current length; 0 if there is no copy.
     pub(super) async fn length(self) -> Result<u64, ProviderError> {
         self.client.run(DOING, Call::length(&self.keys.data)).await
     }
 
-    /// A body that was this long a moment ago. If it changes meanwhile, what comes out is neither the old one nor the new
-    /// one; the caller has to see to that.
+    /// A body that had this length a moment ago. If it changes meanwhile, the result may be a mixture; the caller must
+    /// check it.
     pub(super) async fn in_pieces(self, length: u64) -> Result<Bytes, ProviderError> {
         let mut body = Vec::new();
-        // A server that is out of its mind is no reason to end the process.
+        // Uses `try_reserve`: an absurd length reported by the server must not abort the process.
         let room = usize::try_from(length)
             .ok()
             .and_then(|length| body.try_reserve_exact(length).ok());

@@ -220,7 +220,7 @@ async fn b8_65_a_late_leader_cannot_overwrite_newer_data() {
     next.lead_with(&set(2)).await;
     let error = late.publish(&set(1)).await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::Other);
-    assert!(error.to_string().contains("the lead was lost"), "{error}");
+    assert!(error.to_string().contains("leadership was lost"), "{error}");
     assert_eq!(late.follow().await, Some(set(2)));
 }
 

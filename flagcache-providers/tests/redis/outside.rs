@@ -174,7 +174,7 @@ async fn b9_74_a_server_without_subscribe_works_without_notifications_and_with_o
         assert!(
             warnings
                 .iter()
-                .all(|warning| warning.contains("refuses SUBSCRIBE")),
+                .all(|warning| warning.contains("rejects SUBSCRIBE")),
             "{warnings:?}"
         );
         server.run::<()>("FLUSHALL");
@@ -238,7 +238,7 @@ async fn b9_74_without_hello_or_client_it_works_all_the_same() {
                 assert!(
                     warnings
                         .iter()
-                        .all(|warning| warning.contains("refuses PUBLISH")),
+                        .all(|warning| warning.contains("rejects PUBLISH")),
                     "{warnings:?}"
                 );
             } else {
@@ -259,7 +259,7 @@ async fn b9_74_a_needed_command_that_is_hidden_is_named() {
                 .await
                 .unwrap_err();
             assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
-            let expected = format!("does not know {command}, which is needed");
+            let expected = format!("does not support {command}, which is needed");
             assert!(
                 error.to_string().contains(&expected),
                 "{error}: {:?}",

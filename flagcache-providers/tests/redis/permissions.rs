@@ -43,7 +43,7 @@ async fn a_missing_or_wrong_password_is_a_clear_error_and_never_shown() {
         let url = format!("{}?protocol={protocol}", server.url());
         let error = refused(RedisStore::builder(&url, SERVICE)).await;
         assert!(
-            error.to_string().contains("demands a password"),
+            error.to_string().contains("requires a password"),
             "{}",
             shown(&error)
         );
@@ -52,7 +52,7 @@ async fn a_missing_or_wrong_password_is_a_clear_error_and_never_shown() {
         assert!(
             error
                 .to_string()
-                .contains("refuses the user or the password"),
+                .contains("rejects the user or the password"),
             "{}",
             shown(&error)
         );

@@ -153,7 +153,7 @@ async fn a_wrong_name_and_a_missing_password_of_the_sentinels_are_clear_errors()
     assert!(
         error
             .to_string()
-            .contains("the Sentinel refuses the user or the password"),
+            .contains("the Sentinel rejects the user or the password"),
         "{error}"
     );
     assert!(!format!("{error:?}").contains("s3cret"));

@@ -59,7 +59,7 @@ async fn a_socket() {
         assert!(
             refused
                 .to_string()
-                .contains("refuses the user or the password"),
+                .contains("rejects the user or the password"),
             "{refused}"
         );
         assert!(!format!("{refused:?}").contains("s3cret"), "{refused:?}");

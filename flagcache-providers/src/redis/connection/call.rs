@@ -1,4 +1,4 @@
-//! One command, and what it takes to send it.
+//! [`Call`]: one command, and sending it.
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use redis::{
 };
 use sha1_smol::Sha1;
 
-/// A script. Servers know it by its hash once it was loaded.
+/// A script. Servers identify it by its hash once it is loaded.
 #[derive(Debug)]
 pub(in crate::redis) struct Lua {
     text: &'static str,
@@ -27,7 +27,7 @@ impl Lua {
         self.hash.get_or_init(|| Sha1::from(self.text).hexdigest())
     }
 
-    /// The command that a line of the script runs; each of our lines runs one at most.
+    /// The command that a line of the script runs; each of our lines runs at most one.
     fn command_in(&self, line: usize) -> Option<&'static str> {
         let line = self.text.lines().nth(line.checked_sub(1)?)?;
         let (_, call) = line.split_once("call('")?;
@@ -35,13 +35,13 @@ impl Lua {
     }
 }
 
-/// One command: a script's, the read of a key, or a plain one.
+/// One command: a script, the read of a key, or a plain command.
 ///
 /// Not [`redis::ScriptInvocation`], which copies its arguments once more: the copy of the definitions is one of them.
 pub(in crate::redis) struct Call {
     command: Cmd,
     lua: Option<&'static Lua>,
-    /// Whether it does no more when it runs twice than when it runs once.
+    /// Whether running it twice has the same effect as running it once.
     repeatable: bool,
 }
 
@@ -50,7 +50,7 @@ impl Call {
     pub(in crate::redis) fn script(lua: &'static Lua, keys: &[&str]) -> Self {
         let mut command = redis::cmd("EVALSHA");
         command.arg(lua.hash()).arg(keys.len()).arg(keys);
-        // Each of our scripts is made so: bids and writes carry a token, and run again change nothing more.
+        // Each of our scripts is: attempts and writes carry a token, and repeating them changes nothing.
         Self {
             command,
             lua: Some(lua),
@@ -69,7 +69,7 @@ impl Call {
         }
     }
 
-    /// The length of a key's value; 0 of a key that is not there.
+    /// The length of a key's value; 0 if the key does not exist.
     pub(in crate::redis) fn length(key: &str) -> Self {
         let mut command = redis::cmd("STRLEN");
         command.arg(key);
@@ -80,7 +80,7 @@ impl Call {
         }
     }
 
-    /// Reads these bytes of a key's value, both ends included; as many as there are.
+    /// Reads a range of a key's value, both ends included.
     pub(in crate::redis) fn range(key: &str, first: u64, last: u64) -> Self {
         let mut command = redis::cmd("GETRANGE");
         command.arg(key).arg(first).arg(last);
@@ -110,8 +110,8 @@ impl Call {
         self.repeatable
     }
 
-    /// Sends it, after loading the script where the server does not know it. `asking` a node of a cluster that is taking
-    /// over the keys makes it answer before they are its own.
+    /// Sends it, and loads the script if the server does not know it. With `asking`, a node of a cluster answers for
+    /// keys that are still being moved to it.
     pub(in crate::redis) async fn send<T: FromRedisValue>(
         &self,
         connection: &mut MultiplexedConnection,
@@ -144,7 +144,7 @@ impl Call {
         self.command.query_async(connection).await
     }
 
-    /// The command inside the script that `error` is about; before version 7.2, servers tell only its line.
+    /// The command inside the script that `error` is about; before version 7.2, servers report only its line.
     pub(in crate::redis) fn command_of(&self, error: &RedisError) -> Option<&'static str> {
         let (_, line) = error.detail()?.rsplit_once("@user_script:")?;
         let digits = line

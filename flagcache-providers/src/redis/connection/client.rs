@@ -1,4 +1,4 @@
-//! The connection: opened when needed, shared by all pollers of a store, every exchange bounded.
+//! [`Client`]: the connection of a store. Opened when needed, shared by all its pollers; every exchange has a timeout.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,22 +17,21 @@ use super::endpoint::redirected;
 use super::rate_limit::RateLimit;
 use crate::NotificationListener;
 
-/// How often all pollers may be notified that they may have missed a notification: so often at once, and once more after
-/// each pause.
+/// Limits how often all pollers are notified because they may have missed a notification: a burst, then one per pause.
 const NOTIFICATIONS: u32 = 5;
 const NOTIFICATIONS_PAUSE: Duration = Duration::from_secs(30);
 
 /// The shared connection of a store. Cheap to clone.
 ///
-/// A call that fails says so, and the poller decides. Only where an open connection turns out to be closed, as servers and
-/// proxies close idle ones, does a call go out once more, on a new connection. A call finds the connection open, or opens
-/// it; while a poller is attached, its watch opens it again in the background.
+/// A failed call returns an error, and the poller decides what to do. Only if an open connection turns out to be
+/// closed, as servers and proxies close idle ones, is a call repeated, on a new connection. A call opens the connection
+/// if necessary; while a poller is attached, its watch reopens it in the background.
 #[derive(Clone, Debug)]
 pub(in crate::redis) struct Client {
     inner: Arc<Inner>,
 }
 
-/// What the clones of a client share.
+/// The state that the clones of a client share.
 #[derive(Debug)]
 struct Inner {
     connector: Arc<Connector>,
@@ -42,7 +41,7 @@ struct Inner {
 }
 
 impl Client {
-    /// A client that connects to nothing yet.
+    /// A client without a connection yet.
     pub(in crate::redis) fn new(config: Config, keys: &Keys) -> Self {
         let inner = Inner {
             connector: Arc::new(Connector::new(config, keys)),
@@ -62,7 +61,7 @@ impl Client {
         &self.inner.connector.listeners
     }
 
-    /// Sends one command, to whichever server it takes. `doing` completes "cannot …" in an error.
+    /// Runs one command, on whichever server has the keys. `doing` completes "cannot …" in an error.
     pub(in crate::redis) async fn run<T: FromRedisValue>(
         &self,
         doing: &str,
@@ -80,13 +79,13 @@ impl Client {
             .await
     }
 
-    /// Waits until the connection is not open.
+    /// Waits until the connection is closed.
     pub(in crate::redis) async fn closed(&self) {
         self.inner.connector.current.closed().await;
     }
 
-    /// One exchange within the response timeout. One that is cut leaves a connection of unknown state, perhaps to a
-    /// server that is gone without a word, so the next exchange opens a new one. `used` is the epoch of the connection.
+    /// One exchange with the response timeout. A timed-out one leaves a connection of unknown state, perhaps to an
+    /// unreachable server, so the next exchange opens a new one. `used` is the epoch of the connection.
     async fn bounded<T>(
         &self,
         doing: &str,
@@ -127,8 +126,8 @@ impl Inner {
         }
         let connection = self.connector.open().await?;
         current.set(connection.clone());
-        // A notification may have been missed while there was no connection; the pollers compare what they hold. Not each time
-        // if one connection after the other is lost: what is lost by such a load would bring about the next one.
+        // A notification may have been missed while disconnected, so the pollers load. Limited, because such loads
+        // could themselves close one connection after the other.
         if current.has_missed() && self.notifications.take() {
             current.clear_missed();
             self.connector.listeners.notify_all();
@@ -149,7 +148,7 @@ impl Inner {
             used.store(connection.epoch, Ordering::Relaxed);
             match self.send(&mut connection, call).await {
                 Ok(value) => return Ok(value),
-                // Nothing was done: the node only said where the keys are now.
+                // Safe to repeat: the node only redirected.
                 Err(error) if !followed && self.follow(&connection, &error) => followed = true,
                 Err(error)
                     if !repeated
@@ -185,7 +184,7 @@ impl Inner {
             }
             result => return result,
         };
-        // The slot is on its way to another node, which has the keys in question already.
+        // The slot is being moved to another node, which has these keys already.
         let Some(node) = redirected(&connection.server, &error) else {
             return Err(error);
         };
@@ -193,7 +192,7 @@ impl Inner {
             .await
     }
 
-    /// Whether `error` says that another node of the cluster has the keys now; the connection is then opened to that.
+    /// Whether `error` redirects to another node of the cluster; the connection is then opened to that.
     fn follow(&self, connection: &Connection, error: &RedisError) -> bool {
         if !self.connector.is_cluster() || error.kind() != ErrorKind::Server(ServerErrorKind::Moved)
         {

@@ -1,4 +1,4 @@
-//! An open connection, and the place that holds the present one.
+//! [`Connection`], an open one, and [`CurrentConnection`], the one that a store uses now.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +17,9 @@ pub(in crate::redis) struct Connection {
     pub(in crate::redis) epoch: u64,
     pub(in crate::redis) server: Arc<ConnectionInfo>,
     pub(in crate::redis) connection: MultiplexedConnection,
-    /// Whether it was seen to end.
+    /// Whether it has ended.
     pub(in crate::redis) ended: Arc<AtomicBool>,
-    /// RESP2 delivers notifications on a second connection, which this task reads.
+    /// With RESP2, notifications come on a second connection, which this task reads.
     pub(in crate::redis) _reader: Option<Arc<AbortOnDrop>>,
 }
 
@@ -33,11 +33,11 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// The present connection of a store, if there is one.
+/// The connection that a store uses now, if there is one.
 #[derive(Debug)]
 pub(in crate::redis) struct CurrentConnection {
     current: watch::Sender<Option<Connection>>,
-    /// Whether notifications may have been missed since the pollers were last notified of that.
+    /// Whether notifications may have been missed since all listeners were last notified.
     missed: AtomicBool,
 }
 
@@ -60,7 +60,7 @@ impl CurrentConnection {
     pub(in crate::redis) fn set(&self, connection: Connection) {
         let (epoch, ended) = (connection.epoch, Arc::clone(&connection.ended));
         self.current.send_replace(Some(connection));
-        // It may have ended before it was there to be removed.
+        // It may have ended before it was set.
         if ended.load(Ordering::SeqCst) {
             self.remove(epoch);
         }

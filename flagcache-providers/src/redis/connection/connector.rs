@@ -1,4 +1,4 @@
-//! Opening the connection: finding the primary, and subscribing there.
+//! Opens the connection: finds the primary, connects and subscribes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -28,17 +28,17 @@ pub(in crate::redis) struct Connector {
     pub(in crate::redis) current: CurrentConnection,
     data: String,
     channel: String,
-    /// The node of a cluster that another one pointed to.
+    /// The node of a cluster that another one redirected to.
     pointed_to: Mutex<Option<ConnectionInfo>>,
     epochs: AtomicU64,
-    /// Whether the server was seen not to speak RESP3.
+    /// Whether the server does not support RESP3.
     resp2: AtomicBool,
-    /// Whether the missing permission for notifications was logged.
+    /// Whether the lack of notifications was logged.
     warned: AtomicBool,
 }
 
-/// Removes a connection that ends. Held by the task that serves it, so that this also happens when a runtime ends with its
-/// tasks: pollers may run on different runtimes, and the connection serves them all.
+/// Removes a connection that has ended, on drop. Owned by the task that serves it, so that it also happens when that
+/// task's runtime ends: pollers may have different runtimes, and the connection serves them all.
 struct End {
     epoch: u64,
     connector: Weak<Connector>,
@@ -104,7 +104,7 @@ impl Connector {
             }
         };
         opened.map_err(|failure| {
-            // The URL names one server at least, so there is a failure if there is no success.
+            // The URL names at least one server, so without a success there is a failure.
             failure.unwrap_or_else(|| {
                 Failure::of(
                     Party::Primary,
@@ -114,7 +114,7 @@ impl Connector {
         })
     }
 
-    /// The primary that a Sentinel names. One that was cut off from the others may name an old one, which knows better.
+    /// The primary that a Sentinel names. An isolated Sentinel may name a former one, so the primary's role is checked.
     async fn open_by(
         self: &Arc<Self>,
         sentinels: &Sentinels,
@@ -136,7 +136,7 @@ impl Connector {
         }
     }
 
-    /// The node of a cluster that has the keys, which `node` knows.
+    /// The node of a cluster that has the keys, as `node` knows it.
     async fn open_from(self: &Arc<Self>, node: &ConnectionInfo) -> Result<Connection, Failure> {
         let mut live = self.open_at(node).await?;
         let asked: RedisResult<u64> = redis::cmd("STRLEN")
@@ -144,7 +144,7 @@ impl Connector {
             .query_async(&mut live.connection)
             .await;
         match asked {
-            // Any word but that it is not the one: it will be said again of what is to be done.
+            // Other errors are ignored: the actual call will meet them again.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
                 match redirected(node, &error) {
                     Some(owner) => self.open_at(&owner).await,
@@ -168,7 +168,7 @@ impl Connector {
                     self.resp2.store(opened.is_ok(), Ordering::Relaxed);
                     return opened.map_err(|error| Failure::of(self.party(server), error));
                 }
-                // Chance, or a proxy that closes the connection at a command that it does not know.
+                // By chance, or because a proxy closes the connection at an unknown command.
                 Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {}
                 result => return result.map_err(|error| Failure::of(self.party(server), error)),
             }
@@ -230,7 +230,7 @@ impl Connector {
             .as_ref()
             .is_err_and(RedisError::is_connection_dropped)
         {
-            // Chance, or a proxy that answers so to what it does not know: then it does so again.
+            // By chance, or because a proxy answers unknown commands like this: then it does so again.
             (sink, notifications) = client.get_async_pubsub().await?.split();
             subscribed = sink.subscribe(&self.channel).await;
         }
@@ -253,7 +253,7 @@ impl Connector {
             ended: Arc::clone(&ended),
         };
         let reader = tokio::spawn(async move {
-            // The connection closes when its subscribing end goes.
+            // The connection closes when its subscriber is dropped.
             let _sink = sink;
             while let Some(notification) = notifications.next().await {
                 let Some(connector) = end.connector.upgrade() else {
@@ -263,7 +263,7 @@ impl Connector {
                     .listeners
                     .on_message(notification.get_payload_bytes());
             }
-            // Gone, or with the runtime.
+            // The subscriber, or its runtime, has ended.
             drop(end);
         });
         let reader = Some(Arc::new(AbortOnDrop(reader.abort_handle())));
@@ -317,8 +317,7 @@ impl Connector {
         )
     }
 
-    /// Whether there are notifications. A worker whose user may not subscribe, or whose server or proxy has no SUBSCRIBE, is served
-    /// all the same, at its ticks.
+    /// Whether notifications arrive. Without permission or support for SUBSCRIBE a worker sees changes at its ticks.
     fn subscribed(&self, result: RedisResult<()>) -> RedisResult<bool> {
         let Err(error) = result else { return Ok(true) };
         let why = match error.kind() {
@@ -329,10 +328,11 @@ impl Connector {
                 )
             }
             ErrorKind::Server(ServerErrorKind::ResponseError) => {
-                "the server, or a proxy before it, refuses SUBSCRIBE".to_owned()
+                "the server, or a proxy in front of it, rejects SUBSCRIBE".to_owned()
             }
             _ if error.is_connection_dropped() => {
-                "the server, or a proxy before it, closes the connection at SUBSCRIBE".to_owned()
+                "the server, or a proxy in front of it, closes the connection at SUBSCRIBE"
+                    .to_owned()
             }
             _ => return Err(error),
         };
@@ -347,7 +347,7 @@ impl Connector {
     }
 }
 
-/// Whether the server or a proxy answers, but with no yes to HELLO. In which words it says so differs.
+/// Whether the server or a proxy rejects HELLO. The error differs.
 fn refuses_resp3(error: &RedisError) -> bool {
     matches!(
         error.kind(),

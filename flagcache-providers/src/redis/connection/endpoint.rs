@@ -1,4 +1,4 @@
-//! Where the primary of a service is found.
+//! [`Endpoint`]: how to find the primary of a service.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,33 +10,34 @@ use redis::{
 
 use super::tls::install_crypto;
 
-/// The servers of a store. All of its keys lie on one primary; which one that is, is asked for anew whenever the
-/// connection is opened.
+/// The servers of a store. All keys of a service are on one primary, which is looked up whenever the connection is
+/// opened.
 #[derive(Clone, Debug)]
 pub(in crate::redis) enum Endpoint {
     /// The primary itself.
     Single(ConnectionInfo),
-    /// Sentinels, which know the primary.
+    /// Sentinels, which name the primary.
     Sentinel(Sentinels),
-    /// Nodes of a cluster, each of which knows which node has the service's slot.
+    /// Nodes of a cluster, each of which names the node with the service's slot.
     ///
-    /// One slot is one node at any time, so one connection to that does: one to every node, which the redis crate's own
+    /// One slot is on one node at any time, so one connection suffices: the redis crate's cluster client would hold one
+    /// to every node, in every worker of the fleet.
     /// cluster client holds, would be paid by the whole fleet.
     Cluster(Vec<ConnectionInfo>),
 }
 
-/// The Sentinels that watch a primary.
+/// The Sentinels that monitor a primary.
 #[derive(Clone, Debug)]
 pub(in crate::redis) struct Sentinels {
     pub(in crate::redis) servers: Vec<ConnectionInfo>,
-    /// The name under which they watch it.
+    /// The name by which they monitor it.
     pub(in crate::redis) primary: String,
     /// The settings of a connection to the primary. Its address is that of a Sentinel.
     pub(in crate::redis) template: ConnectionInfo,
 }
 
 impl Sentinels {
-    /// Where `sentinel` says that the primary is.
+    /// The primary, according to `sentinel`.
     pub(in crate::redis) async fn ask(
         &self,
         sentinel: &ConnectionInfo,
@@ -71,14 +72,14 @@ impl Endpoint {
         }
     }
 
-    /// What an access list must allow on this kind of server beside the rest.
+    /// The permissions that this kind of server needs in addition.
     pub(in crate::redis) fn commands(&self) -> &'static str {
         match self {
             Self::Sentinel(_) if self.database() != 0 => " +role +select",
             Self::Sentinel(_) => " +role",
             Self::Single(_) if self.database() != 0 => " +select",
             Self::Single(_) => "",
-            // While the slot moves. A cluster has no database but 0.
+            // While the slot is being moved. A cluster has only database 0.
             Self::Cluster(_) => " +asking",
         }
     }
@@ -97,7 +98,7 @@ impl Endpoint {
     }
 }
 
-/// As errors show it: no user, no password.
+/// For errors: without user and password.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let servers = self.servers();
@@ -145,13 +146,13 @@ pub(in crate::redis) fn at(template: &ConnectionInfo, host: String, port: u16) -
     template.clone().set_addr(address)
 }
 
-/// The node that `error`, an answer of `node`, points to.
+/// The node that `error`, a reply of `node`, redirects to.
 pub(in crate::redis) fn redirected(
     node: &ConnectionInfo,
     error: &RedisError,
 ) -> Option<ConnectionInfo> {
     let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
-    // A node that does not know its own name leaves it out: it is the one that was asked.
+    // A node that does not know its own name omits it: it means itself.
     let host = match (host, node.addr()) {
         ("", ConnectionAddr::Tcp(known, _) | ConnectionAddr::TcpTls { host: known, .. }) => known,
         _ => host,
@@ -159,7 +160,7 @@ pub(in crate::redis) fn redirected(
     Some(at(node, host.to_owned(), port.parse().ok()?))
 }
 
-/// The settings of a connection to a Sentinel: it has no databases and users of its own, and sends no notifications to us.
+/// The settings of a connection to a Sentinel, which has no databases, separate users, and no notifications for us.
 pub(in crate::redis) fn of_sentinel(
     server: ConnectionInfo,
     username: Option<&str>,

@@ -1,4 +1,4 @@
-//! The connections to the servers of a [`RedisStore`](super::RedisStore), and what is sent over them.
+//! The connections to the servers of a [`RedisStore`](super::RedisStore), and the commands sent over them.
 
 pub(super) mod call;
 pub(super) mod client;

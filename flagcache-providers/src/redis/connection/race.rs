@@ -1,14 +1,14 @@
-//! Several ways to the same end, each with a head start on the next.
+//! [`first`]: several attempts, each with a head start on the next.
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-/// The first success of `attempts`. The next one starts when one has failed, or has not ended within `head_start`, so
-/// that a server that is gone without a word holds nobody up; those under way at the end are dropped.
+/// The first success of `attempts`. The next attempt starts when one has failed or `head_start` has passed, so that an
+/// unresponsive server causes no delay; unfinished attempts are dropped.
 ///
-/// If all fail, the failure with the highest `weight` is given, the last of several; `None` if there was no attempt.
+/// If all fail, the failure with the highest `weight`, the last of several; `None` if there was no attempt.
 pub(in crate::redis) async fn first<T, E, F: Future<Output = Result<T, E>>>(
     attempts: impl IntoIterator<Item = F>,
     head_start: Duration,
@@ -45,7 +45,7 @@ mod tests {
 
     const HEAD_START: Duration = Duration::from_millis(100);
 
-    /// One attempt for each (milliseconds until it ends, what it ends with); counts those that were started.
+    /// One attempt for each (milliseconds until it ends, its result); counts those that were started.
     async fn run(attempts: &[(u64, Result<u8, u8>)]) -> (Result<u8, Option<u8>>, u64, u128) {
         let started = AtomicU64::new(0);
         let begun = Instant::now();

@@ -1,16 +1,16 @@
-//! How often something may be done.
+//! [`RateLimit`]: a token bucket.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many at once, and another one each time that the pause has passed.
+/// Allows a burst, and then one more per pause.
 #[derive(Debug)]
 pub(in crate::redis) struct RateLimit {
     most: u32,
     pause: Duration,
-    /// How many are left, and since when the next one is on its way.
+    /// The tokens left, and since when the next one is being refilled.
     left: Mutex<(u32, Instant)>,
 }
 
@@ -23,7 +23,7 @@ impl RateLimit {
         }
     }
 
-    /// Takes one, if there is one.
+    /// Takes a token, if there is one.
     pub(in crate::redis) fn take(&self) -> bool {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let (count, since) = &mut *left;

@@ -1,4 +1,4 @@
-//! Certificates, and what failed handshakes mean.
+//! TLS: certificates, and the meaning of failed handshakes.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretSlice};
 
-/// Certificates in place of, or beside, what the system provides. All in PEM.
+/// Certificates in place of, or in addition to, the system's. All in PEM.
 #[derive(Clone, Default)]
 pub(in crate::redis) struct Tls {
     pub(in crate::redis) roots: Option<Vec<u8>>,
     pub(in crate::redis) client: Option<ClientCertificate>,
 }
 
-/// The certificate that shows who we are, and its key.
+/// The client certificate and its key.
 #[derive(Clone)]
 pub(in crate::redis) struct ClientCertificate {
     pub(in crate::redis) chain: Vec<u8>,
@@ -23,9 +23,9 @@ pub(in crate::redis) struct ClientCertificate {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Whether there is a certificate at all: the redis crate takes what holds none for no certificates.
+/// Checks that there is a certificate at all: the redis crate ignores text without one.
 fn has_certificates(what: &str, pem: &[u8]) -> Result<(), BoxError> {
-    /// How every certificate in DER begins: a sequence whose length takes one or two bytes.
+    /// The start of every DER certificate: a sequence with a length of one or two bytes.
     const DER: [[u8; 2]; 2] = [[0x30, 0x81], [0x30, 0x82]];
     if CertificateDer::pem_slice_iter(pem).next().is_some() {
         return Ok(());
@@ -60,7 +60,7 @@ impl Tls {
         self.roots.is_none() && self.client.is_none()
     }
 
-    /// `server` with these certificates. Refuses those that cannot be read.
+    /// `server` with these certificates. Fails if they cannot be parsed.
     pub(in crate::redis) fn apply(
         &self,
         server: ConnectionInfo,
@@ -85,17 +85,17 @@ impl Tls {
     }
 }
 
-/// TLS needs a process-wide crypto provider, which the application may have chosen; if it has not, ring is taken.
+/// TLS needs a process-wide crypto provider. If the application has not installed one, installs ring.
 pub(in crate::redis) fn install_crypto(address: &ConnectionAddr) {
     if matches!(address, ConnectionAddr::TcpTls { .. })
         && rustls::crypto::CryptoProvider::get_default().is_none()
     {
-        // An error means that another thread was first, which is as good.
+        // Fails if another thread was first, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 
-/// What to do about a failed handshake, if `error` is one. The redis crate gives rustls's errors as text alone.
+/// The remedy for a failed handshake, if `error` is one. The redis crate passes rustls's errors on as text only.
 pub(in crate::redis) fn explain(error: &RedisError) -> Option<&'static str> {
     let text = error.to_string();
     [

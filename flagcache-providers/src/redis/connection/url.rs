@@ -1,4 +1,4 @@
-//! The URL of a store, which may name several servers.
+//! Parses the URL of a store, which may name several servers.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use url::Url;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the servers of a URL are to each other.
+/// How the servers of a URL relate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::redis) enum Shape {
     /// One primary.
     Single,
-    /// Sentinels that know where the primary of this name is.
+    /// Sentinels that monitor the primary of this name.
     Sentinel {
         /// The name.
         primary: String,
@@ -20,7 +20,7 @@ pub(in crate::redis) enum Shape {
     Cluster,
 }
 
-/// A URL taken apart: the shape, and for each of its servers a URL as the redis crate takes it.
+/// A parsed URL: the shape, and for each server a URL for the redis crate.
 pub(in crate::redis) struct ServerUrl {
     pub(in crate::redis) shape: Shape,
     pub(in crate::redis) servers: Vec<Url>,
@@ -28,7 +28,7 @@ pub(in crate::redis) struct ServerUrl {
 
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URLs may hold a password.
+        // The URLs may contain a password.
         f.debug_struct("ServerUrl")
             .field("shape", &self.shape)
             .finish_non_exhaustive()
@@ -36,7 +36,7 @@ impl fmt::Debug for ServerUrl {
 }
 
 impl ServerUrl {
-    /// Takes apart `redis[s][+sentinel|+cluster]://[user:password@]host[:port][,host[:port]…][/…][?…]`.
+    /// Parses `redis[s][+sentinel|+cluster]://[user:password@]host[:port][,host[:port]…][/…][?…]`.
     pub(in crate::redis) fn parse(text: &str) -> Result<Self, BoxError> {
         let scheme = text
             .split_once(':')

@@ -1,11 +1,11 @@
-//! The server's clock, as far as a worker can know it.
+//! [`Clock`]: the server's clock, as far as a worker knows it.
 
 use std::time::{Duration, Instant};
 
-/// What the server's clock showed at a time.
+/// The time of the server's clock at a local instant.
 ///
-/// Only the time that has passed since is added to it, by the local monotonic clock. So it holds until either clock is
-/// set, the machine sleeps, or another server answers, of all of which a worker knows nothing.
+/// Later times are extrapolated with the local monotonic clock. So it is wrong after either clock was set, the machine
+/// was suspended, or another server answers; a worker notices none of these.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::redis) struct Clock {
     millis: u64,
@@ -13,19 +13,19 @@ pub(in crate::redis) struct Clock {
 }
 
 impl Clock {
-    /// It showed `millis` in the answer to a call that was sent at `sent`.
+    /// The clock showed `millis` in the answer to a call that was sent at `sent`.
     pub(in crate::redis) fn shown(millis: u64, sent: Instant) -> Self {
         Self { millis, sent }
     }
 
-    /// What it shows at `time`, or somewhat later: it is counted from before the call that brought the answer.
+    /// The server's time at `time`, or slightly later: counted from before the call that returned it.
     pub(in crate::redis) fn at(self, time: Instant) -> u64 {
         self.millis
             .saturating_add(millis(time.saturating_duration_since(self.sent)))
     }
 }
 
-/// Whole milliseconds, as scripts take them.
+/// Whole milliseconds, for scripts.
 pub(in crate::redis) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -40,7 +40,7 @@ mod tests {
         let clock = Clock::shown(1_000, sent);
         assert_eq!(clock.at(sent + Duration::from_millis(250)), 1_250);
         assert_eq!(clock.at(sent), 1_000);
-        // Never before what it was seen to show.
+        // Never before the time that it showed.
         assert_eq!(
             Clock::shown(1_000, sent + Duration::from_secs(1)).at(sent),
             1_000

@@ -1,4 +1,4 @@
-//! What a worker believes about its lead.
+//! [`Leadership`]: the client-side state of the Redis leader lock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use crate::NotificationListener;
 
 use super::clock::{Clock, millis};
 
-/// One worker's bids for the lead and the lease that a bid won.
+/// One worker's attempts to acquire leadership, and the lease that one acquired.
 ///
-/// Every decision bids under a new number, and the lock then holds `flagcache:<worker>:<number>`. So each load has a
-/// token of its own: a write that an earlier load left under way finds another one in the lock and changes nothing.
+/// Every decision makes an attempt with a new number, and the lock then holds `flagcache:<worker>:<number>`. So each
+/// load has its own token: a late write of an earlier load finds another token in the lock and changes nothing.
 ///
-/// A lease is believed until the lock's TTL has passed on the local monotonic clock since *before* the call was sent
-/// that won or renewed it, so never longer than the server keeps the lock.
+/// A lease is valid until the lock's TTL has passed on the local monotonic clock since *before* the call was sent that
+/// acquired or renewed it, so never longer than the server keeps the lock.
 ///
-/// A bid is good for as long as its worker waits for the answer. One that lay in a server that hung could win for a worker
-/// that has ended meanwhile, and nobody would lead for as long as the lock lives.
+/// An attempt expires when its worker stops waiting for the answer. Otherwise one that is delayed in a hanging server
+/// could acquire the lock for a worker that has ended meanwhile, and the fleet would have no leader until the TTL.
 #[derive(Debug)]
 pub(in crate::redis) struct Leadership {
     worker: String,
@@ -32,25 +32,25 @@ pub(in crate::redis) struct Leadership {
 struct State {
     number: u64,
     lease: Option<Lease>,
-    /// Whether the server may hold a lock of ours: a bid was sent, and no answer since says otherwise.
+    /// Whether the server may hold a lock of this worker: an attempt was sent, and no answer since rules it out.
     may_hold: bool,
     out_until: Option<Instant>,
     load_began: Instant,
     clock: Option<Clock>,
 }
 
-/// A bid for the lead.
+/// An attempt to acquire leadership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::redis) struct Attempt {
     pub(in crate::redis) number: u64,
-    /// When it was sent, or before.
+    /// When it was sent, or earlier.
     sent: Instant,
-    /// The last moment at which it may win, in milliseconds of the server's clock, where that is known.
+    /// When it expires, in milliseconds of the server's clock, if that is known.
     pub(in crate::redis) until: Option<u64>,
 }
 
 impl Attempt {
-    /// The same, good for ever.
+    /// The same, without expiry.
     pub(in crate::redis) fn without_end(self) -> Self {
         Self {
             until: None,
@@ -59,7 +59,7 @@ impl Attempt {
     }
 }
 
-/// A lease under one number.
+/// The lease of one number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::redis) struct Lease {
     number: u64,
@@ -68,7 +68,7 @@ pub(in crate::redis) struct Lease {
 }
 
 impl Leadership {
-    /// `life` is that of the lock; an answer is waited for until `response_timeout`.
+    /// `ttl` is that of the lock; the worker waits for an answer until `response_timeout`.
     pub(in crate::redis) fn new(life: Duration, response_timeout: Duration) -> Self {
         let load_began = Instant::now();
         let state = State {
@@ -89,7 +89,7 @@ impl Leadership {
         }
     }
 
-    /// The name of this worker, random and its own.
+    /// The random, unique name of this worker.
     pub(in crate::redis) fn worker(&self) -> &str {
         &self.worker
     }
@@ -98,7 +98,7 @@ impl Leadership {
         self.life
     }
 
-    /// A load begins: its bid, `None` while the worker stays out.
+    /// Begins a load: its attempt, `None` after a step-down.
     pub(in crate::redis) fn bid(&self, now: Instant) -> Option<Attempt> {
         let mut state = self.lock();
         state.load_began = now;
@@ -118,12 +118,12 @@ impl Leadership {
         })
     }
 
-    /// The server's clock, as a load's answer shows it.
+    /// Updates the server's clock from a load's answer.
     pub(in crate::redis) fn see_clock(&self, clock: Clock) {
         self.lock().clock = Some(clock);
     }
 
-    /// The bid won. Gives its token, unless the answer took longer than the lock lives.
+    /// The attempt succeeded. Returns its token, unless the answer took longer than the lock's TTL.
     pub(in crate::redis) fn win(&self, bid: Attempt) -> Option<String> {
         let Attempt { number, sent, .. } = bid;
         let ends = sent + self.life;
@@ -140,7 +140,7 @@ impl Leadership {
         Some(token)
     }
 
-    /// A load's answer says that this worker does not lead.
+    /// A load's answer: this worker does not lead.
     pub(in crate::redis) fn lose(&self) {
         let mut state = self.lock();
         state.lease = None;
@@ -149,7 +149,7 @@ impl Leadership {
 
     /// The lock no longer holds `token`. Returns whether the lease of that token was lost by this.
     ///
-    /// It was not if a later bid is on its way: that bid may have replaced the token, and its answer decides.
+    /// It was not if a later attempt is in progress: it may have replaced the token, and its reply decides.
     pub(in crate::redis) fn lose_token(&self, token: &str) -> bool {
         let mut state = self.lock();
         let latest = state.number;
@@ -163,7 +163,7 @@ impl Leadership {
         current
     }
 
-    /// The renewal of `lease` sent at `sent` succeeded.
+    /// The renewal of `lease`, sent at `sent`, succeeded.
     pub(in crate::redis) fn renew(&self, lease: &Lease, sent: Instant) {
         if let Some(current) = self
             .lock()
@@ -175,7 +175,7 @@ impl Leadership {
         }
     }
 
-    /// The lease, while it is believed.
+    /// The lease, if still valid.
     pub(in crate::redis) fn current(&self) -> Option<Lease> {
         self.lock()
             .lease
@@ -183,31 +183,31 @@ impl Leadership {
             .filter(|lease| Instant::now() < lease.ends)
     }
 
-    /// Whether `token` is that of the lease, and believed.
+    /// Whether `token` is that of a valid lease.
     pub(in crate::redis) fn believes(&self, token: &str) -> bool {
         self.current().is_some_and(|lease| lease.token == token)
     }
 
-    /// The lead is given up: no bid for this long.
+    /// Steps down: no attempt for this long.
     pub(in crate::redis) fn step_down_until(&self, duration: Duration) {
         let mut state = self.lock();
         state.lease = None;
         state.out_until = Some(Instant::now() + duration);
     }
 
-    /// Takes the word that the server may hold a lock of ours, which must be released.
+    /// Takes the flag that the server may hold a lock of this worker, which must be released.
     pub(in crate::redis) fn take_release_needed(&self) -> bool {
         let mut state = self.lock();
         state.lease = None;
         std::mem::take(&mut state.may_hold)
     }
 
-    /// How long ago the last load began.
+    /// The time since the last load began.
     pub(in crate::redis) fn idle(&self) -> Duration {
         self.lock().load_began.elapsed()
     }
 
-    /// Waits for the next bid that wins.
+    /// Waits for the next successful attempt.
     pub(in crate::redis) async fn won(&self) {
         self.won.notified().await;
     }
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(lead.win(bid), None);
         assert!(
             lead.take_release_needed(),
-            "the server may hold the lock all the same"
+            "the server may hold the lock nevertheless"
         );
     }
 
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(lead.current().unwrap().ends, new.ends);
         lead.renew(&new, Instant::now());
         assert!(lead.current().unwrap().ends > new.ends);
-        // Answers that overtake each other do not shorten it.
+        // Answers out of order do not shorten it.
         let longest = lead.current().unwrap().ends;
         lead.renew(&new, long_ago);
         assert_eq!(lead.current().unwrap().ends, longest);
@@ -331,7 +331,7 @@ mod tests {
         let lead = Leadership::new(LIFE, LIMIT);
         assert!(!lead.take_release_needed());
         lead.bid(Instant::now());
-        assert!(lead.take_release_needed(), "the bid may have won");
+        assert!(lead.take_release_needed(), "the attempt may have succeeded");
         lead.bid(Instant::now());
         lead.lose();
         assert!(!lead.take_release_needed());

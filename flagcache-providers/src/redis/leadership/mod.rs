@@ -1,4 +1,4 @@
-//! The leader lock of a service: the lease that a worker holds, its renewal, and the server's clock.
+//! The leader lock of a service: the lease, its renewal, and the server's clock.
 
 pub(super) mod clock;
 pub(super) mod lease;

@@ -1,4 +1,4 @@
-//! The timer that renews a lead, and never acquires one.
+//! The timer that renews the lock. It never acquires it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,10 +10,10 @@ use super::super::keys::Keys;
 use super::super::scripts;
 use super::lease::Leadership;
 
-/// Renews the lease each third of its life, for as long as the poller runs loads. Ends with the poller.
+/// Renews the lock each third of its TTL, while the poller runs loads. Ends with the poller.
 ///
-/// Renewing apart from the poll is what lets a lock live for seconds at any poll interval, so that a dead leader is
-/// replaced soon. A leader whose loads have stopped is as good as dead: it is not renewed, and another takes over.
+/// Because renewal is independent of the poll interval, the lock can have a TTL of seconds, so that a dead leader is
+/// replaced soon. The lock of a leader whose loads have stopped is not renewed, and another worker takes over.
 pub(in crate::redis) async fn renew(
     lead: Arc<Leadership>,
     client: Client,
@@ -28,7 +28,7 @@ pub(in crate::redis) async fn renew(
                 return;
             };
             let patience = schedule.poll_interval * 2 + schedule.fetch_backoff;
-            // In manual mode no load comes by itself, so a lead lasts one life from the load that won it.
+            // In manual mode no load comes by itself, so leadership lasts one TTL from the load that acquired it.
             if schedule.manual || lead.idle() > patience {
                 break;
             }
@@ -36,7 +36,7 @@ pub(in crate::redis) async fn renew(
             let sent = Instant::now();
             match client
                 .run(
-                    "renew the lead",
+                    "renew the lock",
                     scripts::renew(&keys, &lease.token, lead.life()),
                 )
                 .await
@@ -45,16 +45,16 @@ pub(in crate::redis) async fn renew(
                 Ok(false) if lead.lose_token(&lease.token) => {
                     tracing::info!(
                         lock = keys.lock,
-                        "the lead was lost: the lock is gone or another's"
+                        "leadership was lost: the lock is gone or held by another worker"
                     );
                     poller.notify_changed();
                 }
-                // A load has bid since under a new number, or the server did not answer: the next turn tells.
+                // A load has made a new attempt since, or the server did not answer: the next renewal will show.
                 Ok(false) => {}
                 Err(error) => tracing::debug!(
                     lock = keys.lock,
                     error = error.to_string(),
-                    "the lead was not renewed"
+                    "the lock was not renewed"
                 ),
             }
         }

@@ -1,9 +1,9 @@
--- The leader's load brought no new set: mark what it learned, and keep the copy alive if it is still the expected one.
+-- A leader's load without an update: records the mark, and keeps the copy alive if it is still the expected one.
 --
 -- KEYS  data, lock, meta
 -- ARGV  token that the lock must hold, TTL of the copy in ms (0: for ever), mark ('confirmed', 'quota' or ''),
---       length and digest of the expected copy (length -1: any), what the API answered the leader ('': keep what is there)
--- gives 0 token not held; 1 kept; 2 the copy is gone or another one, nothing was done
+--       length and digest of the expected copy (length -1: any), failure of the leader's request ('': keep the recorded one)
+-- returns 0 token not held; 1 kept; 2 the copy is gone or a different one, nothing was done
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then
   return 0
 end
@@ -26,13 +26,13 @@ if ARGV[6] ~= '' then
   redis.call('HSET', KEYS[3], 'failure', ARGV[6], 'failed', now)
 end
 
--- Extending a life is a write that is replicated and logged: once in half a life is enough.
-local life = tonumber(ARGV[2])
+-- Extending a TTL is a write that is replicated and logged: once per half TTL suffices.
+local ttl = tonumber(ARGV[2])
 for _, key in ipairs({KEYS[1], KEYS[3]}) do
   local left = redis.call('PTTL', key)
-  if life > 0 and left ~= -2 and left * 2 < life then
-    redis.call('PEXPIRE', key, life)
-  elseif life == 0 and left >= 0 then
+  if ttl > 0 and left ~= -2 and left * 2 < ttl then
+    redis.call('PEXPIRE', key, ttl)
+  elseif ttl == 0 and left >= 0 then
     redis.call('PERSIST', key)
   end
 end

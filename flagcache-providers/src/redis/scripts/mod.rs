@@ -1,4 +1,4 @@
-//! The scripts that run inside the server, each one atomic, and their arguments.
+//! The Lua scripts, each of which the server runs atomically, and their arguments.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ static KEEP: Lua = Lua::new(include_str!("keep.lua"));
 static RENEW: Lua = Lua::new(include_str!("renew.lua"));
 static RELEASE: Lua = Lua::new(include_str!("release.lua"));
 
-/// What a leader learned, kept beside the copy.
+/// The result of a leader's fetch, recorded beside the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FetchMark {
-    /// The API answered that the definitions are current.
+    /// The API confirmed the definitions.
     Confirmed,
-    /// The API answered 402, and what that means for the fleet.
+    /// The API answered 402.
     Quota(Option<FleetFailure>),
-    /// The API answered something else, or nothing was sent.
+    /// The API answered something else, or no request was sent.
     Failed(Option<FleetFailure>),
 }
 
@@ -47,11 +47,11 @@ impl FetchMark {
     }
 }
 
-/// What a tick saw.
+/// The reply of the tick script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TickReply {
     pub(super) leads: bool,
-    /// Whether the bid would have won, but its time was over.
+    /// Whether the attempt would have succeeded, but had expired.
     pub(super) too_late: bool,
     pub(super) lock_left: Option<Duration>,
     pub(super) confirmed_ago: Option<Duration>,
@@ -80,7 +80,7 @@ impl FromRedisValue for TickReply {
                 own: own == 1,
             }),
             clock,
-            // One that is not ours is ignored: it saves requests, and no more.
+            // Invalid text is ignored: the failure only saves requests.
             failure: failure
                 .parse()
                 .ok()
@@ -89,7 +89,7 @@ impl FromRedisValue for TickReply {
     }
 }
 
-/// Looks, and bids for the lead, and so for a lock of that life, if there is a bid.
+/// Reads the state of the service, and tries to acquire the lock with that TTL if there is an attempt.
 pub(super) fn tick(
     keys: &Keys,
     worker: &str,
@@ -108,12 +108,12 @@ pub(super) fn tick(
     call.arg(key.map(|key| key.to_string()).unwrap_or_default())
 }
 
-/// What became of a publish.
+/// The result of a publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Published {
     /// The lock does not hold the token.
     Refused,
-    /// Stored; with the server's word if the fleet could not be told.
+    /// Stored; with the server's error if the notification failed.
     Stored {
         /// Why the notification was not sent.
         untold: Option<String>,
@@ -141,7 +141,7 @@ impl FromRedisValue for Published {
     }
 }
 
-/// Stores `copy` while the lock holds `token`; without a token, only where there is no copy.
+/// Stores `copy` if the lock holds `token`; without a token, only if there is no copy.
 pub(super) fn publish(
     keys: &Keys,
     token: Option<&str>,
@@ -160,14 +160,14 @@ pub(super) fn publish(
         .arg(mark.failure())
 }
 
-/// What became of a copy that was to be kept.
+/// The result of keeping a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeepReply {
     /// The lock does not hold the token.
     Refused,
-    /// It is the expected one and lives on.
+    /// It is the expected one; its TTL is renewed.
     Alive,
-    /// It is gone, or another one; nothing was done.
+    /// It is gone, or a different one; nothing was done.
     Other,
 }
 
@@ -184,7 +184,7 @@ impl FromRedisValue for KeepReply {
     }
 }
 
-/// Marks, and keeps the copy alive, while the lock holds `token` and the copy is `expected` (`None`: whatever it is).
+/// Records the mark and keeps the copy alive, if the lock holds `token` and the copy is `expected` (`None`: any).
 pub(super) fn keep(
     keys: &Keys,
     token: &str,
@@ -203,21 +203,21 @@ pub(super) fn keep(
     call.arg(mark.failure())
 }
 
-/// Renews the lock while it holds `token`; gives whether it did.
+/// Renews the lock if it holds `token`; returns whether it did.
 pub(super) fn renew(keys: &Keys, token: &str, lock_ttl: Duration) -> Call {
     Call::script(&RENEW, &[&keys.lock])
         .arg(token)
         .arg(millis(Some(lock_ttl)))
 }
 
-/// Frees the lock if `worker` holds it; gives whether it did.
+/// Releases the lock if `worker` holds it; returns whether it did.
 pub(super) fn release(keys: &Keys, worker: &str) -> Call {
     Call::script(&RELEASE, &[&keys.lock])
         .arg(worker)
         .arg(&keys.channel)
 }
 
-/// Whole milliseconds for the server, which takes 0 for `None`.
+/// Whole milliseconds for the server; 0 for `None`.
 fn millis(duration: Option<Duration>) -> u64 {
     duration.map_or(0, clock::millis)
 }

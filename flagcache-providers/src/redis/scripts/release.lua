@@ -1,8 +1,8 @@
--- Frees the lock if this worker holds it, under whatever number, and tells the fleet.
+-- Releases the lock if this worker holds it, with any number, and notifies the fleet.
 --
 -- KEYS  lock
 -- ARGV  worker, channel
--- gives 1 freed; 0 held by another, or by nobody
+-- returns 1 released; 0 not held by this worker
 local prefix = 'flagcache:' .. ARGV[1] .. ':'
 local held = redis.call('GET', KEYS[1])
 if not held or string.sub(held, 1, #prefix) ~= prefix then

@@ -2,7 +2,7 @@
 --
 -- KEYS  lock
 -- ARGV  token that the lock must hold, TTL of the lock in ms
--- gives 1 renewed; 0 token not held
+-- returns 1 renewed; 0 token not held
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
