@@ -26,6 +26,18 @@ impl ToTokens for CratePath {
     }
 }
 
+impl CratePath {
+    /// Names `macro_support` once, so that an invalid crate path is one error.
+    pub(crate) fn in_scope(&self, items: TokenStream) -> TokenStream {
+        quote! {
+            const _: () = {
+                use #self::macro_support as __flagcache;
+                #items
+            };
+        }
+    }
+}
+
 /// Parses the arguments of `attribute`. The block is checked even if they are invalid.
 pub(crate) fn parse(args: TokenStream, attribute: &str, errors: &mut Errors) -> CratePath {
     let mut path = None;

@@ -37,15 +37,12 @@ pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
         .filter_map(|hook| configured_out(hook, block));
     let forwarders =
         quote_spanned!(brace_token.span.join()=> { #(#forwarders)* #(#configured_out)* });
-    in_scope(
-        krate,
-        quote! {
+    krate.in_scope(quote! {
             #[automatically_derived]
             #(#lints)*
             #impl_token #impl_generics #trait_for #self_ty #where_clause #forwarders
             #shared
-        },
-    )
+    })
 }
 
 /// Adds `Self: Send + Sync`, which the trait requires anyway. As a where-clause the methods can assume it, so a type
@@ -112,16 +109,6 @@ fn cfgs(method: &Method) -> impl Iterator<Item = &Attribute> {
         .attributes
         .iter()
         .filter(|attribute| attribute.path().is_ident("cfg"))
-}
-
-/// Names `macro_support` once, so that an invalid crate path is one error.
-pub(crate) fn in_scope(krate: &CratePath, provider: TokenStream) -> TokenStream {
-    quote! {
-        const _: () = {
-            use #krate::macro_support as __flagcache;
-            #provider
-        };
-    }
 }
 
 pub(crate) fn sets_lints(attribute: &Attribute) -> bool {

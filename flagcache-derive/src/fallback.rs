@@ -5,7 +5,6 @@ use quote::{ToTokens, quote};
 use syn::{Generics, Path, WherePredicate, parse_quote};
 
 use crate::args::CratePath;
-use crate::expand::in_scope;
 use crate::hook::{Hook, Outcome};
 
 /// An impl that never runs. Its bounds accept any type, because the error is already reported. `trait_path` is the
@@ -38,7 +37,7 @@ pub(crate) fn provider(
             #(#methods)*
         }
     };
-    in_scope(krate, provider)
+    krate.in_scope(provider)
 }
 
 /// A required method of the trait with this body.

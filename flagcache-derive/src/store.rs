@@ -8,7 +8,7 @@ use syn::{DeriveInput, FnArg, GenericParam, Generics, ItemImpl, Safety, Signatur
 
 use crate::args::{self, CratePath};
 use crate::errors::Errors;
-use crate::expand::{in_scope, sets_lints, shared, with_bound_on_self};
+use crate::expand::{sets_lints, shared, with_bound_on_self};
 use crate::fallback::without_anonymous_lifetimes;
 use crate::generate::ungroup;
 use crate::method_attr::MethodAttrKind;
@@ -445,15 +445,12 @@ fn expand(block: &Block, krate: &CratePath) -> TokenStream {
         Some(forwarder(kind, method))
     });
     let forwarders = quote_spanned!(brace_token.span.join()=> { #(#forwarders)* });
-    in_scope(
-        krate,
-        quote! {
+    krate.in_scope(quote! {
             #[automatically_derived]
             #(#lints)*
             #impl_token #impl_generics #trait_for #self_ty #where_clause #forwarders
             #shared
-        },
-    )
+    })
 }
 
 /// Input: `async fn read(&self, key: &str) -> Option<(Vec<u8>, i64)>`
@@ -615,13 +612,10 @@ fn fallback(generics: &Generics, self_ty: impl ToTokens, krate: &CratePath) -> T
             }
         }
     });
-    in_scope(
-        krate,
-        quote! {
+    krate.in_scope(quote! {
             #[automatically_derived]
             impl #impl_generics __flagcache::VersionedStore for #self_ty #where_clause {
                 #(#methods)*
             }
-        },
-    )
+    })
 }
