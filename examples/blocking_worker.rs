@@ -26,7 +26,7 @@ struct Definition {
 
 /// Starts the poller, with the same builder as for the asynchronous handle.
 pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinitionPoller> {
-    let store = ProviderRegistry::bundled().open(url)?;
+    let store = ProviderRegistry::default().open(url)?;
     Ok(FlagDefinitionPoller::builder()
         .source(api)
         .flag_definition_cache_provider(store)

@@ -14,7 +14,7 @@ use flagcache::{PostHogApi, ProviderRegistry, RefreshedOnce, refresh_once};
 
 /// Updates the copy in this store.
 pub(crate) async fn run(api: PostHogApi, url: &str) -> anyhow::Result<RefreshedOnce> {
-    let store = ProviderRegistry::bundled().open(url)?;
+    let store = ProviderRegistry::default().open(url)?;
     Ok(refresh_once(api, store).await?)
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn store(
     url: Option<&str>,
 ) -> Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error>> {
     match url {
-        Some(url) => Ok(ProviderRegistry::bundled().open(url)?),
+        Some(url) => Ok(ProviderRegistry::default().open(url)?),
         // In production a folder that only your service can write to.
         None => Ok(Box::new(
             FileStore::builder("target/flagcache", "quickstart")

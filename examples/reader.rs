@@ -12,7 +12,7 @@ use flagcache::{FlagDefinitionPoller, ProviderRegistry, ReadOnly};
 
 /// Reads the copy in this store.
 pub(crate) fn start(url: &str) -> anyhow::Result<FlagDefinitionPoller> {
-    let store = ProviderRegistry::bundled().open(url)?;
+    let store = ProviderRegistry::default().open(url)?;
     let flags = FlagDefinitionPoller::builder()
         .flag_definition_cache_provider(ReadOnly(store))
         // Longer than the writer's interval; otherwise the flags count as stale between two writes.

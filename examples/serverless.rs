@@ -15,7 +15,7 @@ use flagcache::{FlagDefinitionPoller, PostHogApi, ProviderRegistry};
 
 /// Runs once per instance, outside of the handler.
 pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinitionPoller> {
-    let store = ProviderRegistry::bundled().open(url)?;
+    let store = ProviderRegistry::default().open(url)?;
     Ok(FlagDefinitionPoller::builder()
         .source(api)
         .flag_definition_cache_provider(store)

@@ -21,7 +21,7 @@ pub(crate) fn start(
     url: &str,
     folder: &Path,
 ) -> anyhow::Result<FlagDefinitionPoller> {
-    let fleet = ProviderRegistry::bundled().open(url)?;
+    let fleet = ProviderRegistry::default().open(url)?;
     let machine = FileStore::builder(folder, "checkout").build()?;
     let provider = Tiered::new(fleet).fallback(machine.provider());
     Ok(FlagDefinitionPoller::builder()

@@ -6,6 +6,7 @@
 //! ```
 #![allow(
     missing_docs,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a bench fails by panicking"
 )]

@@ -71,7 +71,7 @@ impl CacheUrl {
             }
             parsed = StoreUrl::parse(&url)?;
         }
-        ProviderRegistry::bundled().open(&url)?;
+        ProviderRegistry::default().open(&url)?;
         let service = parsed.required("service")?.to_owned();
         let shelf = match parsed.file_path().filter(|_| parsed.scheme() == "file") {
             Some(folder) => Some(Shelf::File(
@@ -135,7 +135,7 @@ impl CacheUrl {
 
     /// A provider for one poller.
     pub(crate) fn provider(&self) -> Result<Box<dyn FlagDefinitionCacheProvider>, String> {
-        ProviderRegistry::bundled()
+        ProviderRegistry::default()
             .open(&self.url)
             .map_err(|error| in_one_line(&error))
     }

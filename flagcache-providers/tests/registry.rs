@@ -55,7 +55,7 @@ impl OpenProvider for Mine {
 }
 
 fn registry() -> ProviderRegistry {
-    ProviderRegistry::bundled()
+    ProviderRegistry::default()
         .register::<Mine>("mine")
         .unwrap()
 }
@@ -248,7 +248,7 @@ mod postgres {
             "postgresql://app@a:1,b:2/app?service=checkout&lease_ttl=30s&response_timeout=2s&sslmode=disable",
             "postgres://app@a/app?service=checkout&table=app.flags&listen=false&sslmode=disable",
         ] {
-            assert!(ProviderRegistry::bundled().open(url).is_ok(), "{url}");
+            assert!(ProviderRegistry::default().open(url).is_ok(), "{url}");
         }
     }
 

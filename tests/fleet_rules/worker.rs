@@ -220,7 +220,7 @@ fn builder(assignment: Assignment) -> FlagDefinitionPollerBuilder {
     match assignment.store {
         Store::File { folder } => builder.flag_definition_cache_provider(file(folder)),
         Store::Url { url } => {
-            builder.flag_definition_cache_provider(ProviderRegistry::bundled().open(&url).unwrap())
+            builder.flag_definition_cache_provider(ProviderRegistry::default().open(&url).unwrap())
         }
         #[cfg(feature = "redis")]
         Store::Redis { url, lock_ttl } => {

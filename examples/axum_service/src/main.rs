@@ -59,7 +59,7 @@ struct Service {
 fn poller() -> anyhow::Result<FlagDefinitionPoller> {
     let url = std::env::var("FLAGCACHE_URL")
         .context("set FLAGCACHE_URL, for example to file:///folder?service=name")?;
-    let store = ProviderRegistry::bundled().open(&url)?;
+    let store = ProviderRegistry::default().open(&url)?;
     Ok(FlagDefinitionPoller::builder()
         .source(PostHogApi::from_env()?)
         .flag_definition_cache_provider(store)

@@ -1,38 +1,27 @@
 //! Opens the bundled stores by URL.
 
-use super::ProviderRegistry;
+use super::schemes::ProviderRegistry;
+#[cfg(feature = "redis")]
+use super::schemes::SCHEMES;
 
-/// The schemes of the bundled stores, the feature of each, and whether it is enabled.
-pub(super) const SCHEMES: [(&str, &str, bool); 12] = [
-    ("memory", "memory", cfg!(feature = "memory")),
-    ("file", "file", cfg!(feature = "file")),
-    ("postgres", "postgres", cfg!(feature = "postgres")),
-    ("postgresql", "postgres", cfg!(feature = "postgres")),
-    ("redis", "redis", cfg!(feature = "redis")),
-    ("rediss", "redis", cfg!(feature = "redis")),
-    ("redis+sentinel", "redis", cfg!(feature = "redis")),
-    ("rediss+sentinel", "redis", cfg!(feature = "redis")),
-    ("redis+cluster", "redis", cfg!(feature = "redis")),
-    ("rediss+cluster", "redis", cfg!(feature = "redis")),
-    ("redis+unix", "redis", cfg!(feature = "redis")),
-    ("unix", "redis", cfg!(feature = "redis")),
-];
-
-pub(super) fn add_to(registry: &mut ProviderRegistry) {
-    #[cfg(feature = "memory")]
-    registry.add::<crate::MemoryProvider>("memory");
-    #[cfg(feature = "file")]
-    registry.add::<crate::FileProvider>("file");
-    #[cfg(feature = "redis")]
-    for (scheme, ..) in SCHEMES.iter().filter(|(_, feature, _)| *feature == "redis") {
-        registry.add_with::<crate::RedisProvider>(scheme, redis::options(scheme));
+/// The registry of the bundled stores that are compiled in.
+impl Default for ProviderRegistry {
+    fn default() -> Self {
+        let mut registry = Self::empty();
+        #[cfg(feature = "memory")]
+        registry.add::<crate::MemoryProvider>("memory");
+        #[cfg(feature = "file")]
+        registry.add::<crate::FileProvider>("file");
+        #[cfg(feature = "redis")]
+        for (scheme, ..) in SCHEMES.iter().filter(|(_, feature, _)| *feature == "redis") {
+            registry.add_with::<crate::RedisProvider>(scheme, redis::options(scheme));
+        }
+        #[cfg(feature = "postgres")]
+        for scheme in ["postgres", "postgresql"] {
+            registry.add_fn(scheme, postgres::OPTIONS, postgres::open);
+        }
+        registry
     }
-    #[cfg(feature = "postgres")]
-    for scheme in ["postgres", "postgresql"] {
-        registry.add_fn(scheme, postgres::OPTIONS, postgres::open);
-    }
-    // No store is compiled in.
-    let _ = registry;
 }
 
 #[cfg(feature = "memory")]
@@ -94,7 +83,7 @@ mod postgres {
     use super::file_content;
     use crate::PostgresStore;
     use crate::registry::StoreUrl;
-    use crate::registry::schemes::Opened;
+    use crate::registry::open::Opened;
 
     /// Options of the client's own.
     const CLIENT: &[&str] = &[

@@ -6,7 +6,7 @@
 //! use flagcache_providers::ProviderRegistry;
 //!
 //! let url = std::env::var("FLAGCACHE_URL").unwrap_or("memory:".to_owned());
-//! let provider = ProviderRegistry::bundled().open(&url)?;
+//! let provider = ProviderRegistry::default().open(&url)?;
 //! # let _ = provider;
 //! # Ok(())
 //! # }

@@ -6,6 +6,9 @@ use flagcache_core::FlagDefinitionCacheProvider;
 
 use super::StoreUrl;
 
+/// What a URL opened.
+pub(super) type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error + Send + Sync>>;
+
 /// A provider that a URL describes.
 ///
 /// ```
@@ -37,7 +40,7 @@ use super::StoreUrl;
 ///     }
 /// }
 ///
-/// let registry = ProviderRegistry::bundled().register::<EtcdProvider>("etcd")?;
+/// let registry = ProviderRegistry::default().register::<EtcdProvider>("etcd")?;
 /// registry.open("etcd://10.0.0.7?prefix=/flags/checkout&ttl=5s")?;
 /// # Ok(())
 /// # }

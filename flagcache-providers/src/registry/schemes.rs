@@ -1,14 +1,28 @@
 //! [`ProviderRegistry`]: the table of schemes.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 
 use flagcache_core::FlagDefinitionCacheProvider;
 
-use super::{OpenProvider, RegistryError, StoreUrl, bundled};
+use super::open::{OpenProvider, Opened};
+use super::{RegistryError, StoreUrl};
 
-pub(super) type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error + Send + Sync>>;
+/// The schemes of the bundled stores, the feature of each, and whether it is enabled.
+pub(super) const SCHEMES: [(&str, &str, bool); 12] = [
+    ("memory", "memory", cfg!(feature = "memory")),
+    ("file", "file", cfg!(feature = "file")),
+    ("postgres", "postgres", cfg!(feature = "postgres")),
+    ("postgresql", "postgres", cfg!(feature = "postgres")),
+    ("redis", "redis", cfg!(feature = "redis")),
+    ("rediss", "redis", cfg!(feature = "redis")),
+    ("redis+sentinel", "redis", cfg!(feature = "redis")),
+    ("rediss+sentinel", "redis", cfg!(feature = "redis")),
+    ("redis+cluster", "redis", cfg!(feature = "redis")),
+    ("rediss+cluster", "redis", cfg!(feature = "redis")),
+    ("redis+unix", "redis", cfg!(feature = "redis")),
+    ("unix", "redis", cfg!(feature = "redis")),
+];
 
 #[derive(Clone)]
 struct Entry {
@@ -17,22 +31,17 @@ struct Entry {
 }
 
 /// Opens a provider by URL. See the [module](crate::registry) for the URLs of the bundled stores.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ProviderRegistry {
     entries: BTreeMap<&'static str, Entry>,
 }
 
 impl ProviderRegistry {
-    /// A registry without schemes.
+    /// A registry without schemes; [`default`](Self::default) has those of the bundled stores.
     pub fn empty() -> Self {
-        Self::default()
-    }
-
-    /// A registry of the bundled stores that are compiled in.
-    pub fn bundled() -> Self {
-        let mut registry = Self::empty();
-        bundled::add_to(&mut registry);
-        registry
+        Self {
+            entries: BTreeMap::new(),
+        }
     }
 
     /// Registers a scheme: URLs with it open a `P`.
@@ -109,9 +118,7 @@ impl ProviderRegistry {
 
     fn unknown(&self, url: &StoreUrl) -> RegistryError {
         let scheme = url.owned_scheme();
-        let absent = bundled::SCHEMES
-            .iter()
-            .filter(|(_, _, compiled_in)| !compiled_in);
+        let absent = SCHEMES.iter().filter(|(_, _, compiled_in)| !compiled_in);
         if let Some((_, feature, _)) = absent.clone().find(|(absent, ..)| *absent == scheme) {
             return RegistryError::NotCompiledIn { scheme, feature };
         }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flagcache_core::{
-    ChangeNotifier, Expected, FleetFailure, FleetStatus, PollerContext, ProviderError,
-    ProviderErrorKind, ReadIfChanged, Version, VersionedStore,
+    ChangeNotifier, Expected, FlagDefinitionCacheData, FleetFailure, FleetStatus, PollerContext,
+    ProviderError, ProviderErrorKind, ReadIfChanged, Version, VersionedStore,
 };
 use tokio::time::Instant;
 
-use super::copies::Copies;
-use super::head::{Content, Failure, Head, Record, Slot};
+use super::copies::{Copies, Missing};
+use super::head::{Content, CopyRef, Failure, Head, Record, Slot};
 use super::keys::Keys;
 use super::leadership::Leadership;
 use super::lock;
@@ -175,6 +175,67 @@ impl Shared {
         let key = self.keys.slot(slot);
         let written = self.store.write(key, value, expected).await;
         written.map_err(|error| self.cannot("write the copy", key, error))
+    }
+
+    /// The copy that the head names, from memory or from its slot.
+    pub(super) async fn copy(
+        &self,
+        copy: &CopyRef,
+    ) -> Result<Result<FlagDefinitionCacheData, Missing>, ProviderError> {
+        if let Some(data) = self.copies.find(copy) {
+            return Ok(Ok(data));
+        }
+        let _reading = self.copies.reading.lock().await;
+        if let Some(data) = self.copies.find(copy) {
+            return Ok(Ok(data));
+        }
+        self.take_in(copy, self.read_slot(copy.slot).await?).await
+    }
+
+    /// The same, but for the slot itself, which another program may have changed.
+    pub(super) async fn copy_in_place(
+        &self,
+        copy: &CopyRef,
+    ) -> Result<Result<FlagDefinitionCacheData, Missing>, ProviderError> {
+        let Some(held) = self.copies.held(copy) else {
+            return self.copy(copy).await;
+        };
+        let key = self.keys.slot(copy.slot);
+        let read = self.store.read_if_changed(key, &held.version).await;
+        match read.map_err(|error| self.cannot("read the copy", key, error))? {
+            ReadIfChanged::Unchanged => Ok(Ok(held.data.clone())),
+            ReadIfChanged::Changed(value) => self.take_in(copy, value).await,
+        }
+    }
+
+    async fn take_in(
+        &self,
+        copy: &CopyRef,
+        value: Option<(Bytes, Version)>,
+    ) -> Result<Result<FlagDefinitionCacheData, Missing>, ProviderError> {
+        let Some((bytes, version)) = value else {
+            return Ok(Err(Missing::Gone));
+        };
+        if !copy.is_of(&bytes) {
+            return Ok(Err(Missing::Other));
+        }
+        let data = match self.copies.find(copy) {
+            Some(data) => data,
+            None => FlagDefinitionCacheData::decode(bytes).await?,
+        };
+        self.copies.hold(copy.clone(), version, data.clone());
+        Ok(Ok(data))
+    }
+
+    pub(super) fn damaged_copy(&self, copy: &CopyRef) -> ProviderError {
+        ProviderError::new(
+            ProviderErrorKind::InvalidData,
+            format!(
+                "`{}` does not hold the copy that `{}` names; the leader's next load puts it right",
+                self.keys.slot(copy.slot),
+                self.keys.head
+            ),
+        )
     }
 
     /// An error with what was attempted, at which key; the store's own error is the source.

@@ -10,7 +10,7 @@ use crate::worker::set;
 const PATIENT: &str = "response_timeout=5s&lock_ttl=15s";
 
 fn open(url: &str) -> Box<dyn FlagDefinitionCacheProvider> {
-    ProviderRegistry::bundled()
+    ProviderRegistry::default()
         .open(url)
         .unwrap_or_else(|error| panic!("{url}: {error:?}"))
 }
