@@ -8,6 +8,7 @@
     missing_docs,
     clippy::panic,
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a bench fails by panicking"
 )]
 
