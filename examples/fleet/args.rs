@@ -22,7 +22,7 @@ Usage: fleet [options]
   --json               one JSON object as the last line of stdout; the story goes to stderr
   --help               this text
 
-With a file it takes half a minute. With Redis it takes longer by the life of a killed leader's lock (10 s, or
+With a file it takes half a minute. With Redis it takes longer by the TTL of a killed leader's lock (10 s, or
 lock_ttl=3s in the URL), and by what an unchanged tick costs, which is measured too: by the server's own counters,
 once with definitions of 10 KB and once with 10 MB.
 

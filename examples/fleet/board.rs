@@ -25,7 +25,7 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    pub(crate) life: Life,
+    pub(crate) worker_state: WorkerState,
     /// Its last load.
     pub(crate) load: Option<Load>,
     /// When that ended.
@@ -35,7 +35,7 @@ pub(crate) struct Row {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
+pub(crate) enum WorkerState {
     Starting,
     Running,
     Ended,
@@ -76,7 +76,7 @@ impl Board {
     pub(crate) fn started(&self, worker: &str) {
         self.state().workers.push(Row {
             name: worker.to_owned(),
-            life: Life::Starting,
+            worker_state: WorkerState::Starting,
             load: None,
             loaded_at: UnixMicros::now(),
             trouble: None,
@@ -104,7 +104,7 @@ impl Board {
         };
         match &report.event {
             Event::Loaded(load) => {
-                row.life = Life::Running;
+                row.worker_state = WorkerState::Running;
                 row.load = Some(load.clone());
                 row.loaded_at = report.at;
                 if !load.troubled {
@@ -112,12 +112,12 @@ impl Board {
                 }
             }
             Event::Troubled { error } => row.trouble = Some(error.clone()),
-            Event::Gone => row.life = Life::Ended,
+            Event::Gone => row.worker_state = WorkerState::Ended,
             _ => {}
         }
     }
 
-    pub(crate) fn said(&self, line: String) {
+    pub(crate) fn log(&self, line: String) {
         self.state().story.push(line);
     }
 

@@ -86,8 +86,8 @@ impl Claims {
     }
 
     fn add(&mut self, narrator: &Narrator, claim: Claim) {
-        let word = if claim.held { "ok:" } else { "DOES NOT HOLD:" };
-        narrator.say(format!("  {word} {} ({})", claim.claim, claim.measured));
+        let verdict = if claim.held { "ok:" } else { "DOES NOT HOLD:" };
+        narrator.log(format!("  {verdict} {} ({})", claim.claim, claim.measured));
         self.checked.push(claim);
     }
 

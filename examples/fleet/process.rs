@@ -139,6 +139,6 @@ fn forward(name: &str, output: ChildStdout, reports: &UnboundedSender<Message>, 
 /// What a worker writes to its standard error would spoil the view; it becomes part of the story.
 fn show(name: &str, complaints: ChildStderr, stage: &Stage) {
     for line in BufReader::new(complaints).lines().map_while(Result::ok) {
-        stage.board.said(format!("         {name}: {line}"));
+        stage.board.log(format!("         {name}: {line}"));
     }
 }

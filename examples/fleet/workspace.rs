@@ -9,7 +9,7 @@ use crate::server::Server;
 
 /// The caches of one run. [`clear`](Self::clear) it when the fleets have ended; dropped, a temporary folder goes all the
 /// same, but keys on a server stay until they expire.
-pub(crate) struct Place {
+pub(crate) struct Workspace {
     /// What the fleet shares.
     pub(crate) cache: CacheUrl,
     /// Unless the user has given a cache.
@@ -20,7 +20,7 @@ pub(crate) struct Place {
     pub(crate) other_clients: Option<u64>,
 }
 
-impl Place {
+impl Workspace {
     /// The place that the user has given, or a temporary folder.
     pub(crate) fn new(given: Option<&CacheUrl>) -> Result<Self, String> {
         let Some(cache) = given else {
