@@ -7,7 +7,7 @@ use crate::cache::CacheUrl;
 
 pub(crate) const USAGE: &str = "\
 Starts a fleet of worker processes without a cache, then one that shares a copy of the flag definitions,
-and tells what happens to both.
+and prints what happens to both.
 
 Usage: fleet [options]
 
@@ -32,10 +32,10 @@ on this machine. Exit code: 0 if the story held, 1 if it did not, 2 for bad opti
 /// A worker with a longer interval loads on order only.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 const WORKERS: usize = 4;
-/// Redis is for what outgrew one machine.
+/// Redis is for fleets of several machines.
 const REDIS_WORKERS: usize = 16;
 
-/// What the program is to do.
+/// The command.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,

@@ -10,13 +10,13 @@ pub(crate) struct Board {
     state: Mutex<State>,
 }
 
-/// All that is on it.
+/// The whole content.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
-    /// The fleet that runs, in a sentence.
+    /// The running fleet, in a sentence.
     pub(crate) title: String,
     pub(crate) workers: Vec<Row>,
-    /// What each fleet of the story has asked of the API, the last one that of the fleet that runs.
+    /// The requests of each fleet, the running one last.
     pub(crate) tallies: Vec<Tally>,
     pub(crate) story: Vec<String>,
 }
@@ -59,7 +59,7 @@ impl Tally {
 }
 
 impl Board {
-    /// Another fleet begins, without a worker yet. `name` is short. Gives its number.
+    /// Begins another fleet, without a worker yet. `name` is short. Returns its number.
     pub(crate) fn begin(&self, name: &'static str, title: String) -> usize {
         let mut state = self.state();
         state.title = title;
@@ -95,7 +95,7 @@ impl Board {
                 _ => tally.failed += 1,
             }
         }
-        // The workers of each fleet are called the same.
+        // The workers of each fleet have the same names.
         if fleet + 1 < state.tallies.len() {
             return;
         }
@@ -121,7 +121,7 @@ impl Board {
         self.state().story.push(line);
     }
 
-    /// A copy of all that is on it.
+    /// A copy of the whole content.
     pub(crate) fn read(&self) -> State {
         self.state().clone()
     }

@@ -14,7 +14,7 @@ use crate::copy_location::CopyLocation;
 use crate::protocol::UnixMicros;
 use crate::server::Server;
 
-/// How long the copy of a killed fleet, which could not remove it, stays on a server.
+/// How long the copy of a killed fleet stays on a server.
 const DATA_TTL: &str = "10m";
 /// Definitions of about 10 KB and 10 MB: what they are called in the name of a service, and how many flags they have.
 const SIZES: [(&str, usize); 2] = [("10-kb", 12), ("10-mb", 13_000)];
@@ -31,7 +31,7 @@ pub(crate) struct CacheUrl {
 }
 
 impl CacheUrl {
-    /// Where a worker finds it.
+    /// The environment variable for workers.
     const VARIABLE: &str = "FLEET_CACHE";
 
     pub(crate) fn in_folder(folder: &Path) -> Result<Self, String> {
@@ -179,7 +179,7 @@ impl CacheUrl {
     }
 }
 
-/// What it is, without what may be a secret.
+/// A description without secrets.
 impl fmt::Display for CacheUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.copy_location {

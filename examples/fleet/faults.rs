@@ -32,7 +32,7 @@ pub(crate) async fn failover(
     .await
 }
 
-/// Asks the leader to end, waits until another leads and has asked the API.
+/// Sends SIGTERM to the leader, waits until another leads and has sent a request.
 pub(crate) async fn handover(fleet: &mut Fleet, narrator: &Narrator) -> Result<Failover, String> {
     let leader = leader_that_has_just_ticked(fleet).await?;
     let mark = fleet.record.mark();
@@ -66,7 +66,7 @@ async fn leader_that_has_just_ticked(fleet: &mut Fleet) -> Result<String, String
     Ok(leader)
 }
 
-/// Waits until another worker than `leader`, which was ended at `ended_at`, leads and has asked the API.
+/// Waits until another worker than `leader`, which was ended at `ended_at`, leads and has sent a request.
 async fn succession(
     fleet: &mut Fleet,
     leader: &str,
@@ -132,7 +132,7 @@ pub(crate) async fn replace(fleet: &mut Fleet, narrator: &Narrator) -> Result<Re
     })
 }
 
-/// Overwrites the shared copy and waits, for `patience`, until it is what it was. How long that took.
+/// Overwrites the shared copy and waits, for `patience`, until it is repaired. How long that took.
 pub(crate) async fn damage(
     copy_location: &CopyLocation,
     with: &[u8],

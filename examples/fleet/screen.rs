@@ -50,7 +50,7 @@ impl Drop for Screen {
     }
 }
 
-/// A terminal that goes away makes writing fail; the story goes on without it, or is ended by the signal that comes too.
+/// If the terminal is closed, writing fails; the program continues without it, or is ended by the signal.
 fn draw(board: &Board, begun: Instant, stop: &Receiver<()>) {
     let _ = write(ENTER);
     loop {

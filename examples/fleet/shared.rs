@@ -193,7 +193,7 @@ pub(crate) async fn live(
     Ok(())
 }
 
-/// What is claimed of the whole life, also of one that ended early.
+/// Claims about the whole run, also if it ended early.
 pub(crate) fn check_losses(
     fleet: &mut Fleet,
     api: &Api,

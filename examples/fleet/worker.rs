@@ -1,4 +1,4 @@
-//! One worker process: a poller, something that uses the flags all the time, and a line to the process that started it.
+//! One worker process: a poller, a loop that uses the flags, and reports to the parent process.
 
 use std::error::Error;
 use std::io::BufRead;
@@ -137,7 +137,7 @@ fn orders() -> std::io::Result<UnboundedReceiver<Order>> {
         .spawn(move || {
             let lines = std::io::stdin().lock().lines().map_while(Result::ok);
             for order in lines.filter_map(|line| Order::parse(&line)) {
-                // An error says that the worker ends anyway.
+                // Fails if the worker is ending.
                 let _ = give.send(order);
             }
         })?;

@@ -111,7 +111,7 @@ impl<P: TestStore> Fleet<P> {
         leader.unwrap()
     }
 
-    /// Waits until another worker than `old` says that it came to lead. Its index, and how long after `since` that was.
+    /// Waits until another worker than `old` reports that it leads. Its index, and how long after `since` that was.
     pub(crate) fn next_leader(&mut self, old: usize, since: Duration) -> (usize, Duration) {
         let mut next = None;
         self.wait(AMPLE, "another worker leads", |fleet| {

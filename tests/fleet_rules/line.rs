@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-/// Sets what a worker says apart from what the test harness prints.
+/// Distinguishes a worker's reports from the output of the test harness.
 const MARK: char = '@';
 
-/// What a worker says, and when that was so on the clock that all processes of a machine share.
+/// A worker's report, with its time on the clock that all processes of a machine share.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// Since the epoch.

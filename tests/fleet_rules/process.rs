@@ -61,7 +61,7 @@ impl WorkerProcess {
         writeln!(self.stdin, "{line}").unwrap();
     }
 
-    /// All that it has said so far.
+    /// All its reports so far.
     pub(crate) fn reports(&mut self) -> &[Report] {
         self.reports.extend(self.lines.try_iter());
         &self.reports
@@ -122,7 +122,7 @@ impl WorkerProcess {
             .count()
     }
 
-    /// When it first said such a thing at or after `since`.
+    /// The time of its first such report at or after `since`.
     pub(crate) fn first(
         &mut self,
         since: Duration,

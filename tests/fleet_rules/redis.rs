@@ -54,7 +54,7 @@ impl TestStore for Server {
     }
 
     fn take_lead_away(&self) {
-        // Its life ends it.
+        // Its TTL ends it.
     }
 
     fn petrify(&self, leader: &mut WorkerProcess) {

@@ -1,4 +1,4 @@
-//! What a rule must know of a store.
+//! [`TestStore`]: what a rule must know about a store.
 
 use std::time::Duration;
 

@@ -51,7 +51,7 @@ pub(crate) enum Store {
     Url {
         url: String,
     },
-    /// Redis first, a folder of the machine behind it.
+    /// Redis first, a folder of the machine as fallback.
     Tiered {
         url: String,
         lock_ttl: Duration,
@@ -99,7 +99,7 @@ impl Settings {
         }
     }
 
-    /// The lead of a leader that is killed or paused lives on for so long, in a store where it has a life.
+    /// The TTL of the lock, in a store where it has one.
     pub(crate) fn lock_ttl(self, lock_ttl: Duration) -> Self {
         Self {
             lock_ttl: lock_ttl,
@@ -138,7 +138,7 @@ impl Settings {
     }
 }
 
-/// Works as the environment says, if it says anything.
+/// Runs as a worker if the environment asks for it.
 pub(crate) fn work() {
     let Ok(assignment) = env::var(ASSIGNMENT) else {
         return;
@@ -257,7 +257,7 @@ fn redis(url: String, lock_ttl: Duration) -> RedisProvider {
         .provider()
 }
 
-/// Tells what becomes of a poller.
+/// Reports the changes of a poller.
 #[derive(Clone)]
 struct Teller {
     poller: FlagDefinitionPoller,

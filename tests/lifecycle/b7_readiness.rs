@@ -138,7 +138,7 @@ async fn b7_56_each_applied_change_is_one_event() {
     let mut changes = worker.poller.subscribe();
     let first = changes.next().await.unwrap();
     assert_eq!(
-        (first.version, first.source),
+        (first.version, first.origin),
         (1, Some(DefinitionsOrigin::Api))
     );
     assert_eq!(first.diff.added, ["keep", "edit", "drop"]);
@@ -151,7 +151,7 @@ async fn b7_56_each_applied_change_is_one_event() {
     );
     let second = changes.next().await.unwrap();
     assert_eq!(
-        (second.version, second.source),
+        (second.version, second.origin),
         (2, Some(DefinitionsOrigin::Api))
     );
     assert_eq!(
@@ -166,7 +166,7 @@ async fn b7_56_each_applied_change_is_one_event() {
     worker.provider.read().always(Some(stored("keep", "\"3\"")));
     let third = changes.next().await.unwrap();
     assert_eq!(
-        (third.version, third.source),
+        (third.version, third.origin),
         (3, Some(DefinitionsOrigin::Cache))
     );
     assert_eq!(

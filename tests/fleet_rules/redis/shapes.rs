@@ -70,7 +70,7 @@ macro_rules! test_store {
             }
 
             fn take_lead_away(&self) {
-                // Its life ends it.
+                // Its TTL ends it.
             }
 
             fn petrify(&self, leader: &mut $crate::process::WorkerProcess) {

@@ -29,7 +29,7 @@ pub(crate) fn b8_61_a_leader_without_connection_steps_down_the_second_time<P: Te
     gives_up_after(&mut fleet, &ApiReply::reset(), 2, 1);
 }
 
-/// The leader meets the failure that many times and gives up; another leads at once and fetches. The first stays out. The
+/// The leader meets the failure that many times and steps down; another leads at once and fetches. The first does not lead again. The
 /// client repeats so many of the requests that fail.
 fn gives_up_after<P: TestStore>(
     fleet: &mut Fleet<P>,

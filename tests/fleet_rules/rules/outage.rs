@@ -15,7 +15,7 @@ pub(crate) fn b8_64_a_server_that_is_down<P: Failing>() {
 }
 
 pub(crate) fn b8_64_a_server_that_hangs<P: Failing>() {
-    // The bids of the workers that shut down lie in the server's queue. They must not win.
+    // The attempts of the workers that shut down are in the server's queue. They must not acquire the lock.
     outage(P::hang, P::resume, TICK + P::GATHERS_IN);
 }
 

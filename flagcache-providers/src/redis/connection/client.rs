@@ -54,7 +54,7 @@ pub(in crate::redis) struct Inner {
     /// Whether the server does not support RESP3.
     pub(in crate::redis) resp2: AtomicBool,
     /// Whether the lack of notifications was logged.
-    pub(in crate::redis) told: AtomicBool,
+    pub(in crate::redis) warned: AtomicBool,
 }
 
 impl Client {
@@ -78,7 +78,7 @@ impl Client {
             missed: AtomicBool::new(false),
             tellings: RateLimit::new(TELLINGS, TELLINGS_PAUSE),
             resp2: AtomicBool::new(false),
-            told: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
         };
         Self {
             inner: Arc::new(inner),

@@ -166,7 +166,7 @@ impl Inner {
             inner: Arc::downgrade(self),
             ended: Arc::clone(&ended),
         };
-        let heard = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+        let on_push = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
             let inner = end.inner.upgrade().ok_or(redis::aio::SendError)?;
             match push.kind {
                 PushKind::Message => {
@@ -179,7 +179,7 @@ impl Inner {
             }
             Ok(())
         };
-        let config = unlimited().set_push_sender(heard);
+        let config = unlimited().set_push_sender(on_push);
         let client = Client::open(server.clone())?;
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&config)
@@ -296,7 +296,7 @@ impl Inner {
             }
             _ => return Err(error),
         };
-        if !self.told.swap(true, Ordering::Relaxed) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 service = self.place.service,
                 channel = self.channel,

@@ -103,7 +103,7 @@ impl Team {
             });
     }
 
-    /// When the last of the running workers said that it has so many flags.
+    /// When the last of the running workers reported that many flags.
     pub(super) fn last_had(&mut self, flags: usize, since: Duration) -> Duration {
         let has = |event: &Event| matches!(event, Event::Change { flags: Some(now), .. } if *now == flags);
         self.running_workers()
