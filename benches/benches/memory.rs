@@ -154,7 +154,7 @@ impl Rows {
         }
     }
 
-    /// A way to take in a set. What `run` gives is what is at hand afterwards.
+    /// A way to decode definitions. `run` returns the result, which stays in memory.
     fn add<T: Any>(&mut self, name: &str, run: impl FnOnce() -> T) {
         let [peak, rest] = self.give_out(name, run);
         self.peak = self.peak.max(peak);

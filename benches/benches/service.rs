@@ -6,7 +6,6 @@
 //! ```
 #![allow(
     missing_docs,
-    clippy::panic,
     clippy::unwrap_used,
     clippy::panic,
     reason = "a bench fails by panicking"

@@ -8,7 +8,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `measure` | measuring with criterion, and ratios of two things in turn |
-//! | `record` | what a bench found, as it is printed and kept for the report |
+//! | `record` | the results of a bench, printed and stored for the report |
 //! | `bodies` | the sets that all of them measure, and the same ones for the peers |
 //! | `stores` | the stores, with a leader and a follower on each |
 

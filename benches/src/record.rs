@@ -1,4 +1,4 @@
-//! What a bench found: printed at its end, and kept for the report if `FLAGCACHE_BENCH_RECORDS` names a folder.
+//! The results of a bench: printed at its end, and stored for the report if `FLAGCACHE_BENCH_RECORDS` names a folder.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -10,7 +10,7 @@ use flagcache_core::{
 use flagcache_providers::{FileStore, MemoryStore};
 use tempfile::TempDir;
 
-/// Beyond the end of a bench, so that the leader need not be kept awake.
+/// Beyond the end of a bench, so that the lease needs no renewal.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A provider of whatever store.
@@ -127,7 +127,7 @@ impl Stores {
     }
 }
 
-/// A leader that has published, and a follower that has read. The lines to their pollers are kept with them.
+/// A leader that has published, and a follower that has read. Their poller contexts stay alive with them.
 #[expect(missing_debug_implementations, reason = "a provider need have none")]
 pub struct Pair {
     leader: Provider,

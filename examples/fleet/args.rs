@@ -7,7 +7,7 @@ use crate::cache::CacheUrl;
 
 pub(crate) const USAGE: &str = "\
 Starts a fleet of worker processes without a cache, then one that shares a copy of the flag definitions,
-and tells what happens to both.
+and prints what happens to both.
 
 Usage: fleet [options]
 
@@ -22,7 +22,7 @@ Usage: fleet [options]
   --json               one JSON object as the last line of stdout; the story goes to stderr
   --help               this text
 
-With a file it takes half a minute. With Redis it takes longer by the life of a killed leader's lock (10 s, or
+With a file it takes half a minute. With Redis it takes longer by the TTL of a killed leader's lock (10 s, or
 lock_ttl=3s in the URL), and by what an unchanged tick costs, which is measured too: by the server's own counters,
 once with definitions of 10 KB and once with 10 MB.
 
@@ -32,10 +32,10 @@ on this machine. Exit code: 0 if the story held, 1 if it did not, 2 for bad opti
 /// A worker with a longer interval loads on order only.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 const WORKERS: usize = 4;
-/// Redis is for what outgrew one machine.
+/// Redis is for fleets of several machines.
 const REDIS_WORKERS: usize = 16;
 
-/// What the program is to do.
+/// The command.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,

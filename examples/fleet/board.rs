@@ -10,13 +10,13 @@ pub(crate) struct Board {
     state: Mutex<State>,
 }
 
-/// All that is on it.
+/// The whole content.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
-    /// The fleet that runs, in a sentence.
+    /// The running fleet, in a sentence.
     pub(crate) title: String,
     pub(crate) workers: Vec<Row>,
-    /// What each fleet of the story has asked of the API, the last one that of the fleet that runs.
+    /// The requests of each fleet, the running one last.
     pub(crate) tallies: Vec<Tally>,
     pub(crate) story: Vec<String>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    pub(crate) life: Life,
+    pub(crate) worker_state: WorkerState,
     /// Its last load.
     pub(crate) load: Option<Load>,
     /// When that ended.
@@ -35,7 +35,7 @@ pub(crate) struct Row {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
+pub(crate) enum WorkerState {
     Starting,
     Running,
     Ended,
@@ -59,7 +59,7 @@ impl Tally {
 }
 
 impl Board {
-    /// Another fleet begins, without a worker yet. `name` is short. Gives its number.
+    /// Begins another fleet, without a worker yet. `name` is short. Returns its number.
     pub(crate) fn begin(&self, name: &'static str, title: String) -> usize {
         let mut state = self.state();
         state.title = title;
@@ -76,7 +76,7 @@ impl Board {
     pub(crate) fn started(&self, worker: &str) {
         self.state().workers.push(Row {
             name: worker.to_owned(),
-            life: Life::Starting,
+            worker_state: WorkerState::Starting,
             load: None,
             loaded_at: UnixMicros::now(),
             trouble: None,
@@ -95,7 +95,7 @@ impl Board {
                 _ => tally.failed += 1,
             }
         }
-        // The workers of each fleet are called the same.
+        // The workers of each fleet have the same names.
         if fleet + 1 < state.tallies.len() {
             return;
         }
@@ -104,7 +104,7 @@ impl Board {
         };
         match &report.event {
             Event::Loaded(load) => {
-                row.life = Life::Running;
+                row.worker_state = WorkerState::Running;
                 row.load = Some(load.clone());
                 row.loaded_at = report.at;
                 if !load.troubled {
@@ -112,16 +112,16 @@ impl Board {
                 }
             }
             Event::Troubled { error } => row.trouble = Some(error.clone()),
-            Event::Gone => row.life = Life::Ended,
+            Event::Gone => row.worker_state = WorkerState::Ended,
             _ => {}
         }
     }
 
-    pub(crate) fn said(&self, line: String) {
+    pub(crate) fn log(&self, line: String) {
         self.state().story.push(line);
     }
 
-    /// A copy of all that is on it.
+    /// A copy of the whole content.
     pub(crate) fn read(&self) -> State {
         self.state().clone()
     }

@@ -10,11 +10,11 @@ use flagcache::{
     FileStore, FlagDefinitionCacheProvider, ProviderError, ProviderRegistry, StoreUrl,
 };
 
+use crate::copy_location::CopyLocation;
 use crate::protocol::UnixMicros;
 use crate::server::Server;
-use crate::shelf::Shelf;
 
-/// How long the copy of a killed fleet, which could not remove it, stays on a server.
+/// How long the copy of a killed fleet stays on a server.
 const DATA_TTL: &str = "10m";
 /// Definitions of about 10 KB and 10 MB: what they are called in the name of a service, and how many flags they have.
 const SIZES: [(&str, usize); 2] = [("10-kb", 12), ("10-mb", 13_000)];
@@ -26,12 +26,12 @@ pub(crate) struct CacheUrl {
     url: String,
     scheme: String,
     service: String,
-    shelf: Option<Shelf>,
+    copy_location: Option<CopyLocation>,
     lock_ttl: Duration,
 }
 
 impl CacheUrl {
-    /// Where a worker finds it.
+    /// The environment variable for workers.
     const VARIABLE: &str = "FLEET_CACHE";
 
     pub(crate) fn in_folder(folder: &Path) -> Result<Self, String> {
@@ -73,18 +73,18 @@ impl CacheUrl {
         }
         ProviderRegistry::default().open(&url)?;
         let service = parsed.required("service")?.to_owned();
-        let shelf = match parsed.file_path().filter(|_| parsed.scheme() == "file") {
-            Some(folder) => Some(Shelf::File(
+        let copy_location = match parsed.file_path().filter(|_| parsed.scheme() == "file") {
+            Some(folder) => Some(CopyLocation::File(
                 FileStore::builder(folder, &service)
                     .build()?
                     .path()
                     .to_owned(),
             )),
-            None => Server::of(&parsed)?.map(Shelf::Server),
+            None => Server::of(&parsed)?.map(CopyLocation::Server),
         };
         // The operating system releases a file's lock at once; other locks stay until their TTL ends.
-        let lock_ttl = match &shelf {
-            Some(Shelf::File(_)) => Duration::ZERO,
+        let lock_ttl = match &copy_location {
+            Some(CopyLocation::File(_)) => Duration::ZERO,
             _ => parsed
                 .duration("lock_ttl")?
                 .unwrap_or(Duration::from_secs(10)),
@@ -93,7 +93,7 @@ impl CacheUrl {
             scheme: parsed.scheme().to_owned(),
             url,
             service,
-            shelf,
+            copy_location,
             lock_ttl,
         })
     }
@@ -161,14 +161,14 @@ impl CacheUrl {
     }
 
     /// The location of the copy, for the step that damages it.
-    pub(crate) fn shelf(&self) -> Option<&Shelf> {
-        self.shelf.as_ref()
+    pub(crate) fn copy_location(&self) -> Option<&CopyLocation> {
+        self.copy_location.as_ref()
     }
 
     /// The server that it is on.
     pub(crate) fn server(&self) -> Option<&Server> {
-        match &self.shelf {
-            Some(Shelf::Server(server)) => Some(server),
+        match &self.copy_location {
+            Some(CopyLocation::Server(server)) => Some(server),
             _ => None,
         }
     }
@@ -179,11 +179,11 @@ impl CacheUrl {
     }
 }
 
-/// What it is, without what may be a secret.
+/// A description without secrets.
 impl fmt::Display for CacheUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.shelf {
-            Some(Shelf::File(file)) => write!(f, "the file {}", file.display()),
+        match &self.copy_location {
+            Some(CopyLocation::File(file)) => write!(f, "the file {}", file.display()),
             _ => write!(f, "a {} store, as service {}", self.scheme, self.service),
         }
     }
@@ -209,10 +209,10 @@ fn with_option(url: &str, name: &str, value: &str) -> String {
 }
 
 /// Percent-encoded, but for letters, digits, what never has a meaning of its own in a URL, and what is to be `kept`.
-fn encoded(bytes: &[u8], kept: &[u8]) -> String {
+fn encoded(bytes: &[u8], unescaped: &[u8]) -> String {
     let mut encoded = String::new();
     for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || kept.contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || unescaped.contains(&byte) {
             encoded.push(char::from(byte));
         } else {
             // Writing to a string cannot fail.

@@ -7,7 +7,7 @@ use crate::figures::{Changes, milliseconds};
 use crate::fleet::Fleet;
 use crate::protocol::Order;
 
-/// Changes a flag `count` times. The leader is told to load at once, so that no time goes by until its tick.
+/// Changes a flag `count` times. The leader is ordered to load at once, without waiting for its tick.
 pub(crate) async fn publish(
     fleet: &mut Fleet,
     api: &mut Api,

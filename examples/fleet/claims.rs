@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use crate::narrator::Narrator;
 
-/// What a busy machine may add to any time: a worker that is ready to run may have to wait for a processor, and a write
-/// for the disk.
+/// What a busy machine may add to any time: a worker may have to wait for a processor, and a write for the disk.
 const SLACK: Duration = Duration::from_millis(250);
 /// Large fleets of one machine wait for one another too. Counts beyond [`SLACK`] from 17 workers on.
 const SLACK_PER_WORKER: Duration = Duration::from_millis(15);
@@ -17,7 +16,7 @@ pub(crate) struct Claim {
     pub(crate) claim: String,
     pub(crate) held: bool,
     pub(crate) measured: String,
-    /// What was claimed of a time. A busy machine may take longer, and the claim still holds.
+    /// The claimed time. A busy machine may take longer, and the claim still holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limit_seconds: Option<f64>,
 }
@@ -86,8 +85,8 @@ impl Claims {
     }
 
     fn add(&mut self, narrator: &Narrator, claim: Claim) {
-        let word = if claim.held { "ok:" } else { "DOES NOT HOLD:" };
-        narrator.say(format!("  {word} {} ({})", claim.claim, claim.measured));
+        let verdict = if claim.held { "ok:" } else { "DOES NOT HOLD:" };
+        narrator.log(format!("  {verdict} {} ({})", claim.claim, claim.measured));
         self.checked.push(claim);
     }
 

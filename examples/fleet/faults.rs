@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::copy_location::CopyLocation;
 use crate::figures::{Failover, Replacement, seconds};
 use crate::fleet::{Fleet, PATIENCE};
 use crate::narrator::Narrator;
 use crate::protocol::{Event, UnixMicros};
 use crate::record::{Entry, Mark};
-use crate::shelf::Shelf;
 
 /// Kills the leader, waits until another leads and has sent a request. The old lock can stay for `lock_ttl`.
 pub(crate) async fn failover(
@@ -20,7 +20,7 @@ pub(crate) async fn failover(
     let leader = leader_that_has_just_ticked(fleet).await?;
     let mark = fleet.record.mark();
     let killed_at = fleet.kill(&leader)?;
-    narrator.say(format!("{leader}, which leads, is killed with SIGKILL"));
+    narrator.log(format!("{leader}, which leads, is killed with SIGKILL"));
     succession(
         fleet,
         &leader,
@@ -32,12 +32,12 @@ pub(crate) async fn failover(
     .await
 }
 
-/// Asks the leader to end, waits until another leads and has asked the API.
+/// Sends SIGTERM to the leader, waits until another leads and has sent a request.
 pub(crate) async fn handover(fleet: &mut Fleet, narrator: &Narrator) -> Result<Failover, String> {
     let leader = leader_that_has_just_ticked(fleet).await?;
     let mark = fleet.record.mark();
     let (asked_at, mut process) = fleet.dismiss(&leader)?;
-    narrator.say(format!(
+    narrator.log(format!(
         "{leader}, which leads, is asked to end, with SIGTERM"
     ));
     let handover = succession(fleet, &leader, asked_at, mark, PATIENCE, narrator).await?;
@@ -66,7 +66,7 @@ async fn leader_that_has_just_ticked(fleet: &mut Fleet) -> Result<String, String
     Ok(leader)
 }
 
-/// Waits until another worker than `leader`, which was ended at `ended_at`, leads and has asked the API.
+/// Waits until another worker than `leader`, which was ended at `ended_at`, leads and has sent a request.
 async fn succession(
     fleet: &mut Fleet,
     leader: &str,
@@ -94,7 +94,7 @@ async fn succession(
         .await;
     let first_status = first_answer.ok_or("the new leader sends no request")?;
     let took = successor.at.since(ended_at);
-    narrator.say(format!(
+    narrator.log(format!(
         "{} leads after {:.3} s",
         successor.worker,
         took.as_secs_f64()
@@ -112,7 +112,7 @@ pub(crate) async fn replace(fleet: &mut Fleet, narrator: &Narrator) -> Result<Re
     let name = fleet
         .start_worker()
         .map_err(|error| format!("cannot start a worker process: {error}"))?;
-    narrator.say(format!("{name} is started in its place"));
+    narrator.log(format!("{name} is started to replace it"));
     let is_ready =
         |entry: &&Entry| entry.worker == name && matches!(entry.event, Event::Changed { .. });
     let ready = fleet
@@ -132,22 +132,22 @@ pub(crate) async fn replace(fleet: &mut Fleet, narrator: &Narrator) -> Result<Re
     })
 }
 
-/// Overwrites the shared copy and waits, for `patience`, until it is what it was. How long that took.
+/// Overwrites the shared copy and waits, for `patience`, until it is repaired. How long that took.
 pub(crate) async fn damage(
-    shelf: &Shelf,
+    copy_location: &CopyLocation,
     with: &[u8],
     patience: Duration,
 ) -> Result<Duration, String> {
     const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
-    let right = shelf
+    let right = copy_location
         .read()
         .await
         .ok_or("there is no shared copy to damage")?;
     let begun = Instant::now();
-    shelf.overwrite(with).await?;
+    copy_location.overwrite(with).await?;
     while begun.elapsed() < patience {
         sleep(BETWEEN_LOOKS).await;
-        if shelf
+        if copy_location
             .read()
             .await
             .is_some_and(|copy| copy.same_content(&right) && copy.etag() == right.etag())

@@ -106,11 +106,11 @@ pub(crate) struct UnchangedTick {
 pub(crate) struct Failover {
     /// Until another worker led.
     pub(crate) seconds: f64,
-    /// What its first request was answered; none if it failed.
+    /// The status of its first answer; none if it failed.
     pub(crate) first_status: Option<u16>,
 }
 
-/// A process was started in the place of the killed one.
+/// A process was started to replace the killed one.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Replacement {
     /// Its requests before it had flags.
@@ -122,7 +122,7 @@ pub(crate) struct Replacement {
 /// The copy was damaged.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Repair {
-    /// Until the copy was right again, the longer of the two.
+    /// Until the copy was repaired, the longer of the two.
     pub(crate) seconds: f64,
     /// After garbage.
     pub(crate) garbage_seconds: f64,

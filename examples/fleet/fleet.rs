@@ -15,7 +15,7 @@ use crate::process::{Message, WorkerProcess};
 use crate::protocol::{Event, Order, UnixMicros};
 use crate::record::{Entry, Mark, Record};
 
-/// Longer than anything takes that goes well and waits for no tick.
+/// Longer than anything that succeeds without waiting for a tick.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Requests to the API, and what PostHog would bill for them: 10 units for a 200, 1 for a 304.
@@ -35,7 +35,7 @@ impl Cost {
 }
 
 pub(crate) struct Fleet {
-    /// First, so that the workers have ended before anything else goes.
+    /// First, so that the workers end before the rest is dropped.
     workers: Vec<WorkerProcess>,
     pub(crate) record: Record,
     reports: UnboundedSender<Message>,
@@ -72,7 +72,7 @@ impl Fleet {
         self.poll_interval
     }
 
-    /// Longer than anything takes that goes well.
+    /// Longer than anything that succeeds.
     pub(crate) fn patience(&self) -> Duration {
         PATIENCE + self.poll_interval * 2
     }
@@ -86,7 +86,7 @@ impl Fleet {
         self.workers.iter().map(|worker| worker.name.as_str())
     }
 
-    /// Starts one more worker and gives its name.
+    /// Starts one more worker and returns its name.
     pub(crate) fn start_worker(&mut self) -> io::Result<String> {
         self.started += 1;
         let name = format!("worker-{}", self.started);
@@ -205,7 +205,7 @@ impl Fleet {
         wanted: fn(&Event) -> bool,
     ) -> Result<UnixMicros, String> {
         let first = |entries: &[Entry], name: &str| {
-            // A worker that is gone will report no more.
+            // A worker that has ended reports nothing any more.
             let settles = |event: &Event| wanted(event) || *event == Event::Gone;
             entries
                 .iter()

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `worker` | a worker process: **the part to copy**, a poller and a loop that uses its flags |
 //! | `cache`, `api` | which store is shared, and which API is asked |
-//! | `place`, `shelf`, `server` | the location of the copies, and their removal |
+//! | `workspace`, `copy_location`, `server` | the location of the copies, and their removal |
 //! | `protocol`, `reporter`, `witness` | the reports of a worker, and the decorators that send them |
 //! | `process`, `record`, `fleet` | the parent process: worker processes and their reports |
 //! | `phases`, `changes`, `faults`, `ticks`, `shared`, `story` | the steps of a fleet, and the claims about it |
@@ -25,12 +25,12 @@ mod board;
 mod cache;
 mod changes;
 mod claims;
+mod copy_location;
 mod faults;
 mod figures;
 mod fleet;
 mod narrator;
 mod phases;
-mod place;
 mod process;
 mod protocol;
 mod record;
@@ -38,7 +38,6 @@ mod reporter;
 mod screen;
 mod server;
 mod shared;
-mod shelf;
 mod signals;
 mod story;
 mod table;
@@ -46,6 +45,7 @@ mod ticks;
 mod view;
 mod witness;
 mod worker;
+mod workspace;
 
 use std::fmt::Display;
 use std::io::IsTerminal;
@@ -60,8 +60,8 @@ use api::Credentials;
 use args::{Command, StoryArgs};
 use figures::Outcome;
 use narrator::{Manner, Narrator};
-use place::Place;
 use signals::{StopSignal, Suspension};
+use workspace::Workspace;
 
 const BAD_OPTIONS: u8 = 2;
 /// The exit code that shells give a program that Ctrl-C ended.
@@ -116,7 +116,7 @@ fn manner(args: &StoryArgs) -> Manner {
 
 /// How a story ends.
 enum Ending {
-    Told(Box<Outcome>),
+    Finished(Box<Outcome>),
     Interrupted,
     Unheard,
 }
@@ -134,27 +134,29 @@ async fn run_story(args: &StoryArgs) -> ExitCode {
         Ok(credentials) => credentials,
         Err(problem) => return complain(&problem),
     };
-    let mut place = match Place::new(args.cache.as_ref()) {
-        Ok(place) => place,
+    let mut workspace = match Workspace::new(args.cache.as_ref()) {
+        Ok(workspace) => workspace,
         Err(problem) => return complain(&problem),
     };
     let checked = tokio::select! {
-        checked = place.check() => Some(checked),
+        checked = workspace.check() => Some(checked),
         () = stop_signal.received() => None,
     };
     match checked {
         Some(Ok(())) => {}
         Some(Err(problem)) => return complain(&problem),
-        None => return conclude_early(&place, &Narrator::new(manner(args).without_view())).await,
+        None => {
+            return conclude_early(&workspace, &Narrator::new(manner(args).without_view())).await;
+        }
     }
 
     let narrator = Narrator::new(manner(args));
     let ending = {
-        let mut telling = pin!(story::tell(args, credentials, &place, &narrator));
+        let mut running = pin!(story::run(args, credentials, &workspace, &narrator));
         let mut suspension = Suspension::new();
         loop {
             tokio::select! {
-                outcome = &mut telling => break Ending::Told(Box::new(outcome)),
+                outcome = &mut running => break Ending::Finished(Box::new(outcome)),
                 () = stop_signal.received() => break Ending::Interrupted,
                 () = narrator.unheard() => break Ending::Unheard,
                 () = suspension.received(), if narrator.is_live() => {
@@ -168,10 +170,10 @@ async fn run_story(args: &StoryArgs) -> ExitCode {
     };
     narrator.end_view();
     match ending {
-        Ending::Told(outcome) => conclude(args, &outcome, &narrator),
-        Ending::Interrupted => conclude_early(&place, &narrator).await,
+        Ending::Finished(outcome) => conclude(args, &outcome, &narrator),
+        Ending::Interrupted => conclude_early(&workspace, &narrator).await,
         Ending::Unheard => {
-            if let Err(problem) = place.clear().await {
+            if let Err(problem) = workspace.clear().await {
                 eprintln!("not all is removed: {problem}");
             }
             ExitCode::from(UNHEARD)
@@ -180,12 +182,12 @@ async fn run_story(args: &StoryArgs) -> ExitCode {
 }
 
 /// Removes everything that the run created.
-async fn conclude_early(place: &Place, narrator: &Narrator) -> ExitCode {
+async fn conclude_early(workspace: &Workspace, narrator: &Narrator) -> ExitCode {
     let end = "interrupted; all workers are ended";
-    match place.clear().await {
-        Ok(Some(cleared)) => narrator.say(format!("{end}, {cleared} removed")),
-        Ok(None) => narrator.say(end),
-        Err(problem) => narrator.say(format!("{end}, but not all is removed: {problem}")),
+    match workspace.clear().await {
+        Ok(Some(cleared)) => narrator.log(format!("{end}, {cleared} removed")),
+        Ok(None) => narrator.log(end),
+        Err(problem) => narrator.log(format!("{end}, but not all is removed: {problem}")),
     }
     ExitCode::from(INTERRUPTED)
 }

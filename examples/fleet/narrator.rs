@@ -70,7 +70,7 @@ impl Narrator {
     }
 
     /// One line, with the time since the beginning.
-    pub(crate) fn say(&self, line: impl AsRef<str>) {
+    pub(crate) fn log(&self, line: impl AsRef<str>) {
         let line = format!(
             "{:5.1} s  {}",
             self.begun.elapsed().as_secs_f64(),
@@ -79,7 +79,7 @@ impl Narrator {
         if !self.is_live() {
             self.print(&line);
         }
-        self.board.said(line);
+        self.board.log(line);
     }
 
     /// Lines as they are. Not while there is a view.

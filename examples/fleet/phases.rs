@@ -88,10 +88,10 @@ pub(crate) async fn change(
 ) -> Result<Option<Change>, String> {
     let (mark, changed_at) = (fleet.record.mark(), UnixMicros::now());
     let Some(what) = api.change_a_flag() else {
-        narrator.say("skipped: changing a flag, because this API is not ours to change");
+        narrator.log("skipped: changing a flag, because this API is not ours to change");
         return Ok(None);
     };
-    narrator.say(format!("a flag changes at the API: {what}"));
+    narrator.log(format!("a flag changes at the API: {what}"));
     let last = fleet.all_changed(mark).await?;
     let published_at = if fleet.cache().is_some() {
         Some(fleet.published(mark).await?)

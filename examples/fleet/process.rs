@@ -14,7 +14,7 @@ use crate::cache::CacheUrl;
 use crate::narrator::Stage;
 use crate::protocol::{Event, Order, Report, UnixMicros};
 
-/// A running worker. Dropped, it is killed and has ended: nothing of it outlives the story, whatever ends that.
+/// A running worker. Dropping it kills it and waits for its end, so it never outlives this program.
 ///
 /// Its standard input is a pipe for [`Order`]s. It closes when this process ends in any way, even killed, and the worker
 /// ends then too.
@@ -139,6 +139,6 @@ fn forward(name: &str, output: ChildStdout, reports: &UnboundedSender<Message>, 
 /// What a worker writes to its standard error would spoil the view; it becomes part of the story.
 fn show(name: &str, complaints: ChildStderr, stage: &Stage) {
     for line in BufReader::new(complaints).lines().map_while(Result::ok) {
-        stage.board.said(format!("         {name}: {line}"));
+        stage.board.log(format!("         {name}: {line}"));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use flagcache::PollerStatus;
 use serde::{Deserialize, Serialize};
 
-/// A moment that two processes of one machine can compare.
+/// A time that two processes of one machine can compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct UnixMicros(u64);
@@ -67,7 +67,7 @@ pub(crate) enum Event {
     Changed { version: u64, flags: Option<usize> },
     /// A decision that differs from the last one.
     Decided { leads: bool },
-    /// A request was answered: `status` is 200 or 304, or none if it failed, and then `failure` says why.
+    /// A request was answered: `status` is 200 or 304, or none if it failed, and then `failure` is the reason.
     Fetched {
         status: Option<u16>,
         failure: Option<String>,

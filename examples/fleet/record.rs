@@ -16,7 +16,7 @@ pub(crate) struct Entry {
     pub(crate) event: Event,
 }
 
-/// A place in the record: what came before it is past.
+/// A position in the record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark(usize);
 

@@ -19,7 +19,7 @@ impl Reporter {
     }
 
     /// Sends a report with the current time.
-    pub(crate) fn tell(&self, event: Event) {
+    pub(crate) fn report(&self, event: Event) {
         let report = Report {
             at: UnixMicros::now(),
             event,

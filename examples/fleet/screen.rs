@@ -28,8 +28,8 @@ impl Screen {
     /// Shows `board` from now on; `None` if the standard output is no terminal that can.
     pub(crate) fn open(board: Arc<Board>, begun: Instant) -> Option<Self> {
         canvas()?;
-        let (resume, told) = channel();
-        let draw = move || draw(&board, begun, &told);
+        let (resume, stop) = channel();
+        let draw = move || draw(&board, begun, &stop);
         let drawing = std::thread::Builder::new()
             .name("view".to_owned())
             .spawn(draw)
@@ -50,8 +50,8 @@ impl Drop for Screen {
     }
 }
 
-/// A terminal that goes away makes writing fail; the story goes on without it, or is ended by the signal that comes too.
-fn draw(board: &Board, begun: Instant, told: &Receiver<()>) {
+/// If the terminal is closed, writing fails; the program continues without it, or is ended by the signal.
+fn draw(board: &Board, begun: Instant, stop: &Receiver<()>) {
     let _ = write(ENTER);
     loop {
         if let Some(canvas) = canvas() {
@@ -59,7 +59,7 @@ fn draw(board: &Board, begun: Instant, told: &Receiver<()>) {
             // Each line erases what was in its place, the last one all that is below.
             let _ = write(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")));
         }
-        if told.recv_timeout(BETWEEN_FRAMES) != Err(RecvTimeoutError::Timeout) {
+        if stop.recv_timeout(BETWEEN_FRAMES) != Err(RecvTimeoutError::Timeout) {
             break;
         }
     }

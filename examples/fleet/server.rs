@@ -1,4 +1,4 @@
-//! The server that a shared store is on: what it has counted, and what the fleet's service keeps there. Only Redis is one.
+//! [`Server`]: the Redis server of a shared store: its counters, and the keys of the fleet's service.
 
 #[cfg(not(feature = "redis"))]
 pub(crate) use none::Server;

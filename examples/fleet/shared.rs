@@ -8,11 +8,11 @@ use crate::api::Api;
 use crate::args::StoryArgs;
 use crate::cache::CacheUrl;
 use crate::claims::Claims;
+use crate::copy_location::CopyLocation;
 use crate::figures::{Repair, Shared, Steady, seconds};
 use crate::fleet::Fleet;
 use crate::narrator::{Narrator, count};
 use crate::protocol::Event;
-use crate::shelf::Shelf;
 use crate::{changes, faults, phases};
 
 /// How soon another worker leads when the leader was killed, beyond the TTL of its lock.
@@ -41,7 +41,7 @@ pub(crate) async fn live(
         .cold_start
         .insert(phases::cold_start(fleet, api, args.workers).await?);
     let leader = fleet.leader().unwrap_or_else(|| "nobody".to_owned());
-    narrator.say(format!("all have flags; {leader} leads"));
+    narrator.log(format!("all have flags; {leader} leads"));
     let cost = format!(
         "{}, {}",
         count(cold_start.requests, "request"),
@@ -105,7 +105,7 @@ pub(crate) async fn live(
     }
 
     if args.changes > 0 && api.can_change() {
-        narrator.say(format!(
+        narrator.log(format!(
             "{} change, one after another",
             count(args.changes.into(), "flag")
         ));
@@ -176,11 +176,11 @@ pub(crate) async fn live(
     );
     faults::replace(fleet, narrator).await?;
 
-    if let Some(shelf) = fleet.cache().and_then(CacheUrl::shelf).cloned() {
-        figures.repair = Some(repair(fleet, &shelf, api, narrator, claims).await?);
+    if let Some(copy_location) = fleet.cache().and_then(CacheUrl::copy_location).cloned() {
+        figures.repair = Some(repair(fleet, &copy_location, api, narrator, claims).await?);
     }
 
-    narrator.say("all workers are asked to end, with SIGTERM");
+    narrator.log("all workers are asked to end, with SIGTERM");
     let workers = fleet.names().len();
     let shutdown = *figures.shutdown.insert(phases::shut_down(fleet).await?);
     let took = Duration::from_secs_f64(shutdown.seconds);
@@ -193,7 +193,7 @@ pub(crate) async fn live(
     Ok(())
 }
 
-/// What is claimed of the whole life, also of one that ended early.
+/// Claims about the whole run, also if it ended early.
 pub(crate) fn check_losses(
     fleet: &mut Fleet,
     api: &Api,
@@ -220,7 +220,7 @@ fn least_wait(args: &StoryArgs) -> Duration {
 
 async fn repair(
     fleet: &mut Fleet,
-    shelf: &Shelf,
+    copy_location: &CopyLocation,
     api: &Api,
     narrator: &Narrator,
     claims: &mut Claims,
@@ -230,8 +230,8 @@ async fn repair(
     let a_tick = fleet.poll_interval().mul_f64(1.0 + JITTER) + A_LOAD;
     let before = fleet.cost(api);
 
-    narrator.say("the shared copy is overwritten with garbage");
-    let garbage = faults::damage(shelf, GARBAGE, fleet.patience()).await?;
+    narrator.log("the shared copy is overwritten with garbage");
+    let garbage = faults::damage(copy_location, GARBAGE, fleet.patience()).await?;
     claims.check_time(
         narrator,
         "garbage is replaced within one tick",
@@ -241,8 +241,8 @@ async fn repair(
     // Each worker has looked at what it was then.
     sleep(a_tick).await;
 
-    narrator.say("the shared copy is overwritten with a valid set without flags");
-    let empty = faults::damage(shelf, EMPTY, fleet.patience()).await?;
+    narrator.log("the shared copy is overwritten with a valid set without flags");
+    let empty = faults::damage(copy_location, EMPTY, fleet.patience()).await?;
     claims.check_time(
         narrator,
         "a foreign empty set is replaced within one tick",

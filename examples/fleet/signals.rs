@@ -39,7 +39,7 @@ impl StopSignal {
     /// Waits for one of them. Cancel safe.
     #[cfg(not(unix))]
     pub(crate) async fn received(&mut self) {
-        // An error says that there will be no such event.
+        // On an error there will be no such event.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

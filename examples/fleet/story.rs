@@ -6,32 +6,40 @@ use crate::claims::Claims;
 use crate::figures::{Outcome, Shared, Unshared};
 use crate::fleet::Fleet;
 use crate::narrator::{Narrator, count};
-use crate::place::Place;
+use crate::workspace::Workspace;
 use crate::{phases, shared, ticks};
 
 /// Runs the whole story. A step that fails ends it early.
-pub(crate) async fn tell(
+pub(crate) async fn run(
     args: &StoryArgs,
     credentials: Option<Credentials>,
-    place: &Place,
+    workspace: &Workspace,
     narrator: &Narrator,
 ) -> Outcome {
     let (mut unshared, mut shared) = (Unshared::default(), Shared::default());
     let mut claims = Claims::new(args.workers);
-    let told = async {
+    let result = async {
         let mut api = Api::open(credentials)
             .await
             .map_err(|error| format!("cannot start an API: {error}"))?;
-        narrator.say(format!(
+        narrator.log(format!(
             "{}; the poll interval is {} s",
             api.describe(),
             args.poll_interval.as_secs_f64()
         ));
-        tell_unshared(args, &mut api, narrator, &mut unshared).await?;
-        tell_shared(args, &mut api, place, narrator, &mut shared, &mut claims).await
+        run_unshared(args, &mut api, narrator, &mut unshared).await?;
+        run_shared(
+            args,
+            &mut api,
+            workspace,
+            narrator,
+            &mut shared,
+            &mut claims,
+        )
+        .await
     };
-    let error = told.await.err();
-    match place.clear().await {
+    let error = result.await.err();
+    match workspace.clear().await {
         Ok(Some(cleared)) => claims.check(
             narrator,
             "nothing is left behind",
@@ -52,25 +60,25 @@ pub(crate) async fn tell(
     }
 }
 
-async fn tell_unshared(
+async fn run_unshared(
     args: &StoryArgs,
     api: &mut Api,
     narrator: &Narrator,
     figures: &mut Unshared,
 ) -> Result<(), String> {
     let title = format!("{} worker processes that share nothing", args.workers);
-    narrator.say(format!("first {title}"));
+    narrator.log(format!("first {title}"));
     let mut fleet = Fleet::new(
         api,
         args.poll_interval,
         None,
         narrator.stage("each for itself", title),
     );
-    let told = live_unshared(args, &mut fleet, api, narrator, figures).await;
-    if told.is_err() || !api.can_change() {
-        tell_troubles(&mut fleet, narrator);
+    let result = live_unshared(args, &mut fleet, api, narrator, figures).await;
+    if result.is_err() || !api.can_change() {
+        log_troubles(&mut fleet, narrator);
     }
-    told
+    result
 }
 
 async fn live_unshared(
@@ -83,7 +91,7 @@ async fn live_unshared(
     let cold_start = *figures
         .cold_start
         .insert(phases::cold_start(fleet, api, args.workers).await?);
-    narrator.say(format!(
+    narrator.log(format!(
         "all have flags, for {} and {}",
         count(cold_start.requests, "request"),
         count(cold_start.units, "unit")
@@ -91,7 +99,7 @@ async fn live_unshared(
     let steady = *figures
         .steady
         .insert(phases::steady(fleet, api, args.watch).await?);
-    narrator.say(format!(
+    narrator.log(format!(
         "{} without a change: {}",
         count(steady.ticks, "tick"),
         count(steady.requests, "request")
@@ -101,35 +109,40 @@ async fn live_unshared(
     Ok(())
 }
 
-async fn tell_shared(
+async fn run_shared(
     args: &StoryArgs,
     api: &mut Api,
-    place: &Place,
+    workspace: &Workspace,
     narrator: &Narrator,
     figures: &mut Shared,
     claims: &mut Claims,
 ) -> Result<(), String> {
     let title = format!(
         "{} worker processes that share {}",
-        args.workers, place.cache
+        args.workers, workspace.cache
     );
-    narrator.say(format!("now {title}"));
+    narrator.log(format!("now {title}"));
     let stage = narrator.stage("one shared copy", title);
-    let mut fleet = Fleet::new(api, args.poll_interval, Some(place.cache.clone()), stage);
-    let told = shared::live(args, &mut fleet, api, narrator, figures, claims).await;
+    let mut fleet = Fleet::new(
+        api,
+        args.poll_interval,
+        Some(workspace.cache.clone()),
+        stage,
+    );
+    let result = shared::live(args, &mut fleet, api, narrator, figures, claims).await;
     shared::check_losses(&mut fleet, api, narrator, figures, claims);
     // An API of the user's may answer with what is of no use, while the flags in memory do well.
-    if told.is_err() || !claims.all_held() || !api.can_change() {
-        tell_troubles(&mut fleet, narrator);
+    if result.is_err() || !claims.all_held() || !api.can_change() {
+        log_troubles(&mut fleet, narrator);
     }
     // Its workers would write again to what is cleared.
     drop(fleet);
-    told?;
-    ticks::measure(place, narrator, claims, &mut figures.unchanged_tick).await
+    result?;
+    ticks::measure(workspace, narrator, claims, &mut figures.unchanged_tick).await
 }
 
-fn tell_troubles(fleet: &mut Fleet, narrator: &Narrator) {
+fn log_troubles(fleet: &mut Fleet, narrator: &Narrator) {
     for trouble in fleet.troubles() {
-        narrator.say(format!("  a worker says: {trouble}"));
+        narrator.log(format!("  a worker reports: {trouble}"));
     }
 }

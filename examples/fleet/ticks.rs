@@ -10,9 +10,9 @@ use crate::claims::Claims;
 use crate::figures::UnchangedTick;
 use crate::fleet::Fleet;
 use crate::narrator::{Narrator, count};
-use crate::place::Place;
 use crate::protocol::Order;
 use crate::server::Counters;
+use crate::workspace::Workspace;
 
 const FOLLOWERS: u64 = 4;
 /// Loads of each follower that are counted, after some that are not.
@@ -27,24 +27,24 @@ const DIGITS: f64 = 8.0;
 
 /// Measures with little and with much to share, if the store is on a server that reports its counters.
 pub(crate) async fn measure(
-    place: &Place,
+    workspace: &Workspace,
     narrator: &Narrator,
     claims: &mut Claims,
     figures: &mut Vec<UnchangedTick>,
 ) -> Result<(), String> {
-    let Some(server) = place.cache.server() else {
+    let Some(server) = workspace.cache.server() else {
         return Ok(());
     };
-    narrator.say("last, what a follower's tick costs while nothing changes, with little and with much to share");
+    narrator.log("last, what a follower's tick costs while nothing changes, with little and with much to share");
     if let Err(error) = server.counters().await {
-        narrator.say(format!(
+        narrator.log(format!(
             "skipped: the server does not report its counters: {error}"
         ));
         return Ok(());
     }
-    for (flags, cache) in &place.cache.for_ticks()? {
+    for (flags, cache) in &workspace.cache.for_ticks()? {
         let tick = measure_one(*flags, cache, narrator).await?;
-        narrator.say(format!(
+        narrator.log(format!(
             "{} of definitions: {:.0} bytes, {:.2} messages, {:.2} scripts, which run {:.2} commands",
             size(tick.definitions_bytes),
             tick.bytes,
@@ -54,9 +54,9 @@ pub(crate) async fn measure(
         ));
         figures.push(tick);
     }
-    if let Some(others @ 1..) = place.other_clients {
+    if let Some(others @ 1..) = workspace.other_clients {
         let others = count(others, "other client");
-        narrator.say(format!(
+        narrator.log(format!(
             "nothing is claimed of it: {others} of the server may have been counted too"
         ));
         return Ok(());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::board::{Life, Row, State, Tally};
+use crate::board::{Row, State, Tally, WorkerState};
 use crate::protocol::UnixMicros;
 
 /// How large the terminal is, and whether it is to show colours.
@@ -74,7 +74,7 @@ fn workers(state: &State, now: UnixMicros, room: usize) -> Vec<(String, Paint)> 
     };
     let mut rows: Vec<&Row> = state.workers.iter().collect();
     if rows.len() > room {
-        rows.retain(|row| row.life != Life::Ended);
+        rows.retain(|row| row.worker_state != WorkerState::Ended);
     }
     let mut left_out = 0;
     if rows.len() > room {
@@ -98,8 +98,8 @@ fn workers(state: &State, now: UnixMicros, room: usize) -> Vec<(String, Paint)> 
 
 fn worker(row: &Row, now: UnixMicros) -> (String, Paint) {
     let load = row.load.as_ref();
-    let role = match (row.life, load) {
-        (Life::Ended, _) => "ended",
+    let role = match (row.worker_state, load) {
+        (WorkerState::Ended, _) => "ended",
         (_, Some(load)) => load.role.as_str(),
         (_, None) => "starting",
     };
@@ -113,7 +113,7 @@ fn worker(row: &Row, now: UnixMicros) -> (String, Paint) {
         .map_or_else(none, |flags| flags.to_string());
     let confirmed_ago = load
         .and_then(|load| load.confirmed_ms)
-        .filter(|_| row.life != Life::Ended);
+        .filter(|_| row.worker_state != WorkerState::Ended);
     let age = confirmed_ago.map_or_else(none, |millis| {
         let age = Duration::from_millis(millis) + now.since(row.loaded_at);
         format!("{:.1} s", age.as_secs_f64())
@@ -125,15 +125,15 @@ fn worker(row: &Row, now: UnixMicros) -> (String, Paint) {
         .trouble
         .as_deref()
         .or(unwell)
-        .filter(|_| row.life != Life::Ended)
+        .filter(|_| row.worker_state != WorkerState::Ended)
         .unwrap_or_default();
 
     let text = format!(
         "{:<10}  {role:<9}  {origin:<6}  {version:>7}  {flags:>6}  {age:>7}  {note}",
         row.name
     );
-    let paint = match row.life {
-        Life::Ended => Paint::Dim,
+    let paint = match row.worker_state {
+        WorkerState::Ended => Paint::Dim,
         _ if !note.is_empty() => Paint::Yellow,
         _ if leads(row) => Paint::Green,
         _ => Paint::Plain,
@@ -142,7 +142,8 @@ fn worker(row: &Row, now: UnixMicros) -> (String, Paint) {
 }
 
 fn leads(row: &Row) -> bool {
-    row.life != Life::Ended && row.load.as_ref().is_some_and(|load| load.role == "leader")
+    row.worker_state != WorkerState::Ended
+        && row.load.as_ref().is_some_and(|load| load.role == "leader")
 }
 
 /// The header, and what the last fleets have asked of the API.

@@ -34,7 +34,7 @@ impl FlagDefinitionSource for WitnessedApi {
             Ok(_) => (Some(200), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        self.reporter.tell(Event::Fetched { status, failure });
+        self.reporter.report(Event::Fetched { status, failure });
         answer
     }
 
@@ -75,7 +75,7 @@ impl FlagDefinitionCacheProvider for WitnessedStore {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
         let leads = self.provider.should_fetch_flag_definitions().await?;
         if self.last_decision.swap(i8::from(leads), Ordering::Relaxed) != i8::from(leads) {
-            self.reporter.tell(Event::Decided { leads });
+            self.reporter.report(Event::Decided { leads });
         }
         Ok(leads)
     }
@@ -89,7 +89,7 @@ impl FlagDefinitionCacheProvider for WitnessedStore {
         data: &FlagDefinitionCacheData,
     ) -> Result<(), ProviderError> {
         // Before the call: a follower may see the new copy while the store still makes it safe on disk.
-        self.reporter.tell(Event::Publishing);
+        self.reporter.report(Event::Publishing);
         self.provider.on_flag_definitions_received(data).await
     }
 

@@ -1,4 +1,4 @@
-//! One worker process: a poller, something that uses the flags all the time, and a line to the process that started it.
+//! One worker process: a poller, a loop that uses the flags, and reports to the parent process.
 
 use std::error::Error;
 use std::io::BufRead;
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
     let mut changes = flags.subscribe();
     // The first load may have ended before the subscription began.
     if let Some(set) = flags.definitions() {
-        reporter.tell(Event::Changed {
+        reporter.report(Event::Changed {
             version: flags.status().version,
             flags: Some(set.len()),
         });
@@ -60,7 +60,7 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
             _ = requests.tick() => handler.serve(&flags),
             Some(change) = changes.next() => {
                 let count = change.new.as_ref().map(|set| set.len());
-                reporter.tell(Event::Changed { version: change.version, flags: count });
+                reporter.report(Event::Changed { version: change.version, flags: count });
             }
             () = stop_signal.received() => break,
             order = orders.recv() => match order {
@@ -77,7 +77,7 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
     let error = flags.shutdown().await.err().map(|error| error.to_string());
     // What was loaded can still be used: requests under way end well.
     handler.serve(&flags);
-    reporter.tell(Event::Stopped {
+    reporter.report(Event::Stopped {
         evaluations: handler.evaluations,
         error,
     });
@@ -109,7 +109,7 @@ impl Handler {
         if let Some(before) = self.flags
             && flags.is_none_or(|now| now < before)
         {
-            self.reporter.tell(Event::Lost { before, now: flags });
+            self.reporter.report(Event::Lost { before, now: flags });
         }
         self.flags = flags;
         self.evaluations += u64::from(flags.is_some());
@@ -118,12 +118,12 @@ impl Handler {
         if status.last_error != self.trouble {
             self.trouble.clone_from(&status.last_error);
             if let Some(error) = status.last_error.clone() {
-                self.reporter.tell(Event::Troubled { error });
+                self.reporter.report(Event::Troubled { error });
             }
         }
         if status.counters.loads != self.loads {
             self.loads = status.counters.loads;
-            self.reporter.tell(Event::Loaded(Load::from(&status)));
+            self.reporter.report(Event::Loaded(Load::from(&status)));
         }
     }
 }
@@ -137,7 +137,7 @@ fn orders() -> std::io::Result<UnboundedReceiver<Order>> {
         .spawn(move || {
             let lines = std::io::stdin().lock().lines().map_while(Result::ok);
             for order in lines.filter_map(|line| Order::parse(&line)) {
-                // An error says that the worker ends anyway.
+                // Fails if the worker is ending.
                 let _ = give.send(order);
             }
         })?;

@@ -448,7 +448,7 @@ async fn garbage_is_parsed_once_and_named() {
         assert!(
             error
                 .to_string()
-                .starts_with(&format!("{} holds no usable", folder.data().display())),
+                .starts_with(&format!("{} is not valid", folder.data().display())),
             "{error}"
         );
         let again = reader.provider.get_flag_definitions().await.unwrap_err();

@@ -431,7 +431,8 @@ async fn an_invalid_answer_is_reported_and_costs_no_flag() {
     assert!(
         printed
             .iter()
-            .any(|line| line.contains("a worker says: ") && line.contains("`flags` is not a list")),
+            .any(|line| line.contains("a worker reports: ")
+                && line.contains("`flags` is not a list")),
         "{printed:?}"
     );
     assert!(
@@ -469,7 +470,7 @@ async fn an_api_that_refuses_the_keys_ends_the_story_with_the_reason() {
     assert_eq!(output.status.code(), Some(1), "{story}");
     assert_eq!(result(&output)["ok"], false, "{story}");
     assert!(
-        story.contains("a worker says: ") && story.contains("401"),
+        story.contains("a worker reports: ") && story.contains("401"),
         "{story}"
     );
     assert!(!story.contains("phs_wrong_secret"), "{story}");

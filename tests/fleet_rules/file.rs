@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::place::Place;
 use crate::process::WorkerProcess;
 use crate::rules::rules_for;
+use crate::test_store::TestStore;
 use crate::worker::{SERVICE, Store};
 
 rules_for!(Folder);
@@ -20,7 +20,7 @@ impl Folder {
     }
 }
 
-impl Place for Folder {
+impl TestStore for Folder {
     const NAME: &'static str = "file";
     const LOCK_TTL: Duration = Duration::ZERO;
 

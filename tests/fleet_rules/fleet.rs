@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use flagcache_providers::testing::{ApiStub, SchedulingDelay};
 
 use crate::api::{Api, Get};
-use crate::line::{Event, Order, Said, now};
-use crate::place::Place;
+use crate::line::{Event, Order, Report, now};
 use crate::process::WorkerProcess;
+use crate::test_store::TestStore;
 use crate::worker::{ASSIGNMENT, Assignment, Settings};
 
 /// Ample for anything that does come.
@@ -27,19 +27,19 @@ pub(crate) const FLAGS: usize = 50;
 
 pub(crate) struct Fleet<P> {
     pub(crate) api: Api,
-    pub(crate) place: P,
+    pub(crate) test_store: P,
     pub(crate) workers: Vec<WorkerProcess>,
     pub(crate) settings: Settings,
 }
 
-impl<P: Place> Fleet<P> {
+impl<P: TestStore> Fleet<P> {
     /// An API that serves [`FLAGS`] flags, an empty store, and no worker yet.
     pub(crate) fn new(settings: Settings) -> Self {
         let api = Api::start();
         api.serve(FLAGS);
         Self {
             api,
-            place: P::new(),
+            test_store: P::new(),
             workers: Vec::new(),
             settings,
         }
@@ -80,7 +80,7 @@ impl<P: Place> Fleet<P> {
             name: name.clone(),
             api: api.to_owned(),
             secret_key: secret_key.to_owned(),
-            store: self.place.store(self.settings.lock_ttl),
+            store: self.test_store.store(self.settings.lock_ttl),
             settings: self.settings.clone(),
         };
         let mut command = Command::new(env::current_exe().unwrap());
@@ -111,7 +111,7 @@ impl<P: Place> Fleet<P> {
         leader.unwrap()
     }
 
-    /// Waits until another worker than `old` says that it came to lead. Its index, and how long after `since` that was.
+    /// Waits until another worker than `old` reports that it leads. Its index, and how long after `since` that was.
     pub(crate) fn next_leader(&mut self, old: usize, since: Duration) -> (usize, Duration) {
         let mut next = None;
         self.wait(AMPLE, "another worker leads", |fleet| {
@@ -127,15 +127,17 @@ impl<P: Place> Fleet<P> {
     /// Lets the workers that wait to begin do so, once all stand ready.
     pub(crate) fn begin(&mut self) {
         self.wait(AMPLE, "all stand ready", |fleet| {
-            let mut said = fleet.workers.iter_mut().map(WorkerProcess::said);
-            said.all(|said| {
-                said.iter()
-                    .any(|said| matches!(said.event, Event::Prepared))
+            let mut workers = fleet.workers.iter_mut();
+            workers.all(|worker| {
+                worker
+                    .reports()
+                    .iter()
+                    .any(|report| matches!(report.event, Event::Prepared))
             })
         });
         self.workers
             .iter_mut()
-            .for_each(|worker| worker.tell(Order::Begin));
+            .for_each(|worker| worker.send(Order::Begin));
     }
 
     /// The requests from `first` on, once there are `count`.
@@ -153,7 +155,7 @@ impl<P: Place> Fleet<P> {
     /// Lets a worker load, and waits for the end of it.
     pub(crate) fn refresh(&mut self, worker: usize) {
         let ordered_at = now();
-        self.workers[worker].tell(Order::Refresh);
+        self.workers[worker].send(Order::Refresh);
         self.wait(AMPLE, "a refresh", |fleet| {
             fleet.workers[worker]
                 .first(ordered_at, |event| matches!(event, Event::Refreshed { .. }))
@@ -165,13 +167,13 @@ impl<P: Place> Fleet<P> {
     pub(crate) fn count(&mut self) -> Vec<(u64, u64)> {
         let ordered_at = now();
         self.running_workers()
-            .for_each(|worker| worker.tell(Order::Count));
+            .for_each(|worker| worker.send(Order::Count));
         let counted = |worker: &mut WorkerProcess| {
             worker
-                .said()
+                .reports()
                 .iter()
                 .rev()
-                .find_map(|Said { at, event }| match event {
+                .find_map(|Report { at, event }| match event {
                     Event::Counted { loads, requests } if *at >= ordered_at => {
                         Some((*loads, *requests))
                     }
@@ -195,30 +197,30 @@ impl<P: Place> Fleet<P> {
     /// Waits until `condition` holds. How long that took.
     pub(crate) fn wait(
         &mut self,
-        limit: Duration,
+        timeout: Duration,
         what: &str,
         condition: impl FnMut(&mut Self) -> bool,
     ) -> Duration {
-        self.within(limit, condition).unwrap_or_else(|| {
+        self.within(timeout, condition).unwrap_or_else(|| {
             let gets = self.api.gets_from(0);
-            let said: Vec<_> = self
+            let reports: Vec<_> = self
                 .workers
                 .iter_mut()
-                .map(|worker| (worker.name.clone(), worker.said().to_vec()))
+                .map(|worker| (worker.name.clone(), worker.reports().to_vec()))
                 .collect();
-            panic!("not within {limit:?}: {what}\nrequests: {gets:#?}\nworkers: {said:#?}");
+            panic!("not within {timeout:?}: {what}\nrequests: {gets:#?}\nworkers: {reports:#?}");
         })
     }
 
     /// How long it took until `condition` held, if that was within `limit`.
     pub(crate) fn within(
         &mut self,
-        limit: Duration,
+        timeout: Duration,
         mut condition: impl FnMut(&mut Self) -> bool,
     ) -> Option<Duration> {
         let start = Instant::now();
         while !condition(self) {
-            if start.elapsed() > limit {
+            if start.elapsed() > timeout {
                 return None;
             }
             sleep(Duration::from_millis(2));
@@ -238,7 +240,7 @@ impl<P: Place> Fleet<P> {
         );
         assert!(
             took <= promised + SLACK + lost,
-            "{}: {what} took {took:?} in place of {promised:?}; at most {lost:?} were lost to others",
+            "{}: {what} took {took:?} instead of {promised:?}; at most {lost:?} were lost to others",
             P::NAME
         );
     }

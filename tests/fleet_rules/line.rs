@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-/// Sets what a worker says apart from what the test harness prints.
+/// Distinguishes a worker's reports from the output of the test harness.
 const MARK: char = '@';
 
-/// What a worker says, and when that was so on the clock that all processes of a machine share.
+/// A worker's report, with its time on the clock that all processes of a machine share.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Said {
+pub(crate) struct Report {
     /// Since the epoch.
     pub(crate) at: Duration,
     #[serde(flatten)]
@@ -56,10 +56,10 @@ pub(crate) enum Order {
     Count,
 }
 
-impl Said {
+impl Report {
     pub(crate) fn print(event: Event) {
-        let said = Self { at: now(), event };
-        println!("{MARK}{}", serde_json::to_string(&said).unwrap());
+        let reports = Self { at: now(), event };
+        println!("{MARK}{}", serde_json::to_string(&reports).unwrap());
     }
 
     pub(crate) fn parse(line: &str) -> Option<Self> {

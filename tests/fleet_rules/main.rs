@@ -17,9 +17,9 @@ mod api;
 mod file;
 mod fleet;
 mod line;
-mod place;
 mod process;
 mod rules;
+mod test_store;
 mod worker;
 
 #[cfg(feature = "redis")]

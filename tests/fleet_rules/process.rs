@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::line::{Event, Order, Said, now};
+use crate::line::{Event, Order, Report, now};
 
 /// A worker that the test started. It is killed when dropped.
 pub(crate) struct WorkerProcess {
     pub(crate) name: String,
     child: Child,
     stdin: ChildStdin,
-    lines: Receiver<Said>,
-    said: Vec<Said>,
+    lines: Receiver<Report>,
+    reports: Vec<Report>,
     exit: Option<ExitStatus>,
 }
 
@@ -32,13 +32,14 @@ impl WorkerProcess {
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (tell, lines) = channel();
+        let (sender, lines) = channel();
         thread::spawn(move || {
-            let said = stdout
+            let reports = stdout
                 .lines()
                 .map_while(Result::ok)
-                .filter_map(|line| Said::parse(&line));
-            said.map(|said| tell.send(said))
+                .filter_map(|line| Report::parse(&line));
+            reports
+                .map(|report| sender.send(report))
                 .take_while(Result::is_ok)
                 .for_each(drop);
         });
@@ -47,12 +48,12 @@ impl WorkerProcess {
             child,
             stdin,
             lines,
-            said: Vec::new(),
+            reports: Vec::new(),
             exit: None,
         }
     }
 
-    pub(crate) fn tell(&mut self, order: Order) {
+    pub(crate) fn send(&mut self, order: Order) {
         self.tell_line(&serde_json::to_string(&order).unwrap());
     }
 
@@ -60,16 +61,16 @@ impl WorkerProcess {
         writeln!(self.stdin, "{line}").unwrap();
     }
 
-    /// All that it has said so far.
-    pub(crate) fn said(&mut self) -> &[Said] {
-        self.said.extend(self.lines.try_iter());
-        &self.said
+    /// All its reports so far.
+    pub(crate) fn reports(&mut self) -> &[Report] {
+        self.reports.extend(self.lines.try_iter());
+        &self.reports
     }
 
     pub(crate) fn is_ready(&mut self) -> bool {
-        self.said()
+        self.reports()
             .iter()
-            .any(|said| matches!(said.event, Event::Ready))
+            .any(|report| matches!(report.event, Event::Ready))
     }
 
     /// The role that it last reported; none once it has ended.
@@ -77,10 +78,13 @@ impl WorkerProcess {
         if self.has_ended() {
             return None;
         }
-        self.said().iter().rev().find_map(|said| match &said.event {
-            Event::Status { role, .. } => Some(role.clone()),
-            _ => None,
-        })
+        self.reports()
+            .iter()
+            .rev()
+            .find_map(|report| match &report.event {
+                Event::Status { role, .. } => Some(role.clone()),
+                _ => None,
+            })
     }
 
     pub(crate) fn leads(&mut self) -> bool {
@@ -88,39 +92,46 @@ impl WorkerProcess {
     }
 
     pub(crate) fn state(&mut self) -> Option<String> {
-        self.said().iter().rev().find_map(|said| match &said.event {
-            Event::Status { state, .. } => Some(state.clone()),
-            _ => None,
-        })
+        self.reports()
+            .iter()
+            .rev()
+            .find_map(|report| match &report.event {
+                Event::Status { state, .. } => Some(state.clone()),
+                _ => None,
+            })
     }
 
     /// The number of flags that it has, 0 without definitions.
     pub(crate) fn flags(&mut self) -> usize {
-        let last = self.said().iter().rev().find_map(|said| match &said.event {
-            Event::Change { flags, .. } => Some(flags.unwrap_or_default()),
-            _ => None,
-        });
+        let last = self
+            .reports()
+            .iter()
+            .rev()
+            .find_map(|report| match &report.event {
+                Event::Change { flags, .. } => Some(flags.unwrap_or_default()),
+                _ => None,
+            });
         last.unwrap_or_default()
     }
 
     /// How many changes it has applied.
     pub(crate) fn changes(&mut self) -> usize {
-        self.said()
+        self.reports()
             .iter()
-            .filter(|said| matches!(said.event, Event::Change { .. }))
+            .filter(|report| matches!(report.event, Event::Change { .. }))
             .count()
     }
 
-    /// When it first said such a thing at or after `since`.
+    /// The time of its first such report at or after `since`.
     pub(crate) fn first(
         &mut self,
         since: Duration,
         is_it: impl Fn(&Event) -> bool,
     ) -> Option<Duration> {
-        self.said()
+        self.reports()
             .iter()
-            .find(|said| said.at >= since && is_it(&said.event))
-            .map(|said| said.at)
+            .find(|report| report.at >= since && is_it(&report.event))
+            .map(|report| report.at)
     }
 
     /// Sends SIGSTOP: it stands still, with all that it holds.
@@ -149,12 +160,12 @@ impl WorkerProcess {
     }
 
     /// Waits until it has ended by itself.
-    pub(crate) fn wait_for_end(&mut self, limit: Duration) {
-        let deadline = Instant::now() + limit;
+    pub(crate) fn wait_for_end(&mut self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
         while !self.has_ended() {
             assert!(
                 Instant::now() < deadline,
-                "{} has not ended within {limit:?}",
+                "{} has not ended within {timeout:?}",
                 self.name
             );
             thread::sleep(Duration::from_millis(2));

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use flagcache_providers::testing::RedisServer;
 
-use crate::place::{Failing, Place};
 use crate::process::WorkerProcess;
 use crate::rules::rules_for;
+use crate::test_store::{Failing, TestStore};
 use crate::worker::Store;
 
 rules_for!(Server, with servers that fail);
@@ -23,7 +23,7 @@ pub(crate) const LOCK: &str = "posthog:flags:checkout:lock";
 
 pub(crate) struct Server(pub(crate) RedisServer);
 
-impl Place for Server {
+impl TestStore for Server {
     const NAME: &'static str = "Redis";
     /// The shortest that the default response timeout allows.
     const LOCK_TTL: Duration = Duration::from_secs(3);
@@ -48,13 +48,13 @@ impl Place for Server {
             .run_args::<()>(&["SET", DATA, &String::from_utf8_lossy(copy)]);
     }
 
-    fn crowd(&self) {
+    fn add_unrelated_data(&self) {
         let script = "for key = 1, 20000 do redis.call('SET', 'other:' .. key, 'x', 'PX', 500 + key % 5000) end";
         self.0.run_args::<()>(&["EVAL", script, "0"]);
     }
 
     fn take_lead_away(&self) {
-        // Its life ends it.
+        // Its TTL ends it.
     }
 
     fn petrify(&self, leader: &mut WorkerProcess) {

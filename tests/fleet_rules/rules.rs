@@ -16,9 +16,9 @@ pub(crate) mod ticks;
 /// Makes a test of each rule, for one store: of all of them, of those also that servers can break, or of those that may
 /// differ where only the servers are others.
 macro_rules! rules_for {
-    ($place:ty) => {
+    ($test_store:ty) => {
         $crate::rules::rules_for! {
-            $place:
+            $test_store:
             cold_start: b8_58_a_cold_fleet_sends_one_get, b8_58_on_a_filled_cache_it_sends_at_most_one;
             ticks: b8_59_a_tick_costs_the_fleet_one_get;
             handover: b8_60_a_killed_leader_is_replaced, b8_60_a_leader_that_shuts_down_is_replaced_at_once;
@@ -32,17 +32,17 @@ macro_rules! rules_for {
             roll_back: b3_37_a_roll_back_over_a_change_of_leader_reaches_all;
         }
     };
-    ($place:ty, with servers that fail) => {
-        $crate::rules::rules_for!($place);
+    ($test_store:ty, with servers that fail) => {
+        $crate::rules::rules_for!($test_store);
         $crate::rules::rules_for! {
-            $place:
+            $test_store:
             loss: b8_63_what_the_server_lost_comes_back, b8_63_what_the_server_lost_comes_back_while_the_api_fails;
             outage: b8_64_a_server_that_is_down, b8_64_a_server_that_hangs;
         }
     };
-    ($place:ty, as another shape) => {
+    ($test_store:ty, as another shape) => {
         $crate::rules::rules_for! {
-            $place:
+            $test_store:
             cold_start: b8_58_a_cold_fleet_sends_one_get, b8_58_on_a_filled_cache_it_sends_at_most_one;
             handover: b8_60_a_killed_leader_is_replaced, b8_60_a_leader_that_shuts_down_is_replaced_at_once;
             loss: b8_63_what_the_server_lost_comes_back;
@@ -51,18 +51,18 @@ macro_rules! rules_for {
             damage: b8_66_a_damaged_copy_costs_no_worker_a_flag;
         }
     };
-    ($place:ty, with a replica) => {
+    ($test_store:ty, with a replica) => {
         $crate::rules::rules_for! {
-            $place:
+            $test_store:
             failover: b8_63_a_failover_that_loses_the_last_write_sets_no_worker_back_for_longer_than_a_tick,
                 b8_63_nor_while_the_api_fails, b8_64_a_primary_that_hangs_is_replaced;
         }
     };
-    ($place:ty: $($file:ident: $($rule:ident),+;)+) => {
+    ($test_store:ty: $($file:ident: $($rule:ident),+;)+) => {
         $($(
             #[test]
             fn $rule() {
-                $crate::rules::$file::$rule::<$place>();
+                $crate::rules::$file::$rule::<$test_store>();
             }
         )+)+
     };

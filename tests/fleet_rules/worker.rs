@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::interval;
 
-use crate::line::{Event, Order, Said};
+use crate::line::{Event, Order, Report};
 
 /// The variable that holds a worker's assignment.
 pub(crate) const ASSIGNMENT: &str = "FLAGCACHE_TEST_ASSIGNMENT";
@@ -51,7 +51,7 @@ pub(crate) enum Store {
     Url {
         url: String,
     },
-    /// Redis first, a folder of the machine behind it.
+    /// Redis first, a folder of the machine as fallback.
     Tiered {
         url: String,
         lock_ttl: Duration,
@@ -99,10 +99,10 @@ impl Settings {
         }
     }
 
-    /// The lead of a leader that is killed or paused lives on for so long, in a store where it has a life.
-    pub(crate) fn lock_ttl(self, life: Duration) -> Self {
+    /// The TTL of the lock, in a store where it has one.
+    pub(crate) fn lock_ttl(self, lock_ttl: Duration) -> Self {
         Self {
-            lock_ttl: life,
+            lock_ttl: lock_ttl,
             ..self
         }
     }
@@ -138,7 +138,7 @@ impl Settings {
     }
 }
 
-/// Works as the environment says, if it says anything.
+/// Runs as a worker if the environment asks for it.
 pub(crate) fn work() {
     let Ok(assignment) = env::var(ASSIGNMENT) else {
         return;
@@ -160,20 +160,20 @@ async fn poll(assignment: Assignment) {
     let mut orders = orders();
     let settings = assignment.settings.clone();
     if settings.waits_to_begin {
-        Said::print(Event::Prepared);
+        Report::print(Event::Prepared);
         if orders.recv().await != Some(Order::Begin) {
             return;
         }
     }
     let teller = Teller::of(builder(assignment).start().unwrap());
-    Said::print(Event::Started);
+    Report::print(Event::Started);
     tokio::spawn(teller.clone().tell_changes());
     tokio::spawn(teller.clone().tell_status_every(settings.looks));
     loop {
         tokio::select! {
             _ = terminated.recv() => {
                 let error = teller.poller.shutdown().await.err().map(|error| error.to_string());
-                return Said::print(Event::ShutDown { error });
+                return Report::print(Event::ShutDown { error });
             }
             order = orders.recv() => match order {
                 None => return,
@@ -257,18 +257,18 @@ fn redis(url: String, lock_ttl: Duration) -> RedisProvider {
         .provider()
 }
 
-/// Tells what becomes of a poller.
+/// Reports the changes of a poller.
 #[derive(Clone)]
 struct Teller {
     poller: FlagDefinitionPoller,
-    told: Arc<Mutex<Option<(Role, PollerState)>>>,
+    last_reported: Arc<Mutex<Option<(Role, PollerState)>>>,
 }
 
 impl Teller {
     fn of(poller: FlagDefinitionPoller) -> Self {
         Self {
             poller,
-            told: Arc::default(),
+            last_reported: Arc::default(),
         }
     }
 
@@ -279,9 +279,9 @@ impl Teller {
             let new = change.new.as_ref();
             // Before the change itself: whoever has seen that there are flags finds out when the worker got ready.
             if !std::mem::replace(&mut ready, true) {
-                Said::print(Event::Ready);
+                Report::print(Event::Ready);
             }
-            Said::print(Event::Change {
+            Report::print(Event::Change {
                 flags: new.map(|set| set.len()),
                 etag: new.and_then(|set| set.etag()).map(str::to_owned),
                 origin: change.origin.map(|origin| origin.as_str().to_owned()),
@@ -300,15 +300,15 @@ impl Teller {
     /// Whoever has the answer knows the status at that moment, too.
     fn answer(&self, answer: Event) {
         self.tell_status();
-        Said::print(answer);
+        Report::print(answer);
     }
 
     fn tell_status(&self) {
         let status = self.poller.status();
         let now = (status.role, status.state);
-        if self.told.lock().unwrap().replace(now) != Some(now) {
+        if self.last_reported.lock().unwrap().replace(now) != Some(now) {
             let role = format!("{:?}", status.role).to_lowercase();
-            Said::print(Event::Status {
+            Report::print(Event::Status {
                 role,
                 state: status.state.as_str().to_owned(),
             });
@@ -318,14 +318,14 @@ impl Teller {
 
 /// The lines of the standard input.
 fn orders() -> UnboundedReceiver<Order> {
-    let (tell, orders) = unbounded_channel();
+    let (sender, orders) = unbounded_channel();
     thread::spawn(move || {
         let orders = stdin()
             .lines()
             .map_while(Result::ok)
             .map(|line| serde_json::from_str(&line).unwrap());
         orders
-            .map(|order| tell.send(order))
+            .map(|order| sender.send(order))
             .take_while(Result::is_ok)
             .for_each(drop);
     });

@@ -509,7 +509,7 @@ impl Machine {
                 .fleet
                 .lease_ends_at
                 .filter(|_| self.role == Role::Follower)
-                // If this load was for the lease's end and nobody acquired leadership, wait for the tick.
+                // If this load was for the lease's end and no worker acquired leadership, wait for the tick.
                 .filter(|ends_at| *ends_at > now || self.load.cause != LoadCause::LeaseEnd)
                 .map(|ends_at| ends_at.max(now) + Duration::from_millis(self.rng.u64(0..=200)));
         }

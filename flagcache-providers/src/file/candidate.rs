@@ -92,10 +92,10 @@ impl Candidate {
     }
 
     /// Records the API's answer, if this load may write as the leader.
-    pub(super) fn note(&self, heard: Confirmation) -> Result<(), ProviderError> {
+    pub(super) fn note(&self, confirmation: Confirmation) -> Result<(), ProviderError> {
         let state = self.state();
         if state.leads_load {
-            state.lock.note(heard)
+            state.lock.note(confirmation)
         } else {
             Ok(())
         }

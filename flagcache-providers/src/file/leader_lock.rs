@@ -92,12 +92,12 @@ impl Lock {
     }
 
     /// Records what the API answered. Only for the holder of the lock.
-    pub(super) fn note(&self, heard: Confirmation) -> Result<(), ProviderError> {
+    pub(super) fn note(&self, confirmation: Confirmation) -> Result<(), ProviderError> {
         let Some(handle) = self.handle.as_ref().filter(|handle| handle.held) else {
             return Ok(());
         };
         handle
-            .write(heard)
+            .write(confirmation)
             .map_err(|error| io_error("write", &self.files.lock, error))
     }
 
@@ -137,14 +137,14 @@ impl Confirmation {
 
 impl Handle {
     /// The time of the last confirmation is the file's modification time; before the first one it is the epoch.
-    fn write(&self, heard: Confirmation) -> io::Result<()> {
+    fn write(&self, confirmation: Confirmation) -> io::Result<()> {
         let before = self.file.metadata()?;
-        let confirmed_at = match heard {
+        let confirmed_at = match confirmation {
             Confirmation::Confirmed => SystemTime::now(),
             Confirmation::QuotaLimited if before.len() == 0 => SystemTime::UNIX_EPOCH,
             Confirmation::QuotaLimited => before.modified()?,
         };
-        let text = heard.text();
+        let text = confirmation.text();
         if before.len() != text.len() as u64 {
             (&self.file).seek(SeekFrom::Start(0))?;
             (&self.file).write_all(text.as_bytes())?;

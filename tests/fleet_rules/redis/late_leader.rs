@@ -2,9 +2,9 @@
 
 use crate::fleet::{A_WHILE, AMPLE, Fleet, NO_TICKS};
 use crate::line::now;
-use crate::place::Place;
 use crate::redis::{DATA, LOCK, Server};
 use crate::rules::late_leader::{LATE, has, pause_leader_in_a_get};
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
 const THEIRS: &str = r#"{"flags":[{"key":"theirs"}],"group_type_mapping":{},"cohorts":{}}"#;
@@ -15,10 +15,10 @@ fn b8_65_a_leader_that_wakes_up_overwrites_nothing_of_another_sdk() {
         Fleet::<Server>::running(Settings::every(NO_TICKS).lock_ttl(Server::LOCK_TTL), 1);
     let leader = pause_leader_in_a_get(&mut fleet);
     fleet
-        .place
+        .test_store
         .0
         .run::<()>(&format!("SET {LOCK} python-7 PX 60000"));
-    fleet.place.0.run_args::<()>(&["SET", DATA, THEIRS]);
+    fleet.test_store.0.run_args::<()>(&["SET", DATA, THEIRS]);
 
     let woken = now();
     fleet.workers[leader].resume();
@@ -31,9 +31,9 @@ fn b8_65_a_leader_that_wakes_up_overwrites_nothing_of_another_sdk() {
         },
     );
     std::thread::sleep(A_WHILE);
-    assert_eq!(fleet.place.copy().unwrap(), THEIRS.as_bytes());
+    assert_eq!(fleet.test_store.copy().unwrap(), THEIRS.as_bytes());
     assert_eq!(
-        fleet.place.0.run::<String>(&format!("GET {LOCK}")),
+        fleet.test_store.0.run::<String>(&format!("GET {LOCK}")),
         "python-7"
     );
 }

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
 use crate::line::{Event, now};
-use crate::place::Place;
 use crate::redis::peer::{self, Sdk};
 use crate::redis::{LOCK, Server};
 use crate::rules::late_leader::{LATE, NEWER, has, pause_leader_in_a_get, stored_flags};
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -154,7 +154,7 @@ fn b8_68_a_late_rust_leader_overwrites_nothing_of_a_python_leader() {
     assert_eq!(fleet.leader(), python);
     assert!(
         fleet
-            .place
+            .test_store
             .0
             .run::<String>(&format!("GET {LOCK}"))
             .starts_with("python-")

@@ -57,7 +57,7 @@ fn packages() -> PathBuf {
 pub(crate) fn start(fleet: &mut Fleet<Server>, sdk: Sdk, interval: Duration) -> usize {
     let assignment = json!({
         "api": fleet.api.url(),
-        "redis": fleet.place.0.url(),
+        "redis": fleet.test_store.0.url(),
         "service": SERVICE,
         "project_key": ApiStub::PROJECT_KEY,
         "secret_key": ApiStub::SECRET_KEY,
@@ -100,11 +100,13 @@ pub(crate) fn evaluate(fleet: &mut Fleet<Server>, worker: usize, key: &str) -> V
     let mut answer = None;
     fleet.wait(AMPLE, "the value of a flag", |fleet| {
         answer = fleet.workers[worker]
-            .said()
+            .reports()
             .iter()
             .rev()
-            .find_map(|said| match &said.event {
-                Event::Evaluated { key: asked, value } if asked == key && said.at >= ordered_at => {
+            .find_map(|report| match &report.event {
+                Event::Evaluated { key: asked, value }
+                    if asked == key && report.at >= ordered_at =>
+                {
                     Some(value.clone())
                 }
                 _ => None,

@@ -114,6 +114,9 @@ fn compare() {
         table.add(rows, columns);
     }
     println!("\n{table}");
-    let behind = table.not_ahead();
-    assert!(behind.is_empty(), "ours is not ahead in: {behind:#?}");
+    let not_better = table.not_ahead();
+    assert!(
+        not_better.is_empty(),
+        "ours is not ahead in: {not_better:#?}"
+    );
 }

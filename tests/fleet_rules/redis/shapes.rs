@@ -19,13 +19,13 @@ const LOCK_TTL: Duration = Duration::from_secs(3);
 
 /// What the URL of the servers, with `options`, opens. A lock that lives long may wait long for an answer.
 fn store(servers: &str, lock_ttl: Duration, options: &str) -> Store {
-    let (life, limit) = (
+    let (lock_ttl, timeout) = (
         lock_ttl.as_millis(),
         (lock_ttl / 3).min(Duration::from_secs(10)).as_millis(),
     );
     Store::Url {
         url: format!(
-            "{servers}?service={SERVICE}&lock_ttl={life}ms&response_timeout={limit}ms{options}"
+            "{servers}?service={SERVICE}&lock_ttl={lock_ttl}ms&response_timeout={timeout}ms{options}"
         ),
     }
 }
@@ -40,9 +40,9 @@ trait Keeper {
 }
 
 /// Makes a place of servers that have a primary.
-macro_rules! place {
+macro_rules! test_store {
     ($servers:ty, $name:literal, $new:expr, |$this:ident| $url:expr, $options:expr) => {
-        impl $crate::place::Place for $servers {
+        impl $crate::test_store::TestStore for $servers {
             const NAME: &'static str = $name;
             const LOCK_TTL: std::time::Duration = $crate::redis::shapes::LOCK_TTL;
 
@@ -63,14 +63,14 @@ macro_rules! place {
                 self.sure().run_args::<()>(&["SET", $crate::redis::shapes::DATA, &String::from_utf8_lossy(copy)]);
             }
 
-            fn crowd(&self) {
+            fn add_unrelated_data(&self) {
                 let script = "for key = 1, 20000 do \
                               redis.call('SET', 'other:{checkout}:' .. key, 'x', 'PX', 500 + key % 5000) end";
                 self.sure().run_args::<()>(&["EVAL", script, "0"]);
             }
 
             fn take_lead_away(&self) {
-                // Its life ends it.
+                // Its TTL ends it.
             }
 
             fn petrify(&self, leader: &mut $crate::process::WorkerProcess) {
@@ -86,4 +86,4 @@ macro_rules! place {
         }
     };
 }
-use place;
+use test_store;

@@ -1,4 +1,4 @@
-//! A file behind Redis: workers that boot in the middle of an outage.
+//! A file as fallback of Redis: workers that boot in the middle of an outage.
 
 use std::fs;
 use std::thread::sleep;
@@ -9,9 +9,9 @@ use tempfile::TempDir;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::line::{Event, now};
-use crate::place::Place;
 use crate::process::WorkerProcess;
 use crate::redis::Server;
+use crate::test_store::TestStore;
 use crate::worker::{SERVICE, Settings, Store};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -20,22 +20,22 @@ const TICK: Duration = Duration::from_millis(1_100);
 
 struct Tiers {
     first: Server,
-    behind: TempDir,
+    fallback: TempDir,
 }
 
-impl Place for Tiers {
+impl TestStore for Tiers {
     const NAME: &'static str = "Redis and a file";
     const LOCK_TTL: Duration = Server::LOCK_TTL;
 
     fn new() -> Self {
         Self {
             first: Server(RedisServer::start()),
-            behind: TempDir::new().unwrap(),
+            fallback: TempDir::new().unwrap(),
         }
     }
 
     fn store(&self, lock_ttl: Duration) -> Store {
-        let folder = self.behind.path().to_owned();
+        let folder = self.fallback.path().to_owned();
         Store::Tiered {
             url: self.first.0.url(),
             lock_ttl,
@@ -43,9 +43,9 @@ impl Place for Tiers {
         }
     }
 
-    /// The one behind.
+    /// The fallback's copy.
     fn copy(&self) -> Option<Vec<u8>> {
-        fs::read(self.behind.path().join(format!("{SERVICE}.json"))).ok()
+        fs::read(self.fallback.path().join(format!("{SERVICE}.json"))).ok()
     }
 
     fn put(&self, copy: &[u8]) {
@@ -67,14 +67,14 @@ fn boots_in_an_outage(begin: fn(&mut RedisServer), end: fn(&mut RedisServer), la
     let mut fleet =
         Fleet::<Tiers>::running(Settings::every(INTERVAL).lock_ttl(Tiers::LOCK_TTL), WORKERS);
     fleet.wait(AMPLE, "the file holds a copy", |fleet| {
-        fleet.place.copy().is_some()
+        fleet.test_store.copy().is_some()
     });
     for worker in 0..WORKERS {
         fleet.workers[worker].terminate();
         fleet.workers[worker].wait_for_end(AMPLE);
     }
 
-    begin(&mut fleet.place.first.0);
+    begin(&mut fleet.test_store.first.0);
     fleet.api.always(ApiReply::reset());
     let (down, lost) = (now(), SchedulingDelay::begin());
     let first = fleet.start(WORKERS);
@@ -101,7 +101,7 @@ fn boots_in_an_outage(begin: fn(&mut RedisServer), end: fn(&mut RedisServer), la
     sleep(lasts);
     assert!(all_are(&mut fleet, "stale"), "the copy is unconfirmed");
     let lost = SchedulingDelay::begin();
-    end(&mut fleet.place.first.0);
+    end(&mut fleet.test_store.first.0);
     fleet.api.recovers();
     let took = fleet.wait(AMPLE, "all are valid again", |fleet| {
         all_are(fleet, "ready")

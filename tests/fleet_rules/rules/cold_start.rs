@@ -4,12 +4,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::fleet::{A_WHILE, AMPLE, FLAGS, Fleet, NO_TICKS};
-use crate::place::Place;
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
 const WORKERS: usize = 16;
 
-pub(crate) fn b8_58_a_cold_fleet_sends_one_get<P: Place>() {
+pub(crate) fn b8_58_a_cold_fleet_sends_one_get<P: TestStore>() {
     let mut fleet = Fleet::<P>::new(Settings::every(NO_TICKS).patient().waits_to_begin());
     // All of them find the store empty before the first answer.
     fleet.api.is_slow(Duration::from_millis(500));
@@ -26,7 +26,7 @@ pub(crate) fn b8_58_a_cold_fleet_sends_one_get<P: Place>() {
     );
 }
 
-pub(crate) fn b8_58_on_a_filled_cache_it_sends_at_most_one<P: Place>() {
+pub(crate) fn b8_58_on_a_filled_cache_it_sends_at_most_one<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS).patient(), 1);
     fleet.workers[0].terminate();
     fleet.workers[0].wait_for_end(AMPLE);

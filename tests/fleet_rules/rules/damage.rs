@@ -6,17 +6,17 @@ use flagcache::FlagDefinitionCacheData;
 use flagcache_providers::testing::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
-use crate::place::Place;
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
 /// So long that a repair at the second tick is distinguishable from one at the first, on a busy machine too.
 const INTERVAL: Duration = Duration::from_secs(1);
 const FAIL_OPEN: Duration = Duration::from_secs(3);
 
-pub(crate) fn b8_66_a_damaged_copy_costs_no_worker_a_flag<P: Place>() {
+pub(crate) fn b8_66_a_damaged_copy_costs_no_worker_a_flag<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(INTERVAL).fail_open(FAIL_OPEN), 4);
     let leader = fleet.leader();
-    let good = fleet.place.copy().unwrap();
+    let good = fleet.test_store.copy().unwrap();
     let set = FlagDefinitionCacheData::from_json(good.clone()).unwrap();
     let from = fleet.api.count();
 
@@ -33,14 +33,17 @@ pub(crate) fn b8_66_a_damaged_copy_costs_no_worker_a_flag<P: Place>() {
     ];
     for damage in garbage {
         let lost = SchedulingDelay::begin();
-        fleet.place.put(damage);
+        fleet.test_store.put(damage);
         let shown = String::from_utf8_lossy(&damage[..damage.len().min(40)]).into_owned();
         let took = fleet.wait(
             AMPLE,
             &format!("the leader puts the copy back after {shown:?}"),
             |fleet| {
                 // A store that reads during a foreign write may find nothing, or a part.
-                let copy = fleet.place.copy().map(FlagDefinitionCacheData::from_json);
+                let copy = fleet
+                    .test_store
+                    .copy()
+                    .map(FlagDefinitionCacheData::from_json);
                 copy.is_some_and(|copy| {
                     copy.is_ok_and(|copy| copy.same_content(&set) && copy.etag() == set.etag())
                 })

@@ -7,9 +7,9 @@ use flagcache_providers::testing::{ApiReply, RedisServer, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::line::{Event, now};
-use crate::place::Redundant;
 use crate::rules::late_leader::NEWER;
 use crate::rules::loss::{FAIL_OPEN, INTERVAL, TICK};
+use crate::test_store::Redundant;
 use crate::worker::Settings;
 
 const WORKERS: usize = 4;
@@ -36,20 +36,23 @@ pub(crate) fn b8_63_nor_while_the_api_fails<P: Redundant>() {
 fn loses_the_last_write<P: Redundant>(api: Option<u16>) {
     let mut fleet = fleet::<P>();
     fleet.wait(AMPLE, "the replica has a copy", |fleet| {
-        fleet.place.replica().run::<u64>("DBSIZE") >= 2
+        fleet.test_store.replica().run::<u64>("DBSIZE") >= 2
     });
-    fleet.place.replica().hang();
-    fleet.place.primary().run::<u8>("CLIENT KILL TYPE replica");
+    fleet.test_store.replica().hang();
+    fleet
+        .test_store
+        .primary()
+        .run::<u8>("CLIENT KILL TYPE replica");
     fleet.api.serve(NEWER);
     fleet.wait_until_all_have(NEWER);
     if let Some(status) = api {
         fleet.api.always(ApiReply::status(status));
     }
     let (gone, lost) = (now(), SchedulingDelay::begin());
-    fleet.place.primary().kill();
-    fleet.place.replica().resume();
+    fleet.test_store.primary().kill();
+    fleet.test_store.replica().resume();
     assert!(
-        has_role(fleet.place.replica(), "slave"),
+        has_role(fleet.test_store.replica(), "slave"),
         "it has not taken over yet, so it has what it had"
     );
 
@@ -73,15 +76,15 @@ fn loses_the_last_write<P: Redundant>(api: Option<u16>) {
     let mut set_back = Vec::new();
     for worker in fleet.running_workers() {
         let mut since = None;
-        for said in worker.said().iter().filter(|said| said.at >= gone) {
-            match said.event {
+        for report in worker.reports().iter().filter(|report| report.at >= gone) {
+            match report.event {
                 Event::Change {
                     flags: Some(FLAGS), ..
-                } => since = Some(said.at),
+                } => since = Some(report.at),
                 Event::Change {
                     flags: Some(NEWER), ..
-                } => set_back.extend(since.take().map(|since| said.at - since)),
-                Event::Change { .. } => panic!("neither set: {said:?}"),
+                } => set_back.extend(since.take().map(|since| report.at - since)),
+                Event::Change { .. } => panic!("neither set: {report:?}"),
                 _ => {}
             }
         }
@@ -98,10 +101,10 @@ fn loses_the_last_write<P: Redundant>(api: Option<u16>) {
 pub(crate) fn b8_64_a_primary_that_hangs_is_replaced<P: Redundant>() {
     let mut fleet = fleet::<P>();
     fleet.wait(AMPLE, "the replica has a copy", |fleet| {
-        fleet.place.replica().run::<u64>("DBSIZE") >= 2
+        fleet.test_store.replica().run::<u64>("DBSIZE") >= 2
     });
     let from = fleet.api.count();
-    fleet.place.primary().hang();
+    fleet.test_store.primary().hang();
     let (began, hung) = (now(), SchedulingDelay::begin());
 
     let newcomer = fleet.start(1);
@@ -123,7 +126,7 @@ pub(crate) fn b8_64_a_primary_that_hangs_is_replaced<P: Redundant>() {
 
     // It still hangs.
     fleet.wait(AMPLE, "the replica has taken over", |fleet| {
-        has_role(fleet.place.replica(), "master")
+        has_role(fleet.test_store.replica(), "master")
     });
     fleet.leader();
     let lasted = now() - began;
@@ -160,9 +163,9 @@ pub(crate) fn b8_64_a_primary_that_hangs_is_replaced<P: Redundant>() {
     assert_eq!(stored(&fleet), Some(NEWER));
 
     // The old primary goes on, with what it had.
-    fleet.place.primary().resume();
+    fleet.test_store.primary().resume();
     fleet.wait(AMPLE, "it has become a replica", |fleet| {
-        has_role(fleet.place.primary(), "slave")
+        has_role(fleet.test_store.primary(), "slave")
     });
     fleet.api.serve(FLAGS);
     fleet.wait_until_all_have(FLAGS);
@@ -182,7 +185,7 @@ fn has_role(server: &RedisServer, role: &str) -> bool {
 /// How many flags the copy has, if there is one that is whole.
 fn stored<P: Redundant>(fleet: &Fleet<P>) -> Option<usize> {
     Some(
-        FlagDefinitionCacheData::from_json(fleet.place.copy()?)
+        FlagDefinitionCacheData::from_json(fleet.test_store.copy()?)
             .ok()?
             .len(),
     )

@@ -11,10 +11,10 @@ use flagcache_providers::testing::{ApiReply, ApiStub, FreePort, SchedulingDelay}
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
 use crate::line::now;
-use crate::place::Place;
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
-pub(crate) fn b8_61_a_refused_leader_gives_up<P: Place>() {
+pub(crate) fn b8_61_a_refused_leader_gives_up<P: TestStore>() {
     // The others have another key: with the refused one none would try.
     let mut fleet = Fleet::<P>::with_keys(
         Settings::every(NO_TICKS),
@@ -23,15 +23,15 @@ pub(crate) fn b8_61_a_refused_leader_gives_up<P: Place>() {
     gives_up_after(&mut fleet, &ApiReply::status(401), 1, 0);
 }
 
-pub(crate) fn b8_61_a_leader_without_connection_steps_down_the_second_time<P: Place>() {
+pub(crate) fn b8_61_a_leader_without_connection_steps_down_the_second_time<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), 4);
     // The first is on a connection that was kept, so the client sends it once more on a new one.
     gives_up_after(&mut fleet, &ApiReply::reset(), 2, 1);
 }
 
-/// The leader meets the failure that many times and gives up; another leads at once and fetches. The first stays out. The
+/// The leader meets the failure that many times and steps down; another leads at once and fetches. The first does not lead again. The
 /// client repeats so many of the requests that fail.
-fn gives_up_after<P: Place>(
+fn gives_up_after<P: TestStore>(
     fleet: &mut Fleet<P>,
     failure: &ApiReply,
     times: usize,
@@ -88,18 +88,18 @@ const TICK: Duration = Duration::from_secs(1);
 const WORKERS: usize = 8;
 const LASTS: Duration = Duration::from_secs(6);
 
-pub(crate) fn b8_61_a_key_that_is_refused_to_all_is_tried_by_one<P: Place>() {
+pub(crate) fn b8_61_a_key_that_is_refused_to_all_is_tried_by_one<P: TestStore>() {
     // One request in each window of an interval at least, whoever sends it.
     all_see::<P>(&ApiReply::status(401), 1, Some("unauthorized"));
 }
 
-pub(crate) fn b8_61_a_connection_that_fails_for_all_is_tried_by_three<P: Place>() {
+pub(crate) fn b8_61_a_connection_that_fails_for_all_is_tried_by_three<P: TestStore>() {
     // The leader tries twice, two others once, and the last of them goes on alone.
     all_see::<P>(&ApiReply::reset(), 4, None);
 }
 
 /// Every worker meets the same failure. The requests do not grow with the workers, and its end is seen within two intervals.
-fn all_see<P: Place>(failure: &ApiReply, at_first: usize, state: Option<&str>) {
+fn all_see<P: TestStore>(failure: &ApiReply, at_first: usize, state: Option<&str>) {
     let mut fleet = Fleet::<P>::running(Settings::every(TICK), WORKERS);
     let from = fleet.api.count();
     fleet.api.always(failure.clone());
@@ -145,7 +145,7 @@ fn all_see<P: Place>(failure: &ApiReply, at_first: usize, state: Option<&str>) {
     });
 }
 
-pub(crate) fn b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once<P: Place>() {
+pub(crate) fn b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once<P: TestStore>() {
     let keys = [
         "phs_old", "phs_old", "phs_old", "phs_old", "phs_new", "phs_new", "phs_new", "phs_new",
     ];
@@ -178,7 +178,7 @@ pub(crate) fn b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once<P: Place
     assert_eq!(refused, 1, "with the refused key nobody else tries");
 }
 
-pub(crate) fn b8_61_a_leader_that_alone_is_cut_off_is_replaced<P: Place>() {
+pub(crate) fn b8_61_a_leader_that_alone_is_cut_off_is_replaced<P: TestStore>() {
     let mut fleet = Fleet::<P>::new(Settings::every(TICK));
     let api = fleet.api.url();
     let front = Front::before(api.trim_start_matches("http://").parse().unwrap());
@@ -207,7 +207,7 @@ pub(crate) fn b8_61_a_leader_that_alone_is_cut_off_is_replaced<P: Place>() {
     );
 }
 
-pub(crate) fn b8_61_a_port_at_which_nobody_listens_costs_the_same<P: Place>() {
+pub(crate) fn b8_61_a_port_at_which_nobody_listens_costs_the_same<P: TestStore>() {
     let mut fleet = Fleet::<P>::new(Settings::every(TICK));
     let api = fleet.api.url();
     let front = Front::before(api.trim_start_matches("http://").parse().unwrap());

@@ -5,14 +5,14 @@ use std::time::Duration;
 use flagcache_providers::testing::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
-use crate::place::Place;
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
 const WORKERS: usize = 6;
 
-pub(crate) fn b8_60_a_killed_leader_is_replaced<P: Place>() {
+pub(crate) fn b8_60_a_killed_leader_is_replaced<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS).lock_ttl(P::LOCK_TTL), WORKERS);
-    fleet.place.crowd();
+    fleet.test_store.add_unrelated_data();
     let leader = fleet.leader();
     let (from, lost) = (fleet.api.count(), SchedulingDelay::begin());
     let killed = fleet.workers[leader].kill();
@@ -26,9 +26,9 @@ pub(crate) fn b8_60_a_killed_leader_is_replaced<P: Place>() {
     );
 }
 
-pub(crate) fn b8_60_a_leader_that_shuts_down_is_replaced_at_once<P: Place>() {
+pub(crate) fn b8_60_a_leader_that_shuts_down_is_replaced_at_once<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), WORKERS);
-    fleet.place.crowd();
+    fleet.test_store.add_unrelated_data();
     let leader = fleet.leader();
     let (from, lost) = (fleet.api.count(), SchedulingDelay::begin());
     let terminated = fleet.workers[leader].terminate();
@@ -42,7 +42,7 @@ pub(crate) fn b8_60_a_leader_that_shuts_down_is_replaced_at_once<P: Place>() {
     );
 }
 
-fn its_first_get_is_conditional<P: Place>(fleet: &mut Fleet<P>, leader: usize, from: usize) {
+fn its_first_get_is_conditional<P: TestStore>(fleet: &mut Fleet<P>, leader: usize, from: usize) {
     let name = fleet.name(leader).to_owned();
     let mut first = None;
     // On a busy machine a follower whose call took too long may have helped itself meanwhile.

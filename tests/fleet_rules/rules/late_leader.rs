@@ -7,17 +7,17 @@ use flagcache_providers::testing::ApiReply;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
 use crate::line::{Event, Order, now};
-use crate::place::Place;
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
 pub(crate) const LATE: usize = FLAGS + 1;
 pub(crate) const NEWER: usize = FLAGS + 2;
 
-pub(crate) fn b8_65_a_leader_that_wakes_up_overwrites_nothing<P: Place>() {
+pub(crate) fn b8_65_a_leader_that_wakes_up_overwrites_nothing<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS).lock_ttl(P::LOCK_TTL), 3);
     let leader = pause_leader_in_a_get(&mut fleet);
     fleet.api.serve(NEWER);
-    fleet.place.take_lead_away();
+    fleet.test_store.take_lead_away();
     fleet.wait(
         AMPLE,
         "another leads, and all but the paused one have what it published",
@@ -48,7 +48,7 @@ pub(crate) fn b8_65_a_leader_that_wakes_up_overwrites_nothing<P: Place>() {
 }
 
 /// The leader is paused while the answer to its request, [`LATE`] flags, is on its way.
-pub(crate) fn pause_leader_in_a_get<P: Place>(fleet: &mut Fleet<P>) -> usize {
+pub(crate) fn pause_leader_in_a_get<P: TestStore>(fleet: &mut Fleet<P>) -> usize {
     let leader = fleet.leader();
     fleet.api.serve(LATE);
     // So long that it is still on its way when the leader is paused, on a busy machine too.
@@ -56,7 +56,7 @@ pub(crate) fn pause_leader_in_a_get<P: Place>(fleet: &mut Fleet<P>) -> usize {
         .api
         .next(ApiReply::usual().delay(Duration::from_secs(2)));
     let from = fleet.api.count();
-    fleet.workers[leader].tell(Order::Refresh);
+    fleet.workers[leader].send(Order::Refresh);
     fleet.wait_for_gets(from, 1);
     fleet.workers[leader].pause();
     leader
@@ -66,8 +66,8 @@ pub(crate) fn has(flags: usize) -> impl Fn(&Event) -> bool {
     move |event| matches!(event, Event::Change { flags: Some(has), .. } if *has == flags)
 }
 
-pub(crate) fn stored_flags<P: Place>(fleet: &Fleet<P>) -> usize {
-    FlagDefinitionCacheData::from_json(fleet.place.copy().unwrap())
+pub(crate) fn stored_flags<P: TestStore>(fleet: &Fleet<P>) -> usize {
+    FlagDefinitionCacheData::from_json(fleet.test_store.copy().unwrap())
         .unwrap()
         .len()
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use flagcache_providers::testing::{ApiReply, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
-use crate::place::Failing;
 use crate::rules::late_leader::stored_flags;
+use crate::test_store::Failing;
 use crate::worker::Settings;
 
 /// So long that a repair at the second tick is distinguishable from one at the first, on a busy machine too.
@@ -41,8 +41,16 @@ fn what_is_lost_comes_back<P: Failing>(api: Option<u16>) {
     }
     let (start, from) = (Instant::now(), fleet.api.count());
     let losses: [(&str, fn(&mut P), Duration); 3] = [
-        ("the evicted copy", |place| place.evict(), Duration::ZERO),
-        ("the flushed copy", |place| place.flush(), Duration::ZERO),
+        (
+            "the evicted copy",
+            |test_store| test_store.evict(),
+            Duration::ZERO,
+        ),
+        (
+            "the flushed copy",
+            |test_store| test_store.flush(),
+            Duration::ZERO,
+        ),
         (
             "the copy of a server that was restarted empty",
             P::restart,
@@ -51,9 +59,9 @@ fn what_is_lost_comes_back<P: Failing>(api: Option<u16>) {
     ];
     for (what, lose, gathers) in losses {
         let lost = SchedulingDelay::begin();
-        lose(&mut fleet.place);
+        lose(&mut fleet.test_store);
         let took = fleet.wait(AMPLE, &format!("{what} is back"), |fleet| {
-            fleet.place.copy().is_some()
+            fleet.test_store.copy().is_some()
         });
         assert_eq!(stored_flags(&fleet), FLAGS);
         Fleet::<P>::promised(

@@ -7,15 +7,15 @@ use flagcache_providers::testing::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::line::{Event, now};
-use crate::place::Failing;
 use crate::rules::loss::{FAIL_OPEN, TICK, fleet};
+use crate::test_store::Failing;
 
 pub(crate) fn b8_64_a_server_that_is_down<P: Failing>() {
     outage(P::kill, P::start_again, TICK + P::GATHERS_IN);
 }
 
 pub(crate) fn b8_64_a_server_that_hangs<P: Failing>() {
-    // The bids of the workers that shut down lie in the server's queue. They must not win.
+    // The attempts of the workers that shut down are in the server's queue. They must not acquire the lock.
     outage(P::hang, P::resume, TICK + P::GATHERS_IN);
 }
 
@@ -25,7 +25,7 @@ fn outage<P: Failing>(begin: fn(&mut P), end: fn(&mut P), recovery: Duration) {
     const LASTS: Duration = Duration::from_secs(4);
     let mut fleet = fleet::<P>(WORKERS);
     let from = fleet.api.count();
-    begin(&mut fleet.place);
+    begin(&mut fleet.test_store);
     let began = Instant::now();
     sleep(Duration::from_secs(1));
 
@@ -91,7 +91,7 @@ fn outage<P: Failing>(begin: fn(&mut P), end: fn(&mut P), recovery: Duration) {
     let lost = SchedulingDelay::begin();
     // Before the end: a worker may lead by the time that the server has answered the test.
     let over = now();
-    end(&mut fleet.place);
+    end(&mut fleet.test_store);
     let mut recovered = None;
     fleet.wait(AMPLE, "somebody leads", |fleet| {
         let leads = |event: &Event| matches!(event, Event::Status { role, .. } if role == "leader");

@@ -7,13 +7,13 @@ use flagcache_providers::testing::{ApiReply, ApiStub};
 use crate::api::Get;
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::line::now;
-use crate::place::Place;
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
 const A: usize = FLAGS;
 const B: usize = FLAGS + 1;
 
-pub(crate) fn b3_37_a_roll_back_over_a_change_of_leader_reaches_all<P: Place>() {
+pub(crate) fn b3_37_a_roll_back_over_a_change_of_leader_reaches_all<P: TestStore>() {
     let settings = Settings::every(Duration::from_millis(500)).lock_ttl(P::LOCK_TTL);
     // With the key that is refused to the first, the second would not try.
     let mut fleet = Fleet::<P>::with_keys(settings, &[ApiStub::SECRET_KEY, "phs_b"]);

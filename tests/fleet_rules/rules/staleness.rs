@@ -7,21 +7,21 @@ use flagcache_providers::testing::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::line::{Event, now};
-use crate::place::Place;
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
 const INTERVAL: Duration = Duration::from_millis(300);
 const STALE: Duration = Duration::from_secs(1);
 const FAIL_OPEN: Duration = Duration::from_secs(2);
 
-pub(crate) fn b8_62_followers_of_a_paused_leader_fetch_for_themselves<P: Place>() {
+pub(crate) fn b8_62_followers_of_a_paused_leader_fetch_for_themselves<P: TestStore>() {
     let settings = Settings::every(INTERVAL)
         .max_staleness(STALE)
         .fail_open(FAIL_OPEN);
     let mut fleet = Fleet::<P>::running(settings, 4);
     let leader = fleet.leader();
-    let copy = fleet.place.copy().unwrap();
-    fleet.place.petrify(&mut fleet.workers[leader]);
+    let copy = fleet.test_store.copy().unwrap();
+    fleet.test_store.petrify(&mut fleet.workers[leader]);
     let (petrified, since, lost) = (now(), Instant::now(), SchedulingDelay::begin());
     let from = fleet.api.count();
     fleet.api.serve(FLAGS + 1);
@@ -58,7 +58,7 @@ pub(crate) fn b8_62_followers_of_a_paused_leader_fetch_for_themselves<P: Place>(
             .all(|&follower| !fleet.workers[follower].leads())
     );
     assert_eq!(
-        fleet.place.copy().unwrap(),
+        fleet.test_store.copy().unwrap(),
         copy,
         "only a leader replaces the copy"
     );

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use crate::fleet::{AMPLE, Fleet};
-use crate::place::Place;
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
 const INTERVAL: Duration = Duration::from_millis(300);
 const TICKS: usize = 10;
 
-pub(crate) fn b8_59_a_tick_costs_the_fleet_one_get<P: Place>() {
+pub(crate) fn b8_59_a_tick_costs_the_fleet_one_get<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(INTERVAL), 6);
     let first = fleet.leader();
     let (start, from) = (Instant::now(), fleet.api.count());

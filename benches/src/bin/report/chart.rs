@@ -105,7 +105,7 @@ where
     root.present().unwrap();
 }
 
-/// Without digits that say nothing.
+/// Without insignificant digits.
 fn label(value: &f64) -> String {
     match *value {
         value if value >= 1e6 => format!("{} M", value / 1e6),

@@ -100,7 +100,7 @@ fn said(program: &str, args: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Of a kernel's version: what comes after says who built it.
+/// The version number of a kernel, without its builder.
 fn major_and_minor(version: &str) -> String {
     version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
 }

@@ -76,7 +76,7 @@ fn main() {
     }
 }
 
-/// What a bench has recorded; `None`, and a word about it, if it was not run.
+/// The record of a bench; `None`, with a message, if it was not run.
 fn read(records: &Path, name: &str) -> Option<Section> {
     let path = records.join(name).with_extension("json");
     let Ok(text) = std::fs::read_to_string(path) else {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::figure::Figure;
 use super::team::{POLL, Team, WORKERS};
 use crate::fleet::FLAGS;
-use crate::place::Place;
 use crate::redis::DATA;
 use crate::redis::peer::{self, Sdk};
+use crate::test_store::TestStore;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -26,7 +26,7 @@ pub(super) fn damaged(sdk: Option<Sdk>) -> Vec<Figure> {
 
 fn who_lose_by(sdk: Option<Sdk>, damage: &str) -> usize {
     let mut team = Team::running(sdk);
-    team.place.put(damage.as_bytes());
+    team.test_store.put(damage.as_bytes());
     let mut lost = [false; WORKERS];
     let begun = Instant::now();
     while begun.elapsed() < POLL * 4 {
@@ -44,20 +44,20 @@ fn who_lose_by(sdk: Option<Sdk>, damage: &str) -> usize {
 
 pub(super) fn lost(sdk: Option<Sdk>) -> Vec<Figure> {
     let comes_back = |team: &mut Team| {
-        let took = team.within(LIMIT, |fleet| fleet.place.copy().is_some());
+        let took = team.within(LIMIT, |fleet| fleet.test_store.copy().is_some());
         Figure::time_within(LIMIT, took)
     };
     let evicted = {
         let mut team = Team::running(sdk);
         sleep(POLL * 2);
-        team.place.0.run::<()>(&format!("DEL {DATA}"));
+        team.test_store.0.run::<()>(&format!("DEL {DATA}"));
         comes_back(&mut team)
     };
     let emptied = {
         let mut team = Team::running(sdk);
         sleep(POLL * 2);
-        team.place.0.kill();
-        team.place.0.start_again();
+        team.test_store.0.kill();
+        team.test_store.0.start_again();
         comes_back(&mut team)
     };
     vec![evicted, emptied]

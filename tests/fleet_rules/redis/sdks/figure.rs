@@ -22,9 +22,9 @@ impl Figure {
     }
 
     /// A time that has a limit.
-    pub(super) fn time_within(limit: Duration, took: Option<Duration>) -> Self {
+    pub(super) fn time_within(timeout: Duration, took: Option<Duration>) -> Self {
         took.map_or_else(
-            || Self::new(format!("not within {} s", limit.as_secs()), f64::INFINITY),
+            || Self::new(format!("not within {} s", timeout.as_secs()), f64::INFINITY),
             Self::time,
         )
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::figure::{Figure, seconds};
 use super::team::{LIMIT, POLL, Team, WORKERS};
 use crate::line::now;
-use crate::place::Place;
 use crate::process::ProcessorTimes;
 use crate::redis::Server;
 use crate::redis::peer::Sdk;
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
 /// The API takes 0.3 s for an answer, so that all begin before the first of them has one.
@@ -94,7 +94,7 @@ impl Moment {
             .iter()
             .map(|worker| worker.processor_times())
             .collect();
-        let stats = team.place.0.run::<String>("INFO stats");
+        let stats = team.test_store.0.run::<String>("INFO stats");
         let sent = stats
             .lines()
             .find_map(|line| line.strip_prefix("total_net_output_bytes:"))

@@ -14,9 +14,9 @@ pub(super) fn down(sdk: Option<Sdk>) -> Vec<Figure> {
     let mut team = Team::running(sdk);
     team.change();
     let from = team.api.count();
-    team.place.0.kill();
+    team.test_store.0.kill();
     sleep(LASTS);
-    team.place.0.start_again();
+    team.test_store.0.start_again();
     sleep(LASTS);
     vec![Figure::requests(&team.api.gets_from(from))]
 }
@@ -27,11 +27,11 @@ pub(super) fn hangs(sdk: Option<Sdk>) -> Vec<Figure> {
     let mut team = Team::running(sdk);
     let leader = team.leader();
     let follower = (leader + 1) % WORKERS;
-    team.place.0.hang();
+    team.test_store.0.hang();
     sleep(Duration::from_secs(2));
 
     let newcomer = team.start(1);
-    let told = [leader, follower].map(|worker| (worker, team.workers[worker].terminate()));
+    let terminated_at = [leader, follower].map(|worker| (worker, team.workers[worker].terminate()));
     // The interpreter's own start does not count.
     let ready = |worker: &mut WorkerProcess| {
         let started = worker.first(Duration::ZERO, |event| matches!(event, Event::Started))?;
@@ -39,9 +39,9 @@ pub(super) fn hangs(sdk: Option<Sdk>) -> Vec<Figure> {
     };
     let mut ended = [None; 2];
     team.within(LIMIT + Duration::from_secs(2), |fleet| {
-        for ((worker, told), ended) in told.into_iter().zip(&mut ended) {
+        for ((worker, terminated_at), ended) in terminated_at.into_iter().zip(&mut ended) {
             if ended.is_none() && fleet.workers[worker].has_ended() {
-                *ended = Some(now() - told);
+                *ended = Some(now() - terminated_at);
             }
         }
         ended.iter().all(Option::is_some) && ready(&mut fleet.workers[newcomer]).is_some()

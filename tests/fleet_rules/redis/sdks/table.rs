@@ -23,11 +23,11 @@ impl Table {
 
     /// The rows in which ours, the first, does not beat each of the others.
     pub(super) fn not_ahead(&self) -> Vec<&'static str> {
-        let behind = self
+        let not_better = self
             .rows
             .iter()
             .filter(|(_, [ours, others @ ..])| !others.iter().all(|it| ours.is_ahead_of(it)));
-        behind.map(|(row, _)| *row).collect()
+        not_better.map(|(row, _)| *row).collect()
     }
 }
 

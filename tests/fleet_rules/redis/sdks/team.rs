@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::fleet::{FLAGS, Fleet};
 use crate::line::{Event, now};
-use crate::place::Place;
 use crate::redis::mixed::definitions;
 use crate::redis::peer::{self, Sdk};
 use crate::redis::{LOCK, Server};
+use crate::test_store::TestStore;
 use crate::worker::Settings;
 
 pub(super) const WORKERS: usize = 8;
@@ -103,7 +103,7 @@ impl Team {
             });
     }
 
-    /// When the last of the running workers said that it has so many flags.
+    /// When the last of the running workers reported that many flags.
     pub(super) fn last_had(&mut self, flags: usize, since: Duration) -> Duration {
         let has = |event: &Event| matches!(event, Event::Change { flags: Some(now), .. } if *now == flags);
         self.running_workers()
@@ -123,7 +123,7 @@ impl Team {
     /// What comes at the end of the lock's TTL happens now, so that nobody has to stand still for long: their clients would
     /// take that for a server that does not answer.
     pub(super) fn end_lock(&self) {
-        self.place.0.run::<()>(&format!("DEL {LOCK}"));
+        self.test_store.0.run::<()>(&format!("DEL {LOCK}"));
     }
 
     /// The leader stands still until another has taken over. Its index.
@@ -138,13 +138,13 @@ impl Team {
 
     /// Waits for a moment at which the lock has just been renewed. Now.
     pub(super) fn wait_for_a_renewal(&mut self) -> Duration {
-        let life = self.settings.lock_ttl.as_millis() as i64;
-        let left = |team: &Self| team.place.0.run::<i64>(&format!("PTTL {}", LOCK));
+        let lock_ttl = self.settings.lock_ttl.as_millis() as i64;
+        let left = |team: &Self| team.test_store.0.run::<i64>(&format!("PTTL {}", LOCK));
         let mut last = left(self);
         loop {
             sleep(Duration::from_millis(5));
             let now = left(self);
-            if now > last && life - now < 100 {
+            if now > last && lock_ttl - now < 100 {
                 break;
             }
             last = now;

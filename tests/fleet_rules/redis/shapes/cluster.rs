@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use flagcache_providers::testing::{RedisCluster, RedisServer, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
-use crate::place::{Failing, Redundant};
-use crate::redis::shapes::{DATA, Keeper, LOCK, place};
+use crate::redis::shapes::{DATA, Keeper, LOCK, test_store};
 use crate::rules::rules_for;
+use crate::test_store::{Failing, Redundant};
 use crate::worker::Settings;
 
 rules_for!(Cluster, as another shape);
@@ -47,8 +47,8 @@ impl<const REPLICA: bool> Keeper for Nodes<REPLICA> {
     }
 }
 
-place!(Cluster, "Cluster", Self::start(), |this| this.url(), "");
-place!(Replicated, "Cluster", Self::start(), |this| this.url(), "");
+test_store!(Cluster, "Cluster", Self::start(), |this| this.url(), "");
+test_store!(Replicated, "Cluster", Self::start(), |this| this.url(), "");
 
 impl Failing for Cluster {
     /// A node that was started again serves nothing for 2 s, and one that saw no majority waits for the node timeout of
@@ -107,7 +107,7 @@ fn a_slot_migration_under_a_running_fleet_costs_no_flag() {
         Fleet::<Cluster>::running(Settings::every(INTERVAL).fail_open(FAIL_OPEN).patient(), 6);
     let leader = fleet.leader();
     let from = fleet.api.count();
-    let owner = fleet.place.owner;
+    let owner = fleet.test_store.owner;
     let (next, last) = ((owner + 1) % 3, (owner + 2) % 3);
 
     // The keys are at the next node, the slot is not yet: no call fails.
@@ -118,7 +118,7 @@ fn a_slot_migration_under_a_running_fleet_costs_no_flag() {
         "a follower has fetched: {gets:?}"
     );
     a_change_reaches_all(&mut fleet, FLAGS + 1);
-    assert_eq!(fleet.leader(), leader, "the lock has moved with its life");
+    assert_eq!(fleet.leader(), leader, "the lock has moved with its TTL");
 
     // They are on their way for so long that every worker comes upon them: calls fail, and nothing else.
     let (from, begun) = (fleet.api.count(), Instant::now());
@@ -142,8 +142,11 @@ fn a_slot_migration_under_a_running_fleet_costs_no_flag() {
     );
 
     // The loss of a node without keys of the service has no effect, although it comes first in the workers' URL.
-    assert_eq!(fleet.place.cluster.nodes[owner].run::<u64>("DBSIZE"), 0);
-    fleet.place.cluster.nodes[owner].kill();
+    assert_eq!(
+        fleet.test_store.cluster.nodes[owner].run::<u64>("DBSIZE"),
+        0
+    );
+    fleet.test_store.cluster.nodes[owner].kill();
     let from = fleet.api.count();
     let newcomer = fleet.start(1);
     a_change_reaches_all(&mut fleet, FLAGS + 3);
@@ -161,7 +164,7 @@ fn a_slot_migration_under_a_running_fleet_costs_no_flag() {
 
 /// Moves the slot while all load. For the time of `pause` only a part of the keys is there.
 fn move_slot(fleet: &mut Fleet<Cluster>, from: usize, to: usize, pause: Option<Duration>) {
-    let slot = fleet.place.cluster.begin_move(DATA, from, to);
+    let slot = fleet.test_store.cluster.begin_move(DATA, from, to);
     let meta = format!("{DATA}:meta");
     if let Some(pause) = pause {
         slot.keys_at_once(&[LOCK]);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use flagcache_providers::testing::{RedisSentinels, RedisServer};
 
-use crate::place::{Failing, Redundant};
-use crate::redis::shapes::{DATA, Keeper, place};
+use crate::redis::shapes::{DATA, Keeper, test_store};
 use crate::rules::rules_for;
+use crate::test_store::{Failing, Redundant};
 
 rules_for!(Watched, as another shape);
 rules_for!(Watched, with a replica);
@@ -19,7 +19,7 @@ impl Keeper for Watched {
     }
 }
 
-place!(
+test_store!(
     Watched,
     "Sentinels",
     Self(RedisSentinels::start()),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use flagcache_providers::testing::{Certificates, RedisServer};
 
-use crate::place::Failing;
-use crate::redis::shapes::{DATA, Keeper, place};
+use crate::redis::shapes::{DATA, Keeper, test_store};
 use crate::rules::rules_for;
+use crate::test_store::Failing;
 
 rules_for!(Tls, as another shape);
 
@@ -42,7 +42,7 @@ impl Keeper for Tls {
     }
 }
 
-place!(
+test_store!(
     Tls,
     "TLS",
     Self::start(),

@@ -9,12 +9,12 @@ use crate::server::Server;
 
 /// What holds the copy.
 #[derive(Clone, Debug)]
-pub(crate) enum Shelf {
+pub(crate) enum CopyLocation {
     File(PathBuf),
     Server(Server),
 }
 
-impl Shelf {
+impl CopyLocation {
     /// The copy; `None` if there is none that can be read.
     pub(crate) async fn read(&self) -> Option<FlagDefinitionCacheData> {
         let copy = match self {

@@ -1,4 +1,4 @@
-//! Where the fleets of one run have their shared copies, and how nothing of them is left behind.
+//! [`Workspace`]: the caches of one run, and their removal.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,9 @@ use tempfile::TempDir;
 use crate::cache::CacheUrl;
 use crate::server::Server;
 
-/// The caches of one run. [`clear`](Self::clear) it when the fleets have ended; dropped, a temporary folder goes all the
-/// same, but keys on a server stay until they expire.
-pub(crate) struct Place {
+/// The caches of one run. Call [`clear`](Self::clear) when the fleets have ended. A drop removes a temporary folder, but
+/// keys on a server stay until they expire.
+pub(crate) struct Workspace {
     /// What the fleet shares.
     pub(crate) cache: CacheUrl,
     /// Unless the user has given a cache.
@@ -20,8 +20,8 @@ pub(crate) struct Place {
     pub(crate) other_clients: Option<u64>,
 }
 
-impl Place {
-    /// The place that the user has given, or a temporary folder.
+impl Workspace {
+    /// The cache that the user has given, or a temporary folder.
     pub(crate) fn new(given: Option<&CacheUrl>) -> Result<Self, String> {
         let Some(cache) = given else {
             let temporary = TempDir::with_prefix("flagcache-fleet-").map_err(|error| {

@@ -1,4 +1,4 @@
-//! What a rule must know of a store.
+//! [`TestStore`]: what a rule must know about a store.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::process::WorkerProcess;
 use crate::worker::Store;
 
 /// A store of a test's own, empty at first. Gone when dropped.
-pub(crate) trait Place {
+pub(crate) trait TestStore {
     const NAME: &'static str;
     /// The shortest time for which the lock of a killed leader stays.
     const LOCK_TTL: Duration;
@@ -26,7 +26,7 @@ pub(crate) trait Place {
     fn put(&self, copy: &[u8]);
 
     /// Fills the store with much that is not ours, where that is possible.
-    fn crowd(&self) {}
+    fn add_unrelated_data(&self) {}
 
     /// A paused leader loses leadership: by this, or because its lock's TTL ends.
     fn take_lead_away(&self);
@@ -36,7 +36,7 @@ pub(crate) trait Place {
 }
 
 /// A place whose servers can fail.
-pub(crate) trait Failing: Place {
+pub(crate) trait Failing: TestStore {
     /// How long its servers need to find each other, once all of them run.
     const GATHERS_IN: Duration;
 
@@ -64,7 +64,7 @@ pub(crate) trait Failing: Place {
 
 /// A place with a replica that takes over from the primary.
 #[cfg(feature = "redis")]
-pub(crate) trait Redundant: Place {
+pub(crate) trait Redundant: TestStore {
     /// The primary at the start.
     fn primary(&mut self) -> &mut RedisServer;
 
