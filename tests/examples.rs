@@ -313,10 +313,10 @@ mod leased_provider_keeps_the_rules {
         fenced,
         stored_copy,
         restores,
-        gives_up_lead,
+        steps_down,
         push,
         confirms,
-        tells_lease,
+        reports_lease,
         damage
     );
 }

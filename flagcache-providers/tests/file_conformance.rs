@@ -55,7 +55,7 @@ flagcache_providers::conformance!(
     fenced,
     stored_copy,
     restores,
-    gives_up_lead,
+    steps_down,
     push,
     confirms,
     quota_mark,

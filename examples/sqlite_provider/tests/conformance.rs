@@ -89,9 +89,9 @@ flagcache::testing::conformance!(
     fenced,
     stored_copy,
     restores,
-    gives_up_lead,
+    steps_down,
     confirms,
-    tells_lease,
+    reports_lease,
     quota_mark,
     damage
 );

@@ -16,8 +16,8 @@ const BROKEN: &[(&str, Bug)] = &[
     ("empty_store_reads_none", Bug::EmptyStoreIsAnError),
     ("round_trip_is_exact", Bug::LosesFractions),
     ("metadata_travels", Bug::LosesFetchTime),
-    ("empty_set_is_not_a_missing_one", Bug::EmptySetIsMissing),
-    ("large_set_survives", Bug::CutsLargeSets),
+    ("empty_definitions_are_not_a_missing_copy", Bug::EmptySetIsMissing),
+    ("large_definitions_survive", Bug::CutsLargeSets),
     ("copy_outlives_its_writer", Bug::CopyDiesWithItsWriter),
     (
         "cold_leader_is_given_the_stored_copy",
@@ -26,7 +26,7 @@ const BROKEN: &[(&str, Bug)] = &[
     ("lost_copy_is_not_remembered", Bug::RemembersTheCopy),
     ("publish_replaces_the_copy", Bug::TakesSameLengthForSame),
     (
-        "load_without_news_leaves_the_copy",
+        "load_without_update_leaves_the_copy",
         Bug::EmptiesTheCopyOnQuota,
     ),
     (
@@ -34,7 +34,7 @@ const BROKEN: &[(&str, Bug)] = &[
         Bug::FailureReplacesANewerCopy,
     ),
     (
-        "concurrent_publishes_leave_a_whole_set",
+        "concurrent_publishes_leave_a_whole_copy",
         Bug::WritesInTwoHalves,
     ),
     ("follower_never_overwrites", Bug::CreatorOverwrites),
@@ -50,27 +50,27 @@ const BROKEN: &[(&str, Bug)] = &[
         "follower_shutdown_frees_nothing",
         Bug::FollowerShutdownFreesTheLead,
     ),
-    ("leader_steps_down_when_told", Bug::StaysOutWithTheLead),
-    ("who_stepped_down_stays_out", Bug::ComesStraightBack),
-    ("publish_is_noticed", Bug::PublishTellsNobody),
+    ("leader_steps_down_on_request", Bug::StaysOutWithTheLead),
+    ("stepped_down_worker_does_not_lead", Bug::ComesStraightBack),
+    ("publish_is_notified", Bug::PublishTellsNobody),
     (
         "writer_is_not_notified_of_its_own_write",
         Bug::NotifiesItself,
     ),
-    ("release_is_noticed", Bug::ReleaseTellsNobody),
-    ("restored_copy_is_noticed", Bug::RestoresInSilence),
-    ("confirmation_age_is_told", Bug::NeverConfirmsAgain),
+    ("release_is_notified", Bug::ReleaseTellsNobody),
+    ("restored_copy_is_notified", Bug::RestoresInSilence),
+    ("confirmation_age_is_reported", Bug::NeverConfirmsAgain),
     ("follower_confirms_nothing", Bug::FollowerConfirms),
-    ("lease_end_is_told", Bug::HidesTheLease),
-    ("used_up_quota_is_told", Bug::HidesTheQuota),
+    ("lease_end_is_reported", Bug::HidesTheLease),
+    ("used_up_quota_is_reported", Bug::HidesTheQuota),
     ("garbage_is_an_error", Bug::GarbageIsAnEmptyStore),
     ("copy_of_another_sdk_loads", Bug::RefusesOtherSdks),
     (
-        "unchanged_puts_a_lost_copy_back",
+        "unchanged_restores_a_lost_copy",
         Bug::RestoresOnlyOnFailure,
     ),
     (
-        "failed_load_puts_a_lost_copy_back",
+        "failed_load_restores_a_lost_copy",
         Bug::RestoresOnlyWhenUnchanged,
     ),
     (
@@ -87,7 +87,7 @@ const BROKEN: &[(&str, Bug)] = &[
         Bug::ReadsNeverAgainAfterAFailure,
     ),
     (
-        "changes_during_an_outage_are_noticed_after_it",
+        "changes_during_an_outage_are_notified_after_it",
         Bug::ReconnectsInSilence,
     ),
     (

@@ -15,10 +15,10 @@ mod everything {
         fenced,
         stored_copy,
         restores,
-        gives_up_lead,
+        steps_down,
         push,
         confirms,
-        tells_lease,
+        reports_lease,
         quota_mark,
         damage,
         outage

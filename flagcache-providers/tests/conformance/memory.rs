@@ -35,9 +35,9 @@ flagcache_providers::conformance!(
     fenced,
     stored_copy,
     restores,
-    gives_up_lead,
+    steps_down,
     push,
     confirms,
-    tells_lease,
+    reports_lease,
     quota_mark
 );

@@ -67,10 +67,10 @@ flagcache_providers::conformance!(
     fenced,
     stored_copy,
     restores,
-    gives_up_lead,
+    steps_down,
     push,
     confirms,
-    tells_lease,
+    reports_lease,
     quota_mark,
     damage,
     outage

@@ -39,14 +39,14 @@ capabilities! {
     /// `on_fetch_without_update` puts back a copy that was lost or that another program changed.
     restores,
     /// `on_fetch_without_update` steps down when the outcome says so.
-    gives_up_lead,
+    steps_down,
     /// Notifies the other workers through their [`PollerContext`](flagcache_core::PollerContext) when the copy or the leader
     /// may have changed.
     push,
     /// Reports the age of the last confirmation.
     confirms,
     /// Reports to followers when the leader's lease ends.
-    tells_lease,
+    reports_lease,
     /// Reports to followers that the quota is used up.
     quota_mark,
     /// The test can put anything in the place of the copy: [`TestStore::damage`](super::TestStore::damage).

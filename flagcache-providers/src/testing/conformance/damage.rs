@@ -70,7 +70,7 @@ pub async fn copy_of_another_sdk_loads(store: &dyn TestStore) {
 }
 
 /// B8 63: a copy that was lost is back after the leader's next confirmation.
-pub async fn unchanged_puts_a_lost_copy_back(store: &dyn TestStore) {
+pub async fn unchanged_restores_a_lost_copy(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     let data = numbered(1);
     leader.loads(&data).await;
@@ -83,7 +83,7 @@ pub async fn unchanged_puts_a_lost_copy_back(store: &dyn TestStore) {
 }
 
 /// B8 63: a copy that was lost is back after the leader's next load, though the API fails.
-pub async fn failed_load_puts_a_lost_copy_back(store: &dyn TestStore) {
+pub async fn failed_load_restores_a_lost_copy(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     let data = numbered(1);
     leader.loads(&data).await;

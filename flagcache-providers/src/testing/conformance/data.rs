@@ -49,7 +49,7 @@ pub async fn metadata_travels(store: &dyn TestStore) {
 }
 
 /// B2 23: a set without flags is a set.
-pub async fn empty_set_is_not_a_missing_one(store: &dyn TestStore) {
+pub async fn empty_definitions_are_not_a_missing_copy(store: &dyn TestStore) {
     let (writer, reader) = (Worker::join(store), Worker::join(store));
     writer.loads(&empty()).await;
     let flags = reader.reads().await.map(|copy| copy.len());
@@ -60,7 +60,7 @@ pub async fn empty_set_is_not_a_missing_one(store: &dyn TestStore) {
 }
 
 /// Half a megabyte comes back whole.
-pub async fn large_set_survives(store: &dyn TestStore) {
+pub async fn large_definitions_survive(store: &dyn TestStore) {
     let (writer, reader) = (Worker::join(store), Worker::join(store));
     let data = large(1, 512);
     writer.loads(&data).await;

@@ -140,7 +140,7 @@ pub async fn follower_shutdown_frees_nothing(store: &dyn TestStore) {
 }
 
 /// B8 61: a leader whose outcome asks it to step down frees the leadership at once.
-pub async fn leader_steps_down_when_told(store: &dyn TestStore) {
+pub async fn leader_steps_down_on_request(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     assert!(
         leader.leads().await,
@@ -159,7 +159,7 @@ pub async fn leader_steps_down_when_told(store: &dyn TestStore) {
 
 /// B8 61: a worker that stepped down does not lead for as long as the outcome said, even if no other worker asks; after that
 /// it can lead again.
-pub async fn who_stepped_down_stays_out(store: &dyn TestStore) {
+pub async fn stepped_down_worker_does_not_lead(store: &dyn TestStore) {
     let leader = Worker::join(store);
     assert!(
         leader.leads().await,

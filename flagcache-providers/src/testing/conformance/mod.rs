@@ -14,7 +14,7 @@
 //!             let store = MemoryStore::new();
 //!             move || store.provider()
 //!         },
-//!         elects, create_only, stored_copy, gives_up_lead, push, confirms, tells_lease, quota_mark
+//!         elects, create_only, stored_copy, steps_down, push, confirms, reports_lease, quota_mark
 //!     );
 //! }
 //! ```
@@ -89,31 +89,31 @@ mod writing;
 
 pub use capabilities::Capabilities;
 pub use damage::{
-    copy_of_another_sdk_loads, failed_load_puts_a_lost_copy_back, garbage_is_an_error,
-    lost_copy_is_not_remembered, unchanged_puts_a_lost_copy_back,
+    copy_of_another_sdk_loads, failed_load_restores_a_lost_copy, garbage_is_an_error,
+    lost_copy_is_not_remembered, unchanged_restores_a_lost_copy,
     unchanged_replaces_a_damaged_copy,
 };
 pub use data::{
-    cold_leader_is_given_the_stored_copy, copy_outlives_its_writer, empty_set_is_not_a_missing_one,
-    empty_store_reads_none, large_set_survives, metadata_travels, round_trip_is_exact,
+    cold_leader_is_given_the_stored_copy, copy_outlives_its_writer, empty_definitions_are_not_a_missing_copy,
+    empty_store_reads_none, large_definitions_survive, metadata_travels, round_trip_is_exact,
 };
 pub use election::{
     asking_renews_the_lease, at_most_one_leads, dropped_leader_is_replaced,
-    follower_shutdown_frees_nothing, leader_stays_leader, leader_steps_down_when_told,
-    shutdown_frees_the_lead, silent_leader_is_replaced, who_stepped_down_stays_out,
+    follower_shutdown_frees_nothing, leader_stays_leader, leader_steps_down_on_request,
+    shutdown_frees_the_lead, silent_leader_is_replaced, stepped_down_worker_does_not_lead,
 };
 pub use list::{CASES, Case};
 pub use notifications::{
-    publish_is_noticed, release_is_noticed, restored_copy_is_noticed,
+    publish_is_notified, release_is_notified, restored_copy_is_notified,
     writer_is_not_notified_of_its_own_write,
 };
 pub use outage::{
     calls_to_a_hanging_server_are_bounded, calls_work_again_after_an_outage,
-    changes_during_an_outage_are_noticed_after_it, notifications_come_back_after_an_outage,
+    changes_during_an_outage_are_notified_after_it, notifications_come_back_after_an_outage,
     outage_is_an_error, shutdown_closes_the_connections,
 };
 pub use reports::{
-    confirmation_age_is_told, follower_confirms_nothing, lease_end_is_told, used_up_quota_is_told,
+    confirmation_age_is_reported, follower_confirms_nothing, lease_end_is_reported, used_up_quota_is_reported,
 };
 pub use run::{Verdict, run, run_all};
 pub use soundness::{
@@ -122,7 +122,7 @@ pub use soundness::{
 pub use store::TestStore;
 pub use worker::POLL_INTERVAL;
 pub use writing::{
-    concurrent_creates_keep_the_first, concurrent_publishes_leave_a_whole_set,
+    concurrent_creates_keep_the_first, concurrent_publishes_leave_a_whole_copy,
     failed_load_leaves_a_newer_copy, follower_never_overwrites, late_leader_never_overwrites,
-    load_without_news_leaves_the_copy, publish_replaces_the_copy,
+    load_without_update_leaves_the_copy, publish_replaces_the_copy,
 };

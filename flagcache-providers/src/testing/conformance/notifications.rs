@@ -11,7 +11,7 @@ use super::sample::numbered;
 use super::worker::{POLL_INTERVAL, Worker};
 
 /// A publish notifies the other workers in time.
-pub async fn publish_is_noticed(store: &dyn TestStore) {
+pub async fn publish_is_notified(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     listen(store, &leader, &follower).await;
     leader.loads(&numbered(1_000)).await;
@@ -41,7 +41,7 @@ pub async fn writer_is_not_notified_of_its_own_write(store: &dyn TestStore) {
 }
 
 /// B8 63: a copy that is put back notifies the other workers in time, as a publish does.
-pub async fn restored_copy_is_noticed(store: &dyn TestStore) {
+pub async fn restored_copy_is_notified(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     listen(store, &leader, &follower).await;
     let data = numbered(1_000);
@@ -70,7 +70,7 @@ pub async fn restored_copy_is_noticed(store: &dyn TestStore) {
 }
 
 /// The release of the leadership notifies the other workers in time.
-pub async fn release_is_noticed(store: &dyn TestStore) {
+pub async fn release_is_notified(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     listen(store, &leader, &follower).await;
     leader.shuts_down().await;

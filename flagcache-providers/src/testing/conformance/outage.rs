@@ -117,7 +117,7 @@ pub async fn calls_work_again_after_an_outage(store: &dyn TestStore) {
 
 /// B8 64: what changed while a worker was cut off caused no notification for it, so it loads when it is connected again,
 /// without a call that makes it connect.
-pub async fn changes_during_an_outage_are_noticed_after_it(store: &dyn TestStore) {
+pub async fn changes_during_an_outage_are_notified_after_it(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     listen(store, &leader, &follower).await;
     cut(store).await;

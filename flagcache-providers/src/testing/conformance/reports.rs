@@ -10,7 +10,7 @@ use super::sample::numbered;
 use super::worker::{POLL_INTERVAL, Worker, lease_and_slack};
 
 /// B8 62: every worker gets a report of how long ago the API last confirmed the copy to a leader.
-pub async fn confirmation_age_is_told(store: &dyn TestStore) {
+pub async fn confirmation_age_is_reported(store: &dyn TestStore) {
     // More than a second, for stores that count in seconds.
     const WAIT: Duration = Duration::from_millis(1_300);
     let (leader, follower) = (Worker::join(store), Worker::join(store));
@@ -63,7 +63,7 @@ pub async fn follower_confirms_nothing(store: &dyn TestStore) {
 }
 
 /// B8 60: a follower gets a report of when the leader's lease ends.
-pub async fn lease_end_is_told(store: &dyn TestStore) {
+pub async fn lease_end_is_reported(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     assert!(
         leader.leads().await,
@@ -79,7 +79,7 @@ pub async fn lease_end_is_told(store: &dyn TestStore) {
 }
 
 /// B2 29: a used-up quota is reported to every worker, until the next success.
-pub async fn used_up_quota_is_told(store: &dyn TestStore) {
+pub async fn used_up_quota_is_reported(store: &dyn TestStore) {
     let (leader, follower) = (Worker::join(store), Worker::join(store));
     let data = numbered(1);
     leader.loads(&data).await;

@@ -137,10 +137,10 @@ macro_rules! conformance_capability {
     (fenced) => {};
     (stored_copy) => {};
     (restores) => {};
-    (gives_up_lead) => {};
+    (steps_down) => {};
     (push) => {};
     (confirms) => {};
-    (tells_lease) => {};
+    (reports_lease) => {};
     (quota_mark) => {};
     (damage) => {};
     (outage) => {};
@@ -149,7 +149,7 @@ macro_rules! conformance_capability {
             "`",
             ::core::stringify!($other),
             "` is no capability of a store; name those that it has of `elects`, `lease`, `create_only`, `fenced`, ",
-            "`stored_copy`, `restores`, `gives_up_lead`, `push`, `confirms`, `tells_lease`, `quota_mark`, `damage`, `outage`",
+            "`stored_copy`, `restores`, `steps_down`, `push`, `confirms`, `reports_lease`, `quota_mark`, `damage`, `outage`",
         ));
     };
 }
@@ -176,7 +176,7 @@ macro_rules! __conformance_ignored {
     (restores $case:ident) => {
         $crate::__conformance_ignored!("does not apply: does not put the copy back", $case);
     };
-    (gives_up_lead $case:ident) => {
+    (steps_down $case:ident) => {
         $crate::__conformance_ignored!("does not apply: cannot step down", $case);
     };
     (push $case:ident) => {
@@ -185,7 +185,7 @@ macro_rules! __conformance_ignored {
     (confirms $case:ident) => {
         $crate::__conformance_ignored!("does not apply: reports no confirmation", $case);
     };
-    (tells_lease $case:ident) => {
+    (reports_lease $case:ident) => {
         $crate::__conformance_ignored!(
             "does not apply: does not report the end of the lease",
             $case

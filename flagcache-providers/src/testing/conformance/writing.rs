@@ -25,7 +25,7 @@ pub async fn publish_replaces_the_copy(store: &dyn TestStore) {
 }
 
 /// B2 27, 29: neither a confirmation nor a failure of any kind, a used-up quota among them, harms a sound copy.
-pub async fn load_without_news_leaves_the_copy(store: &dyn TestStore) {
+pub async fn load_without_update_leaves_the_copy(store: &dyn TestStore) {
     use FetchErrorKind::{
         Connect, QuotaLimited, RateLimited, Rejected, Server, Timeout, Unauthorized, Unusable,
     };
@@ -90,7 +90,7 @@ pub async fn failed_load_leaves_a_newer_copy(store: &dyn TestStore) {
 }
 
 /// B8 67: while two workers publish at once, a reader sees whole sets, never a mix, a half or an error.
-pub async fn concurrent_publishes_leave_a_whole_set(store: &dyn TestStore) {
+pub async fn concurrent_publishes_leave_a_whole_copy(store: &dyn TestStore) {
     const ROUNDS: u64 = 12;
     let writers = [Worker::join(store), Worker::join(store)];
     let reader = Worker::join(store);
