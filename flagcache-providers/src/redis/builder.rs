@@ -9,11 +9,11 @@ use thiserror::Error;
 use url::Url;
 
 use super::RedisStore;
-use super::config::Config;
+use super::connection::config::Config;
 use super::connection::endpoint::{Endpoint, Sentinels, of_sentinel};
+use super::connection::keys::Keys;
 use super::connection::tls::{ClientCertificate, Tls};
 use super::connection::url::{ServerUrl, Shape};
-use super::keys::Keys;
 
 const LOCK_TTL: Duration = Duration::from_secs(10);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -8,8 +8,8 @@ use flagcache_core::{ProviderError, ProviderErrorKind};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::connection::call::Call;
+use super::connection::keys::Keys;
 use super::connection::tls;
-use super::keys::Keys;
 
 /// The permissions that the user needs on any kind of server.
 const COMMANDS: &str = "+evalsha +script|load +get +set +del +exists +getrange +strlen +pttl +pexpire +persist +hmget \

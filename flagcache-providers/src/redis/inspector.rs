@@ -8,7 +8,7 @@ use flagcache_core::{ProviderError, ProviderErrorKind};
 
 use super::connection::call::Call;
 use super::connection::client::Client;
-use super::keys::Keys;
+use super::connection::keys::Keys;
 use super::provider::RedisProvider;
 
 /// Accesses the server of a Redis store directly: the server's counters, and the keys of the service. For tests and

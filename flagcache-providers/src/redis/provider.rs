@@ -11,7 +11,7 @@ use flagcache_core::{
 use flagcache_derive::flag_cache_provider;
 use tokio::task::AbortHandle;
 
-use super::cached_copy::Fingerprint;
+use super::copy::cached::Fingerprint;
 use super::error;
 use super::leadership::clock::Clock;
 use super::leadership::lease::{Attempt, Leadership};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use flagcache_core::{FlagDefinitionCacheData, ProviderError};
 
-use super::cached_copy::{Fingerprint, SharedCopy};
-use super::config::Config;
 use super::connection::client::Client;
-use super::keys::Keys;
-use super::stored_body::Body;
+use super::connection::config::Config;
+use super::connection::keys::Keys;
+use super::copy::body::Body;
+use super::copy::cached::{Fingerprint, SharedCopy};
 
 pub(super) struct Shared {
     pub(super) config: Config,

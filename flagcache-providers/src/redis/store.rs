@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::builder::RedisStoreBuilder;
-use super::config::Config;
+use super::connection::config::Config;
 use super::provider::RedisProvider;
 use super::shared::Shared;
 

@@ -16,7 +16,10 @@ const BROKEN: &[(&str, Bug)] = &[
     ("empty_store_reads_none", Bug::EmptyStoreIsAnError),
     ("round_trip_is_exact", Bug::LosesFractions),
     ("metadata_travels", Bug::LosesFetchTime),
-    ("empty_definitions_are_not_a_missing_copy", Bug::EmptySetIsMissing),
+    (
+        "empty_definitions_are_not_a_missing_copy",
+        Bug::EmptySetIsMissing,
+    ),
     ("large_definitions_survive", Bug::CutsLargeSets),
     ("copy_outlives_its_writer", Bug::CopyDiesWithItsWriter),
     (
@@ -65,10 +68,7 @@ const BROKEN: &[(&str, Bug)] = &[
     ("used_up_quota_is_reported", Bug::HidesTheQuota),
     ("garbage_is_an_error", Bug::GarbageIsAnEmptyStore),
     ("copy_of_another_sdk_loads", Bug::RefusesOtherSdks),
-    (
-        "unchanged_restores_a_lost_copy",
-        Bug::RestoresOnlyOnFailure,
-    ),
+    ("unchanged_restores_a_lost_copy", Bug::RestoresOnlyOnFailure),
     (
         "failed_load_restores_a_lost_copy",
         Bug::RestoresOnlyWhenUnchanged,

@@ -7,13 +7,13 @@ use std::time::Duration;
 use flagcache_core::ProviderError;
 use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 
-use super::super::config::Config;
 use super::super::error::Failure;
-use super::super::keys::Keys;
 use super::call::Call;
+use super::config::Config;
 use super::connection::{Connection, NO_EPOCH};
 use super::connector::{Connector, is_elsewhere};
 use super::endpoint::redirected;
+use super::keys::Keys;
 use super::rate_limit::RateLimit;
 use crate::NotificationListener;
 

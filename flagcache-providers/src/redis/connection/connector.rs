@@ -10,11 +10,11 @@ use redis::{
     RedisResult, ServerErrorKind, Value,
 };
 
-use super::super::config::Config;
 use super::super::error::{Failure, Party, Place};
-use super::super::keys::Keys;
+use super::config::Config;
 use super::connection::{AbortOnDrop, Connection, CurrentConnection, NO_EPOCH};
 use super::endpoint::{Endpoint, Sentinels, connection_config, redirected};
+use super::keys::Keys;
 use super::race;
 use super::tls::install_crypto;
 use crate::NotificationListener;

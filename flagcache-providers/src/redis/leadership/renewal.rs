@@ -6,7 +6,7 @@ use std::time::Instant;
 use flagcache_core::PollerContext;
 
 use super::super::connection::client::Client;
-use super::super::keys::Keys;
+use super::super::connection::keys::Keys;
 use super::super::scripts;
 use super::lease::Leadership;
 

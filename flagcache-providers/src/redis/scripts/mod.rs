@@ -5,9 +5,9 @@ use std::time::Duration;
 use flagcache_core::{FleetFailure, KeyFingerprint};
 use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 
-use super::cached_copy::Fingerprint;
 use super::connection::call::{Call, Lua};
-use super::keys::Keys;
+use super::connection::keys::Keys;
+use super::copy::cached::Fingerprint;
 use super::leadership::clock;
 use super::leadership::lease::Attempt;
 

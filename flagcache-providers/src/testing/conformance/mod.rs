@@ -90,12 +90,12 @@ mod writing;
 pub use capabilities::Capabilities;
 pub use damage::{
     copy_of_another_sdk_loads, failed_load_restores_a_lost_copy, garbage_is_an_error,
-    lost_copy_is_not_remembered, unchanged_restores_a_lost_copy,
-    unchanged_replaces_a_damaged_copy,
+    lost_copy_is_not_remembered, unchanged_replaces_a_damaged_copy, unchanged_restores_a_lost_copy,
 };
 pub use data::{
-    cold_leader_is_given_the_stored_copy, copy_outlives_its_writer, empty_definitions_are_not_a_missing_copy,
-    empty_store_reads_none, large_definitions_survive, metadata_travels, round_trip_is_exact,
+    cold_leader_is_given_the_stored_copy, copy_outlives_its_writer,
+    empty_definitions_are_not_a_missing_copy, empty_store_reads_none, large_definitions_survive,
+    metadata_travels, round_trip_is_exact,
 };
 pub use election::{
     asking_renews_the_lease, at_most_one_leads, dropped_leader_is_replaced,
@@ -113,7 +113,8 @@ pub use outage::{
     outage_is_an_error, shutdown_closes_the_connections,
 };
 pub use reports::{
-    confirmation_age_is_reported, follower_confirms_nothing, lease_end_is_reported, used_up_quota_is_reported,
+    confirmation_age_is_reported, follower_confirms_nothing, lease_end_is_reported,
+    used_up_quota_is_reported,
 };
 pub use run::{Verdict, run, run_all};
 pub use soundness::{

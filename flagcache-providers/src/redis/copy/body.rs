@@ -3,17 +3,17 @@
 use bytes::Bytes;
 use flagcache_core::{ProviderError, ProviderErrorKind};
 
-use super::connection::call::Call;
-use super::connection::client::Client;
-use super::keys::Keys;
+use super::super::connection::call::Call;
+use super::super::connection::client::Client;
+use super::super::connection::keys::Keys;
 
 const DOING: &str = "read the definitions";
 
 /// Access to the bytes of the stored copy.
 #[derive(Clone, Copy)]
-pub(super) struct Body<'a> {
-    pub(super) client: &'a Client,
-    pub(super) keys: &'a Keys,
+pub(in crate::redis) struct Body<'a> {
+    pub(in crate::redis) client: &'a Client,
+    pub(in crate::redis) keys: &'a Keys,
 }
 
 impl Body<'_> {
@@ -22,22 +22,22 @@ impl Body<'_> {
     /// A connection keeps a buffer of the size of its largest reply, so a worker would otherwise hold large definitions
     /// twice for good. Other calls can run between two pieces. And Redis closes a subscribed connection over a reply of
     /// more than 32 MB.
-    pub(super) const PIECE: u64 = 1024 * 1024;
+    pub(in crate::redis) const PIECE: u64 = 1024 * 1024;
 
     /// The whole body in one reply.
-    pub(super) async fn at_once(self) -> Result<Option<Bytes>, ProviderError> {
+    pub(in crate::redis) async fn at_once(self) -> Result<Option<Bytes>, ProviderError> {
         let value: Option<Vec<u8>> = self.client.run(DOING, Call::get(&self.keys.data)).await?;
         Ok(value.map(Bytes::from))
     }
 
     /// Its current length; 0 if there is no copy.
-    pub(super) async fn length(self) -> Result<u64, ProviderError> {
+    pub(in crate::redis) async fn length(self) -> Result<u64, ProviderError> {
         self.client.run(DOING, Call::length(&self.keys.data)).await
     }
 
     /// A body that had this length a moment ago. If it changes meanwhile, the result may be a mixture; the caller must
     /// check it.
-    pub(super) async fn in_pieces(self, length: u64) -> Result<Bytes, ProviderError> {
+    pub(in crate::redis) async fn in_pieces(self, length: u64) -> Result<Bytes, ProviderError> {
         let mut body = Vec::new();
         // Uses `try_reserve`: an absurd length reported by the server must not abort the process.
         let room = usize::try_from(length)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flagcache_core::{DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, ProviderError};
 use sha1_smol::Sha1;
 
-use super::stored_body::Body;
+use super::body::Body;
 
 /// The length of the head of a stored copy, which identifies it; the scripts read as much.
 const HEAD: usize = 400;
@@ -22,14 +22,14 @@ const OWN: &[u8] = br#"{"_flagcache":"#;
 /// The digest, not the head, is transferred, so that a tick is as small for a long service name as for a short one. It
 /// identifies a copy only in our format, whose head contains a fingerprint of all members.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint {
-    pub(super) length: u64,
-    pub(super) digest: String,
-    pub(super) own: bool,
+pub(in crate::redis) struct Fingerprint {
+    pub(in crate::redis) length: u64,
+    pub(in crate::redis) digest: String,
+    pub(in crate::redis) own: bool,
 }
 
 impl Fingerprint {
-    pub(super) fn of(copy: &[u8]) -> Self {
+    pub(in crate::redis) fn of(copy: &[u8]) -> Self {
         let head = &copy[..copy.len().min(HEAD)];
         Self {
             length: copy.len() as u64,
@@ -48,7 +48,7 @@ struct Held {
 
 /// The last copy that this process read or stored.
 #[derive(Debug, Default)]
-pub(super) struct SharedCopy {
+pub(in crate::redis) struct SharedCopy {
     held: Mutex<Option<Arc<Held>>>,
     /// Held while reading and decoding a copy, so that many pollers of one process read a change once.
     reading: tokio::sync::Mutex<()>,
@@ -56,7 +56,7 @@ pub(super) struct SharedCopy {
 
 impl SharedCopy {
     /// The copy with this fingerprint: the cached one, or the result of `read`.
-    pub(super) async fn get(
+    pub(in crate::redis) async fn get(
         &self,
         seen: &Fingerprint,
         body: Body<'_>,
@@ -126,7 +126,10 @@ impl SharedCopy {
     }
 
     /// The fingerprint of the cached copy if it can stand for `data`: our format, the same content and the same ETag.
-    pub(super) fn stands_for(&self, data: &FlagDefinitionCacheData) -> Option<Fingerprint> {
+    pub(in crate::redis) fn stands_for(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Option<Fingerprint> {
         self.held()
             .filter(|held| {
                 held.fingerprint.own
@@ -143,7 +146,7 @@ impl SharedCopy {
     }
 
     /// Remembers what was just read or stored.
-    pub(super) fn hold(&self, fingerprint: Fingerprint, data: FlagDefinitionCacheData) {
+    pub(in crate::redis) fn hold(&self, fingerprint: Fingerprint, data: FlagDefinitionCacheData) {
         let held = Held { fingerprint, data };
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
     }

@@ -4,15 +4,15 @@
 ///
 /// Data and lock have the names of PostHog's own examples, so that workers of other SDKs share them.
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
-    pub(super) data: String,
-    pub(super) lock: String,
-    pub(super) meta: String,
-    pub(super) channel: String,
+pub(in crate::redis) struct Keys {
+    pub(in crate::redis) data: String,
+    pub(in crate::redis) lock: String,
+    pub(in crate::redis) meta: String,
+    pub(in crate::redis) channel: String,
 }
 
 impl Keys {
-    pub(super) fn of(service: &str) -> Self {
+    pub(in crate::redis) fn of(service: &str) -> Self {
         let data = format!("posthog:flags:{service}");
         Self {
             lock: format!("{data}:lock"),
@@ -24,7 +24,7 @@ impl Keys {
 
     /// Whether a cluster keeps the keys together: it hashes only the text between the first pair of braces, unless
     /// empty.
-    pub(super) fn are_tagged(&self) -> bool {
+    pub(in crate::redis) fn are_tagged(&self) -> bool {
         let tag = self
             .data
             .split_once('{')

@@ -1,0 +1,15 @@
+//! [`Config`]: the checked settings of a store.
+
+use std::time::Duration;
+
+use super::endpoint::Endpoint;
+
+/// The checked settings of a store. Passwords are inside [`ConnectionInfo`], whose `Debug` hides them.
+#[derive(Clone, Debug)]
+pub(in crate::redis) struct Config {
+    pub(in crate::redis) endpoint: Endpoint,
+    pub(in crate::redis) service: String,
+    pub(in crate::redis) lock_ttl: Duration,
+    pub(in crate::redis) response_timeout: Duration,
+    pub(in crate::redis) data_ttl: Option<Duration>,
+}

@@ -1,0 +1,4 @@
+//! The stored copy: which one this process holds, and reading another.
+
+pub(super) mod body;
+pub(super) mod cached;
