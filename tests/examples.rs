@@ -243,17 +243,17 @@ async fn a_fleet_shares_a_redis_and_replaces_its_leader() {
 // Every provider that stands in a page or an example keeps the rules that apply to it. The one of examples/sqlite_provider and
 // the one of examples/postgres_provider have tests of their own.
 
-mod readme_shelf_keeps_the_rules {
+mod readme_store_keeps_the_rules {
     use std::sync::Arc;
 
     use flagcache_providers::testing::FaultInjector;
 
-    include!("readme/shelf.rs");
+    include!("readme/store.rs");
 
     flagcache_providers::conformance!(|| {
-        let shelf = Arc::new(Shelf::default());
-        // One shelf for all workers: without faults an injector only forwards.
-        move || FaultInjector::over(Arc::clone(&shelf))
+        let store = Arc::new(Store::default());
+        // One store for all workers: without faults an injector only forwards.
+        move || FaultInjector::over(Arc::clone(&store))
     });
 }
 
@@ -333,10 +333,10 @@ fn the_pages_show_the_providers_that_are_tested() {
     );
 
     let readme = include_str!("../README.md");
-    let shelf = include_str!("readme/shelf.rs");
+    let store = include_str!("readme/store.rs");
     assert!(
-        readme.contains(&format!("```rust\n{shelf}```\n")),
-        "README.md: copy tests/readme/shelf.rs into it"
+        readme.contains(&format!("```rust\n{store}```\n")),
+        "README.md: copy tests/readme/store.rs into it"
     );
 
     let postgres = include_str!("../docs/guide/postgres_provider.rs");

@@ -3,18 +3,18 @@ use std::sync::Mutex;
 use flagcache::{FlagDefinitionCacheData, flag_cache_provider};
 
 #[derive(Default)]
-struct Shelf {
+struct Store {
     copy: Mutex<Option<FlagDefinitionCacheData>>,
 }
 
 #[flag_cache_provider]
-impl Shelf {
-    /// Should this worker fetch now? One of the fleet should.
+impl Store {
+    /// Should this worker fetch now? True for one worker of the fleet.
     fn should_fetch_flag_definitions(&self) -> bool {
         true
     }
 
-    /// What the store holds. Any error type will do.
+    /// The stored copy. Any error type is accepted.
     async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, String> {
         Ok(self.copy.lock().map_err(|error| error.to_string())?.clone())
     }
