@@ -207,6 +207,10 @@ pub async fn concurrent_creates_keep_the_first(store: &dyn TestStore) {
             other.reads().await
         };
         let copy = publish.held_up_during(meanwhile).await;
+        if copy.is_none() {
+            // The store leaves a lost copy to its leader.
+            break;
+        }
         assert_stays(copy, &reader).await;
         if has_ended {
             break;
