@@ -133,7 +133,7 @@ impl Leased {
         }
     }
 
-    fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) {
+    fn on_fetch_without_update(&self, outcome: FetchOutcome) {
         let copy = self.get_flag_definitions().ok().flatten();
         let mut row = self.row();
         if let Some(data) = outcome.data() {

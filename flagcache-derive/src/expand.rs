@@ -155,14 +155,16 @@ fn forwarder(hook: Hook, method: &Method, generics: &Generics) -> TokenStream {
 
     let output = forwarder.outcome_alias();
     let body = forwarder.body();
-    let data = (hook.argument() == Some(Argument::Data))
-        .then(|| quote!(&'argument __flagcache::FlagDefinitionCacheData));
-    let outcome = (hook.argument() == Some(Argument::Outcome))
-        .then(|| quote!(__flagcache::FetchOutcome<'argument>));
-    let ty = data.or(outcome);
-    let lifetime = ty.is_some().then(|| quote!('argument,));
-    let outlives = ty.is_some().then(|| quote!('argument: 'call,));
-    let parameter = ty.map(|ty| quote!(, #argument: #ty));
+    let parameter = match hook.argument() {
+        Some(Argument::Data) => {
+            Some(quote!(, #argument: &'argument __flagcache::FlagDefinitionCacheData))
+        }
+        Some(Argument::Outcome) => Some(quote!(, #argument: __flagcache::FetchOutcome)),
+        Some(Argument::Context) | None => None,
+    };
+    let lends = hook.argument() == Some(Argument::Data);
+    let lifetime = lends.then(|| quote!('argument,));
+    let outlives = lends.then(|| quote!('argument: 'call,));
     quote! {
         #(#cfgs)*
         #lints

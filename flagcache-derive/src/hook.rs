@@ -89,7 +89,7 @@ impl Hook {
         match self.argument() {
             None => "(&self)",
             Some(Argument::Data) => "(&self, data: &FlagDefinitionCacheData)",
-            Some(Argument::Outcome) => "(&self, outcome: FetchOutcome<'_>)",
+            Some(Argument::Outcome) => "(&self, outcome: FetchOutcome)",
             Some(Argument::Context) => "(&self, context: PollerContext)",
         }
     }

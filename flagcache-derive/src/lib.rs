@@ -78,7 +78,7 @@ mod validate;
 /// | `on_flag_definitions_received` | `&FlagDefinitionCacheData` | | required |
 /// | `shutdown` | | | |
 /// | `peek_flag_definitions` | | `Option<FlagDefinitionCacheData>` | |
-/// | `on_fetch_without_update` | `FetchOutcome<'_>` | | |
+/// | `on_fetch_without_update` | `FetchOutcome` | | |
 /// | `on_poller_attached` | `PollerContext` | | a plain `fn` |
 ///
 /// The trait, `FlagDefinitionCacheProvider`, documents the methods and when they are called. All take `&self`: a
@@ -224,7 +224,7 @@ mod validate;
 /// | type | anything `Send + Sync + 'static` | `Rc`, `RefCell`, `Cell`: a provider is shared between threads; lifetimes: it lives as long as its poller |
 /// | receiver | `&self`, `self: &Self`, `self: &Store` | `&mut self`, `self`, `Arc<Self>`, `Pin<&Self>`: providers are shared |
 /// | definitions | `&FlagDefinitionCacheData`, `FlagDefinitionCacheData` | `&'static` and `&mut`: they are lent for the call |
-/// | other arguments | by value: `FetchOutcome<'_>`, `PollerContext` | by reference; `FetchOutcome<'static>`; `impl Trait`, which makes the method generic |
+/// | other arguments | by value: `FetchOutcome`, `PollerContext` | by reference; `impl Trait`, which makes the method generic |
 /// | value | plain, or from `async fn`, `impl Future`, `Pin<Box<dyn Future>>`, anything `IntoFuture`, an alias of these | `Box<dyn Future>` without `Pin`: it cannot be awaited; an `async fn` that returns a future: it is awaited once; a future that is not `Send` |
 /// | definitions returned | `Option` of the data, of a reference to it, of an `Arc` of it | the data without `Option`: the store may be empty |
 /// | error | `Result<_, E>` with `E: Into<Box<dyn Error + Send + Sync>>` | `Box<dyn Error>`, which threads cannot share; an error that borrows, because it outlives the call |

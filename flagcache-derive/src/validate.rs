@@ -4,8 +4,8 @@ use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, FnArg, GenericArgument, GenericParam, Meta, PathArguments, Receiver, ReceiverKind,
-    ReturnType, Safety, Signature, Token, Type,
+    Attribute, FnArg, GenericParam, Meta, Receiver, ReceiverKind, ReturnType, Safety, Signature,
+    Token, Type,
 };
 
 use crate::errors::Errors;
@@ -307,27 +307,10 @@ fn parameters(hook: Hook, signature: &Signature, self_ty: &Type, errors: &mut Er
                 _ => continue,
             },
             Type::Reference(_) => "by value, not by reference",
-            _ if hook.argument() == Some(Argument::Outcome) && names_static(ty) => {
-                "it is lent for the call; to keep the definitions, clone those of `outcome.data()`"
-            }
             _ => continue,
         };
         errors.on(ty, format_args!("{takes}; {remedy}"));
     }
-}
-
-/// Whether the type's lifetime argument is `'static`.
-fn names_static(ty: &Type) -> bool {
-    let Type::Path(path) = ty else { return false };
-    let Some(PathArguments::AngleBracketed(arguments)) =
-        path.path.segments.last().map(|last| &last.arguments)
-    else {
-        return false;
-    };
-    arguments
-        .args
-        .iter()
-        .any(|argument| matches!(argument, GenericArgument::Lifetime(it) if it.ident == "static"))
 }
 
 /// `self: Pin<&Self>`, or `Pin` of another type.

@@ -138,7 +138,7 @@ impl Worker {
             .unwrap();
     }
 
-    async fn tells(&self, outcome: FetchOutcome<'_>) {
+    async fn tells(&self, outcome: FetchOutcome) {
         self.provider
             .on_fetch_without_update(outcome)
             .await
@@ -195,7 +195,7 @@ fn cause(error: &ProviderError) -> &Arc<DataError> {
         .expect("no cause")
 }
 
-fn outcome(failure: Option<FetchErrorKind>, data: &FlagDefinitionCacheData) -> FetchOutcome<'_> {
+fn outcome(failure: Option<FetchErrorKind>, data: &FlagDefinitionCacheData) -> FetchOutcome {
     failure.map_or(FetchOutcome::unchanged(data), |failure| {
         FetchOutcome::failed(failure, Some(data))
     })

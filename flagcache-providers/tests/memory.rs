@@ -56,7 +56,7 @@ impl Worker {
             .unwrap();
     }
 
-    async fn tells(&self, outcome: FetchOutcome<'_>) {
+    async fn tells(&self, outcome: FetchOutcome) {
         self.provider
             .on_fetch_without_update(outcome)
             .await

@@ -24,7 +24,7 @@ use flagcache::{
 use flagcache_providers::testing::conformance::{Capabilities, Verdict, run_all};
 use futures_util::future::BoxFuture;
 
-use crate::shelf::{OwnedOutcome, Shelf, Store};
+use crate::shelf::{Shelf, Store};
 
 type Definitions = Result<Option<FlagDefinitionCacheData>, DataError>;
 type AliasOf<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -86,8 +86,8 @@ macro_rules! form {
                     $wrap
                 }
 
-                $($before)* fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) -> $done {
-                    let (shelf, outcome) = (self.0.clone(), OwnedOutcome::from(outcome));
+                $($before)* fn on_fetch_without_update(&self, outcome: FetchOutcome) -> $done {
+                    let shelf = self.0.clone();
                     let $call = move || shelf.fetched_nothing_new(&outcome);
                     $wrap
                 }

@@ -32,26 +32,6 @@ pub(crate) struct Shelf {
     board: Arc<Mutex<Board>>,
 }
 
-/// A `FetchOutcome` with a set of its own, for a call that ends later.
-#[derive(Clone)]
-pub(crate) struct OwnedOutcome {
-    data: Option<FlagDefinitionCacheData>,
-    unchanged: bool,
-    quota_limited: bool,
-    step_down_for: Option<Duration>,
-}
-
-impl From<FetchOutcome<'_>> for OwnedOutcome {
-    fn from(outcome: FetchOutcome<'_>) -> Self {
-        Self {
-            data: outcome.data().cloned(),
-            unchanged: outcome.is_unchanged(),
-            quota_limited: outcome.failure() == Some(FetchErrorKind::QuotaLimited),
-            step_down_for: outcome.step_down_for(),
-        }
-    }
-}
-
 impl Shelf {
     pub(crate) fn attach(&self, link: PollerContext) {
         self.board().links.insert(self.worker, link);
@@ -102,9 +82,9 @@ impl Shelf {
         self.notify_others(&board);
     }
 
-    pub(crate) fn fetched_nothing_new(&self, outcome: &OwnedOutcome) {
+    pub(crate) fn fetched_nothing_new(&self, outcome: &FetchOutcome) {
         let mut board = self.board();
-        if let Some(duration) = outcome.step_down_for {
+        if let Some(duration) = outcome.step_down_for() {
             board
                 .steps_down_until
                 .insert(self.worker, Instant::now() + duration);
@@ -112,18 +92,18 @@ impl Shelf {
         if !self.leads(&board) {
             return;
         }
-        if outcome.unchanged {
+        if outcome.is_unchanged() {
             board.confirmed_at = Some(Instant::now());
         }
-        board.quota_limited = outcome.quota_limited;
-        if let Some(copy) = outcome.data.as_ref().map(FlagDefinitionCacheData::to_json) {
-            let is_damaged = outcome.unchanged && board.copy.as_ref() != Some(&copy);
+        board.quota_limited = outcome.failure() == Some(FetchErrorKind::QuotaLimited);
+        if let Some(copy) = outcome.data().map(FlagDefinitionCacheData::to_json) {
+            let is_damaged = outcome.is_unchanged() && board.copy.as_ref() != Some(&copy);
             if board.copy.is_none() || is_damaged {
                 board.copy = Some(copy);
                 self.notify_others(&board);
             }
         }
-        if outcome.step_down_for.is_some() {
+        if outcome.step_down_for().is_some() {
             board.lead = None;
             self.notify_others(&board);
         }

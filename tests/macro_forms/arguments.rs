@@ -163,7 +163,7 @@ mod blocking_borrows {
         }
 
         #[flag_cache(blocking)]
-        fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) {
+        fn on_fetch_without_update(&self, outcome: FetchOutcome) {
             let failure = outcome
                 .failure()
                 .map_or("unchanged", FetchErrorKind::as_str);

@@ -22,7 +22,7 @@ mod no_prelude {
         fn on_flag_definitions_received(&self, _: ::flagcache::FlagDefinitionCacheData) {}
 
         #[flag_cache(blocking)]
-        fn on_fetch_without_update(&self, _: ::flagcache::FetchOutcome<'_>) {}
+        fn on_fetch_without_update(&self, _: ::flagcache::FetchOutcome) {}
 
         fn on_poller_attached(&self, _: ::flagcache::PollerContext) {}
 
@@ -112,7 +112,7 @@ mod hostile_names {
         #[flag_cache(blocking)]
         fn on_flag_definitions_received(&self, _: &::flagcache::FlagDefinitionCacheData) {}
 
-        fn on_fetch_without_update(&self, _: ::flagcache::FetchOutcome<'_>) {}
+        fn on_fetch_without_update(&self, _: ::flagcache::FetchOutcome) {}
 
         fn on_poller_attached(&self, _: ::flagcache::PollerContext) {}
 
@@ -234,7 +234,7 @@ mod strict_lints {
             return None;
         }
 
-        async fn on_fetch_without_update(&self, _: FetchOutcome<'_>) {
+        async fn on_fetch_without_update(&self, _: FetchOutcome) {
             return ready(()).await;
         }
 

@@ -56,7 +56,7 @@ macro_rules! shape {
                     $wrap
                 }
 
-                fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) -> $done {
+                fn on_fetch_without_update(&self, outcome: FetchOutcome) -> $done {
                     let $value = {
                         assert!(outcome.is_unchanged());
                         self.0.call("unchanged");
@@ -239,7 +239,7 @@ mod async_fn {
             Ok(self.0.kept())
         }
 
-        async fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) {
+        async fn on_fetch_without_update(&self, outcome: FetchOutcome) {
             tokio::task::yield_now().await;
             assert!(outcome.is_unchanged());
             self.0.call("unchanged");
@@ -295,7 +295,7 @@ mod blocking {
         }
 
         #[flag_cache(blocking)]
-        fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) {
+        fn on_fetch_without_update(&self, outcome: FetchOutcome) {
             assert!(outcome.is_unchanged());
             assert!(outcome.data().is_some());
             self.0.call("unchanged");
@@ -359,7 +359,7 @@ mod named_lifetimes {
             self.0.kept()
         }
 
-        fn on_fetch_without_update<'a, 'b>(&'a self, outcome: FetchOutcome<'b>) -> AliasOf<'a, ()>
+        fn on_fetch_without_update<'a, 'b>(&'a self, outcome: FetchOutcome) -> AliasOf<'a, ()>
         where
             'b: 'a,
         {

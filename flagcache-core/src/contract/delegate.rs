@@ -38,10 +38,7 @@ impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for Bo
         (**self).peek_flag_definitions().await
     }
 
-    async fn on_fetch_without_update(
-        &self,
-        outcome: FetchOutcome<'_>,
-    ) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         (**self).on_fetch_without_update(outcome).await
     }
 

@@ -65,30 +65,30 @@ impl fmt::Display for FetchErrorKind {
 
 /// The result of a leader's load that brought no new definitions; the argument of
 /// [`on_fetch_without_update`](crate::FlagDefinitionCacheProvider::on_fetch_without_update).
-#[derive(Clone, Copy, Debug)]
-pub struct FetchOutcome<'a> {
+#[derive(Clone, Debug)]
+pub struct FetchOutcome {
     failure: Option<FetchErrorKind>,
-    data: Option<&'a FlagDefinitionCacheData>,
+    data: Option<FlagDefinitionCacheData>,
     step_down_for: Option<Duration>,
     fleet_failure: Option<FleetFailure>,
 }
 
-impl<'a> FetchOutcome<'a> {
+impl FetchOutcome {
     /// The API confirmed `data`: a 304.
-    pub fn unchanged(data: &'a FlagDefinitionCacheData) -> Self {
+    pub fn unchanged(data: &FlagDefinitionCacheData) -> Self {
         Self {
             failure: None,
-            data: Some(data),
+            data: Some(data.clone()),
             step_down_for: None,
             fleet_failure: None,
         }
     }
 
     /// The request failed, or was not sent because of an earlier failure. `data` is what this worker still serves.
-    pub fn failed(failure: FetchErrorKind, data: Option<&'a FlagDefinitionCacheData>) -> Self {
+    pub fn failed(failure: FetchErrorKind, data: Option<&FlagDefinitionCacheData>) -> Self {
         Self {
             failure: Some(failure),
-            data,
+            data: data.cloned(),
             step_down_for: None,
             fleet_failure: None,
         }
@@ -108,19 +108,6 @@ impl<'a> FetchOutcome<'a> {
         self
     }
 
-    /// The same outcome with another borrow of the definitions, for a call on another thread.
-    pub(crate) fn with_data<'b>(
-        self,
-        data: Option<&'b FlagDefinitionCacheData>,
-    ) -> FetchOutcome<'b> {
-        FetchOutcome {
-            failure: self.failure,
-            data,
-            step_down_for: self.step_down_for,
-            fleet_failure: self.fleet_failure,
-        }
-    }
-
     /// Whether the API confirmed the current definitions.
     pub fn is_unchanged(&self) -> bool {
         self.failure.is_none()
@@ -132,8 +119,8 @@ impl<'a> FetchOutcome<'a> {
     }
 
     /// The definitions that this worker serves now, to restore a stored copy that is lost.
-    pub fn data(&self) -> Option<&'a FlagDefinitionCacheData> {
-        self.data
+    pub fn data(&self) -> Option<&FlagDefinitionCacheData> {
+        self.data.as_ref()
     }
 
     /// Set if another worker may succeed: release leadership now, and answer `false` to every decision for this long.

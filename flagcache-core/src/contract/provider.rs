@@ -69,10 +69,7 @@ pub trait FlagDefinitionCacheProvider: Send + Sync + 'static {
     /// restore it if it is lost, and to step down if [`outcome.step_down_for()`](FetchOutcome::step_down_for) is set.
     ///
     /// The default does nothing. An error is logged.
-    async fn on_fetch_without_update(
-        &self,
-        outcome: FetchOutcome<'_>,
-    ) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         let _ = outcome;
         Ok(())
     }

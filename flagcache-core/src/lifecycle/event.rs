@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{FetchErrorKind, FlagDefinitionCacheData, FleetFailure, FleetStatus, ProviderMethod};
+use crate::{FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FleetStatus, ProviderMethod};
 
 /// Why a provider call returned nothing. The observer has logged the error itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,13 +82,7 @@ pub(crate) enum Call {
     Stored,
     Read,
     Publish(FlagDefinitionCacheData),
-    FetchWithoutUpdate {
-        failure: Option<FetchErrorKind>,
-        data: Option<FlagDefinitionCacheData>,
-        step_down_for: Option<Duration>,
-        /// The failure to keep beside the lock.
-        fleet_failure: Option<FleetFailure>,
-    },
+    FetchWithoutUpdate(FetchOutcome),
     Shutdown,
 }
 
@@ -100,7 +94,7 @@ impl Call {
             Self::Stored => ProviderMethod::Peek,
             Self::Read => ProviderMethod::Get,
             Self::Publish(_) => ProviderMethod::Received,
-            Self::FetchWithoutUpdate { .. } => ProviderMethod::FetchWithoutUpdate,
+            Self::FetchWithoutUpdate(_) => ProviderMethod::FetchWithoutUpdate,
             Self::Shutdown => ProviderMethod::Shutdown,
         }
     }

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{Call, CallError, FetchState, Machine, Phase, Role, Step};
-use crate::{FetchErrorKind, FlagDefinitionCacheData, FleetFailure};
+use crate::{FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FleetFailure};
 
 /// After this many failures in a row, a leader lets another worker try.
 const LAST_TRY: u32 = 5;
@@ -62,13 +62,19 @@ impl Machine {
             self.role = Role::Follower;
         }
         self.phase = Phase::Reporting;
-        let data = self.freshness.snapshot().cloned();
-        steps.push(Step::Call(Call::FetchWithoutUpdate {
-            failure,
-            data,
-            step_down_for,
-            fleet_failure,
-        }));
+        let data = self.freshness.snapshot();
+        let outcome = match (failure, data) {
+            (None, Some(data)) => FetchOutcome::unchanged(data),
+            // A 304 without definitions in memory confirms nothing.
+            (failure, data) => {
+                FetchOutcome::failed(failure.unwrap_or(FetchErrorKind::Rejected), data)
+            }
+        };
+        steps.push(Step::Call(Call::FetchWithoutUpdate(
+            outcome
+                .with_step_down_for(step_down_for)
+                .with_fleet_failure(fleet_failure),
+        )));
     }
 
     /// Whether to let another worker lead for the next window. Followers send no requests, so a fault in the leader's

@@ -36,28 +36,18 @@ impl<'a> Lend<'a> for FlagDefinitionCacheData {
     }
 }
 
-/// A [`FetchOutcome`] with owned definitions.
-#[derive(Debug)]
-pub struct DetachedOutcome {
-    outcome: FetchOutcome<'static>,
-    data: Option<FlagDefinitionCacheData>,
-}
+impl Detach for FetchOutcome {
+    type Detached = Self;
 
-impl Detach for FetchOutcome<'_> {
-    type Detached = DetachedOutcome;
-
-    fn detach(self) -> DetachedOutcome {
-        DetachedOutcome {
-            outcome: self.with_data(None),
-            data: self.data().cloned(),
-        }
+    fn detach(self) -> Self {
+        self
     }
 }
 
-impl<'a> Lend<'a> for DetachedOutcome {
-    type Lent = FetchOutcome<'a>;
+impl Lend<'_> for FetchOutcome {
+    type Lent = Self;
 
-    fn lend(&'a self) -> FetchOutcome<'a> {
-        self.outcome.with_data(self.data.as_ref())
+    fn lend(&self) -> Self {
+        self.clone()
     }
 }

@@ -235,8 +235,8 @@ pub trait OutcomeArgument<A, M> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<'a> OutcomeArgument<FetchOutcome<'a>, Fits> for FetchOutcome<'a> {
-    fn argument(given: Given<FetchOutcome<'a>>) -> Self {
+impl OutcomeArgument<FetchOutcome, Fits> for FetchOutcome {
+    fn argument(given: Given<FetchOutcome>) -> Self {
         given.0
     }
 }

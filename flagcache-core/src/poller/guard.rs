@@ -61,7 +61,7 @@ impl Guard {
 
     pub(crate) async fn fetch_without_update(
         &self,
-        outcome: FetchOutcome<'_>,
+        outcome: FetchOutcome,
     ) -> Result<(), ProviderError> {
         self.call(ProviderMethod::FetchWithoutUpdate, || {
             self.provider.on_fetch_without_update(outcome)

@@ -22,7 +22,7 @@ use crate::poller::guard::Guard;
 use crate::poller::observer::{Billed, Observer, chain};
 use crate::{
     DefinitionsChange, DefinitionsDiff, DefinitionsOrigin, FetchError, FetchErrorKind,
-    FetchOutcome, FetchResponse, FlagDefinitionCacheData, FlagDefinitionSource, PollerContextOwner,
+    FetchResponse, FlagDefinitionCacheData, FlagDefinitionSource, PollerContextOwner,
     PollerSchedule, ProjectFingerprint, ProviderError, ProviderErrorKind, ProviderMethod,
 };
 
@@ -277,22 +277,7 @@ impl PollerTask {
                 Call::Stored => Reply::Definitions(guard.stored().await),
                 Call::Read => Reply::Definitions(guard.get().await),
                 Call::Publish(data) => Reply::Done(guard.received(&data).await),
-                Call::FetchWithoutUpdate {
-                    failure,
-                    data,
-                    step_down_for,
-                    fleet_failure,
-                } => {
-                    let outcome = match (failure, &data) {
-                        (None, Some(data)) => FetchOutcome::unchanged(data),
-                        (failure, data) => FetchOutcome::failed(
-                            failure.unwrap_or(FetchErrorKind::Rejected),
-                            data.as_ref(),
-                        ),
-                    };
-                    let outcome = outcome
-                        .with_step_down_for(step_down_for)
-                        .with_fleet_failure(fleet_failure);
+                Call::FetchWithoutUpdate(outcome) => {
                     Reply::Done(guard.fetch_without_update(outcome).await)
                 }
                 Call::Shutdown => Reply::Done(guard.shutdown().await),

@@ -40,7 +40,7 @@ fn every_shape_of_method() {
             #[deprecated]
             fn shutdown(&self) {}
 
-            fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Pin<Box<dyn Future<Output = ()> + Send>> {
                 Box::pin(async {})
             }
 

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::candidate::Candidate;
 use super::maintenance;
-use super::shared::{FetchWithoutUpdate, Shared};
+use super::shared::Shared;
 
 /// A [`FileStore`](super::FileStore)'s provider for one poller. Dropping it releases leadership, like a shutdown.
 #[derive(Debug)]
@@ -96,16 +96,7 @@ impl FileProvider {
             .await
     }
 
-    async fn on_fetch_without_update(
-        &self,
-        outcome: FetchOutcome<'_>,
-    ) -> Result<(), ProviderError> {
-        let outcome = FetchWithoutUpdate {
-            failure: outcome.failure(),
-            data: outcome.data().cloned(),
-            step_down_for: outcome.step_down_for(),
-            fleet_failure: outcome.fleet_failure(),
-        };
+    async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         self.blocking(move |store, candidate| store.fetch_without_update(candidate, &outcome))
             .await
     }

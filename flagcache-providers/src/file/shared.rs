@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use flagcache_core::{
-    FetchErrorKind, FlagDefinitionCacheData, FleetFailure, FleetStatus, PollerContext,
+    FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FleetStatus, PollerContext,
     ProviderError,
 };
 
@@ -131,21 +131,21 @@ impl Shared {
     pub(super) fn fetch_without_update(
         &self,
         candidate: &Candidate,
-        outcome: &FetchWithoutUpdate,
+        outcome: &FetchOutcome,
     ) -> Result<(), ProviderError> {
-        let put_back = outcome.data.as_ref().map_or(Ok(()), |data| {
-            self.restore(candidate, data, outcome.failure)
+        let put_back = outcome.data().map_or(Ok(()), |data| {
+            self.restore(candidate, data, outcome.failure())
         });
-        let noted = match (outcome.failure, &outcome.data) {
+        let noted = match (outcome.failure(), outcome.data()) {
             (None, Some(data)) => self.confirm(candidate, data),
             (Some(FetchErrorKind::QuotaLimited), _) => candidate.note(Confirmation::QuotaLimited),
             _ => Ok(()),
         };
-        let kept = match outcome.fleet_failure {
+        let kept = match outcome.fleet_failure() {
             Some(failure) if candidate.leads_load() => failure::write(&self.files, failure),
             _ => Ok(()),
         };
-        if let Some(duration) = outcome.step_down_for {
+        if let Some(duration) = outcome.step_down_for() {
             candidate.step_down_until(Instant::now() + duration.min(LONGEST_ABSENCE));
         }
         put_back.and(noted).and(kept)
@@ -244,13 +244,4 @@ impl Shared {
     fn pollers(&self) -> MutexGuard<'_, Pollers> {
         self.pollers.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The outcome of a leader's load without an update, without the borrow.
-#[derive(Debug)]
-pub(super) struct FetchWithoutUpdate {
-    pub(super) failure: Option<FetchErrorKind>,
-    pub(super) data: Option<FlagDefinitionCacheData>,
-    pub(super) step_down_for: Option<Duration>,
-    pub(super) fleet_failure: Option<FleetFailure>,
 }

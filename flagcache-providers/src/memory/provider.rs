@@ -43,7 +43,7 @@ impl MemoryProvider {
         self.store.state().read(self.id, Instant::now())
     }
 
-    fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) {
+    fn on_fetch_without_update(&self, outcome: FetchOutcome) {
         self.store
             .state()
             .fetch_without_update(self.id, outcome, Instant::now());

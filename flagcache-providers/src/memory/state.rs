@@ -122,7 +122,7 @@ impl State {
     pub(super) fn fetch_without_update(
         &mut self,
         id: MemberId,
-        outcome: FetchOutcome<'_>,
+        outcome: FetchOutcome,
         now: Instant,
     ) {
         let leads = self.leads(id);

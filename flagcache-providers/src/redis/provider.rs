@@ -120,15 +120,12 @@ impl RedisProvider {
         self.publish(&token, FetchMark::Confirmed, data).await
     }
 
-    async fn on_fetch_without_update(
-        &self,
-        outcome: FetchOutcome<'_>,
-    ) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         // Only a leader's load reports about the copy.
         let Some(token) = self.token() else {
             return Ok(());
         };
-        let kept = self.keep_or_put_back(&token, outcome).await;
+        let kept = self.keep_or_put_back(&token, &outcome).await;
         let Some(duration) = outcome.step_down_for() else {
             return kept;
         };
@@ -219,7 +216,7 @@ impl RedisProvider {
     async fn keep_or_put_back(
         &self,
         token: &str,
-        outcome: FetchOutcome<'_>,
+        outcome: &FetchOutcome,
     ) -> Result<(), ProviderError> {
         self.check(token)?;
         let mark = match outcome.failure() {

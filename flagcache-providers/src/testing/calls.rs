@@ -62,7 +62,7 @@ impl Call {
         }
     }
 
-    pub(crate) fn with_outcome(method: ProviderMethod, outcome: FetchOutcome<'_>) -> Self {
+    pub(crate) fn with_outcome(method: ProviderMethod, outcome: FetchOutcome) -> Self {
         Self {
             data: outcome.data().cloned(),
             failure: outcome.failure(),

@@ -148,10 +148,7 @@ impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for Fa
         self.provider.peek_flag_definitions().await
     }
 
-    async fn on_fetch_without_update(
-        &self,
-        outcome: FetchOutcome<'_>,
-    ) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         self.strike(ProviderMethod::FetchWithoutUpdate).await?;
         self.provider.on_fetch_without_update(outcome).await
     }

@@ -239,10 +239,7 @@ impl FlagDefinitionCacheProvider for ScriptedProvider {
         running.end(self.inner.stored.play().await)
     }
 
-    async fn on_fetch_without_update(
-        &self,
-        outcome: FetchOutcome<'_>,
-    ) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         let running = self.inner.log.begin(Call::with_outcome(
             ProviderMethod::FetchWithoutUpdate,
             outcome,

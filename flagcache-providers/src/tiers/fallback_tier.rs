@@ -131,7 +131,7 @@ impl FallbackTier {
     /// Reports an outcome without an update to the tier, if this worker leads there.
     pub(super) async fn report(
         &self,
-        outcome: FetchOutcome<'_>,
+        outcome: FetchOutcome,
         schedule: PollerSchedule,
         timeout: Duration,
     ) {

@@ -61,10 +61,7 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for ReadOnly<P>
         self.0.peek_flag_definitions().await
     }
 
-    async fn on_fetch_without_update(
-        &self,
-        _outcome: FetchOutcome<'_>,
-    ) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(&self, _outcome: FetchOutcome) -> Result<(), ProviderError> {
         Ok(())
     }
 

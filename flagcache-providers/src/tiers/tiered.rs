@@ -171,20 +171,17 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
         Ok(Some(copy))
     }
 
-    async fn on_fetch_without_update(
-        &self,
-        outcome: FetchOutcome<'_>,
-    ) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         if outcome.data().is_some() {
             self.state.mark_warm();
         }
         let (timeout, schedule) = (self.left_since(Instant::now()), self.state.schedule());
         // Fallback tiers elect their own leader; never ask them to step down.
-        let fallbacks = outcome.with_step_down_for(None);
+        let fallbacks = outcome.clone().with_step_down_for(None);
         let report = join_all(
             self.fallbacks
                 .iter()
-                .map(|tier| tier.report(fallbacks, schedule, timeout)),
+                .map(|tier| tier.report(fallbacks.clone(), schedule, timeout)),
         );
         join(self.first.on_fetch_without_update(outcome), report)
             .await

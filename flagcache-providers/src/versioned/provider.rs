@@ -72,7 +72,7 @@ impl FetchMark {
         failure: None,
     };
 
-    fn of(outcome: &FetchOutcome<'_>) -> Self {
+    fn of(outcome: &FetchOutcome) -> Self {
         match outcome.failure() {
             None => Self::CONFIRMED,
             Some(kind) => Self {
@@ -215,10 +215,7 @@ impl VersionedProvider {
         }
     }
 
-    async fn on_fetch_without_update(
-        &self,
-        outcome: FetchOutcome<'_>,
-    ) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         // Only a leader's load has anything to say about the copy.
         let Some(term) = self.term() else {
             return Ok(());

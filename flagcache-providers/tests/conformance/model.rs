@@ -358,7 +358,7 @@ impl ModelProvider {
         self.tell_others();
     }
 
-    fn must_restore(&self, outcome: FetchOutcome<'_>, data: &FlagDefinitionCacheData) -> bool {
+    fn must_restore(&self, outcome: &FetchOutcome, data: &FlagDefinitionCacheData) -> bool {
         let copy = self.board().copy.clone();
         let only_missing = self.has(Bug::RestoresOnlyTheMissing);
         match copy {
@@ -485,10 +485,7 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         Ok(copy.and_then(|copy| FlagDefinitionCacheData::from_json(copy).ok()))
     }
 
-    async fn on_fetch_without_update(
-        &self,
-        outcome: FetchOutcome<'_>,
-    ) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         self.begin(ProviderMethod::FetchWithoutUpdate).await?;
         if self.holds_lead() || self.has(Bug::FollowerConfirms) {
             let mut board = self.board();
@@ -507,7 +504,7 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         }
         if let Some(data) = outcome
             .data()
-            .filter(|data| self.must_restore(outcome, data))
+            .filter(|data| self.must_restore(&outcome, data))
         {
             if self.has(Bug::RestoresInSilence) {
                 self.board().copy = Some(self.encode(data));

@@ -52,7 +52,7 @@ impl Worker {
         self.provider.on_flag_definitions_received(data).await
     }
 
-    pub(crate) async fn hears(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+    pub(crate) async fn hears(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         self.provider.on_fetch_without_update(outcome).await
     }
 

@@ -75,7 +75,7 @@ impl Worker {
 
     pub(crate) async fn fetch_without_update(
         &self,
-        outcome: FetchOutcome<'_>,
+        outcome: FetchOutcome,
     ) -> Result<(), ProviderError> {
         self.provider.on_fetch_without_update(outcome).await
     }

@@ -28,7 +28,7 @@ pub(crate) fn refusal(secret_key: &str, window: Duration) -> FleetFailure {
 pub(crate) fn failed(
     data: Option<&FlagDefinitionCacheData>,
     failure: FleetFailure,
-) -> FetchOutcome<'_> {
+) -> FetchOutcome {
     let steps_down = failure.kind() == FetchErrorKind::Unauthorized;
     FetchOutcome::failed(failure.kind(), data)
         .with_step_down_for(steps_down.then(|| failure.window()))

@@ -61,7 +61,7 @@ impl Worker {
         self.provider.on_flag_definitions_received(data).await
     }
 
-    async fn hears(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+    async fn hears(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         self.provider.on_fetch_without_update(outcome).await
     }
 

@@ -60,10 +60,7 @@ impl FlagDefinitionCacheProvider for Watched {
         self.provider.peek_flag_definitions().await
     }
 
-    async fn on_fetch_without_update(
-        &self,
-        outcome: FetchOutcome<'_>,
-    ) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         self.provider.on_fetch_without_update(outcome).await
     }
 

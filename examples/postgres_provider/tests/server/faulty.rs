@@ -397,7 +397,7 @@ impl PostgresProvider {
         }
     }
 
-    async fn on_fetch_without_update(&self, outcome: FetchOutcome<'_>) -> Result<(), ProviderError> {
+    async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         if let Some(data) = outcome.data() {
             let stored = self.query(READ, &[&self.service]).await?.pop();
             let stored: Option<Vec<u8>> = stored.and_then(|row| row.get("copy"));

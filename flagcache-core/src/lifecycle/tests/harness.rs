@@ -76,15 +76,10 @@ impl From<&Step> for Expected {
             Step::Call(Call::Stored) => Self::Stored,
             Step::Call(Call::Read) => Self::Read,
             Step::Call(Call::Publish(data)) => Self::Publish(data.clone()),
-            Step::Call(Call::FetchWithoutUpdate {
-                failure,
-                data,
-                step_down_for,
-                ..
-            }) => Self::Report {
-                failure: *failure,
-                has_data: data.is_some(),
-                steps_down: step_down_for.is_some(),
+            Step::Call(Call::FetchWithoutUpdate(outcome)) => Self::Report {
+                failure: outcome.failure(),
+                has_data: outcome.data().is_some(),
+                steps_down: outcome.step_down_for().is_some(),
             },
             Step::Call(Call::Shutdown) => Self::Shutdown,
             Step::Fetch { etag, .. } => Self::Get(etag.clone()),

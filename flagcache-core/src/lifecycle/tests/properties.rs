@@ -276,11 +276,11 @@ impl Model {
                 let allowed = self.owner == Some(true) || (self.got_new && self.read_found_nothing);
                 assert!(allowed, "published without permission");
             }
-            Call::FetchWithoutUpdate { failure, data, .. } => {
+            Call::FetchWithoutUpdate(outcome) => {
                 assert_eq!(self.owner, Some(true));
                 assert!(!self.got_new, "reported no update after new definitions");
-                assert!(failure.is_some() || data.is_some());
-                assert_eq!(data.as_ref(), self.memory.as_ref());
+                assert!(outcome.failure().is_some() || outcome.data().is_some());
+                assert_eq!(outcome.data(), self.memory.as_ref());
             }
             Call::Shutdown => self.shutdowns += 1,
         }
@@ -422,7 +422,7 @@ fn event(
                     Event::Replied(Reply::Definitions(copy))
                 }
                 Call::Publish(_) => Event::Replied(Reply::Done(done)),
-                Call::FetchWithoutUpdate { .. } | Call::Shutdown => DONE,
+                Call::FetchWithoutUpdate(_) | Call::Shutdown => DONE,
             }
         }
     })

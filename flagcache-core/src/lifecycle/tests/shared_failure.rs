@@ -163,22 +163,17 @@ impl Fleet {
                 }
                 Event::Replied(Reply::Done(Ok(())))
             }
-            Call::FetchWithoutUpdate {
-                failure,
-                step_down_for,
-                fleet_failure,
-                ..
-            } => {
+            Call::FetchWithoutUpdate(outcome) => {
                 assert_eq!(self.leader, Some(n));
-                if failure.is_none() {
+                if outcome.is_unchanged() {
                     self.confirm();
                 }
-                if let Some(failure) = fleet_failure {
+                if let Some(failure) = outcome.fleet_failure() {
                     // As every store does.
                     let failure: FleetFailure = failure.to_string().parse().unwrap();
                     self.failure = Some((failure, self.now));
                 }
-                if let Some(time) = step_down_for {
+                if let Some(time) = outcome.step_down_for() {
                     self.workers[n].steps_down_until = Some(self.now + time);
                     self.leader = None;
                     self.notify(n);

@@ -65,13 +65,12 @@ const _: () = {
                 __flagcache::MethodError::into_provider_error,
             ))
         }
-        fn on_fetch_without_update<'provider, 'argument, 'call>(
+        fn on_fetch_without_update<'provider, 'call>(
             &'provider self,
-            poller_argument: __flagcache::FetchOutcome<'argument>,
+            poller_argument: __flagcache::FetchOutcome,
         ) -> __flagcache::Call<'call, __flagcache::Done>
         where
             'provider: 'call,
-            'argument: 'call,
         {
             __flagcache::Boxed::pin(async move {
                 __flagcache::DoneValue::outcome(

@@ -188,7 +188,7 @@ pub async fn stepped_down_worker_does_not_lead(store: &dyn TestStore) {
     );
 }
 
-fn unauthorized(step_down_until: Duration) -> FetchOutcome<'static> {
+fn unauthorized(step_down_until: Duration) -> FetchOutcome {
     FetchOutcome::failed(FetchErrorKind::Unauthorized, None)
         .with_step_down_for(Some(step_down_until))
 }

@@ -121,7 +121,7 @@ impl Worker {
         self.reads().await;
     }
 
-    pub(super) async fn ends_without_update(&self, outcome: FetchOutcome<'_>) {
+    pub(super) async fn ends_without_update(&self, outcome: FetchOutcome) {
         sound(
             ProviderMethod::FetchWithoutUpdate,
             self.provider.on_fetch_without_update(outcome),
@@ -168,7 +168,7 @@ impl Worker {
 
     pub(super) async fn tries_to_end_without_update(
         &self,
-        outcome: FetchOutcome<'_>,
+        outcome: FetchOutcome,
     ) -> Result<(), ProviderError> {
         in_time(
             ProviderMethod::FetchWithoutUpdate,

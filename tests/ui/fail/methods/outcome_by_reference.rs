@@ -14,7 +14,7 @@ impl Store {
 
     fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) {}
 
-    async fn on_fetch_without_update(&self, _: &FetchOutcome<'_>) {}
+    async fn on_fetch_without_update(&self, _: &FetchOutcome) {}
 }
 
 fn main() {}

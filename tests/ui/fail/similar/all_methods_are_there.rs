@@ -20,7 +20,7 @@ impl Store {
         None
     }
 
-    fn on_fetch_without_update(&self, _: FetchOutcome<'_>) {}
+    fn on_fetch_without_update(&self, _: FetchOutcome) {}
 
     fn on_poller_attached(&self, _: PollerContext) {}
 
