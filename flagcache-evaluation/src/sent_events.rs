@@ -1,8 +1,8 @@
 //! Which `$feature_flag_called` events were sent already.
 
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 use posthog_rs::FlagValue;
 use xxhash_rust::xxh3::Xxh3;
@@ -44,10 +44,7 @@ impl SentEvents {
         value: Option<&FlagValue>,
     ) -> bool {
         let call = self.digest(subject, key, value);
-        let mut generations = self
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut generations = self.generations.lock();
         let [younger, older] = &mut *generations;
         if younger.contains(&call) {
             return false;
@@ -138,7 +135,7 @@ mod tests {
             sent.is_first(&FlagSubject::new("0"), "a", ON),
             "what is not called is"
         );
-        let generations = sent.generations.lock().unwrap();
+        let generations = sent.generations.lock();
         assert!(generations.iter().all(|generation| generation.len() <= 10));
     }
 }

@@ -1,8 +1,9 @@
 //! What is evaluated.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use flagcache_core::FlagDefinitionCacheData;
@@ -65,7 +66,7 @@ impl EvaluatorState {
         definitions: Option<FlagDefinitionCacheData>,
         file: &BTreeMap<String, FlagValue>,
     ) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.changing.lock();
         let before = self.current.load_full();
         let compiled = match &definitions {
             Some(definitions) => Compiled::new(definitions, &before.compiled, &self.contexts),
@@ -102,7 +103,7 @@ impl EvaluatorState {
         if let Some(evaluator) = self.official.get() {
             return evaluator;
         }
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.changing.lock();
         self.official.get_or_init(|| {
             let cache = FlagCache::new();
             cache.update(self.current.load().official());

@@ -1,8 +1,9 @@
 //! [`NotificationListener`]: passes a server's notifications to the pollers.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flagcache_core::PollerContext;
@@ -147,7 +148,7 @@ impl NotificationListener {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Attached>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.workers.lock()
     }
 }
 

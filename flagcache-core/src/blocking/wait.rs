@@ -3,8 +3,9 @@
 //! These futures are messages between threads. They need neither a timer nor a reactor, so a wait works without a
 //! runtime, and after the poller's runtime has ended.
 
+use parking_lot::{Condvar, Mutex};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -50,24 +51,18 @@ struct ThreadWaker {
 }
 
 impl ThreadWaker {
-    fn woken(&self) -> MutexGuard<'_, bool> {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits for a wake-up and resets it.
     fn wait_until(&self, deadline: Instant) -> bool {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let wait = self
-            .condvar
-            .wait_timeout_while(self.woken(), left, |woken| !*woken);
-        let (mut woken, _) = wait.unwrap_or_else(PoisonError::into_inner);
+        let mut woken = self.woken.lock();
+        self.condvar
+            .wait_while_until(&mut woken, |woken| !*woken, deadline);
         std::mem::take(&mut *woken)
     }
 }
 
 impl Wake for ThreadWaker {
     fn wake(self: Arc<Self>) {
-        *self.woken() = true;
+        *self.woken.lock() = true;
         self.condvar.notify_one();
     }
 }

@@ -1,6 +1,7 @@
 //! [`PollerContext`]: what a store uses to notify its poller, to report to it and to read its schedule.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -101,7 +102,7 @@ struct Shared {
 
 // No code panics while it holds one of these locks, so the data behind a poisoned one is consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 /// A store's connection to its poller: a weak reference, cheap to clone, usable from any thread, in or out of a

@@ -3,11 +3,12 @@
 //! Not on the runtime's blocking pool: a runtime that shuts down waits for that pool, so one hung body would keep the
 //! process from ending.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::thread;
 
 use tokio::sync::{Notify, oneshot};
@@ -65,9 +66,7 @@ impl BlockingCalls {
     }
 
     fn without_poller(address: usize) -> Arc<Self> {
-        let mut providers = WITHOUT_POLLER
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut providers = WITHOUT_POLLER.lock();
         if let Some(calls) = providers.get(&address).and_then(Weak::upgrade) {
             return calls;
         }

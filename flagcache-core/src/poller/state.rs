@@ -1,6 +1,7 @@
 //! [`Shared`]: the state that the poller's task writes and its handles read.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -124,7 +125,7 @@ impl Shared {
 
     /// Held only for a copy; readers of definitions never take this lock.
     pub(super) fn task_status(&self) -> MutexGuard<'_, TaskStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock()
     }
 
     pub(super) fn status(&self) -> PollerStatus {

@@ -1,11 +1,12 @@
 //! [`PollerTask`]: the one task of a poller. Carries out the machine's steps and feeds the results back; it decides
 //! nothing.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::future::pending;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
@@ -107,9 +108,7 @@ impl TaskSlot {
     }
 
     fn idle_task(&self) -> MutexGuard<'_, Option<PollerTask>> {
-        self.idle_task
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.idle_task.lock()
     }
 
     /// Sends a request and wakes an idle task. If the task is gone, the request is dropped, which its caller notices.

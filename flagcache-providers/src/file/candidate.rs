@@ -1,7 +1,8 @@
 //! [`Candidate`]: whether one provider leads, tries to acquire the lock, or only reads.
 
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use flagcache_core::{PollerContext, ProviderError, ProviderErrorKind};
@@ -122,7 +123,7 @@ impl Candidate {
     /// [`close`](Self::close) for a thread that must not wait. A running call keeps the candidate alive; with the last
     /// one the lock file is closed, which releases the lock.
     pub(super) fn close_soon(&self) {
-        if let Ok(mut state) = self.state.try_lock() {
+        if let Some(mut state) = self.state.try_lock() {
             state.closed = true;
             state.release();
         }
@@ -177,7 +178,7 @@ impl Candidate {
 
     /// Held only for a few system calls on the lock file, never for the data. No code panics while holding it.
     fn state(&self) -> MutexGuard<'_, CandidateState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

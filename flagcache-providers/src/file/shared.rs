@@ -1,6 +1,7 @@
 //! [`Shared`]: the state that the providers of one store share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use flagcache_core::{
@@ -242,6 +243,6 @@ impl Shared {
     }
 
     fn pollers(&self) -> MutexGuard<'_, Pollers> {
-        self.pollers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pollers.lock()
     }
 }

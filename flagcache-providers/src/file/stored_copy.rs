@@ -1,9 +1,10 @@
 //! [`StoredCopy`]: the data file, read when it changed and replaced atomically.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::fs::{File, FileTimes, read_dir, remove_file, symlink_metadata};
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use flagcache_core::{DataError, FlagDefinitionCacheData, ProviderError};
@@ -241,7 +242,7 @@ impl StoredCopy {
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Content>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock()
     }
 }
 

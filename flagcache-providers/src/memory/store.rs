@@ -1,6 +1,7 @@
 //! [`MemoryStore`]: the store that the pollers of one process share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::MemoryProvider;
@@ -38,7 +39,7 @@ impl MemoryStore {
     /// Only short, panic-free code runs under this lock, and no await, so the state behind a poisoned lock is
     /// consistent.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

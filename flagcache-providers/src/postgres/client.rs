@@ -1,6 +1,7 @@
 //! The connection to the server, opened when needed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flagcache_core::ProviderError;
@@ -114,7 +115,7 @@ impl Client {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 }
 

@@ -1,7 +1,8 @@
 //! [`RedisProvider`]: the provider of one poller.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use flagcache_core::{
@@ -406,11 +407,11 @@ impl RedisProvider {
     }
 
     fn load(&self) -> MutexGuard<'_, Load> {
-        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+        self.load.lock()
     }
 
     fn renewal(&self) -> MutexGuard<'_, Option<AbortHandle>> {
-        self.renewal.lock().unwrap_or_else(PoisonError::into_inner)
+        self.renewal.lock()
     }
 
     fn stop_tasks(&self) {

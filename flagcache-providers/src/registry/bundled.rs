@@ -26,9 +26,9 @@ impl Default for ProviderRegistry {
 
 #[cfg(feature = "memory")]
 mod memory {
+    use parking_lot::Mutex;
     use std::collections::HashMap;
     use std::error::Error;
-    use std::sync::{Mutex, PoisonError};
 
     use crate::registry::{OpenProvider, StoreUrl};
     use crate::{MemoryProvider, MemoryStore};
@@ -43,7 +43,7 @@ mod memory {
             if url.has_authority() {
                 return Err(url.bad_url("write memory: or memory:name").into());
             }
-            let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut stores = STORES.lock();
             let store = stores
                 .get_or_insert_default()
                 .entry(url.path().to_owned())

@@ -1,7 +1,7 @@
 //! Scripted answers of one method.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use flagcache_core::ProviderError;
@@ -139,6 +139,6 @@ impl<T: Clone> Script<T> {
 
     // Nothing panics while it is held; a poisoned lock is still whole.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

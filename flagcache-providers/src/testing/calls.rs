@@ -1,6 +1,6 @@
 //! What was called, when, and how it ended.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use flagcache_core::{FetchErrorKind, FetchOutcome, FlagDefinitionCacheData};
@@ -126,7 +126,7 @@ impl CallLog {
 
     // Nothing panics while it is held; a poisoned lock is still whole.
     fn lock(&self) -> MutexGuard<'_, Vec<Call>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+        self.calls.lock()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Faults in front of any provider.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use flagcache_core::{
@@ -102,7 +103,7 @@ impl<P: ?Sized> FaultInjector<P> {
 
     // Nothing panics while it is held; a poisoned lock is still whole.
     fn lock(&self) -> MutexGuard<'_, HashMap<ProviderMethod, (Fault, Times)>> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        self.faults.lock()
     }
 }
 

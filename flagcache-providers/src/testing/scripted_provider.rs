@@ -1,6 +1,7 @@
 //! A provider with scripted answers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use flagcache_core::{
@@ -187,13 +188,7 @@ impl ScriptedProvider {
     }
 
     fn with_attach<T>(&self, access: impl FnOnce(&mut Attach) -> T) -> T {
-        access(
-            &mut self
-                .inner
-                .attach
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        access(&mut self.inner.attach.lock())
     }
 }
 

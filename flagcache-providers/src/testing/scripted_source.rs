@@ -1,7 +1,8 @@
 //! A source of definitions with scripted answers.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -303,10 +304,7 @@ impl ScriptedSource {
 
     // Nothing panics while it is held; a poisoned lock is still whole.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.inner
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.lock()
     }
 }
 

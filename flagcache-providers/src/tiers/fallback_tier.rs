@@ -1,9 +1,9 @@
 //! [`FallbackTier`]: a tier after the first. It is written to, and read if the tiers before it have no copy. Its errors
 //! are logged, never returned.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use flagcache_core::{
@@ -215,5 +215,5 @@ impl fmt::Debug for FallbackTier {
 
 // No code panics while it holds one of these locks, so the data behind a poisoned one is consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

@@ -1,6 +1,6 @@
 //! [`State`]: what a tiered provider knows about its worker.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use flagcache_core::{PollerContext, PollerSchedule};
@@ -57,6 +57,6 @@ impl State {
 
     // No code panics while it holds this lock, so the state behind a poisoned one is consistent.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }

@@ -1,6 +1,7 @@
 //! The decoded copy that all pollers of one process share.
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use flagcache_core::{FlagDefinitionCacheData, Version};
 

@@ -1,6 +1,6 @@
 //! What a worker knows about its own leadership.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 use std::time::Duration;
 
 use tokio::sync::Notify;

@@ -14,9 +14,9 @@ pub use error::VersionedConfigError;
 pub use provider::VersionedProvider;
 pub use store::Versioned;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 /// Only short, panic-free code runs under these locks, and never an await.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

@@ -16,8 +16,8 @@ use super::{Client, PostHogApi, client, roots};
 use crate::KeyFingerprint;
 
 const DEFAULT_HOST: &str = "https://us.i.posthog.com";
-const DEFAULT_REQUEST_LIMIT: Duration = Duration::from_secs(10);
-const DEFAULT_BODY_LIMIT: usize = 64 * 1024 * 1024;
+const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Configures a [`PostHogApi`]. White space around keys and host is ignored, because secrets read from files often
 /// contain it.
@@ -39,9 +39,9 @@ impl Default for PostHogApiBuilder {
             host: DEFAULT_HOST.to_owned(),
             project_key: None,
             secret_key: None,
-            request_timeout: DEFAULT_REQUEST_LIMIT,
+            request_timeout: DEFAULT_REQUEST_TIMEOUT,
             connect_timeout: None,
-            max_body_bytes: DEFAULT_BODY_LIMIT,
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             root_certificates: None,
             no_proxy: false,
             user_agent_suffix: String::new(),
@@ -60,23 +60,23 @@ impl PostHogApiBuilder {
 
     /// The project key (`phc_…`). Required.
     #[must_use]
-    pub fn project_key(mut self, key: impl Into<SecretString>) -> Self {
-        self.project_key = Some(key.into());
+    pub fn project_key(mut self, key: impl Into<String>) -> Self {
+        self.project_key = Some(SecretString::from(key.into()));
         self
     }
 
     /// The secret key (`phs_…`, or a personal API key `phx_…`). Without one, or with an empty or blank one, the worker is a
     /// cache-only reader.
     #[must_use]
-    pub fn secret_key(mut self, key: impl Into<SecretString>) -> Self {
-        self.secret_key = Some(key.into());
+    pub fn secret_key(mut self, key: impl Into<String>) -> Self {
+        self.secret_key = Some(SecretString::from(key.into()));
         self
     }
 
     /// The timeout of a request, from the DNS lookup to the last byte of the body. Default 10 s.
     #[must_use]
-    pub fn request_timeout(mut self, limit: Duration) -> Self {
-        self.request_timeout = limit;
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
         self
     }
 

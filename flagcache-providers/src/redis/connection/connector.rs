@@ -1,7 +1,8 @@
 //! Opens the connection: finds the primary, connects and subscribes.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::MultiplexedConnection;
@@ -93,11 +94,7 @@ impl Connector {
                 race::first(attempts, head_start, Failure::weight).await
             }
             Endpoint::Cluster(nodes) => {
-                let pointed_to = self
-                    .pointed_to
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .take();
+                let pointed_to = self.pointed_to.lock().take();
                 let nodes = pointed_to.as_ref().into_iter().chain(nodes);
                 let attempts: Vec<_> = nodes.map(|node| self.open_from(node).boxed()).collect();
                 race::first(attempts, head_start, Failure::weight).await
@@ -293,10 +290,7 @@ impl Connector {
 
     /// Opens the next connection to `node` first.
     pub(in crate::redis) fn point_to(&self, node: Option<ConnectionInfo>) {
-        *self
-            .pointed_to
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = node;
+        *self.pointed_to.lock() = node;
     }
 
     pub(in crate::redis) fn is_cluster(&self) -> bool {

@@ -1,6 +1,6 @@
 //! [`RateLimit`]: a token bucket.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ impl RateLimit {
 
     /// Takes a token, if there is one.
     pub(in crate::redis) fn take(&self) -> bool {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = self.left.lock();
         let (count, since) = &mut *left;
         let now = Instant::now();
         while *count < self.most && now.saturating_duration_since(*since) >= self.pause {

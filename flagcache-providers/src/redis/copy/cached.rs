@@ -1,6 +1,7 @@
 //! [`SharedCopy`]: the decoded copy that all pollers of one store share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use flagcache_core::{DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, ProviderError};
 use sha1_smol::Sha1;
@@ -148,13 +149,10 @@ impl SharedCopy {
     /// Remembers what was just read or stored.
     pub(in crate::redis) fn hold(&self, fingerprint: Fingerprint, data: FlagDefinitionCacheData) {
         let held = Held { fingerprint, data };
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
+        *self.held.lock() = Some(Arc::new(held));
     }
 
     fn held(&self) -> Option<Arc<Held>> {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.held.lock().clone()
     }
 }

@@ -1,6 +1,6 @@
 //! What the stub counts and remembers.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 use hyper::header::HeaderMap;
@@ -110,16 +110,13 @@ impl Log {
         request: &hyper::Request<hyper::body::Incoming>,
         status: Option<u16>,
     ) {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(ApiRequest {
-                at: Instant::now(),
-                method: request.method().to_string(),
-                target: request.uri().to_string(),
-                status,
-                headers: request.headers().clone(),
-            });
+        self.requests.lock().push(ApiRequest {
+            at: Instant::now(),
+            method: request.method().to_string(),
+            target: request.uri().to_string(),
+            status,
+            headers: request.headers().clone(),
+        });
         self.stats.send_modify(|stats| {
             stats.requests += 1;
             match status {
@@ -142,10 +139,7 @@ impl Log {
     }
 
     pub(super) fn requests(&self) -> Vec<ApiRequest> {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.requests.lock().clone()
     }
 
     pub(super) async fn wait_until(

@@ -1,8 +1,8 @@
 //! What the stub serves now.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -83,7 +83,7 @@ impl State {
     }
 
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.settings.lock()
     }
 
     pub(super) fn set_definitions(&self, definitions: Bytes) {
