@@ -20,7 +20,7 @@ use super::leadership::renewal;
 use super::scripts::{self, FetchMark, KeepReply, Published, TickReply};
 use super::shared::Shared;
 
-/// The provider of one poller; made by [`RedisStore::provider`].
+/// The provider of one poller; made by [`RedisStore::provider`](super::RedisStore::provider).
 ///
 /// If dropped without [`shutdown`](flagcache_core::FlagDefinitionCacheProvider::shutdown), it stops renewing, and its
 /// lock expires with its TTL.
