@@ -86,7 +86,7 @@ struct Peer {
     evaluator: LocalEvaluator,
     bodies: Vec<Bytes>,
     swaps: AtomicUsize,
-    nobody: HashMap<String, String>,
+    groups: HashMap<String, String>,
 }
 
 impl Peer {
@@ -97,7 +97,7 @@ impl Peer {
             cache,
             bodies: bodies.into_iter().collect(),
             swaps: AtomicUsize::new(0),
-            nobody: HashMap::new(),
+            groups: HashMap::new(),
         };
         peer.swap();
         peer
@@ -108,7 +108,7 @@ impl Peer {
             key,
             subject.distinct_id(),
             subject.properties(),
-            &self.nobody,
+            &self.groups,
             subject.group_properties(),
         );
         drop(black_box(value));

@@ -12,10 +12,10 @@ use crate::expand::{sets_lints, shared, with_bound_on_self};
 use crate::fallback::without_anonymous_lifetimes;
 use crate::generate::ungroup;
 use crate::method_attr::MethodAttrKind;
-use crate::parse::{Block, Item, Method};
+use crate::parse::{Block, Method};
 use crate::similar::is_similar;
 use crate::span_range::SpanRange;
-use crate::validate::{anonymous_lifetime, attributes, is_shared, list};
+use crate::validate::{anonymous_lifetime, attributes, duplicates, is_shared, list};
 use crate::{misuse, return_type};
 
 const STORE_TRAIT: &str = "VersionedStore";
@@ -237,7 +237,7 @@ fn validate(block: &mut Block, errors: &mut Errors) {
         }
     }
     missing(block, errors);
-    duplicates(block, errors);
+    duplicates(block, |name| StoreMethod::named(name).is_some(), errors);
 }
 
 fn lifetimes(block: &Block, errors: &mut Errors) {
@@ -393,35 +393,6 @@ fn missing(block: &Block, errors: &mut Errors) {
         message.push_str("\nplain `fn` does as well; `read_if_changed` and `watch` are optional");
         errors.on(&block.header.self_ty, message);
     }
-}
-
-/// Two definitions are fine if each has a `cfg`: at most one of them is there.
-fn duplicates(block: &mut Block, errors: &mut Errors) {
-    let mut seen: Vec<(String, bool)> = Vec::new();
-    block.items.retain(|item| {
-        let Item::Method(method) = item else {
-            return true;
-        };
-        let name = method.name();
-        if StoreMethod::named(&name).is_none() {
-            return true;
-        }
-        let conditional = method
-            .attributes
-            .iter()
-            .any(|attribute| attribute.path().is_ident("cfg"));
-        let clash = seen.iter().any(|(other, other_conditional)| {
-            *other == name && !(conditional && *other_conditional)
-        });
-        if clash {
-            errors.at(
-                method.signature.ident.span(),
-                format_args!("`{name}` is already defined in this block"),
-            );
-        }
-        seen.push((name, conditional));
-        !clash
-    });
 }
 
 /// The impl of the trait, for a block that was found correct, with the user's spans.

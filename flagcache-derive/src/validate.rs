@@ -30,7 +30,7 @@ pub(crate) fn validate(block: &mut Block, errors: &mut Errors) -> bool {
         }
     }
     let second_half = missing(block, errors);
-    duplicates(block, errors);
+    duplicates(block, |name| Hook::named(name).is_some(), errors);
     second_half
 }
 
@@ -409,15 +409,20 @@ pub(crate) fn list(names: &[String]) -> String {
     }
 }
 
-/// Two definitions are allowed if each has a `cfg`, because then at most one of them is compiled.
-fn duplicates(block: &mut Block, errors: &mut Errors) {
+/// Removes further definitions of a method of the contract. Two are allowed if each has a `cfg`, because then at most one of
+/// them is compiled.
+pub(crate) fn duplicates(
+    block: &mut Block,
+    is_of_the_contract: impl Fn(&str) -> bool,
+    errors: &mut Errors,
+) {
     let mut seen: Vec<(String, bool)> = Vec::new();
     block.items.retain(|item| {
         let Item::Method(method) = item else {
             return true;
         };
         let name = method.name();
-        if Hook::named(&name).is_none() {
+        if !is_of_the_contract(&name) {
             return true;
         }
         let conditional = method

@@ -80,7 +80,7 @@ impl Fault {
                     server.run_args::<()>(&["SET", &key, "{garbage"]);
                 }
                 Store::Memory | Store::None => {
-                    panic!("a copy in memory is nobody else's to damage")
+                    panic!("a copy in memory cannot be damaged from outside")
                 }
             },
         }
@@ -200,8 +200,8 @@ fn of_ours(store: &'static str, workers: usize) -> Vec<Found> {
         measure(&stage, fault, (store, workers, who), || {
             let mark = crew.mark();
             let ended = ends(&stage, FLAGS + nth + 1);
-            let etag = crew.find(mark, "a publish", AMPLE, |told| {
-                told.iter().find_map(|told| match told {
+            let etag = crew.find(mark, "a publish", AMPLE, |reports| {
+                reports.iter().find_map(|report| match report {
                     Report::Publishes { etag, .. } => Some(etag.clone()),
                     _ => None,
                 })

@@ -40,17 +40,19 @@ pub trait TestStore: Send + Sync + 'static {
     ///
     /// # Panics
     /// Unless implemented.
+    #[expect(clippy::panic, reason = "a test fails by panicking")]
     async fn outage(&self, outage: Outage) {
         let _ = outage;
-        unimplemented!("a store with the capability `outage` implements `TestStore::outage`")
+        panic!("a store with the capability `outage` must implement `TestStore::outage`")
     }
 
     /// The connections of all providers to the server: `self.proxy.connections()`. Needed with the capability `outage`.
     ///
     /// # Panics
     /// Unless implemented.
+    #[expect(clippy::panic, reason = "a test fails by panicking")]
     fn connections(&self) -> Connections {
-        unimplemented!("a store with the capability `outage` implements `TestStore::connections`")
+        panic!("a store with the capability `outage` must implement `TestStore::connections`")
     }
 }
 
