@@ -36,13 +36,18 @@ prop_compose! {
     }
 }
 
+/// A double without a fraction, such as `2.0`. As a version it is stored as the integer (see the test of it below).
+fn is_whole_double(value: &Value) -> bool {
+    value.is_f64() && value.as_f64().is_some_and(|number| number.fract() == 0.0)
+}
+
 prop_compose! {
     fn any_body()(
         flags in vec(any_flag(), 0..6),
         mut others in any_object(),
         group_types in proptest::option::of(any_object()),
         cohorts in proptest::option::of(any_object()),
-        version in any_json(),
+        version in any_json().prop_filter("is repaired", |version| !is_whole_double(version)),
         names in (any::<bool>(), any::<bool>()),
         is_pretty in any::<bool>(),
     ) -> String {
@@ -125,6 +130,18 @@ proptest! {
         let body: Value = serde_json::from_str(&body).unwrap();
         prop_assert_eq!(copy.deserialize::<Value>().unwrap(), body.clone());
         prop_assert_eq!(set.len(), body["flags"].as_array().unwrap().len());
+    }
+
+    #[test]
+    fn b6_50_a_whole_double_as_a_version_is_stored_as_the_integer(
+        version in prop_oneof![1 => Just(0), 3 => 0..=1_u64 << 53], is_negative in any::<bool>(),
+    ) {
+        let sign = if is_negative && version == 0 { "-" } else { "" };
+        let body = format!(r#"{{"flags":[],"property_matching_version":{sign}{version}.0}}"#);
+        let set = FlagDefinitionCacheData::from_api_response(body, None, fetched_at(), None).unwrap();
+        exercise(&set);
+        prop_assert_eq!(set.property_matching_version(), Some(version));
+        prop_assert_eq!(set.raw_json(), format!(r#"{{"flags":[],"property_matching_version":{version}}}"#));
     }
 
     #[test]
