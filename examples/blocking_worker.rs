@@ -80,7 +80,7 @@ fn main() -> anyhow::Result<()> {
     let flags = start(PostHogApi::from_env()?, &url)?;
     if let Err(error) = flags.wait_ready(Duration::from_secs(10)) {
         // The worker continues: it gets flags as soon as the API or the store is available.
-        eprintln!("{error}");
+        eprintln!("{error:#}");
     }
     work(
         &flags,

@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     if let Err(error) = flags.shutdown().await {
-        eprintln!("{error}"); // Such as a store that is down: nothing is lost by that.
+        eprintln!("{error:#}"); // Such as a store that is down: nothing is lost by that.
     }
     Ok(())
 }

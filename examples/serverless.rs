@@ -27,7 +27,7 @@ pub(crate) fn start(api: PostHogApi, url: &str) -> anyhow::Result<FlagDefinition
 pub(crate) async fn handle(flags: &FlagDefinitionPoller) -> anyhow::Result<usize> {
     // Costs nothing while the last load is recent. If the load fails, the previous flags stay.
     if let Err(error) = flags.refresh_if_older_than(Duration::from_secs(30)).await {
-        eprintln!("the flags are not refreshed: {error}");
+        eprintln!("the flags are not refreshed: {error:#}");
     }
     let set = flags.definitions().context("there are no flags yet")?;
     Ok(set.len())

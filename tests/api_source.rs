@@ -563,7 +563,7 @@ async fn b9_70_a_304_to_every_request_backs_off_with_one_warning_and_is_the_last
         status
             .last_error
             .as_ref()
-            .is_some_and(|error| error.contains("caching proxy")),
+            .is_some_and(|error| format!("{error:#}").contains("caching proxy")),
         "{status:?}"
     );
     flags.shutdown().await.unwrap();

@@ -104,7 +104,7 @@ async fn a_job_says_what_failed() {
         .build()
         .expect("a valid configuration");
     let refused = refresh_once(without_key, MemoryStore::new().provider()).await;
-    assert_eq!(refused.err(), Some(RefreshOnceError::NoSecretKey));
+    assert!(matches!(refused, Err(RefreshOnceError::NoSecretKey)));
 
     let wrong = PostHogApi::builder()
         .host(stub.url())

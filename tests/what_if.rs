@@ -67,7 +67,7 @@ async fn workers_whose_folder_cannot_be_used_fetch_for_themselves() {
             (status.counters.requests, stub.stats().requests),
             (1, worker)
         );
-        let error = status.last_error.unwrap();
+        let error = format!("{:#}", status.last_error.unwrap());
         assert!(
             error.contains("checkout.lock: a part of the path is a file; name a folder"),
             "{error}"
@@ -95,7 +95,7 @@ async fn a_worker_without_an_api_and_without_a_copy_has_no_flags_and_says_why() 
     else {
         unreachable!("{not_ready}")
     };
-    assert!(error.contains("answered 503"), "{error}");
+    assert!(format!("{error:#}").contains("answered 503"), "{error:#}");
     assert!(flags.definitions().is_none());
     assert_eq!(flags.status().state, PollerState::Starting);
 

@@ -115,9 +115,10 @@ impl Handler {
         self.evaluations += u64::from(flags.is_some());
 
         let status = poller.status();
-        if status.last_error != self.trouble {
-            self.trouble.clone_from(&status.last_error);
-            if let Some(error) = status.last_error.clone() {
+        let error = status.last_error.as_ref().map(|error| format!("{error:#}"));
+        if error != self.trouble {
+            self.trouble.clone_from(&error);
+            if let Some(error) = error {
                 self.reporter.report(Event::Troubled { error });
             }
         }

@@ -48,11 +48,12 @@ pub use definitions::project::ProjectFingerprint;
 pub use definitions::snapshot::{FlagDefinitionCacheData, HEAD_LEN};
 pub use lifecycle::{DefinitionsOrigin, OnQuotaLimited, OnUnauthorized, ReadFailure, Role};
 pub use poller::changes::{DefinitionsChange, DefinitionsChanges};
+pub use poller::error::{LoadError, NotReadyError, RefreshError, ShutdownError};
 pub use poller::refresh_once::{RefreshOnceError, RefreshOutcome, RefreshedOnce, refresh_once};
 pub use poller::status::{PollerCounters, PollerState, PollerStatus};
 pub use poller::{
-    DefinitionsWatch, FlagDefinitionPoller, FlagDefinitionPollerBuilder, NotReadyError,
-    RefreshError, ShutdownError, StartError, WatchedDefinitions,
+    DefinitionsWatch, FlagDefinitionPoller, FlagDefinitionPollerBuilder, StartError,
+    WatchedDefinitions,
 };
 #[cfg(feature = "posthog-api")]
 pub use source::posthog::{PostHogApi, PostHogApiBuilder, PostHogApiError};

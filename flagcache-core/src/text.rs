@@ -1,6 +1,10 @@
-//! Escapes foreign text for logs and errors.
+//! Prepares foreign text for logs and errors: escapes it, and prints an error with its causes.
 
 use std::borrow::Cow;
+use std::error::Error;
+use std::fmt::Write;
+use std::iter::successors;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Escapes every character that could end the line, control a terminal or reverse the text direction: flag keys and
 /// server messages are untrusted and must not forge log lines.
@@ -25,9 +29,39 @@ fn is_unsafe(letter: char) -> bool {
         || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
 }
 
+/// A bound on cycles: no error has this many causes.
+const MAX_CAUSES: usize = 32;
+
+/// An error and its causes on one line. The causes are the user's code: they may panic, or form a cycle.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let causes = || {
+        for error in successors(error.source(), |&error| error.source()).take(MAX_CAUSES) {
+            let mut cause = String::new();
+            // Keep what was written before the error's `Display` failed.
+            let _ = write!(cause, "{error}");
+            // Many errors repeat their cause in their own text.
+            if cause.is_empty() || !message.ends_with(&cause) {
+                message.push_str(": ");
+                message.push_str(&cause);
+            }
+        }
+    };
+    if catch_unwind(AssertUnwindSafe(causes)).is_err() {
+        message.push_str(": a cause whose Display panics");
+    }
+    match escaped(&message) {
+        Cow::Borrowed(_) => message,
+        Cow::Owned(escaped) => escaped,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fmt;
+
     use super::*;
+    use crate::{ProviderError, ProviderErrorKind};
 
     #[test]
     fn what_could_forge_a_line_is_escaped_and_all_else_is_left() {
@@ -37,5 +71,60 @@ mod tests {
             escaped(forged),
             r"a\r\n\u{1b}[2K INFO all is well\u{85}\u{9b}\u{2028}\u{202e}\u{0}"
         );
+    }
+
+    #[derive(Debug)]
+    enum LoadCause {
+        NamesItself,
+        Panics,
+        Fails,
+    }
+
+    impl fmt::Display for LoadCause {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self {
+                Self::NamesItself => f.write_str("again"),
+                Self::Panics => panic!("shown"),
+                Self::Fails => Err(fmt::Error),
+            }
+        }
+    }
+
+    impl Error for LoadCause {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            matches!(self, Self::NamesItself).then_some(self)
+        }
+    }
+
+    #[test]
+    fn an_error_forges_no_line_of_a_log() {
+        let error = ProviderError::new(ProviderErrorKind::Other, "down\n all is well")
+            .with_source("\u{1b}[2K".to_owned());
+        assert_eq!(chain(&error), r"down\n all is well: \u{1b}[2K");
+    }
+
+    #[test]
+    fn b4_40_an_error_that_cannot_be_shown_harms_nobody() {
+        for (cause, shown) in [
+            (LoadCause::NamesItself, "down: again"),
+            (LoadCause::Panics, "down: "),
+            (LoadCause::Fails, "down: "),
+        ] {
+            let error =
+                ProviderError::new(ProviderErrorKind::Unavailable, "down").with_source(cause);
+            let message = chain(&error);
+            assert!(
+                message.starts_with(shown) && message.len() < 1000,
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cause_that_its_effect_says_already_is_not_said_again() {
+        let (inner, outer) = ("no route", "cannot connect: no route");
+        let cause = ProviderError::new(ProviderErrorKind::Unavailable, outer).with_source(inner);
+        let error = ProviderError::new(ProviderErrorKind::Unavailable, "down").with_source(cause);
+        assert_eq!(chain(&error), "down: cannot connect: no route");
     }
 }

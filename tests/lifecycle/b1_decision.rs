@@ -1,14 +1,15 @@
 //! B1: the decision, and what a load does after it.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use flagcache::{
-    DefinitionsOrigin, FetchErrorKind, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
-    FlagDefinitionPoller, FlagDefinitionSource, PollerState, PostHogApi, ProviderError,
-    ProviderErrorKind, ReadFailure, RefreshError, Role,
+    DefinitionsOrigin, FetchError, FetchErrorKind, FlagDefinitionCacheData,
+    FlagDefinitionCacheProvider, FlagDefinitionPoller, FlagDefinitionSource, LoadError,
+    PollerState, PostHogApi, ProviderError, ProviderErrorKind, ReadFailure, RefreshError, Role,
 };
 use flagcache_providers::testing::{Answer, Fault, Latch, ProviderMethod, Reply};
 use tokio::net::TcpListener;
@@ -841,7 +842,10 @@ async fn b1_16_in_manual_mode_a_failure_is_returned_to_the_caller_and_the_next_c
         .refresh_if_older_than(secs(60))
         .await
         .unwrap_err();
-    assert!(matches!(&error, RefreshError::Failed { .. }), "{error:?}");
+    assert!(
+        matches!(&error, RefreshError::Failed(LoadError::Fetch(cause)) if cause.kind() == FetchErrorKind::Connect),
+        "{error:?}"
+    );
     worker.poller.refresh_if_older_than(secs(60)).await.unwrap();
     assert_eq!(worker.key().as_deref(), Some("a"));
     worker.finish().await;
@@ -856,7 +860,16 @@ async fn b1_16_a_request_that_was_put_off_is_no_success() {
     let worker = rig.start_with(|builder| builder.manual());
     assert!(worker.poller.refresh().await.is_err());
     let error = worker.poller.refresh().await.unwrap_err();
-    assert!(error.to_string().contains("quota_limited"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "no request was sent because of the backoff after an earlier failure"
+    );
+    assert!(format!("{error:#}").contains("quota_limited"), "{error:#}");
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    assert_eq!(
+        cause.map(FetchError::kind),
+        Some(FetchErrorKind::QuotaLimited)
+    );
     assert_eq!(worker.api.count(), 1, "put off");
     let status = worker.poller.status();
     assert_eq!(status.last_success_ago, None);
@@ -868,7 +881,7 @@ async fn b1_16_a_request_that_was_put_off_is_no_success() {
     assert_eq!(logs.warnings().len(), 1, "{:?}", logs.warnings());
     sleep(secs(600)).await;
     worker.poller.refresh().await.unwrap();
-    assert_eq!(worker.poller.status().last_error, None);
+    assert!(worker.poller.status().last_error.is_none());
     worker.finish().await;
 }
 

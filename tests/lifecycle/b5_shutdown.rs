@@ -159,13 +159,17 @@ async fn b5_46_the_handle_returns_at_the_bound_and_provider_shutdown_follows_whe
     worker.provider.called(ShouldFetch, 1).await;
     let begin = Instant::now();
     let error = worker.poller.shutdown().await.unwrap_err();
-    assert_eq!(
-        (error, begin.elapsed()),
-        (ShutdownError::Timeout { timeout: secs(1) }, secs(1))
+    assert!(
+        matches!(error, ShutdownError::Timeout { timeout } if timeout == secs(1)),
+        "{error:?}"
     );
+    assert_eq!(begin.elapsed(), secs(1));
     assert_eq!(worker.provider.count(Shutdown), 0);
     // What is asked meanwhile does not wait for it.
-    assert_eq!(worker.poller.refresh().await, Err(RefreshError::Stopped));
+    assert!(matches!(
+        worker.poller.refresh().await,
+        Err(RefreshError::Stopped)
+    ));
     assert!(begin.elapsed() < secs(2), "{:?}", begin.elapsed());
     sleep(secs(30)).await;
     worker.finish().await;
@@ -186,7 +190,7 @@ async fn b5_47_a_request_in_flight_is_cancelled() {
     worker.poller.shutdown().await.unwrap();
     assert!(begin.elapsed() <= millis(2), "{:?}", begin.elapsed());
     assert!(worker.api.requests()[0].ended.is_some());
-    assert_eq!(refresh.await.unwrap(), Err(RefreshError::Stopped));
+    assert!(matches!(refresh.await.unwrap(), Err(RefreshError::Stopped)));
     worker.finish().await;
 }
 
@@ -232,11 +236,10 @@ async fn b5_47_a_failing_provider_shutdown_is_reported_and_the_rest_completes() 
         worker.loads(1).await;
         for _ in 0..2 {
             let error = worker.poller.shutdown().await.unwrap_err();
+            assert!(matches!(error, ShutdownError::Provider(_)), "{error:?}");
             assert_eq!(
-                error,
-                ShutdownError::Provider {
-                    error: expected.to_owned()
-                }
+                format!("{error:#}"),
+                format!("the provider's shutdown failed: {expected}")
             );
         }
         assert_eq!(worker.poller.status().state, PollerState::Stopped);
@@ -254,7 +257,10 @@ async fn b5_48_after_shutdown_nothing_is_called_and_the_snapshot_still_reads() {
     let (methods, requests) = (worker.methods(), worker.api.count());
     link.notify_changed();
     assert!(!link.is_connected() && link.schedule().is_none());
-    assert_eq!(worker.poller.refresh().await, Err(RefreshError::Stopped));
+    assert!(matches!(
+        worker.poller.refresh().await,
+        Err(RefreshError::Stopped)
+    ));
     worker.poller.wait_ready(secs(1)).await.unwrap();
     sleep(secs(600)).await;
     assert_eq!((worker.methods(), worker.api.count()), (methods, requests));
@@ -361,7 +367,10 @@ fn b5_49_the_runtime_ends_before_the_handle() {
         assert_eq!(worker.key().as_deref(), Some("a"));
         runtime().block_on(async {
             let begin = Instant::now();
-            assert_eq!(worker.poller.refresh().await, Err(RefreshError::Stopped));
+            assert!(matches!(
+                worker.poller.refresh().await,
+                Err(RefreshError::Stopped)
+            ));
             worker.poller.shutdown().await.unwrap();
             assert!(changes.next().await.is_none());
             assert!(
@@ -385,7 +394,7 @@ fn b5_49_waiting_for_a_poller_whose_runtime_is_gone_ends() {
     until("the request", || rig.api.count() == 1);
     drop(first);
     let waited = runtime().block_on(worker.poller.wait_ready(secs(30)));
-    assert_eq!(waited, Err(NotReadyError::Stopped));
+    assert!(matches!(waited, Err(NotReadyError::Stopped)));
 }
 
 #[test]
@@ -508,18 +517,16 @@ fn b5_46_provider_shutdown_waits_for_a_blocking_body_and_the_handle_does_not() {
             .unwrap();
         poller.wait_ready(secs(10)).await.unwrap();
         let begin = Instant::now();
-        assert_eq!(
+        assert!(matches!(
             poller.shutdown().await,
-            Err(ShutdownError::Timeout {
-                timeout: millis(300)
-            })
-        );
+            Err(ShutdownError::Timeout { timeout }) if timeout == millis(300)
+        ));
         assert!(begin.elapsed() < secs(5), "{:?}", begin.elapsed());
         // The shutdown goes on; other calls do not wait for it.
-        assert_eq!(
+        assert!(matches!(
             timeout(secs(5), poller.refresh()).await.unwrap(),
             Err(RefreshError::Stopped)
-        );
+        ));
         poller
     });
     assert_eq!(

@@ -242,7 +242,7 @@ async fn is_refused_and_memory_stays(written: &str, reason: &str) {
         .replace(r#""schema":1"#, written);
     *store.0.lock().unwrap() = newer.into_bytes();
     let error = poller.refresh().await.unwrap_err();
-    assert!(error.to_string().contains(reason), "{error}");
+    assert!(format!("{error:#}").contains(reason), "{error:#}");
     assert!(poller.definitions().is_some(), "memory stays");
     // A read failure: this worker fetches, and the fleet's copy is not touched.
     assert_eq!(rig.api.count(), 1);

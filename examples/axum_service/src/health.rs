@@ -39,7 +39,7 @@ pub(crate) async fn healthz(State(service): State<Arc<Service>>) -> (StatusCode,
         units_spent: status.counters.units_spent,
         units_saved: status.counters.units_saved,
         undecidable_flags: service.flags.undecidable().into_iter().map(|(key, _)| key).collect(),
-        last_error: status.last_error,
+        last_error: status.last_error.map(|error| format!("{error:#}")),
     };
     (
         if is_ready {

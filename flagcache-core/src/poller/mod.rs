@@ -3,6 +3,7 @@
 pub(crate) mod blocking_calls;
 mod builder;
 pub(crate) mod changes;
+pub(crate) mod error;
 pub(crate) mod guard;
 pub(crate) mod meter;
 pub(crate) mod observer;
@@ -16,7 +17,6 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -26,7 +26,10 @@ use task::Request;
 pub use watch::{DefinitionsWatch, WatchedDefinitions};
 
 use crate::duration::clamped;
-use crate::{DefinitionsChanges, FlagDefinitionCacheData, PollerStatus, Role};
+use crate::{
+    DefinitionsChanges, FlagDefinitionCacheData, NotReadyError, PollerStatus, RefreshError, Role,
+    ShutdownError,
+};
 
 /// Keeps this process's flag definitions current: calls the provider's decision, fetches or reads, publishes, shuts
 /// down.
@@ -87,13 +90,12 @@ impl FlagDefinitionPoller {
 
     pub(crate) fn not_ready_within(&self, timeout: Duration) -> NotReadyError {
         let status = self.status();
-        let reads_only = || {
-            let nothing_there = "this worker only reads, having no source with a secret key, and the store has no definitions";
-            (status.role == Role::Reader).then(|| nothing_there.to_owned())
-        };
-        NotReadyError::Timeout {
-            timeout,
-            last_error: status.last_error.clone().or_else(reads_only),
+        match status.last_error {
+            None if status.role == Role::Reader => NotReadyError::NothingStored { timeout },
+            last_error => NotReadyError::Timeout {
+                timeout,
+                last_error,
+            },
         }
     }
 
@@ -111,7 +113,7 @@ impl FlagDefinitionPoller {
         self.slot.send(Request::Refresh(reply));
         match answer.await {
             Ok(None) => Ok(()),
-            Ok(Some(error)) => Err(RefreshError::Failed { error }),
+            Ok(Some(error)) => Err(error.into()),
             Err(_) => Err(RefreshError::Stopped),
         }
     }
@@ -181,9 +183,7 @@ impl FlagDefinitionPoller {
                 Ok(Readiness {
                     ending: Some(Outcome::ProviderFailed(error)),
                     ..
-                }) => Err(ShutdownError::Provider {
-                    error: error.clone(),
-                }),
+                }) => Err(ShutdownError::Provider(Arc::clone(error))),
                 // Fails when the poller and all its handles are gone.
                 _ => Ok(()),
             }
@@ -199,60 +199,4 @@ impl FlagDefinitionPoller {
             timeout: self.shutdown_timeout,
         }
     }
-}
-
-/// Why there are no definitions yet.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum NotReadyError {
-    /// The timeout passed.
-    #[error("no flag definitions within {timeout:?}{}", because(last_error.as_deref()))]
-    Timeout {
-        /// The timeout.
-        timeout: Duration,
-        /// The last error, if there was one.
-        last_error: Option<String>,
-    },
-    /// The poller was shut down, or its runtime is gone.
-    #[error("the poller was shut down before it had flag definitions")]
-    Stopped,
-}
-
-fn because(error: Option<&str>) -> String {
-    error.map_or_else(String::new, |error| format!("; last error: {error}"))
-}
-
-/// A load on demand met an error. The definitions in memory are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum RefreshError {
-    /// The API or the provider failed.
-    #[error("{error}")]
-    Failed {
-        /// The first error, with its causes. Never shows a key.
-        error: String,
-    },
-    /// The poller was shut down, or its runtime is gone.
-    #[error("the poller was shut down")]
-    Stopped,
-}
-
-/// Shutdown did not complete cleanly. The poller has stopped all the same.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ShutdownError {
-    /// A provider call still hangs; the provider's `shutdown` runs when it ends.
-    #[error(
-        "a provider call still runs after {timeout:?}; the provider's shutdown follows when it ends"
-    )]
-    Timeout {
-        /// The shutdown timeout, which passed.
-        timeout: Duration,
-    },
-    /// The provider's `shutdown` failed. A lock that it holds frees itself.
-    #[error("the provider's shutdown failed: {error}")]
-    Provider {
-        /// The error, with its causes.
-        error: String,
-    },
 }

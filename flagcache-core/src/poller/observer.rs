@@ -1,18 +1,14 @@
 //! [`Observer`]: logs and counters of a poller. A warning is logged once per change of state, not once per tick. The
 //! names of events and metrics are stable; they are listed in `docs/observability.md`.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
-use std::error::Error;
-use std::fmt::Write;
-use std::iter::successors;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::poller::meter;
 use crate::poller::status::PollerCounters;
-use crate::text::escaped;
+use crate::text::chain;
 use crate::{
-    DefinitionsChange, DefinitionsOrigin, FetchError, FetchErrorKind, ProviderError,
+    DefinitionsChange, DefinitionsOrigin, FetchError, FetchErrorKind, LoadError, ProviderError,
     ProviderErrorKind, ProviderMethod, Role,
 };
 
@@ -36,9 +32,9 @@ pub(crate) const TARGET: &str = "flagcache";
 pub(crate) struct Observer {
     pub(crate) counters: PollerCounters,
     /// The first error of the current load.
-    load_error: Option<String>,
+    load_error: Option<LoadError>,
     /// The error of the last load; `None` if it had none.
-    pub(crate) last_error: Option<String>,
+    pub(crate) last_error: Option<LoadError>,
     load_sent_request: bool,
     load_read_change: bool,
     /// The kinds of failure per method since it last succeeded. A store that is down may alternate between several
@@ -47,7 +43,7 @@ pub(crate) struct Observer {
     /// The kinds of request failures since the last success.
     fetch_failures: HashSet<FetchErrorKind>,
     /// The error of the last request; `None` after a success.
-    fetch_error: Option<String>,
+    fetch_error: Option<Arc<FetchError>>,
     role: Option<Role>,
 }
 
@@ -62,7 +58,7 @@ impl Observer {
     pub(crate) fn provider_answered<T>(
         &mut self,
         method: ProviderMethod,
-        answer: &Result<T, ProviderError>,
+        answer: &Result<T, Arc<ProviderError>>,
     ) {
         match answer {
             Ok(_) => {
@@ -78,27 +74,28 @@ impl Observer {
                 }
             }
             Err(error) => {
-                let message = self.provider_failed(method, error);
-                self.load_error.get_or_insert(message);
+                self.provider_failed(method, error);
+                self.load_error.get_or_insert_with(|| LoadError::Provider {
+                    method,
+                    error: Arc::clone(error),
+                });
             }
         }
     }
 
-    fn provider_failed(&mut self, method: ProviderMethod, error: &ProviderError) -> String {
+    fn provider_failed(&mut self, method: ProviderMethod, error: &ProviderError) {
         self.counters.provider_faults += 1;
         meter::provider_fault(method.as_str(), error.kind());
-        let message = chain(error);
         if self.provider_faults.insert((method, error.kind())) {
             tracing::warn!(
                 name: "flagcache.provider_failed",
                 target: TARGET,
                 method = method.as_str(),
                 kind = error.kind().as_str(),
-                error = message,
+                error = chain(error),
                 "flag definition cache provider failed"
             );
         }
-        message
     }
 
     pub(crate) fn request_sent(&mut self) {
@@ -138,21 +135,21 @@ impl Observer {
         }
     }
 
-    pub(crate) fn fetch_failed(&mut self, error: &FetchError) {
+    pub(crate) fn fetch_failed(&mut self, error: FetchError) {
         self.counters.failed_requests += 1;
         meter::request(error.kind().as_str());
-        let message = chain(error);
         if self.fetch_failures.insert(error.kind()) {
             tracing::warn!(
                 name: "flagcache.fetch_failed",
                 target: TARGET,
                 kind = error.kind().as_str(),
-                error = message,
+                error = chain(&error),
                 "flag definitions could not be fetched"
             );
         }
-        self.fetch_error = Some(message.clone());
-        self.load_error.get_or_insert(message);
+        let error = Arc::new(error);
+        self.fetch_error = Some(Arc::clone(&error));
+        self.load_error.get_or_insert(LoadError::Fetch(error));
     }
 
     pub(crate) fn role(&mut self, role: Role) {
@@ -187,13 +184,11 @@ impl Observer {
     }
 
     /// Ends a load. Returns its error.
-    pub(crate) fn load_ended(&mut self, ticked: bool, unserved: bool) -> Option<String> {
+    pub(crate) fn load_ended(&mut self, ticked: bool, unserved: bool) -> Option<LoadError> {
         self.counters.loads += 1;
         meter::load();
-        if let (None, true, Some(message)) = (&self.load_error, unserved, &self.fetch_error) {
-            self.load_error = Some(format!(
-                "no request was sent because of the backoff after an earlier failure: {message}"
-            ));
+        if let (None, true, Some(error)) = (&self.load_error, unserved, &self.fetch_error) {
+            self.load_error = Some(LoadError::Backoff(Arc::clone(error)));
         }
         // A worker without a cache would have sent a request at each tick.
         let saved = match (
@@ -214,94 +209,5 @@ impl Observer {
 
     pub(crate) fn stopped(&self) {
         tracing::info!(name: "flagcache.poller_stopped", target: TARGET, "flag definition poller stopped");
-    }
-}
-
-/// A bound on cycles: no error has this many causes.
-const MAX_CAUSES: usize = 32;
-
-/// An error and its causes on one line. The causes are the user's code: they may panic, or form a cycle.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut message = error.to_string();
-    let causes = || {
-        for error in successors(error.source(), |&error| error.source()).take(MAX_CAUSES) {
-            let mut cause = String::new();
-            // Keep what was written before the error's `Display` failed.
-            let _ = write!(cause, "{error}");
-            // Many errors repeat their cause in their own text.
-            if cause.is_empty() || !message.ends_with(&cause) {
-                message.push_str(": ");
-                message.push_str(&cause);
-            }
-        }
-    };
-    if catch_unwind(AssertUnwindSafe(causes)).is_err() {
-        message.push_str(": a cause whose Display panics");
-    }
-    match escaped(&message) {
-        Cow::Borrowed(_) => message,
-        Cow::Owned(escaped) => escaped,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fmt;
-
-    use super::*;
-
-    #[derive(Debug)]
-    enum LoadCause {
-        NamesItself,
-        Panics,
-        Fails,
-    }
-
-    impl fmt::Display for LoadCause {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            match self {
-                Self::NamesItself => f.write_str("again"),
-                Self::Panics => panic!("shown"),
-                Self::Fails => Err(fmt::Error),
-            }
-        }
-    }
-
-    impl Error for LoadCause {
-        fn source(&self) -> Option<&(dyn Error + 'static)> {
-            matches!(self, Self::NamesItself).then_some(self)
-        }
-    }
-
-    #[test]
-    fn an_error_forges_no_line_of_a_log() {
-        let error = ProviderError::new(ProviderErrorKind::Other, "down\n all is well")
-            .with_source("\u{1b}[2K".to_owned());
-        assert_eq!(chain(&error), r"down\n all is well: \u{1b}[2K");
-    }
-
-    #[test]
-    fn b4_40_an_error_that_cannot_be_shown_harms_nobody() {
-        for (cause, shown) in [
-            (LoadCause::NamesItself, "down: again"),
-            (LoadCause::Panics, "down: "),
-            (LoadCause::Fails, "down: "),
-        ] {
-            let error =
-                ProviderError::new(ProviderErrorKind::Unavailable, "down").with_source(cause);
-            let message = chain(&error);
-            assert!(
-                message.starts_with(shown) && message.len() < 1000,
-                "{message}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_cause_that_its_effect_says_already_is_not_said_again() {
-        let (inner, outer) = ("no route", "cannot connect: no route");
-        let cause = ProviderError::new(ProviderErrorKind::Unavailable, outer).with_source(inner);
-        let error = ProviderError::new(ProviderErrorKind::Unavailable, "down").with_source(cause);
-        assert_eq!(chain(&error), "down: cannot connect: no route");
     }
 }

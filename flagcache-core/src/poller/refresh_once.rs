@@ -154,7 +154,7 @@ pub(crate) fn outcome(poller: &FlagDefinitionPoller) -> RefreshedOnce {
 }
 
 /// Why [`refresh_once`] failed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum RefreshOnceError {
     /// The source has no secret key, so it cannot fetch.

@@ -12,14 +12,14 @@ use super::sharded::ShardedDefinitions;
 use crate::poller::status::PollerCounters;
 use crate::{
     DefinitionsChange, DefinitionsChanges, DefinitionsOrigin, FetchErrorKind,
-    FlagDefinitionCacheData, PollerState, PollerStatus, Role,
+    FlagDefinitionCacheData, LoadError, PollerState, PollerStatus, ProviderError, Role,
 };
 
 /// How the poller ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Clean,
-    ProviderFailed(String),
+    ProviderFailed(Arc<ProviderError>),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -43,7 +43,7 @@ pub(super) struct TaskStatus {
     pub(super) confirmed_at: Option<Instant>,
     pub(super) last_success_at: Option<Instant>,
     pub(super) backoff_ends_at: Option<Instant>,
-    pub(super) last_error: Option<String>,
+    pub(super) last_error: Option<LoadError>,
     pub(super) counters: PollerCounters,
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{DefinitionsOrigin, FetchErrorKind, Role};
+use crate::{DefinitionsOrigin, FetchErrorKind, LoadError, Role};
 
 /// The state of the definitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,8 +90,8 @@ pub struct PollerStatus {
     pub api_failure: Option<FetchErrorKind>,
     /// How much longer the backoff suppresses requests; zero if one may be sent.
     pub backoff: Duration,
-    /// The last load's error with its causes; `None` if it had none. Never shows a key.
-    pub last_error: Option<String>,
+    /// The last load's error; `None` if it had none. `{error:#}` prints it with its causes. Never shows a key.
+    pub last_error: Option<LoadError>,
     /// Requests, units and faults so far.
     pub counters: PollerCounters,
 }

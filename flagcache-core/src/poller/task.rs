@@ -20,10 +20,10 @@ use crate::guard::{Interrupted, guarded};
 use crate::lifecycle::{Call, CallError, Event, Fetched, Machine, Reply, Step};
 use crate::poller::changes::difference;
 use crate::poller::guard::Guard;
-use crate::poller::observer::{Billed, Observer, chain};
+use crate::poller::observer::{Billed, Observer};
 use crate::{
     DefinitionsChange, DefinitionsDiff, DefinitionsOrigin, FetchError, FetchErrorKind,
-    FetchResponse, FlagDefinitionCacheData, FlagDefinitionSource, PollerContextOwner,
+    FetchResponse, FlagDefinitionCacheData, FlagDefinitionSource, LoadError, PollerContextOwner,
     PollerSchedule, ProjectFingerprint, ProviderError, ProviderErrorKind, ProviderMethod,
 };
 
@@ -34,7 +34,7 @@ const COMPARE_INLINE: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) enum Request {
     /// Load now, and reply with the error, if any.
-    Refresh(oneshot::Sender<Option<String>>),
+    Refresh(oneshot::Sender<Option<LoadError>>),
     Stop,
 }
 
@@ -144,7 +144,7 @@ pub(super) struct PollerTask {
     inbox: mpsc::UnboundedReceiver<Request>,
     /// The last handle was dropped: no more requests will come.
     orphaned: bool,
-    callers: Vec<oneshot::Sender<Option<String>>>,
+    callers: Vec<oneshot::Sender<Option<LoadError>>>,
     observer: Observer,
     /// The provider call in progress.
     call: Option<ProviderCall>,
@@ -288,14 +288,17 @@ impl PollerTask {
     /// Logs the reply, and reduces its error to what the machine needs.
     fn replied(&mut self, method: ProviderMethod, reply: Reply<ProviderError>) -> Reply<CallError> {
         match reply {
-            Reply::Decision(decision) => Reply::Decision(self.observed(method, decision)),
+            Reply::Decision(decision) => {
+                Reply::Decision(self.observed(method, decision.map_err(Arc::new)))
+            }
             Reply::Definitions(copy) => {
                 let copy = self.check_project(copy);
-                Reply::Definitions(self.observed(method, copy))
+                Reply::Definitions(self.observed(method, copy.map_err(Arc::new)))
             }
             Reply::Done(done) => {
+                let done = done.map_err(Arc::new);
                 if let (ProviderMethod::Shutdown, Err(error)) = (method, &done) {
-                    self.outcome = Outcome::ProviderFailed(chain(error));
+                    self.outcome = Outcome::ProviderFailed(Arc::clone(error));
                 }
                 Reply::Done(self.observed(method, done))
             }
@@ -305,7 +308,7 @@ impl PollerTask {
     fn observed<T>(
         &mut self,
         method: ProviderMethod,
-        result: Result<T, ProviderError>,
+        result: Result<T, Arc<ProviderError>>,
     ) -> Result<T, CallError> {
         self.observer.provider_answered(method, &result);
         result.map_err(|error| match error.kind() {
@@ -368,11 +371,12 @@ impl PollerTask {
                 fetched
             }
             Err(error) => {
-                self.observer.fetch_failed(&error);
-                Fetched::Failed {
+                let failed = Fetched::Failed {
                     failure: error.kind(),
                     retry_after: error.retry_after(),
-                }
+                };
+                self.observer.fetch_failed(error);
+                failed
             }
         }
     }

@@ -262,11 +262,14 @@ async fn without_definitions_it_is_not_ready() {
     let flags = LocalEvaluation::attach(&poller);
     match flags.wait_ready(SHORT).await.unwrap_err() {
         NotReadyError::Timeout { timeout, .. } => assert_eq!(timeout, SHORT),
-        other => assert_eq!(other, NotReadyError::Stopped, "not that"),
+        other => panic!("{other:?}"),
     }
     assert_eq!(flags.evaluate("a", &FlagSubject::new("ada")).unwrap(), None);
     poller.shutdown().await.unwrap();
-    assert_eq!(flags.wait_ready(LIMIT).await, Err(NotReadyError::Stopped));
+    assert!(matches!(
+        flags.wait_ready(LIMIT).await,
+        Err(NotReadyError::Stopped)
+    ));
 }
 
 #[test]
@@ -479,7 +482,10 @@ fn what_was_evaluated_last_outlives_the_runtime() {
     runtime.block_on(async {
         flags.wait_ready(LIMIT).await.unwrap();
         flags.synced().await;
-        assert_eq!(never.wait_ready(LIMIT).await, Err(NotReadyError::Stopped));
+        assert!(matches!(
+            never.wait_ready(LIMIT).await,
+            Err(NotReadyError::Stopped)
+        ));
         never.synced().await;
     });
 }
