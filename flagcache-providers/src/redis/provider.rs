@@ -19,6 +19,7 @@ use super::leadership::lease::{Attempt, Leadership};
 use super::leadership::renewal;
 use super::scripts::{self, FetchMark, KeepReply, Published, TickReply};
 use super::shared::Shared;
+use crate::restore;
 
 /// The provider of one poller; made by [`RedisStore::provider`](super::RedisStore::provider).
 ///
@@ -258,11 +259,8 @@ impl RedisProvider {
         }
     }
 
-    /// The stored copy, which is not the one last seen, if it may stay although the leader serves `data`: because it
-    /// has the same content, or because the leader's request failed and the copy was fetched later. A worker may become
-    /// leader before it has read the previous leader's last copy, and must not replace that by older definitions.
-    ///
-    /// A copy without a fetch time was not written by flagcache, and an invalid one has none: neither counts as later.
+    /// The stored copy, which is not the one last seen, if it may stay although the leader serves `data`. An invalid one
+    /// is replaced.
     async fn may_stay(
         &self,
         mark: FetchMark,
@@ -277,9 +275,8 @@ impl RedisProvider {
             Err(error) if error.kind() == ProviderErrorKind::InvalidData => return Ok(None),
             Err(error) => return Err(error),
         };
-        let same = self.shared.copy.stands_for(data);
-        let is_later = mark != FetchMark::Confirmed && stored.fetched_at() > data.fetched_at();
-        Ok(same.or_else(|| is_later.then_some(copy)))
+        let data_was_confirmed = mark == FetchMark::Confirmed;
+        Ok((!restore::must_replace(&stored, data, data_was_confirmed)).then_some(copy))
     }
 
     async fn keep(

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
-    ProviderErrorKind,
+    ProjectFingerprint, ProviderErrorKind,
 };
 use flagcache_providers::testing::RedisServer;
 
@@ -109,6 +109,25 @@ async fn b8_63_a_failure_never_replaces_a_newer_copy() {
     // What the API confirms is current, whatever is stored: the flags were rolled back.
     assert!(old.leads().await);
     old.unchanged(&set(1)).await;
+    assert_eq!(Worker::of(&server).follow().await, Some(set(1)));
+}
+
+#[tokio::test]
+async fn b8_63_a_failure_replaces_a_newer_copy_of_another_project() {
+    let server = RedisServer::start();
+    let leader = Worker::of(&server);
+    leader.lead_with(&set(1)).await;
+    let other_project = FlagDefinitionCacheData::from_api_response(
+        set(2).raw_json().to_vec(),
+        Some("\"v2\""),
+        set(2).fetched_at().unwrap(),
+        Some(ProjectFingerprint::of("phc_other")),
+    )
+    .unwrap();
+    let json = String::from_utf8(other_project.to_json().to_vec()).unwrap();
+    server.run_args::<()>(&["SET", DATA, &json]);
+    assert!(leader.leads().await);
+    leader.failed(FetchErrorKind::Server, &set(1)).await;
     assert_eq!(Worker::of(&server).follow().await, Some(set(1)));
 }
 
