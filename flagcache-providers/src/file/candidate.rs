@@ -2,10 +2,9 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use flagcache_core::{PollerContext, ProviderError, ProviderErrorKind};
+use flagcache_core::{PollerContext, ProviderError};
 
 use super::builder::Files;
 use super::failure;
@@ -16,7 +15,6 @@ use super::leader_lock::{Confirmation, Lock};
 #[derive(Debug)]
 pub(super) struct Candidate {
     state: Mutex<CandidateState>,
-    calls: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -42,9 +40,6 @@ pub(super) struct MaintenancePass {
 }
 
 impl Candidate {
-    /// How many calls of one provider may hang in a file system that does not answer.
-    const MOST_CALLS: usize = 4;
-
     pub(super) fn new(files: Arc<Files>) -> Self {
         let state = CandidateState {
             lock: Lock::new(files),
@@ -57,7 +52,6 @@ impl Candidate {
         };
         Self {
             state: Mutex::new(state),
-            calls: AtomicUsize::new(0),
         }
     }
 
@@ -164,18 +158,6 @@ impl Candidate {
         maintained
     }
 
-    /// Counts a running call until the guard is dropped.
-    pub(super) fn begin_call(self: &Arc<Self>) -> Result<RunningCall, ProviderError> {
-        let call = RunningCall {
-            candidate: Arc::clone(self),
-        };
-        if self.calls.fetch_add(1, Ordering::AcqRel) < Self::MOST_CALLS {
-            return Ok(call);
-        }
-        let message = "earlier calls are still waiting for the file system; check the disk of the cache folder";
-        Err(ProviderError::new(ProviderErrorKind::Busy, message))
-    }
-
     /// Held only for a few system calls on the lock file, never for the data. No code panics while holding it.
     fn state(&self) -> MutexGuard<'_, CandidateState> {
         self.state.lock()
@@ -228,18 +210,6 @@ impl CandidateState {
     fn release(&mut self) {
         self.leads_load = false;
         self.lock.release();
-    }
-}
-
-/// A running call. It may outlive the future that waited for it.
-#[derive(Debug)]
-pub(super) struct RunningCall {
-    candidate: Arc<Candidate>,
-}
-
-impl Drop for RunningCall {
-    fn drop(&mut self) {
-        self.candidate.calls.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -318,21 +288,5 @@ mod tests {
         candidate.close();
         assert!(!candidate.decide(Instant::now()).unwrap());
         assert!(!candidate.maintain(Instant::now(), None).got_the_lead);
-    }
-
-    #[test]
-    fn a_call_beyond_those_that_hang_fails_at_once() {
-        let candidate = candidate(&TempDir::new().unwrap());
-        let mut hanging: Vec<RunningCall> = (0..Candidate::MOST_CALLS)
-            .map(|_| candidate.begin_call().unwrap())
-            .collect();
-        for _ in 0..3 {
-            assert_eq!(
-                candidate.begin_call().unwrap_err().kind(),
-                ProviderErrorKind::Busy
-            );
-        }
-        hanging.pop();
-        assert!(candidate.begin_call().is_ok());
     }
 }

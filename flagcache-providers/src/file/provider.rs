@@ -1,13 +1,11 @@
 //! [`FileProvider`]: the provider of one poller.
 
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use flagcache_core::{
-    FetchOutcome, FlagDefinitionCacheData, PollerContext, ProviderError, ProviderErrorKind,
+    FetchOutcome, FlagDefinitionCacheData, PollerContext, ProviderError, macro_support,
 };
 use flagcache_derive::flag_cache_provider;
-use tokio::task::spawn_blocking;
 
 use super::candidate::Candidate;
 use super::maintenance;
@@ -26,35 +24,21 @@ impl FileProvider {
         Self { store, candidate }
     }
 
-    /// Runs `call` on a thread that may wait for a disk. If its future is dropped, the call still runs to its end; that
-    /// is harmless, because every write checks the lock again.
+    /// Runs `call` as the macro runs a body marked `#[flag_cache(blocking)]`. The attribute itself needs a provider that
+    /// is `Clone`, which this one is not, so that it cannot be attached twice.
+    ///
+    /// If its future is dropped, the call still runs to its end. That is harmless, because every write checks the lock
+    /// again.
     async fn blocking<T, F>(&self, call: F) -> Result<T, ProviderError>
     where
         T: Send + 'static,
         F: FnOnce(&Shared, &Candidate) -> Result<T, ProviderError> + Send + 'static,
     {
-        let running = self.candidate.begin_call()?;
-        let (store, candidate) = (Arc::clone(&self.store), Arc::clone(&self.candidate));
-        off_runtime(move || {
-            let _running = running;
-            call(&store, &candidate)
+        let store = Arc::clone(&self.store);
+        macro_support::blocking(&self.candidate, Arc::clone, store, |candidate, store| {
+            call(store, candidate)
         })
         .await
-    }
-}
-
-async fn off_runtime<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, ProviderError> + Send + 'static,
-) -> Result<T, ProviderError> {
-    match spawn_blocking(call).await {
-        Ok(outcome) => outcome,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(error) => {
-                let message = "the runtime is shutting down";
-                Err(ProviderError::new(ProviderErrorKind::Unavailable, message).with_source(error))
-            }
-        },
     }
 }
 
@@ -81,8 +65,7 @@ impl FileProvider {
 
     async fn shutdown(&self) -> Result<(), ProviderError> {
         self.store.leave(&self.candidate);
-        let candidate = Arc::clone(&self.candidate);
-        off_runtime(move || {
+        self.blocking(|_, candidate| {
             candidate.close();
             Ok(())
         })
