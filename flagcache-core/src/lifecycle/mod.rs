@@ -1,28 +1,15 @@
 //! [`Machine`]: the state machine of a poller. No I/O and no clock; time is an argument.
 //!
 //! [`Machine::handle`] takes an [`Event`] and returns the [`Step`]s to carry out. [`Freshness`] is the state kept from
-//! load to load, [`Load`] the progress of the current load. At most one provider call and one GET are in progress at
-//! any time; both only when a worker without definitions waits for a slow store and fetches meanwhile (the *hedge*).
-//!
-//! ```text
-//!          ┌────────── decision ──────────┐
-//!        true                            false                      failed
-//!          │                              │                           │
-//!   cold: stored copy            read the store                cold: stored copy
-//!          │                   data │  empty │ failed          warm: fail-open limit
-//!         GET ◄──────── warm: keep ─┘   │    └─► as a failed decision ─► GET
-//!      200 │ 304, failed          cold: wait for the leader, then GET
-//!   publish  not received         200: publish only if one more read finds the store empty
-//! ```
+//! load to load, [`Load`] the progress of the current load; `load.rs` has its steps in their order. At most one provider
+//! call and one GET are in progress at any time; both only when a worker without definitions waits for a slow store and
+//! fetches meanwhile (the *hedge*).
 
 mod backoff;
-mod decision;
 mod event;
-mod fetching;
 mod freshness;
+mod load;
 mod policy;
-mod reading;
-mod reporting;
 #[cfg(test)]
 mod tests;
 
@@ -35,21 +22,15 @@ use backoff::Backoff;
 pub use event::DefinitionsOrigin;
 pub(crate) use event::{Call, CallError, Event, Fetched, Reply, Step};
 use freshness::Freshness;
+use load::{FetchState, Load, LoadCause, ReadReason};
 pub(crate) use policy::Policy;
 pub use policy::{OnQuotaLimited, OnUnauthorized, ReadFailure};
 
-use crate::{FetchErrorKind, FlagDefinitionCacheData, FleetFailure, KeyFingerprint};
+use crate::{FetchErrorKind, FleetFailure, KeyFingerprint};
 
 /// Minimum time between two loads triggered by notifications, so that a store that notifies constantly causes at most
 /// 50 loads per second.
 const NOTIFICATION_GAP: Duration = Duration::from_millis(20);
-
-/// How long a fleet-wide failure holds back the followers, beyond its window and one interval: the longest that the
-/// leader's load may take.
-const LONGEST_LOAD: Duration = Duration::from_secs(20);
-
-/// How many of its own ticks a follower waits for the leader to repair a damaged copy.
-const REPAIR_TICKS: u32 = 2;
 
 /// Whether this worker leads the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,51 +56,6 @@ impl Role {
             Self::Undecided => "undecided",
         }
     }
-}
-
-/// Why a load was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LoadCause {
-    Tick,
-    Refresh,
-    Notification,
-    /// The last reported lease of the leader ended.
-    LeaseEnd,
-}
-
-/// Why the store is being read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReadReason {
-    /// The decision was false.
-    Follow,
-    /// The worker has no definitions, and the GET failed.
-    LastResort,
-    /// A worker that is not the leader fetched: it publishes only if the store is still empty.
-    Recheck,
-}
-
-/// The state of the load's GET. There is one at most, plus one repetition after a 304 that does not match.
-#[derive(Clone, Debug)]
-enum FetchState {
-    NotSent,
-    InFlight {
-        etag: Option<String>,
-        repeated: bool,
-    },
-    New,
-    Unchanged,
-    Failed(FetchErrorKind),
-}
-
-#[derive(Debug)]
-struct Load {
-    cause: LoadCause,
-    /// Whether this worker leads the load; `None` until the decision returned.
-    leads: Option<bool>,
-    hedge_at: Option<Instant>,
-    get: FetchState,
-    /// A request of this load failed; not set if the request was suppressed by backoff.
-    request_failed: bool,
 }
 
 /// What the machine waits for.
@@ -215,13 +151,7 @@ impl Machine {
             fetch_for_outage_at: None,
             damaged_ticks: 0,
             refusal: None,
-            load: Load {
-                cause: LoadCause::Tick,
-                leads: None,
-                hedge_at: None,
-                get: FetchState::NotSent,
-                request_failed: false,
-            },
+            load: Load::new(LoadCause::Tick),
             phase: Phase::Idle,
             generation: 0,
             stopping: false,
@@ -461,64 +391,6 @@ impl Machine {
         }
     }
 
-    fn begin(&mut self, now: Instant, cause: LoadCause, steps: &mut Vec<Step>) {
-        self.pending_notification = None;
-        self.lease_end = None;
-        self.generation += 1;
-        self.load = Load {
-            cause,
-            leads: None,
-            hedge_at: None,
-            get: FetchState::NotSent,
-            request_failed: false,
-        };
-        match (self.policy.has_provider, self.policy.can_fetch) {
-            (true, true) => self.ask(now, steps),
-            (true, false) => {
-                self.role = Role::Reader;
-                self.follow(steps);
-            }
-            (false, _) => {
-                self.role = Role::Leader;
-                self.load.leads = Some(true);
-                self.send_get(now, steps);
-            }
-        }
-    }
-
-    /// Ends the load without rescheduling the next tick, so that frequent notifications can neither starve a leader's
-    /// fetches nor delay a follower's fetch in an outage or with a stale copy.
-    fn end_before_tick(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        let tick = self.next_tick;
-        self.end(now, steps);
-        self.next_tick = tick;
-    }
-
-    fn end(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        if let FetchState::InFlight { .. } = self.load.get {
-            steps.push(Step::CancelFetch);
-        }
-        let unserved = matches!(self.load.get, FetchState::Failed(_))
-            && (self.load.leads == Some(true) || self.freshness.is_cold());
-        self.load.get = FetchState::NotSent;
-        self.phase = Phase::Idle;
-        self.last_load_ended = Some(now);
-        if !self.policy.manual {
-            self.next_tick = Some(self.tick_after(now));
-            self.lease_end = self
-                .fleet
-                .lease_ends_at
-                .filter(|_| self.role == Role::Follower)
-                // If this load was for the lease's end and no worker acquired leadership, wait for the tick.
-                .filter(|ends_at| *ends_at > now || self.load.cause != LoadCause::LeaseEnd)
-                .map(|ends_at| ends_at.max(now) + Duration::from_millis(self.rng.u64(0..=200)));
-        }
-        steps.push(Step::LoadEnded {
-            ticked: self.load.cause == LoadCause::Tick,
-            unserved,
-        });
-    }
-
     /// One poll interval after the load's end, with 10 % jitter, so that workers do not poll in lockstep.
     fn tick_after(&mut self, now: Instant) -> Instant {
         let tick = now
@@ -545,46 +417,5 @@ impl Machine {
         let wait_for_backoff =
             probes && backoff_ends < now + self.policy.poll_interval.mul_f64(1.5);
         if wait_for_backoff { backoff_ends } else { tick }
-    }
-
-    /// The fleet-wide failure because of which this worker must not fetch now. A leader retries once the window is
-    /// over; followers wait longer, until the leader had time to retry.
-    fn fleet_failure(&self, now: Instant) -> Option<(FetchErrorKind, Instant)> {
-        let (failure, at) = self.fleet.failure?;
-        let tries_left = match failure.kind() {
-            FetchErrorKind::Unauthorized => !failure.refuses(self.key),
-            FetchErrorKind::Connect => failure.tried_by() < FleetFailure::TRIES,
-            _ => false,
-        };
-        let mut until = at + failure.window();
-        if self.load.leads != Some(true) {
-            until += self.policy.poll_interval + LONGEST_LOAD;
-        } else if tries_left {
-            return None;
-        }
-        (now < until).then_some((failure.kind(), until))
-    }
-
-    fn install(
-        &mut self,
-        data: FlagDefinitionCacheData,
-        origin: DefinitionsOrigin,
-        unconfirmed: bool,
-        steps: &mut Vec<Step>,
-    ) {
-        self.freshness.install(data.clone(), origin, unconfirmed);
-        steps.push(Step::Install { data, origin });
-    }
-
-    fn clear(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        let was_warm = !self.freshness.is_cold();
-        // Also for a cold worker, so that it does not take from the store what the policy forbids.
-        self.freshness.clear(now);
-        // A cold worker waits for no jitter.
-        self.pending_notification = self.pending_notification.map(|due| due.min(now));
-        self.unpublished = false;
-        if was_warm {
-            steps.push(Step::Clear);
-        }
     }
 }
