@@ -5,15 +5,13 @@ use quote::{quote, quote_spanned};
 use syn::{Attribute, Generics, ItemImpl, WherePredicate, parse_quote};
 
 use crate::args::CratePath;
-use crate::fallback;
-use crate::forwarder::Forwarder;
-use crate::hook::{Argument, Hook, Outcome};
+use crate::contract::Contract;
 use crate::parse::{Block, Method};
 use crate::span_range::SpanRange;
 
 /// The trait impl of a valid block. It has the user's spans: compiler errors about the impl as a whole are shown on the
 /// block's first line.
-pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
+pub(crate) fn expand<M: Contract>(block: &Block, krate: &CratePath) -> TokenStream {
     let ItemImpl {
         attrs,
         impl_token,
@@ -24,17 +22,16 @@ pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
     } = &block.header;
     let lints = attrs.iter().filter(|attribute| sets_lints(attribute));
     let start = SpanRange::of(self_ty).start;
-    let trait_for = quote_spanned!(start=> __flagcache::FlagDefinitionCacheProvider for);
-    let shared = shared(&block.header, "SharedProvider");
+    let name = Ident::new(M::TRAIT, start);
+    let trait_for = quote_spanned!(start=> __flagcache::#name for);
+    let shared = shared::<M>(&block.header);
     let generics = with_bound_on_self(generics);
     let (impl_generics, _, where_clause) = generics.split_for_impl();
     let forwarders = block.methods().filter_map(|method| {
-        let hook = Hook::named(&method.name())?;
-        Some(forwarder(hook, method, &block.header.generics))
+        let kind = M::named(&method.name())?;
+        Some(kind.forwarder(method, &block.header.generics))
     });
-    let configured_out = Hook::ALL
-        .into_iter()
-        .filter_map(|hook| configured_out(hook, block));
+    let configured_out = M::required().filter_map(|kind| configured_out(kind, block));
     let forwarders =
         quote_spanned!(brace_token.span.join()=> { #(#forwarders)* #(#configured_out)* });
     krate.in_scope(quote! {
@@ -48,15 +45,15 @@ pub(crate) fn expand(block: &Block, krate: &CratePath) -> TokenStream {
 /// Adds `Self: Send + Sync`, which the trait requires anyway. As a where-clause the methods can assume it, so a type
 /// that cannot be shared is one error, instead of one more for each `async fn`. `for` makes the compiler skip its own
 /// check of the clause.
-pub(crate) fn with_bound_on_self(generics: &Generics) -> Generics {
+fn with_bound_on_self(generics: &Generics) -> Generics {
     let bound: WherePredicate = parse_quote!(for<'any> <Self as __flagcache::Itself<'any>>::Type: __flagcache::Send + __flagcache::Sync);
     let mut generics = generics.clone();
     generics.make_where_clause().predicates.push(bound);
     generics
 }
 
-/// Checks once, without that assumption, that the type can be shared, by the trait `check` of `macro_support`.
-pub(crate) fn shared(header: &ItemImpl, check: &str) -> TokenStream {
+/// Checks once, without that assumption, that the type can be shared.
+fn shared<M: Contract>(header: &ItemImpl) -> TokenStream {
     let ItemImpl {
         impl_token,
         generics,
@@ -66,23 +63,23 @@ pub(crate) fn shared(header: &ItemImpl, check: &str) -> TokenStream {
     } = header;
     let SpanRange { start, end } = SpanRange::of(self_ty);
     if generics.type_params().next().is_none() && generics.const_params().next().is_none() {
-        let check = Ident::new(check, end);
+        let check = Ident::new(M::SHARED, end);
         let check = quote_spanned!(end=> #check<_>>::CHECKED);
         return quote_spanned!(start=> const _: () = <#self_ty as __flagcache::#check;);
     }
     // The compiler's own message names the parameter and the bound that it needs.
     let (impl_generics, _, where_clause) = generics.split_for_impl();
-    let check = Ident::new(&format!("{check}Of"), start);
+    let check = Ident::new(&format!("{}Of", M::SHARED), start);
     let trait_for = quote_spanned!(start=> __flagcache::#check for);
     let nothing = quote_spanned!(brace_token.span.join()=> {});
     quote!(#[automatically_derived] #impl_token #impl_generics #trait_for #self_ty #where_clause #nothing)
 }
 
 /// For a required method that exists only under a `cfg`: the error in the configurations without it.
-fn configured_out(hook: Hook, block: &Block) -> Option<TokenStream> {
+fn configured_out<M: Contract>(kind: M, block: &Block) -> Option<TokenStream> {
     let definitions: Vec<_> = block
         .methods()
-        .filter(|method| method.name() == hook.name())
+        .filter(|method| method.name() == kind.name())
         .collect();
     let mut any = Vec::new();
     for method in &definitions {
@@ -95,12 +92,12 @@ fn configured_out(hook: Hook, block: &Block) -> Option<TokenStream> {
         }
         any.push(quote!(all(#(#conditions),*)));
     }
-    let shown = cfgs(definitions.first().filter(|_| hook.is_required())?).next()?;
+    let shown = cfgs(definitions.first()?).next()?;
     let message = format!(
-        "`{hook}` is required, and configured out here; write it for this configuration as well"
+        "`{kind}` is required, and configured out here; write it for this configuration as well"
     );
     let error = syn::Error::new_spanned(shown, message).into_compile_error();
-    let stub = fallback::stub(hook, &error);
+    let stub = kind.stub(&error);
     Some(quote!(#[cfg(not(any(#(#any),*)))] #stub))
 }
 
@@ -111,71 +108,20 @@ fn cfgs(method: &Method) -> impl Iterator<Item = &Attribute> {
         .filter(|attribute| attribute.path().is_ident("cfg"))
 }
 
-pub(crate) fn sets_lints(attribute: &Attribute) -> bool {
+fn sets_lints(attribute: &Attribute) -> bool {
     ["allow", "warn", "deny", "forbid"]
         .iter()
         .any(|level| attribute.path().is_ident(level))
 }
 
-/// Input: `#[cfg(unix)] fn shutdown(&self) -> io::Result<()>`
-///
-/// Output:
-/// ```text
-/// #[cfg(unix)]
-/// fn shutdown<'provider, 'call>(&'provider self) -> __flagcache::Call<'call, __flagcache::Done>
-/// where
-///     'provider: 'call,
-/// {
-///     …
-/// }
-/// ```
-fn forwarder(hook: Hook, method: &Method, generics: &Generics) -> TokenStream {
-    let name = &method.signature.ident;
-    // Without its `cfg`, a forwarder whose method is configured out would call the trait's own method and recurse
-    // forever.
+/// What a forwarder of `method` carries from it: its `cfg`, without which a forwarder whose method is configured out would
+/// call the trait's own method and recurse forever; and the permission to call a deprecated method.
+pub(crate) fn attributes_of_forwarder(method: &Method) -> TokenStream {
     let cfgs = cfgs(method);
-    let deprecated = method
+    let is_deprecated = method
         .attributes
         .iter()
         .any(|attribute| attribute.path().is_ident("deprecated"));
-    let lints = deprecated.then(|| quote!(#[allow(deprecated)]));
-    let forwarder = Forwarder::new(hook, method, generics);
-    let Forwarder { this, argument, .. } = &forwarder;
-
-    if hook.outcome() == Outcome::Nothing {
-        let invoke = forwarder.invoke(this, argument, SpanRange::at(name.span()));
-        return quote! {
-            #(#cfgs)*
-            #lints
-            fn #name(&#this, #argument: __flagcache::PollerContext) {
-                #invoke
-            }
-        };
-    }
-
-    let output = forwarder.outcome_alias();
-    let body = forwarder.body();
-    let parameter = match hook.argument() {
-        Some(Argument::Data) => {
-            Some(quote!(, #argument: &'argument __flagcache::FlagDefinitionCacheData))
-        }
-        Some(Argument::Outcome) => Some(quote!(, #argument: __flagcache::FetchOutcome)),
-        Some(Argument::Context) | None => None,
-    };
-    let lends = hook.argument() == Some(Argument::Data);
-    let lifetime = lends.then(|| quote!('argument,));
-    let outlives = lends.then(|| quote!('argument: 'call,));
-    quote! {
-        #(#cfgs)*
-        #lints
-        fn #name<'provider, #lifetime 'call>(
-            &'provider #this #parameter
-        ) -> __flagcache::Call<'call, #output>
-        where
-            'provider: 'call,
-            #outlives
-        {
-            #body
-        }
-    }
+    let lints = is_deprecated.then(|| quote!(#[allow(deprecated)]));
+    quote!(#(#cfgs)* #lints)
 }

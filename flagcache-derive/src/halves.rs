@@ -1,4 +1,4 @@
-//! Detects a provider that is split into two blocks.
+//! Detects a provider or a store that is split into two blocks.
 //!
 //! Each block is expanded on its own and does not see the other. So incomplete blocks are remembered while the compiler
 //! runs: of two halves, only the first is reported and gets a trait impl.
@@ -8,11 +8,12 @@ use std::cell::RefCell;
 use quote::ToTokens;
 use syn::Type;
 
-use crate::hook::Hook;
+use crate::contract::Contract;
 
 struct Half {
+    contract: &'static str,
     ty: String,
-    missing: Vec<Hook>,
+    missing: Vec<&'static str>,
 }
 
 thread_local! {
@@ -20,17 +21,20 @@ thread_local! {
 }
 
 /// Whether a block without the methods `missing` is the other half of a reported one. If not, it is remembered.
-pub(crate) fn is_second(ty: &Type, missing: &[Hook]) -> bool {
-    let ty = ty.to_token_stream().to_string();
+pub(crate) fn is_second<M: Contract>(ty: &Type, missing: &[M]) -> bool {
+    let half = Half {
+        contract: M::TRAIT,
+        ty: ty.to_token_stream().to_string(),
+        missing: missing.iter().map(|method| method.name()).collect(),
+    };
     REPORTED.with_borrow_mut(|reported| {
-        let complements =
-            |half: &Half| half.ty == ty && !half.missing.iter().any(|hook| missing.contains(hook));
+        let complements = |other: &Half| {
+            (other.contract, &other.ty) == (half.contract, &half.ty)
+                && !other.missing.iter().any(|name| half.missing.contains(name))
+        };
         let second = reported.iter().any(complements);
         if !second {
-            reported.push(Half {
-                ty,
-                missing: missing.to_vec(),
-            });
+            reported.push(half);
         }
         second
     })

@@ -3,35 +3,38 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `generate` | generates the attribute's output from any input |
+//! | `contract` | what an attribute implements: a table of methods |
+//! | `provider`, `store` | the two contracts, and the trait's methods that call the user's |
+//! | `frame` | an attribute's output for any input |
 //! | `args`, `method_attr`, `parse` | parse the attribute's arguments, `#[flag_cache(…)]`, the block |
-//! | `hook` | the table of the provider's methods |
-//! | `validate`, `similar`, `halves` | the checks that the macro itself makes |
-//! | `expand`, `forwarder` | the trait impl |
-//! | `return_type`, `span_range` | inspect a signature; where the compiler shows an error |
-//! | `store` | `#[flag_cache_store]`: its methods, checks and trait impl |
-//! | `externs` | the name by which the compiler knows flagcache |
+//! | `checks`, `similar`, `halves` | the checks that the macro itself makes |
+//! | `expand` | the trait impl of a valid block |
 //! | `misuse`, `fallback`, `errors` | the output for a block or an item with errors |
+//! | `return_type`, `span_range` | inspect a signature; where the compiler shows an error |
+//! | `externs` | the name by which the compiler knows flagcache |
 
 mod args;
+mod checks;
+mod contract;
 mod errors;
 mod expand;
 mod externs;
 mod fallback;
-mod forwarder;
-mod generate;
+mod frame;
 mod halves;
-mod hook;
 mod method_attr;
 mod misuse;
 mod parse;
+mod provider;
 mod return_type;
 mod similar;
 mod span_range;
 mod store;
 #[cfg(test)]
 mod tests;
-mod validate;
+
+use provider::ProviderMethod;
+use store::StoreMethod;
 
 /// Makes an `impl` block a flag definition cache provider.
 ///
@@ -287,7 +290,7 @@ pub fn flag_cache_provider(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    generate::generate(args.into(), item.into()).into()
+    frame::generate::<ProviderMethod>(args.into(), item.into()).into()
 }
 
 /// Makes a versioned store of an `impl` block: the two methods that flagcache needs to elect a leader, fence late writes and
@@ -357,7 +360,7 @@ pub fn flag_cache_store(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    store::generate(args.into(), item.into()).into()
+    frame::generate::<StoreMethod>(args.into(), item.into()).into()
 }
 
 // The example of the README compiles.

@@ -7,9 +7,9 @@ use syn::parse::Parser;
 use syn::{Attribute, DeriveInput, Token, Visibility};
 
 use crate::args::CratePath;
+use crate::contract::Contract;
 use crate::errors::Errors;
-use crate::fallback;
-use crate::hook::Hook;
+use crate::fallback::fallback;
 
 /// Whether the item begins like an `impl` block.
 pub(crate) fn is_impl(item: &TokenStream) -> bool {
@@ -24,11 +24,19 @@ pub(crate) fn is_impl(item: &TokenStream) -> bool {
 }
 
 /// The unchanged item, the error, and a fallback impl if the item is a type.
-pub(crate) fn refuse(item: TokenStream, krate: &CratePath, mut errors: Errors) -> TokenStream {
+pub(crate) fn refuse<M: Contract>(
+    item: TokenStream,
+    krate: &CratePath,
+    mut errors: Errors,
+) -> TokenStream {
+    let attribute = M::ATTRIBUTE;
     let Ok(found) = syn::parse2::<DeriveInput>(item.clone()) else {
         errors.on(
             keyword(&item),
-            "`#[flag_cache_provider]` goes on the `impl` block that has the provider's methods",
+            format_args!(
+                "`#[{attribute}]` goes on the `impl` block that has the {}'s methods",
+                M::NOUN
+            ),
         );
         let errors = errors.into_compile_errors();
         return quote!(#item #errors);
@@ -37,21 +45,21 @@ pub(crate) fn refuse(item: TokenStream, krate: &CratePath, mut errors: Errors) -
     let (impl_generics, type_generics, _) = found.generics.split_for_impl();
     let target = tidy(&quote!(impl #impl_generics #name #type_generics));
     let mut message = format!(
-        "`#[flag_cache_provider]` goes on the `impl` block of `{name}`, not on its definition; write\n    \
-         #[flag_cache_provider]\n    {target} {{"
+        "`#[{attribute}]` goes on the `impl` block of `{name}`, not on its definition; write\n    \
+         #[{attribute}]\n    {target} {{"
     );
-    for hook in Hook::ALL.into_iter().filter(|hook| hook.is_required()) {
-        message.push_str(&format!("\n        {} {{ … }}", hook.signature()));
+    for method in M::required() {
+        message.push_str(&format!("\n        {} {{ … }}", method.signature()));
     }
     message.push_str("\n    }");
     errors.on(keyword(&item), message);
     let errors = errors.into_compile_errors();
-    let fallback = fallback::provider(&found.generics, quote!(#name #type_generics), krate, None);
+    let fallback = fallback::<M>(&found.generics, quote!(#name #type_generics), krate, None);
     quote!(#item #errors #fallback)
 }
 
 /// The token that names the kind of item, or the first one.
-pub(crate) fn keyword(item: &TokenStream) -> TokenStream {
+fn keyword(item: &TokenStream) -> TokenStream {
     let read = |input: ParseStream| {
         input.call(Attribute::parse_outer)?;
         input.parse::<Visibility>()?;

@@ -4,11 +4,12 @@ use expect_test::expect_file;
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::generate::generate;
+use crate::frame;
+use crate::provider::ProviderMethod;
 
 /// The output without the block itself, which goes back as it came.
 fn expansion_of(args: TokenStream, block: TokenStream) -> String {
-    let file: syn::File = syn::parse2(generate(args, block)).unwrap();
+    let file: syn::File = syn::parse2(frame::generate::<ProviderMethod>(args, block)).unwrap();
     let mut items = file.items.into_iter();
     items.next().unwrap();
     let rest = syn::File {
@@ -122,12 +123,12 @@ fn of_two_halves_the_first_is_reported() {
     };
     for _ in 0..2 {
         assert!(
-            generate(quote!(), first.clone())
+            frame::generate::<ProviderMethod>(quote!(), first.clone())
                 .to_string()
                 .contains("compile_error")
         );
         assert_eq!(
-            generate(quote!(), second.clone()).to_string(),
+            frame::generate::<ProviderMethod>(quote!(), second.clone()).to_string(),
             second.to_string()
         );
     }
@@ -159,7 +160,7 @@ fn the_block_goes_back_as_it_came() {
             fn on_flag_definitions_received(&self, _: FlagDefinitionCacheData) {}
         }
     };
-    let output = generate(quote!(), block.clone()).to_string();
+    let output = frame::generate::<ProviderMethod>(quote!(), block.clone()).to_string();
     assert!(output.starts_with(&block.to_string()), "{output}");
     assert!(!output.contains("compile_error"), "{output}");
 }

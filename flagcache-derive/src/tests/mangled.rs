@@ -8,8 +8,11 @@ use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{Item, Meta};
 
-use crate::generate::generate;
+use crate::contract::Contract;
+use crate::frame;
 use crate::halves;
+use crate::provider::ProviderMethod;
+use crate::store::StoreMethod;
 
 #[derive(Clone, Copy, Debug)]
 enum Damage {
@@ -82,10 +85,10 @@ fn uses(file: &Path) -> Vec<(TokenStream, TokenStream)> {
             Item::Mod(item) => &mut item.attrs,
             _ => continue,
         };
-        let Some(index) = attributes
-            .iter()
-            .position(|attribute| attribute.path().is_ident("flag_cache_provider"))
-        else {
+        let Some(index) = attributes.iter().position(|attribute| {
+            attribute.path().is_ident(ProviderMethod::ATTRIBUTE)
+                || attribute.path().is_ident(StoreMethod::ATTRIBUTE)
+        }) else {
             continue;
         };
         let args = match attributes.remove(index).meta {
@@ -97,12 +100,17 @@ fn uses(file: &Path) -> Vec<(TokenStream, TokenStream)> {
     uses
 }
 
-/// Whatever comes out must be an answer: a provider or an error.
+/// Whatever comes out must be an answer: a trait impl or an error.
 fn answers(args: TokenStream, item: TokenStream) {
+    answers_of::<ProviderMethod>(args.clone(), item.clone());
+    answers_of::<StoreMethod>(args, item);
+}
+
+fn answers_of<M: Contract>(args: TokenStream, item: TokenStream) {
     halves::forget();
-    let output = generate(args, item).to_string();
+    let output = frame::generate::<M>(args, item).to_string();
     assert!(
-        output.contains("FlagDefinitionCacheProvider") || output.contains("compile_error"),
+        output.contains(M::TRAIT) || output.contains("compile_error"),
         "{output}"
     );
 }

@@ -1,7 +1,8 @@
 //! Which names are taken for misspelt methods.
 
-use crate::hook::Hook;
-use crate::similar::{Lookalike, is_similar, lookalike};
+use crate::contract::Contract;
+use crate::provider::ProviderMethod;
+use crate::similar::{Lookalike, is_similar};
 
 #[test]
 fn one_or_two_letters_are_a_slip() {
@@ -38,35 +39,39 @@ fn other_names_are_not() {
 
 #[test]
 fn names_of_the_contract_that_are_no_method() {
-    let optional: Vec<_> = Hook::ALL
-        .into_iter()
+    let optional: Vec<_> = ProviderMethod::ALL
+        .iter()
+        .copied()
         .filter(|hook| !hook.is_required())
         .collect();
     assert_eq!(
-        lookalike("close", &optional),
-        Some(Lookalike::Of(Hook::Shutdown))
+        ProviderMethod::lookalike("close", &optional),
+        Some(Lookalike::Of(ProviderMethod::Shutdown))
     );
     assert_eq!(
-        lookalike("on_shutdown", &optional),
-        Some(Lookalike::Of(Hook::Shutdown))
+        ProviderMethod::lookalike("on_shutdown", &optional),
+        Some(Lookalike::Of(ProviderMethod::Shutdown))
     );
     assert_eq!(
-        lookalike("get_stored_flag_definitions", &optional),
-        Some(Lookalike::Of(Hook::Stored))
+        ProviderMethod::lookalike("get_stored_flag_definitions", &optional),
+        Some(Lookalike::Of(ProviderMethod::Stored))
     );
     assert_eq!(
-        lookalike("reload_flag_definitions", &[]),
+        ProviderMethod::lookalike("reload_flag_definitions", &[]),
         Some(Lookalike::OfNone)
     );
     assert_eq!(
-        lookalike("on_flag_definitions_expired", &[]),
+        ProviderMethod::lookalike("on_flag_definitions_expired", &[]),
         Some(Lookalike::OfNone)
     );
     assert_eq!(
-        lookalike("should_fetch", &Hook::ALL),
-        Some(Lookalike::Of(Hook::ShouldFetch))
+        ProviderMethod::lookalike("should_fetch", ProviderMethod::ALL),
+        Some(Lookalike::Of(ProviderMethod::ShouldFetch))
     );
-    assert_eq!(lookalike("get", &Hook::ALL), Some(Lookalike::Of(Hook::Get)));
+    assert_eq!(
+        ProviderMethod::lookalike("get", ProviderMethod::ALL),
+        Some(Lookalike::Of(ProviderMethod::Get))
+    );
 }
 
 #[test]
@@ -79,6 +84,6 @@ fn short_names_are_free_beside_the_method_itself() {
         "on_received",
         "flag_definitions_path",
     ] {
-        assert_eq!(lookalike(name, &[]), None, "{name}");
+        assert_eq!(ProviderMethod::lookalike(name, &[]), None, "{name}");
     }
 }

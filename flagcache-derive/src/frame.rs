@@ -1,27 +1,28 @@
-//! Generates the attribute's output from any input.
+//! The frame of an attribute: its output for any input.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::Path;
 
 use crate::args::{self, CratePath};
+use crate::contract::Contract;
 use crate::errors::Errors;
+use crate::expand::expand;
+use crate::fallback::fallback;
 use crate::parse::Block;
-use crate::{expand, fallback, misuse, validate};
-
-const PROVIDER_TRAIT: &str = "FlagDefinitionCacheProvider";
+use crate::{checks, misuse};
 
 /// The user's item, unchanged, followed by the trait impl; or, if there are errors, by them and a fallback impl that
 /// prevents further errors in the file.
-pub(crate) fn generate(args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn generate<M: Contract>(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    let krate = args::parse(args, "flag_cache_provider", &mut errors);
+    let krate = args::parse(args, M::ATTRIBUTE, &mut errors);
     let item = ungroup(item);
     if !misuse::is_impl(&item) {
-        return misuse::refuse(item, &krate, errors);
+        return misuse::refuse::<M>(item, &krate, errors);
     }
     match Block::parse(item.clone(), &mut errors) {
-        Ok(block) => block_and_impl(item, block, &krate, errors),
+        Ok(block) => block_and_impl::<M>(item, block, &krate, errors),
         Err(error) => {
             errors.push(error);
             let errors = errors.into_compile_errors();
@@ -30,7 +31,7 @@ pub(crate) fn generate(args: TokenStream, item: TokenStream) -> TokenStream {
     }
 }
 
-fn block_and_impl(
+fn block_and_impl<M: Contract>(
     item: TokenStream,
     mut block: Block,
     krate: &CratePath,
@@ -44,7 +45,7 @@ fn block_and_impl(
     // From here on, treat a block with a trait as the inherent block that was meant.
     let trait_path = block.header.trait_.take().map(|(path, _)| path);
     match &trait_path {
-        Some(path) if ends_with(path, PROVIDER_TRAIT) => {
+        Some(path) if ends_with(path, M::TRAIT) => {
             // An `#[async_trait]` above this attribute ran first, and left its lifetime in the methods.
             let ran_first = block.methods().any(|it| {
                 it.signature
@@ -58,12 +59,17 @@ fn block_and_impl(
                 "`#[async_trait]` and "
             };
             let message = format!(
-                "the impl of the trait is generated for an inherent `impl` block; remove {as_well}`{PROVIDER_TRAIT} for`"
+                "the impl of the trait is generated for an inherent `impl` block; remove {as_well}`{} for`",
+                M::TRAIT
             );
             errors.on(path, message);
         }
         Some(path) => {
-            errors.on(path, "`#[flag_cache_provider]` goes on an inherent `impl` block, not on the impl of a trait");
+            let message = format!(
+                "`#[{}]` goes on an inherent `impl` block, not on the impl of a trait",
+                M::ATTRIBUTE
+            );
+            errors.on(path, message);
             let errors = errors.into_compile_errors();
             return quote!(#item #errors);
         }
@@ -73,13 +79,13 @@ fn block_and_impl(
             }
         }
     }
-    let second_half = validate::validate(&mut block, &mut errors);
-    let provider = if second_half {
+    let second_half = checks::check::<M>(&mut block, &mut errors);
+    let implementation = if second_half {
         TokenStream::new()
     } else if errors.is_empty() {
-        expand::expand(&block, krate)
+        expand::<M>(&block, krate)
     } else {
-        fallback::provider(
+        fallback::<M>(
             &block.header.generics,
             &block.header.self_ty,
             krate,
@@ -87,7 +93,7 @@ fn block_and_impl(
         )
     };
     let errors = errors.into_compile_errors();
-    quote!(#block #errors #provider)
+    quote!(#block #errors #implementation)
 }
 
 fn ends_with(path: &Path, name: &str) -> bool {
@@ -97,7 +103,7 @@ fn ends_with(path: &Path, name: &str) -> bool {
 }
 
 /// An item from a `macro_rules!` variable is a group without delimiters.
-pub(crate) fn ungroup(item: TokenStream) -> TokenStream {
+fn ungroup(item: TokenStream) -> TokenStream {
     let mut tokens = item.clone().into_iter();
     match (tokens.next(), tokens.next()) {
         (Some(TokenTree::Group(group)), None) if group.delimiter() == Delimiter::None => {

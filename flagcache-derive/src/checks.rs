@@ -8,47 +8,50 @@ use syn::{
     Token, Type,
 };
 
+use crate::contract::Contract;
 use crate::errors::Errors;
 use crate::halves;
-use crate::hook::{Argument, Hook, Outcome};
 use crate::method_attr::MethodAttrKind;
 use crate::parse::{Block, Item, Method};
 use crate::return_type;
-use crate::similar::{Lookalike, lookalike};
+use crate::similar::Lookalike;
 
 /// Checks a whole block. Removes what would make the compiler repeat an error.
 ///
-/// Returns whether the block is the second half of a provider that was already reported.
-pub(crate) fn validate(block: &mut Block, errors: &mut Errors) -> bool {
-    lifetimes(block, errors);
+/// Returns whether the block is the second half of one that was already reported.
+pub(crate) fn check<M: Contract>(block: &mut Block, errors: &mut Errors) -> bool {
+    lifetimes::<M>(block, errors);
     let self_ty = block.header.self_ty.clone();
     for method in block.methods_mut() {
         attributes(&mut method.attributes, errors);
-        match Hook::named(&method.name()) {
-            Some(hook) => provider_method(hook, method, &self_ty, errors),
-            None => helper(method, errors),
+        match M::named(&method.name()) {
+            Some(kind) => contract_method(kind, method, &self_ty, errors),
+            None => helper::<M>(method, errors),
         }
     }
-    let second_half = missing(block, errors);
-    duplicates(block, |name| Hook::named(name).is_some(), errors);
+    let second_half = missing::<M>(block, errors);
+    duplicates::<M>(block, errors);
     second_half
 }
 
-fn lifetimes(block: &Block, errors: &mut Errors) {
-    let message = "a provider lives as long as its poller, so it cannot borrow; own the data, or share it by `Arc`";
+fn lifetimes<M: Contract>(block: &Block, errors: &mut Errors) {
+    let message = format!(
+        "a {} outlives the scope that makes it, so it cannot borrow; own the data, or share it by `Arc`",
+        M::NOUN
+    );
     let named: Vec<_> = block.header.generics.lifetimes().collect();
     for parameter in &named {
-        errors.on(&parameter.lifetime, message);
+        errors.on(&parameter.lifetime, &message);
     }
     if named.is_empty()
         && let Some(span) = anonymous_lifetime(block.header.self_ty.to_token_stream())
     {
-        errors.at(span, message);
+        errors.at(span, &message);
     }
 }
 
 /// The first `'_` in a type, except in a function signature, where it borrows nothing.
-pub(crate) fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
+fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
     let mut quote = false;
     let mut after_word = false;
     let mut in_signature = false;
@@ -81,7 +84,7 @@ pub(crate) fn anonymous_lifetime(ty: TokenStream) -> Option<Span> {
 }
 
 /// The macro runs before `cfg_attr` is applied, and cannot see what it hides. Refused attributes are removed.
-pub(crate) fn attributes(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
+fn attributes(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
     attributes.retain(|attribute| {
         let hidden = ["cfg", "flag_cache"].into_iter().find(|hidden| {
             attribute.path().is_ident("cfg_attr") && adds_attribute(&attribute.meta, hidden)
@@ -111,64 +114,60 @@ fn adds_attribute(meta: &Meta, name: &str) -> bool {
     })
 }
 
-fn provider_method(hook: Hook, method: &Method, self_ty: &Type, errors: &mut Errors) {
-    qualifiers(hook, &method.signature, errors);
-    parameters(hook, &method.signature, self_ty, errors);
-    returned(hook, &method.signature, errors);
-    match method.method_attr {
-        Some(method_attr) if method_attr.kind == MethodAttrKind::Helper => {
-            errors.at(
-                method_attr.span,
-                format_args!(
-                    "`{hook}` is a method of the provider, not a helper; rename the helper"
-                ),
-            );
+fn contract_method<M: Contract>(kind: M, method: &Method, self_ty: &Type, errors: &mut Errors) {
+    let signature = &method.signature;
+    qualifiers(kind, signature, errors);
+    parameters(kind, signature, self_ty, errors);
+    if let Some(method_attr) = method.method_attr {
+        let message = match method_attr.kind {
+            MethodAttrKind::Helper => Some(format!(
+                "`{kind}` is a method of the {}, not a helper; rename the helper",
+                M::NOUN
+            )),
+            MethodAttrKind::Blocking if kind.returns_at_once() => Some(format!(
+                "`{kind}` must return at once, so it cannot be `blocking`; start a thread in it"
+            )),
+            MethodAttrKind::Blocking if signature.asyncness.is_some() => {
+                Some("`blocking` needs a plain `fn`; an `async fn` yields by itself".to_owned())
+            }
+            MethodAttrKind::Blocking if return_type::is_future(signature) => Some(
+                "`blocking` needs a `fn` that returns its value; this one returns a future"
+                    .to_owned(),
+            ),
+            MethodAttrKind::Blocking => None,
+        };
+        if let Some(message) = message {
+            errors.at(method_attr.span, message);
         }
-        Some(method_attr) if hook.outcome() == Outcome::Nothing => {
-            errors.at(
-                method_attr.span,
-                format_args!("`{hook}` must return at once, so it cannot be `blocking`"),
-            );
-        }
-        Some(method_attr) if method.signature.asyncness.is_some() => {
-            errors.at(
-                method_attr.span,
-                "`blocking` needs a plain `fn`; an `async fn` yields by itself",
-            );
-        }
-        Some(method_attr) if return_type::is_future(&method.signature) => {
-            errors.at(
-                method_attr.span,
-                "`blocking` needs a `fn` that returns its value; this one returns a future",
-            );
-        }
-        _ => {}
     }
-    if hook.outcome() == Outcome::Nothing {
-        at_once(hook, &method.signature, errors);
+    match &signature.asyncness {
+        _ if !kind.returns_at_once() => returned(kind, signature, errors),
+        Some(asyncness) => errors.on(
+            asyncness,
+            format_args!("`{kind}` must return at once, so it is a plain `fn`; start a task in it"),
+        ),
+        None => kind.check_immediate(signature, errors),
     }
 }
 
 /// Checks of a return type by its syntax.
-fn returned(hook: Hook, signature: &Signature, errors: &mut Errors) {
-    let expected = match hook.outcome() {
-        Outcome::Decision => "bool",
-        Outcome::Definitions => "Option<FlagDefinitionCacheData>",
-        Outcome::Done => "()",
-        Outcome::Nothing => return,
+fn returned<M: Contract>(kind: M, signature: &Signature, errors: &mut Errors) {
+    let expected = match kind.value() {
+        "" => "()",
+        value => value,
     };
     if let ReturnType::Type(_, ty) = &signature.output {
         if signature.asyncness.is_some() && return_type::is_future_type(ty) {
             let message = format!(
-                "remove `async`, or return the value itself: `{hook}` is awaited once, and this is a future in a future"
+                "remove `async`, or return the value itself: `{kind}` is awaited once, and this is a future in a future"
             );
             errors.on(ty, message);
         } else if let Some(ty) = return_type::unpinned_box(signature) {
             errors.on(ty, format_args!("a boxed future is pinned: write `Pin<Box<dyn Future<Output = {expected}> + Send + '_>>`, made by `Box::pin`"));
         }
-    } else if hook.outcome() != Outcome::Done {
+    } else if expected != "()" {
         let message = format!(
-            "`{hook}` returns `{expected}` or `Result<{expected}, E>`; write `-> {expected}`"
+            "`{kind}` returns `{expected}` or `Result<{expected}, E>`; write `-> {expected}`"
         );
         errors.at(signature.ident.span(), message);
     }
@@ -210,30 +209,15 @@ fn borrow_in(ty: TokenStream) -> Option<Span> {
     None
 }
 
-/// Checks of a method that the trait does not await and that returns nothing.
-fn at_once(hook: Hook, signature: &Signature, errors: &mut Errors) {
-    if let Some(asyncness) = &signature.asyncness {
-        errors.on(
-            asyncness,
-            format_args!("`{hook}` must return at once, so it is a plain `fn`"),
-        );
-    } else if let ReturnType::Type(_, ty) = &signature.output {
-        let nothing = matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty());
-        if !nothing {
-            errors.on(ty, format_args!("`{hook}` returns nothing"));
-        }
-    }
-}
-
-fn qualifiers(hook: Hook, signature: &Signature, errors: &mut Errors) {
+fn qualifiers<M: Contract>(kind: M, signature: &Signature, errors: &mut Errors) {
     if let Safety::Unsafe(token) = &signature.safety {
         errors.on(
             token,
-            format_args!("`{hook}` cannot be `unsafe`; the poller calls it without conditions"),
+            format_args!("`{kind}` cannot be `unsafe`; flagcache calls it without conditions"),
         );
     }
     if let Some(abi) = &signature.abi {
-        errors.on(abi, format_args!("`{hook}` cannot be `extern`"));
+        errors.on(abi, format_args!("`{kind}` cannot be `extern`"));
     }
     for parameter in &signature.generics.params {
         match parameter {
@@ -243,7 +227,7 @@ fn qualifiers(hook: Hook, signature: &Signature, errors: &mut Errors) {
                 errors.on(
                     parameter,
                     format_args!(
-                        "`{hook}` cannot be generic; put the parameter on the `impl` block"
+                        "`{kind}` cannot be generic; put the parameter on the `impl` block"
                     ),
                 );
             }
@@ -251,8 +235,8 @@ fn qualifiers(hook: Hook, signature: &Signature, errors: &mut Errors) {
     }
 }
 
-fn parameters(hook: Hook, signature: &Signature, self_ty: &Type, errors: &mut Errors) {
-    let takes = format!("`{hook}` takes `{}`", hook.parameters());
+fn parameters<M: Contract>(kind: M, signature: &Signature, self_ty: &Type, errors: &mut Errors) {
+    let takes = format!("`{kind}` takes `{}`", kind.parameter_list());
     let mut inputs = signature.inputs.iter();
     match inputs.next() {
         Some(FnArg::Receiver(receiver)) => {
@@ -262,54 +246,43 @@ fn parameters(hook: Hook, signature: &Signature, self_ty: &Type, errors: &mut Er
                 errors.on(
                     receiver,
                     format_args!(
-                        "{takes}; write `&self`: providers are shared, so keep what changes in a `Mutex` or an atomic"
+                        "{takes}; write `&self`: {}s are shared, so keep what changes in a `Mutex` or an atomic",
+                        M::NOUN
                     ),
                 );
             }
         }
         Some(FnArg::Typed(first)) => {
-            errors.on(first, format_args!("{takes}; `&self` is missing"));
-            return;
+            return errors.on(first, format_args!("{takes}; `&self` is missing"));
         }
         None => {
-            errors.at(
+            return errors.at(
                 signature.ident.span(),
                 format_args!("{takes}; `&self` is missing"),
             );
-            return;
         }
     }
-    let parameters: Vec<_> = inputs.collect();
-    let expected = usize::from(hook.argument().is_some());
-    if parameters.len() < expected {
+    let given: Vec<_> = inputs.collect();
+    let expected = kind.parameters();
+    if let Some(missing) = expected.get(given.len()) {
         errors.at(
             signature.paren_token.span.join(),
-            format_args!("{takes}; the second argument is missing"),
+            format_args!("{takes}; `{missing}` is missing"),
         );
-    } else if let Some(extra) = parameters.get(expected) {
+    } else if let Some(extra) = given.get(expected.len()) {
         errors.on(extra, format_args!("{takes}, nothing more"));
     }
-    for argument in parameters.iter().take(expected) {
+    for (index, argument) in given.iter().take(expected.len()).enumerate() {
         let FnArg::Typed(argument) = argument else {
             continue;
         };
-        let ty = &*argument.ty;
-        let is_lent = hook.argument() == Some(Argument::Data);
-        let remedy = match ty {
-            Type::ImplTrait(_) => "`impl Trait` would make it generic",
-            Type::Reference(reference) if reference.mutability.is_some() && is_lent => {
-                "it is shared, so it cannot be taken by `&mut`; take it by value to change a copy: `FlagDefinitionCacheData`"
-            }
-            Type::Reference(reference) if is_lent => match &reference.lifetime {
-                Some(lifetime) if lifetime.ident == "static" => {
-                    "it is lent for the call; take it by value to keep it: `FlagDefinitionCacheData`"
-                }
-                _ => continue,
-            },
-            Type::Reference(_) => "by value, not by reference",
-            _ => continue,
+        let remedy = match &*argument.ty {
+            Type::ImplTrait(_) => Some("`impl Trait` would make it generic"),
+            ty => kind.wrong_argument(index, ty),
         };
-        errors.on(ty, format_args!("{takes}; {remedy}"));
+        if let Some(remedy) = remedy {
+            errors.on(&argument.ty, format_args!("{takes}; {remedy}"));
+        }
     }
 }
 
@@ -322,7 +295,7 @@ fn is_pinned(receiver: &Receiver) -> bool {
 }
 
 /// `&self`, also with its type written out.
-pub(crate) fn is_shared(receiver: &Receiver, self_ty: &Type) -> bool {
+fn is_shared(receiver: &Receiver, self_ty: &Type) -> bool {
     match &receiver.kind {
         ReceiverKind::Reference(_, _, mutability) => mutability.is_none(),
         ReceiverKind::Typed(_, ty) => match &**ty {
@@ -338,59 +311,59 @@ pub(crate) fn is_shared(receiver: &Receiver, self_ty: &Type) -> bool {
     }
 }
 
-fn helper(method: &Method, errors: &mut Errors) {
+fn helper<M: Contract>(method: &Method, errors: &mut Errors) {
     if let Some(method_attr) = method.method_attr
         && method_attr.kind == MethodAttrKind::Blocking
     {
-        let name = method.name();
-        errors.at(
-            method_attr.span,
-            format_args!("`blocking` goes on a method of the provider; `{name}` is a helper"),
+        let message = format!(
+            "`blocking` goes on a method of the {}; `{}` is a helper",
+            M::NOUN,
+            method.name()
         );
+        errors.at(method_attr.span, message);
     }
 }
 
-fn missing(block: &Block, errors: &mut Errors) -> bool {
+fn missing<M: Contract>(block: &Block, errors: &mut Errors) -> bool {
     let names: Vec<String> = block.methods().map(Method::name).collect();
-    let mut absent: Vec<Hook> = Hook::ALL
-        .into_iter()
-        .filter(|hook| !names.iter().any(|name| name == hook.name()))
-        .collect();
+    let is_absent = |method: &M| !names.iter().any(|name| name == method.name());
+    let mut absent: Vec<M> = M::ALL.iter().copied().filter(is_absent).collect();
     for method in block.methods() {
         let name = method.name();
         if method
             .method_attr
             .is_some_and(|method_attr| method_attr.kind == MethodAttrKind::Helper)
-            || Hook::named(&name).is_some()
+            || M::named(&name).is_some()
         {
             continue;
         }
         let helper = format!("if `{name}` is a helper, mark it `#[flag_cache(helper)]`");
-        let message = match lookalike(&name, &absent) {
+        let message = match M::lookalike(&name, &absent) {
             None => continue,
-            Some(Lookalike::Of(hook)) => {
-                absent.retain(|other| *other != hook);
-                format!("did you mean `{hook}`? {helper}")
+            Some(Lookalike::Of(meant)) => {
+                absent.retain(|other| *other != meant);
+                format!("did you mean `{meant}`? {helper}")
             }
-            Some(Lookalike::OfNone) => {
-                format!("`{name}` is no method of a provider, so it is never called; {helper}")
-            }
+            Some(Lookalike::OfNone) => format!(
+                "`{name}` is no method of a {}, so it is never called; {helper}",
+                M::NOUN
+            ),
         };
         errors.at(method.signature.ident.span(), message);
     }
-    absent.retain(|hook| hook.is_required());
+    absent.retain(|method| method.is_required());
     if !absent.is_empty() {
         if halves::is_second(&block.header.self_ty, &absent) {
             return true;
         }
-        let names: Vec<String> = absent.iter().map(|hook| format!("`{hook}`")).collect();
+        let names: Vec<String> = absent.iter().map(|method| format!("`{method}`")).collect();
         let mut message = format!("missing {}; write in this block", list(&names));
-        for hook in &absent {
+        for method in &absent {
             message.push_str("\n    ");
-            message.push_str(&hook.signature());
+            message.push_str(&method.signature());
         }
-        message
-            .push_str("\nplain `fn` and `Result` do as well; `shutdown` is optional; all methods stand in one block");
+        message.push('\n');
+        message.push_str(M::OTHER_FORMS);
         if let Some(call) = block.macro_calls().next() {
             message.push_str(&format!(
                 "\nwhat `{call}` expands to is not seen here; write the methods themselves"
@@ -401,7 +374,7 @@ fn missing(block: &Block, errors: &mut Errors) -> bool {
     false
 }
 
-pub(crate) fn list(names: &[String]) -> String {
+fn list(names: &[String]) -> String {
     match names {
         [] => String::new(),
         [one] => one.clone(),
@@ -411,18 +384,14 @@ pub(crate) fn list(names: &[String]) -> String {
 
 /// Removes further definitions of a method of the contract. Two are allowed if each has a `cfg`, because then at most one of
 /// them is compiled.
-pub(crate) fn duplicates(
-    block: &mut Block,
-    is_of_the_contract: impl Fn(&str) -> bool,
-    errors: &mut Errors,
-) {
+fn duplicates<M: Contract>(block: &mut Block, errors: &mut Errors) {
     let mut seen: Vec<(String, bool)> = Vec::new();
     block.items.retain(|item| {
         let Item::Method(method) = item else {
             return true;
         };
         let name = method.name();
-        if !is_of_the_contract(&name) {
+        if M::named(&name).is_none() {
             return true;
         }
         let conditional = method

@@ -5,29 +5,110 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{FnArg, Generics};
 
-use crate::hook::{Argument, Hook, Outcome};
+use super::method::{Argument, Outcome, ProviderMethod};
+use crate::contract::Contract;
+use crate::expand::attributes_of_forwarder;
 use crate::method_attr::{MethodAttr, MethodAttrKind};
 use crate::parse::Method;
 use crate::return_type;
 use crate::span_range::SpanRange;
 
+/// Input: `#[cfg(unix)] fn shutdown(&self) -> io::Result<()>`
+///
+/// Output:
+/// ```text
+/// #[cfg(unix)]
+/// fn shutdown<'provider, 'call>(&'provider self) -> __flagcache::Call<'call, __flagcache::Done>
+/// where
+///     'provider: 'call,
+/// {
+///     …
+/// }
+/// ```
+pub(super) fn forwarder(kind: ProviderMethod, method: &Method, generics: &Generics) -> TokenStream {
+    let name = &method.signature.ident;
+    let attributes = attributes_of_forwarder(method);
+    let forwarder = Forwarder::new(kind, method, generics);
+    let Forwarder { this, argument, .. } = &forwarder;
+
+    if kind.outcome() == Outcome::Nothing {
+        let invoke = forwarder.invoke(this, argument, SpanRange::at(name.span()));
+        return quote! {
+            #attributes
+            fn #name(&#this, #argument: __flagcache::PollerContext) {
+                #invoke
+            }
+        };
+    }
+
+    let output = forwarder.outcome_alias();
+    let body = forwarder.body();
+    let parameter = match kind.argument() {
+        Some(Argument::Data) => {
+            Some(quote!(, #argument: &'argument __flagcache::FlagDefinitionCacheData))
+        }
+        Some(Argument::Outcome) => Some(quote!(, #argument: __flagcache::FetchOutcome)),
+        Some(Argument::Context) | None => None,
+    };
+    let lends = kind.argument() == Some(Argument::Data);
+    let lifetime = lends.then(|| quote!('argument,));
+    let outlives = lends.then(|| quote!('argument: 'call,));
+    quote! {
+        #attributes
+        fn #name<'provider, #lifetime 'call>(
+            &'provider #this #parameter
+        ) -> __flagcache::Call<'call, #output>
+        where
+            'provider: 'call,
+            #outlives
+        {
+            #body
+        }
+    }
+}
+
+/// A required method of the trait with this body.
+pub(super) fn stub(kind: ProviderMethod, body: &TokenStream) -> TokenStream {
+    let name = Ident::new(kind.name(), Span::call_site());
+    let output = match kind.outcome() {
+        Outcome::Decision => quote!(__flagcache::Decision),
+        Outcome::Definitions => quote!(__flagcache::Definitions),
+        Outcome::Done | Outcome::Nothing => quote!(__flagcache::Done),
+    };
+    let data = kind
+        .argument()
+        .is_some()
+        .then(|| quote!(, _: &'argument __flagcache::FlagDefinitionCacheData));
+    let lifetime = data.is_some().then(|| quote!('argument,));
+    let outlives = data.is_some().then(|| quote!('argument: 'call,));
+    quote! {
+        fn #name<'provider, #lifetime 'call>(&'provider self #data) -> __flagcache::Call<'call, #output>
+        where
+            'provider: 'call,
+            #outlives
+        {
+            #body
+        }
+    }
+}
+
 /// The parts of one forwarder.
-pub(crate) struct Forwarder<'a> {
-    hook: Hook,
+struct Forwarder<'a> {
+    kind: ProviderMethod,
     method: &'a Method,
     /// The type of the block.
     generics: &'a Generics,
     /// `self`, declared and used with one span, because it is hygienic and the block may come from a `macro_rules!`.
-    pub(crate) this: Ident,
+    this: Ident,
     /// The argument, with the span of the user's parameter type, where a mismatch is shown.
-    pub(crate) argument: Ident,
+    argument: Ident,
     argument_span: SpanRange,
     /// Where a mismatch of the returned value is shown.
     output: SpanRange,
 }
 
 impl<'a> Forwarder<'a> {
-    pub(crate) fn new(hook: Hook, method: &'a Method, generics: &'a Generics) -> Self {
+    fn new(kind: ProviderMethod, method: &'a Method, generics: &'a Generics) -> Self {
         let this = Ident::new("self", method.signature.ident.span());
         let argument_span = match method.signature.inputs.get(1) {
             Some(FnArg::Typed(parameter)) => SpanRange::of(&parameter.ty),
@@ -36,7 +117,7 @@ impl<'a> Forwarder<'a> {
         let argument = Ident::new("poller_argument", argument_span.start);
         let output = return_type::span(&method.signature);
         Self {
-            hook,
+            kind,
             method,
             generics,
             this,
@@ -47,15 +128,15 @@ impl<'a> Forwarder<'a> {
     }
 
     /// The alias of the method's outcome.
-    pub(crate) fn outcome_alias(&self) -> TokenStream {
-        match self.hook.outcome() {
+    fn outcome_alias(&self) -> TokenStream {
+        match self.kind.outcome() {
             Outcome::Decision => quote!(__flagcache::Decision),
             Outcome::Definitions => quote!(__flagcache::Definitions),
             Outcome::Done | Outcome::Nothing => quote!(__flagcache::Done),
         }
     }
 
-    pub(crate) fn body(&self) -> TokenStream {
+    fn body(&self) -> TokenStream {
         match self.method.method_attr {
             Some(MethodAttr {
                 kind: MethodAttrKind::Blocking,
@@ -85,7 +166,7 @@ impl<'a> Forwarder<'a> {
     fn resolved(&self) -> TokenStream {
         let SpanRange { start, end } = self.output;
         let invoke = self.invoke(&self.this, &self.argument, self.output);
-        let name = match self.hook.outcome() {
+        let name = match self.kind.outcome() {
             Outcome::Decision => Ident::new("DecisionReturn", end),
             Outcome::Definitions => Ident::new("DefinitionsReturn", end),
             Outcome::Done | Outcome::Nothing => Ident::new("DoneReturn", end),
@@ -105,7 +186,7 @@ impl<'a> Forwarder<'a> {
             Some(_) => Ident::new("GenericCloneForThread", word),
         };
         let clone = quote_spanned!(word=> <Self as __flagcache::#needed<_>>::clone_for_thread);
-        let (argument, lent) = match self.hook.argument() {
+        let (argument, lent) = match self.kind.argument() {
             Some(_) => (
                 quote!(__flagcache::Detach::detach(#argument)),
                 quote!(__flagcache::Lend::lend(__detached)),
@@ -122,15 +203,10 @@ impl<'a> Forwarder<'a> {
     }
 
     /// `Self::method(this, argument)`, shown at `span`.
-    pub(crate) fn invoke(
-        &self,
-        this: impl ToTokens,
-        argument: impl ToTokens,
-        span: SpanRange,
-    ) -> TokenStream {
+    fn invoke(&self, this: impl ToTokens, argument: impl ToTokens, span: SpanRange) -> TokenStream {
         let mut name = self.method.signature.ident.clone();
         name.set_span(span.start);
-        let argument = self.hook.argument().map(|kind| {
+        let argument = self.kind.argument().map(|kind| {
             let SpanRange { start, end } = self.argument_span;
             let argument = quote_spanned!(end=> Given(#argument));
             let argument = quote_spanned!(start=> __flagcache::#argument);
@@ -149,7 +225,7 @@ impl<'a> Forwarder<'a> {
     /// Converts `value` to the form of the trait. A mismatch is shown at the return type.
     fn outcome(&self, value: TokenStream) -> TokenStream {
         let SpanRange { start, end } = self.output;
-        let name = match self.hook.outcome() {
+        let name = match self.kind.outcome() {
             Outcome::Decision => Ident::new("DecisionValue", end),
             Outcome::Definitions => Ident::new("DefinitionsValue", end),
             Outcome::Done | Outcome::Nothing => Ident::new("DoneValue", end),
