@@ -52,12 +52,6 @@ pub(crate) trait Contract: Copy + PartialEq + Display + 'static {
     /// The method that `written` was probably meant to be, of those that the block does not have.
     fn lookalike(written: &str, absent: &[Self]) -> Option<Lookalike<Self>>;
 
-    /// The trait's method, which calls `method`.
-    fn forwarder(self, method: &Method, generics: &Generics) -> TokenStream;
-
-    /// The trait's method with this body.
-    fn stub(self, body: &TokenStream) -> TokenStream;
-
     /// The method with this name.
     fn named(name: &str) -> Option<Self> {
         Self::ALL
@@ -91,4 +85,13 @@ pub(crate) trait Contract: Copy + PartialEq + Display + 'static {
         };
         format!("{asyncness}fn {self}{}{output}", self.parameter_list())
     }
+}
+
+/// The output for a method of the contract.
+pub(crate) trait Forward: Contract {
+    /// The trait's method, which calls `method`.
+    fn forwarder(self, method: &Method, generics: &Generics) -> TokenStream;
+
+    /// The trait's method with this body.
+    fn stub(self, body: &TokenStream) -> TokenStream;
 }

@@ -5,13 +5,13 @@ use quote::{quote, quote_spanned};
 use syn::{Attribute, Generics, ItemImpl, WherePredicate, parse_quote};
 
 use crate::args::CratePath;
-use crate::contract::Contract;
+use crate::contract::{Contract, Forward};
 use crate::parse::{Block, Method};
 use crate::span_range::SpanRange;
 
 /// The trait impl of a valid block. It has the user's spans: compiler errors about the impl as a whole are shown on the
 /// block's first line.
-pub(crate) fn expand<M: Contract>(block: &Block, krate: &CratePath) -> TokenStream {
+pub(crate) fn expand<M: Forward>(block: &Block, krate: &CratePath) -> TokenStream {
     let ItemImpl {
         attrs,
         impl_token,
@@ -76,7 +76,7 @@ fn shared<M: Contract>(header: &ItemImpl) -> TokenStream {
 }
 
 /// For a required method that exists only under a `cfg`: the error in the configurations without it.
-fn configured_out<M: Contract>(kind: M, block: &Block) -> Option<TokenStream> {
+fn configured_out<M: Forward>(kind: M, block: &Block) -> Option<TokenStream> {
     let definitions: Vec<_> = block
         .methods()
         .filter(|method| method.name() == kind.name())

@@ -5,11 +5,11 @@ use quote::{ToTokens, quote};
 use syn::{Generics, Path, WherePredicate, parse_quote};
 
 use crate::args::CratePath;
-use crate::contract::Contract;
+use crate::contract::Forward;
 
 /// An impl that never runs. Its bounds accept any type, because the error is already reported. `trait_path` is the
 /// trait as the user wrote it, if present.
-pub(crate) fn fallback<M: Contract>(
+pub(crate) fn fallback<M: Forward>(
     generics: &Generics,
     self_ty: impl ToTokens,
     krate: &CratePath,

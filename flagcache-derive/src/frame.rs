@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::Path;
 
 use crate::args::{self, CratePath};
-use crate::contract::Contract;
+use crate::contract::Forward;
 use crate::errors::Errors;
 use crate::expand::expand;
 use crate::fallback::fallback;
@@ -14,7 +14,7 @@ use crate::{checks, misuse};
 
 /// The user's item, unchanged, followed by the trait impl; or, if there are errors, by them and a fallback impl that
 /// prevents further errors in the file.
-pub(crate) fn generate<M: Contract>(args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn generate<M: Forward>(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let krate = args::parse(args, M::ATTRIBUTE, &mut errors);
     let item = ungroup(item);
@@ -31,7 +31,7 @@ pub(crate) fn generate<M: Contract>(args: TokenStream, item: TokenStream) -> Tok
     }
 }
 
-fn block_and_impl<M: Contract>(
+fn block_and_impl<M: Forward>(
     item: TokenStream,
     mut block: Block,
     krate: &CratePath,

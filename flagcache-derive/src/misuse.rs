@@ -7,7 +7,7 @@ use syn::parse::Parser;
 use syn::{Attribute, DeriveInput, Token, Visibility};
 
 use crate::args::CratePath;
-use crate::contract::Contract;
+use crate::contract::Forward;
 use crate::errors::Errors;
 use crate::fallback::fallback;
 
@@ -24,7 +24,7 @@ pub(crate) fn is_impl(item: &TokenStream) -> bool {
 }
 
 /// The unchanged item, the error, and a fallback impl if the item is a type.
-pub(crate) fn refuse<M: Contract>(
+pub(crate) fn refuse<M: Forward>(
     item: TokenStream,
     krate: &CratePath,
     mut errors: Errors,

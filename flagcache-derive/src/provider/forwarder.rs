@@ -6,12 +6,22 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{FnArg, Generics};
 
 use super::method::{Argument, Outcome, ProviderMethod};
-use crate::contract::Contract;
+use crate::contract::{Contract, Forward};
 use crate::expand::attributes_of_forwarder;
 use crate::method_attr::{MethodAttr, MethodAttrKind};
 use crate::parse::Method;
 use crate::return_type;
 use crate::span_range::SpanRange;
+
+impl Forward for ProviderMethod {
+    fn forwarder(self, method: &Method, generics: &Generics) -> TokenStream {
+        forwarder(self, method, generics)
+    }
+
+    fn stub(self, body: &TokenStream) -> TokenStream {
+        stub(self, body)
+    }
+}
 
 /// Input: `#[cfg(unix)] fn shutdown(&self) -> io::Result<()>`
 ///
@@ -25,7 +35,7 @@ use crate::span_range::SpanRange;
 ///     …
 /// }
 /// ```
-pub(super) fn forwarder(kind: ProviderMethod, method: &Method, generics: &Generics) -> TokenStream {
+fn forwarder(kind: ProviderMethod, method: &Method, generics: &Generics) -> TokenStream {
     let name = &method.signature.ident;
     let attributes = attributes_of_forwarder(method);
     let forwarder = Forwarder::new(kind, method, generics);
@@ -68,7 +78,7 @@ pub(super) fn forwarder(kind: ProviderMethod, method: &Method, generics: &Generi
 }
 
 /// A required method of the trait with this body.
-pub(super) fn stub(kind: ProviderMethod, body: &TokenStream) -> TokenStream {
+fn stub(kind: ProviderMethod, body: &TokenStream) -> TokenStream {
     let name = Ident::new(kind.name(), Span::call_site());
     let output = match kind.outcome() {
         Outcome::Decision => quote!(__flagcache::Decision),

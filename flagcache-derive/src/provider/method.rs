@@ -2,13 +2,10 @@
 
 use std::fmt;
 
-use proc_macro2::TokenStream;
-use syn::{Generics, ReturnType, Signature, Type};
+use syn::{ReturnType, Signature, Type};
 
-use super::forwarder;
 use crate::contract::Contract;
 use crate::errors::Errors;
-use crate::parse::Method;
 use crate::similar::{Lookalike, distance, is_similar, letters};
 
 /// A method of `FlagDefinitionCacheProvider`.
@@ -211,14 +208,6 @@ impl Contract for ProviderMethod {
         let joined: String = letters(written).into_iter().collect();
         (joined.ends_with("flagdefinitions") || joined.starts_with("onflagdefinitions"))
             .then(|| most_similar().map_or(Lookalike::OfNone, Lookalike::Of))
-    }
-
-    fn forwarder(self, method: &Method, generics: &Generics) -> TokenStream {
-        forwarder::forwarder(self, method, generics)
-    }
-
-    fn stub(self, body: &TokenStream) -> TokenStream {
-        forwarder::stub(self, body)
     }
 }
 

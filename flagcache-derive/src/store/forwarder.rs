@@ -2,14 +2,24 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::FnArg;
+use syn::{FnArg, Generics};
 
 use super::method::StoreMethod;
-use crate::contract::Contract;
+use crate::contract::{Contract, Forward};
 use crate::expand::attributes_of_forwarder;
 use crate::parse::Method;
 use crate::return_type;
 use crate::span_range::SpanRange;
+
+impl Forward for StoreMethod {
+    fn forwarder(self, method: &Method, _generics: &Generics) -> TokenStream {
+        forwarder(self, method)
+    }
+
+    fn stub(self, body: &TokenStream) -> TokenStream {
+        stub(self, body)
+    }
+}
 
 /// Input: `async fn read(&self, key: &str) -> Option<(Vec<u8>, i64)>`
 ///
@@ -24,7 +34,7 @@ use crate::span_range::SpanRange;
 ///     …
 /// }
 /// ```
-pub(super) fn forwarder(kind: StoreMethod, method: &Method) -> TokenStream {
+fn forwarder(kind: StoreMethod, method: &Method) -> TokenStream {
     let name = &method.signature.ident;
     let attributes = attributes_of_forwarder(method);
     // `self`, declared and used with one span: the block may come from a `macro_rules!`, and `self` is hygienic.
@@ -131,7 +141,7 @@ fn invoke(kind: StoreMethod, method: &Method, this: &Ident) -> TokenStream {
 }
 
 /// The trait's method with this body.
-pub(super) fn stub(kind: StoreMethod, body: &TokenStream) -> TokenStream {
+fn stub(kind: StoreMethod, body: &TokenStream) -> TokenStream {
     let name = Ident::new(kind.name(), Span::call_site());
     let types = kind.arguments().iter().map(|given| given.ty());
     let outcome = kind.outcome(Span::call_site());

@@ -4,12 +4,10 @@ use std::fmt;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Generics, Signature, Type};
+use syn::{Signature, Type};
 
-use super::forwarder;
 use crate::contract::Contract;
 use crate::errors::Errors;
-use crate::parse::Method;
 use crate::similar::{Lookalike, is_similar};
 
 /// A method of `VersionedStore`.
@@ -110,14 +108,6 @@ impl Contract for StoreMethod {
         // `read` is one or two letters away from many words: only a longer name was probably meant.
         let similar = |meant: &Self| meant.name().len() > 5 && is_similar(written, meant.name());
         absent.iter().copied().find(similar).map(Lookalike::Of)
-    }
-
-    fn forwarder(self, method: &Method, _generics: &Generics) -> TokenStream {
-        forwarder::forwarder(self, method)
-    }
-
-    fn stub(self, body: &TokenStream) -> TokenStream {
-        forwarder::stub(self, body)
     }
 }
 

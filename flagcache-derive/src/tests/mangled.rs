@@ -8,7 +8,7 @@ use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{Item, Meta};
 
-use crate::contract::Contract;
+use crate::contract::{Contract, Forward};
 use crate::frame;
 use crate::halves;
 use crate::provider::ProviderMethod;
@@ -106,7 +106,7 @@ fn answers(args: TokenStream, item: TokenStream) {
     answers_of::<StoreMethod>(args, item);
 }
 
-fn answers_of<M: Contract>(args: TokenStream, item: TokenStream) {
+fn answers_of<M: Forward>(args: TokenStream, item: TokenStream) {
     halves::forget();
     let output = frame::generate::<M>(args, item).to_string();
     assert!(
