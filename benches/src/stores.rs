@@ -79,7 +79,7 @@ impl fmt::Display for Place {
 pub struct Stores {
     folder: TempDir,
     #[cfg(feature = "redis")]
-    redis: flagcache_providers::testing::RedisServer,
+    redis: flagcache_test_support::RedisServer,
     services: u32,
 }
 
@@ -97,7 +97,7 @@ impl Stores {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             #[cfg(feature = "redis")]
-            redis: flagcache_providers::testing::RedisServer::start(),
+            redis: flagcache_test_support::RedisServer::start(),
             services: 0,
         }
     }

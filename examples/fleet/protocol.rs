@@ -40,14 +40,14 @@ pub(crate) enum Order {
 }
 
 impl Order {
-    pub(crate) const fn line(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Load => "load\n",
+            Self::Load => "load",
         }
     }
 
     pub(crate) fn parse(line: &str) -> Option<Self> {
-        (line.trim_end() == Self::Load.line().trim_end()).then_some(Self::Load)
+        (line.trim_end() == Self::Load.as_str()).then_some(Self::Load)
     }
 }
 

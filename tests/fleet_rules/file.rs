@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::WorkerProcess;
+use crate::process::Worker;
 use crate::rules::rules_for;
 use crate::test_store::TestStore;
 use crate::worker::{SERVICE, Store};
@@ -47,7 +47,7 @@ impl TestStore for Folder {
         fs::remove_file(self.file("lock")).unwrap();
     }
 
-    fn petrify(&self, leader: &mut WorkerProcess) {
+    fn petrify(&self, leader: &mut Worker) {
         leader.pause();
     }
 }

@@ -9,9 +9,9 @@ mod tiers;
 
 use std::time::Duration;
 
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
-use crate::process::WorkerProcess;
+use crate::process::Worker;
 use crate::rules::rules_for;
 use crate::test_store::{Failing, TestStore};
 use crate::worker::Store;
@@ -57,7 +57,7 @@ impl TestStore for Server {
         // Its TTL ends it.
     }
 
-    fn petrify(&self, leader: &mut WorkerProcess) {
+    fn petrify(&self, leader: &mut Worker) {
         leader.kill();
         self.0
             .run::<()>(&format!("SET {LOCK} flagcache:petrified:1 PX 60000"));

@@ -101,10 +101,7 @@ impl Settings {
 
     /// The TTL of the lock, in a store where it has one.
     pub(crate) fn lock_ttl(self, lock_ttl: Duration) -> Self {
-        Self {
-            lock_ttl: lock_ttl,
-            ..self
-        }
+        Self { lock_ttl, ..self }
     }
 
     /// How often its worker looks at its status.

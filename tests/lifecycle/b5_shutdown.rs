@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant as WallInstant};
+use std::time::Duration;
 
 use flagcache::{
     FlagDefinitionCacheData, FlagDefinitionPoller, NotReadyError, PollerState, ProviderErrorKind,
@@ -14,6 +14,7 @@ use flagcache::{
 use flagcache_providers::testing::{
     Answer, CallEnd, Fault, Latch, ProviderMethod, Reply, ScriptedProvider,
 };
+use flagcache_test_support::{Process, wait_until};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Rig, millis, secs, stored};
@@ -30,11 +31,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// Waits on the real clock, from any thread.
 fn until(what: &str, condition: impl Fn() -> bool) {
-    let begin = WallInstant::now();
-    while !condition() {
-        assert!(begin.elapsed() < secs(20), "not within 20 s: {what}");
-        thread::sleep(millis(2));
-    }
+    wait_until(what, secs(20), condition);
 }
 
 #[tokio::test(start_paused = true)]
@@ -540,31 +537,22 @@ fn b5_46_provider_shutdown_waits_for_a_blocking_body_and_the_handle_does_not() {
 /// Runs the ignored test below, whose process must end although a body in it never does.
 #[test]
 fn b5_47_a_process_with_a_hung_blocking_body_ends() {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "b5_shutdown::child_with_a_hung_blocking_body",
-            "--ignored",
-            "--nocapture",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begin = WallInstant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if begin.elapsed() > secs(30) {
-            child.kill().unwrap();
-            panic!("the process did not end");
-        }
-        thread::sleep(millis(20));
-    };
+    let mut child = Process::start(
+        Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "b5_shutdown::child_with_a_hung_blocking_body",
+                "--ignored",
+                "--nocapture",
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()),
+    )
+    .unwrap();
+    let status = child.wait(secs(30)).unwrap();
+    let status = status.expect("the process did not end");
     assert!(status.success(), "{status}");
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut said).unwrap();
+    let said: String = child.lines().collect();
     assert!(said.contains("hung, ready and ending"), "{said}");
 }
 

@@ -6,9 +6,9 @@ use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
     ProviderErrorKind,
 };
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::{RedisServer, eventually};
 
-use crate::worker::{DATA, LOCK, META, Worker, builder, eventually, set, version};
+use crate::worker::{DATA, LOCK, META, Worker, builder, set, version};
 
 #[tokio::test]
 async fn b1_07_a_worker_that_does_not_lead_only_creates() {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use flagcache_core::{FetchErrorKind, FetchOutcome, FleetFailure};
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::{RedisServer, eventually};
 
 use crate::failures::{WINDOW, connect, failed, refusal, set_key};
-use crate::worker::{LOCK, META, Worker, builder, eventually, set, short_lived};
+use crate::worker::{LOCK, META, Worker, builder, set, short_lived};
 
 const SECOND: Duration = Duration::from_secs(1);
 

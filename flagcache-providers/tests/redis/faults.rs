@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchOutcome, FlagDefinitionCacheProvider, ProviderErrorKind};
 use flagcache_providers::redis::RedisStore;
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::{RedisServer, eventually};
 
-use crate::worker::{LOCK, SERVICE, Worker, builder, eventually, set, short_lived};
+use crate::worker::{LOCK, SERVICE, Worker, builder, set, short_lived};
 
 const SECOND: Duration = Duration::from_secs(1);
 

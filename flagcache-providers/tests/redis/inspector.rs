@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use flagcache_core::ProviderErrorKind;
-use flagcache_providers::testing::{RedisInspector, RedisServer};
+use flagcache_providers::testing::RedisInspector;
+use flagcache_test_support::RedisServer;
 
 use crate::worker::{CHANNEL, DATA, Worker, builder, set};
 

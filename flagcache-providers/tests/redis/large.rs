@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use flagcache_core::FlagDefinitionCacheData;
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
 use crate::worker::{DATA, LOCK, Worker, sized, version};
 

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::{RedisServer, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::worker::{LOCK, SERVICE, Worker, builder, eventually};
+use crate::worker::{LOCK, SERVICE, Worker, builder};
 
 const SECOND: Duration = Duration::from_secs(1);
 const A_DAY_IN_MS: i64 = 86_400_000;

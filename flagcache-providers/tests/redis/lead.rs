@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheProvider, PollerSchedule, ProviderErrorKind,
 };
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::{RedisServer, eventually};
 
-use crate::worker::{DATA, LOCK, Worker, builder, eventually, set, short_lived, version};
+use crate::worker::{DATA, LOCK, Worker, builder, set, short_lived, version};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
 };
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

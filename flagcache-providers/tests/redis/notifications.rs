@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flagcache_providers::redis::RedisStore;
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
 use crate::worker::{CHANNEL, DATA, SERVICE, Worker, builder, set};
 

@@ -9,11 +9,11 @@ use flagcache_core::{
     ProviderErrorKind,
 };
 use flagcache_providers::redis::{RedisConfigError, RedisStore};
-use flagcache_providers::testing::{Certificates, RedisServer};
+use flagcache_test_support::{Certificates, RedisServer, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::worker::{META, SERVICE, Worker, eventually, set, sized};
+use crate::worker::{META, SERVICE, Worker, set, sized};
 
 const PROTOCOLS: [&str; 2] = ["resp2", "resp3"];
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use flagcache_core::ProviderErrorKind;
 use flagcache_providers::redis::RedisStore;
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::{RedisServer, eventually};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::worker::{DATA, SERVICE, Worker, builder, eventually, set};
+use crate::worker::{DATA, SERVICE, Worker, builder, set};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LOCK_TTL: Duration = Duration::from_secs(3);

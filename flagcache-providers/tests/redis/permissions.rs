@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flagcache_core::{FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
 use crate::worker::{SERVICE, Worker, builder, set};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flagcache_core::ProviderErrorKind;
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::{Certificates, RedisServer};
+use flagcache_test_support::{Certificates, RedisServer};
 
 use crate::worker::{SERVICE, Worker, set};
 

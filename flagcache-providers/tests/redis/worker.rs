@@ -1,13 +1,13 @@
 //! A worker: a provider, and what stands in for its poller.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
     FleetStatus, PollerContextOwner, PollerSchedule, ProviderError,
 };
 use flagcache_providers::redis::{RedisProvider, RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 pub(crate) const SERVICE: &str = "checkout";
 pub(crate) const DATA: &str = "posthog:flags:checkout";
 pub(crate) const LOCK: &str = "posthog:flags:checkout:lock";
@@ -144,18 +144,4 @@ pub(crate) fn sized(n: u64, padding: usize) -> FlagDefinitionCacheData {
 pub(crate) fn version(data: &FlagDefinitionCacheData) -> u64 {
     let flag = data.flags().next().expect("a flag");
     flag.key()[1..].parse().unwrap()
-}
-
-/// Waits until `condition` holds, and fails the test if it does not in time.
-pub(crate) async fn eventually(
-    what: &str,
-    limit: Duration,
-    mut condition: impl AsyncFnMut() -> bool,
-) -> Duration {
-    let start = Instant::now();
-    while !condition().await {
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    start.elapsed()
 }

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchOutcome, FlagDefinitionCacheProvider, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::RedisSentinels;
+use flagcache_test_support::{RedisSentinels, eventually};
 
-use crate::worker::{SERVICE, Worker, eventually, set};
+use crate::worker::{SERVICE, Worker, set};
 use crate::{outdated, recovery, sharing};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -57,7 +57,7 @@ pub(crate) async fn works(
         "a late write changes nothing"
     );
 
-    crate::worker::eventually("the other lock ends", 2 * SECOND, async || {
+    flagcache_test_support::eventually("the other lock ends", 2 * SECOND, async || {
         leader.leads().await
     })
     .await;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use flagcache_core::{ProviderError, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::{Certificates, RedisCluster, RedisSentinels, RedisServer};
+use flagcache_test_support::{Certificates, RedisCluster, RedisSentinels, RedisServer, eventually};
 
-use crate::worker::{SERVICE, Worker, eventually, set};
+use crate::worker::{SERVICE, Worker, set};
 use crate::{cluster, failover, recovery, sharing};
 
 /// What is said of a certificate that does not count.

@@ -2,7 +2,7 @@
 
 use flagcache_core::FlagDefinitionCacheProvider;
 use flagcache_providers::ProviderRegistry;
-use flagcache_providers::testing::{Certificates, RedisCluster, RedisSentinels, RedisServer};
+use flagcache_test_support::{Certificates, RedisCluster, RedisSentinels, RedisServer};
 
 use crate::worker::set;
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use flagcache_providers::testing::{Definitions, SchedulingDelay};
+use flagcache_providers::testing::Definitions;
+use flagcache_test_support::SchedulingDelay;
 use serde_json::{Value, json};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};

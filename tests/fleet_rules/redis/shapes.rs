@@ -6,7 +6,7 @@ mod tls;
 
 use std::time::Duration;
 
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
 use crate::worker::Store;
 
@@ -35,7 +35,7 @@ trait Keeper {
     fn primary(&self) -> Option<&RedisServer>;
 
     fn sure(&self) -> &RedisServer {
-        self.primary().expect("a server that has the keys")
+        self.primary().unwrap()
     }
 }
 
@@ -73,7 +73,7 @@ macro_rules! test_store {
                 // Its TTL ends it.
             }
 
-            fn petrify(&self, leader: &mut $crate::process::WorkerProcess) {
+            fn petrify(&self, leader: &mut $crate::process::Worker) {
                 leader.kill();
                 self.sure().run_args::<()>(&[
                     "SET",

@@ -4,12 +4,13 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use flagcache_providers::testing::{ApiReply, RedisServer, SchedulingDelay};
+use flagcache_providers::testing::ApiReply;
+use flagcache_test_support::{RedisServer, SchedulingDelay};
 use tempfile::TempDir;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::line::{Event, now};
-use crate::process::WorkerProcess;
+use crate::process::Worker;
 use crate::redis::Server;
 use crate::test_store::TestStore;
 use crate::worker::{SERVICE, Settings, Store};
@@ -56,7 +57,7 @@ impl TestStore for Tiers {
         self.first.take_lead_away();
     }
 
-    fn petrify(&self, leader: &mut WorkerProcess) {
+    fn petrify(&self, leader: &mut Worker) {
         self.first.petrify(leader);
     }
 }

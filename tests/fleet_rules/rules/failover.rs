@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use flagcache::FlagDefinitionCacheData;
-use flagcache_providers::testing::{ApiReply, RedisServer, SchedulingDelay};
+use flagcache_providers::testing::ApiReply;
+use flagcache_test_support::{RedisServer, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::line::{Event, now};

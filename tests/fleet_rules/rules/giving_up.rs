@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use flagcache_providers::testing::{ApiReply, ApiStub, FreePort, SchedulingDelay};
+use flagcache_providers::testing::{ApiReply, ApiStub};
+use flagcache_test_support::{FreePort, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
 use crate::line::now;

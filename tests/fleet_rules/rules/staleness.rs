@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::SchedulingDelay;
+use flagcache_test_support::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::line::{Event, now};

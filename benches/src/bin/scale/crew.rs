@@ -1,11 +1,12 @@
 //! Worker processes, and their reports.
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use flagcache_test_support::Process;
 
 use crate::host;
 use crate::protocol::{Counts, Moment, Order, Report, Spec};
@@ -32,8 +33,7 @@ pub(crate) struct Crew {
 
 struct Member {
     spec: Spec,
-    child: Child,
-    stdin: Option<ChildStdin>,
+    process: Process,
 }
 
 impl Crew {
@@ -60,22 +60,18 @@ impl Crew {
     }
 
     fn add(&mut self, spec: Spec) {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["worker", &serde_json::to_string(&spec).unwrap()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["worker", &serde_json::to_string(&spec).unwrap()]);
+        let mut process = Process::start_piped(&mut command).unwrap();
+        let lines = process.lines();
         let sender = self.sender.clone();
         thread::spawn(move || {
             // A kill can cut the last line short: it does not parse.
-            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
             for report in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
                 let _ = sender.send(report);
             }
         });
-        self.members.push(Member { spec, child, stdin });
+        self.members.push(Member { spec, process });
     }
 
     pub(crate) fn pollers(&self) -> usize {
@@ -148,12 +144,8 @@ impl Crew {
     }
 
     pub(crate) fn order(&mut self, order: Order) {
-        for stdin in self
-            .members
-            .iter_mut()
-            .filter_map(|member| member.stdin.as_mut())
-        {
-            writeln!(stdin, "{}", order.as_str()).unwrap();
+        for member in &mut self.members {
+            member.process.send_line(order.as_str()).unwrap();
         }
     }
 
@@ -178,7 +170,7 @@ impl Crew {
     pub(crate) fn processor_time(&self) -> Duration {
         self.members
             .iter()
-            .map(|member| host::processor_time(member.child.id()))
+            .map(|member| host::processor_time(member.process.id()))
             .sum()
     }
 
@@ -192,7 +184,7 @@ impl Crew {
             .expect("the process of a poller");
         let mut member = self.members.swap_remove(at);
         let moment = Moment::now();
-        member.child.kill().unwrap();
+        member.process.kill().unwrap();
         (moment, member.spec.clone())
     }
 
@@ -203,20 +195,9 @@ impl Crew {
     /// Shuts all processes down, and waits for their end.
     pub(crate) fn stop(mut self) {
         self.order(Order::Stop);
-        let deadline = Instant::now() + AMPLE;
         for member in &mut self.members {
-            while member.child.try_wait().unwrap().is_none() {
-                assert!(Instant::now() < deadline, "a worker does not end");
-                thread::sleep(Duration::from_millis(5));
-            }
+            let exit = member.process.wait(AMPLE).unwrap();
+            assert!(exit.is_some(), "a worker does not end");
         }
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        // They fail only if it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

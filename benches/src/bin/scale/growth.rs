@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use flagcache_benches::{Chart, Section, Table, bodies, is_quick};
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
 use crate::crew::{AMPLE, Crew, Mark};
 use crate::host;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use flagcache_benches::{Place, bodies};
-use flagcache_providers::testing::{ApiStats, ApiStub, RedisServer};
+use flagcache_providers::testing::{ApiStats, ApiStub};
+use flagcache_test_support::RedisServer;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 

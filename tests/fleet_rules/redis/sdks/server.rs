@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::figure::Figure;
 use super::team::{Team, WORKERS};
 use crate::line::{Event, now};
-use crate::process::WorkerProcess;
+use crate::process::Worker;
 use crate::redis::peer::Sdk;
 
 pub(super) fn down(sdk: Option<Sdk>) -> Vec<Figure> {
@@ -33,7 +33,7 @@ pub(super) fn hangs(sdk: Option<Sdk>) -> Vec<Figure> {
     let newcomer = team.start(1);
     let terminated_at = [leader, follower].map(|worker| (worker, team.workers[worker].terminate()));
     // The interpreter's own start does not count.
-    let ready = |worker: &mut WorkerProcess| {
+    let ready = |worker: &mut Worker| {
         let started = worker.first(Duration::ZERO, |event| matches!(event, Event::Started))?;
         Some(worker.first(started, |event| matches!(event, Event::Ready))? - started)
     };

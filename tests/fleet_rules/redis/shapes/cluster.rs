@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::{RedisCluster, RedisServer, SchedulingDelay};
+use flagcache_test_support::{RedisCluster, RedisServer, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::redis::shapes::{DATA, Keeper, LOCK, test_store};

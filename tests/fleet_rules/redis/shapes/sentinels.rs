@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flagcache_providers::testing::{RedisSentinels, RedisServer};
+use flagcache_test_support::{RedisSentinels, RedisServer};
 
 use crate::redis::shapes::{DATA, Keeper, test_store};
 use crate::rules::rules_for;
@@ -57,7 +57,7 @@ impl Failing for Watched {
     }
 
     fn resume(&mut self) {
-        self.0.all_go_on();
+        self.0.resume_all();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flagcache_providers::testing::{Certificates, RedisServer};
+use flagcache_test_support::{Certificates, RedisServer};
 
 use crate::redis::shapes::{DATA, Keeper, test_store};
 use crate::rules::rules_for;

@@ -1,31 +1,29 @@
 //! A real `redis-server` of the test's own.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test whose server fails it fails by panicking"
-)]
-
 use std::ffi::OsString;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::FreePort;
-use super::certificates::ServerTls;
+use crate::certificates::ServerTls;
+use crate::free_port::FreePort;
+use crate::process::Process;
 
 /// The variable that names another program than `redis-server`.
 const PROGRAM: &str = "FLAGCACHE_TEST_REDIS_SERVER";
 
-/// A `redis-server` on a free port of 127.0.0.1, without persistence. Killed when dropped. For tests; not API-stable.
+/// Ample for servers that start and find each other.
+pub(super) const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// A `redis-server` on a free port of 127.0.0.1, without persistence. Killed when dropped.
 ///
 /// It panics where a test could not go on: if `redis-server` is not installed, if it does not answer within 30 s, if a
 /// command fails. The variable `FLAGCACHE_TEST_REDIS_SERVER` names another program in its place, such as
 /// `valkey-server`.
 ///
 /// ```no_run
-/// use flagcache_providers::testing::RedisServer;
+/// use flagcache_test_support::RedisServer;
 ///
 /// let mut server = RedisServer::start();
 /// server.run::<()>("SET key value");
@@ -36,7 +34,7 @@ const PROGRAM: &str = "FLAGCACHE_TEST_REDIS_SERVER";
 /// ```
 #[derive(Debug)]
 pub struct RedisServer {
-    child: Child,
+    process: Process,
     port: FreePort,
     tls_port: Option<FreePort>,
     /// Kept for the bus of a cluster.
@@ -58,7 +56,7 @@ impl RedisServer {
         Self::start_as(None, false, options)
     }
 
-    /// Starts a server with a TLS port beside the plain one, by which the test speaks to it.
+    /// Starts a server with a TLS port beside the plain one, which the test itself uses.
     #[must_use = "the server is killed when it is dropped"]
     pub fn start_with_tls(tls: &ServerTls, options: &[&str]) -> Self {
         Self::start_as(Some(tls), false, options)
@@ -85,9 +83,9 @@ impl RedisServer {
                 // The server's own choice, its port plus 10 000, may be another's.
                 options.extend(["--cluster-port".to_owned(), port.number().to_string()]);
             }
-            let child = launch(port.number(), &folder, &options);
+            let process = launch(port.number(), &folder, &options);
             let mut server = Self {
-                child,
+                process,
                 port,
                 tls_port,
                 _bus_port: bus_port,
@@ -103,9 +101,9 @@ impl RedisServer {
     }
 
     fn answers(&mut self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + STARTS_WITHIN;
         while Instant::now() < deadline {
-            if self.child.try_wait().unwrap().is_some() {
+            if self.process.exit().unwrap().is_some() {
                 return false;
             }
             let client = redis::Client::open(self.url()).unwrap();
@@ -139,7 +137,7 @@ impl RedisServer {
         self.tls_port.as_ref().map(FreePort::number)
     }
 
-    /// The port of those who speak to it as it was started to be spoken to: with TLS if it has that.
+    /// The port for clients: the TLS port if it has one.
     pub(super) fn main_port(&self) -> u16 {
         self.tls_port().unwrap_or(self.port())
     }
@@ -167,16 +165,16 @@ impl RedisServer {
         self.run_args(&command.split(' ').collect::<Vec<_>>())
     }
 
-    /// Runs one command whose arguments may hold spaces.
+    /// Runs one command whose arguments may contain spaces.
     pub fn run_args<T: redis::FromRedisValue>(&self, args: &[&str]) -> T {
         self.try_run(args)
             .unwrap_or_else(|error| panic!("{args:?}: {error}"))
     }
 
-    /// The same for one that may fail: the server may be down, or refuse it.
+    /// Runs one command that may fail: the server may be down, or refuse it.
     ///
     /// # Errors
-    /// Whatever the server, or the way to it, says.
+    /// The error of the server or of the connection.
     pub fn try_run<T: redis::FromRedisValue>(&self, args: &[&str]) -> redis::RedisResult<T> {
         let mut command = redis::cmd(args[0]);
         for arg in &args[1..] {
@@ -185,25 +183,24 @@ impl RedisServer {
         command.query(&mut self.try_admin()?)
     }
 
-    /// Stops the process where it stands (SIGSTOP): connections stay open, nothing answers.
+    /// Pauses the process (SIGSTOP): connections stay open, nothing answers.
     pub fn hang(&self) {
-        signal(&self.child, "-STOP");
+        self.process.pause().unwrap();
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Resumes it (SIGCONT).
     pub fn resume(&self) {
-        signal(&self.child, "-CONT");
+        self.process.resume().unwrap();
     }
 
-    /// Kills it (SIGKILL). What it held is gone.
+    /// Kills it (SIGKILL). Its data is lost.
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.kill().unwrap();
     }
 
     /// Starts it again, empty, on the same port.
     pub fn start_again(&mut self) {
-        self.child = launch(self.port(), &self.folder, &self.options);
+        self.process = launch(self.port(), &self.folder, &self.options);
         assert!(
             self.answers(),
             "the server did not start again on port {}",
@@ -212,15 +209,7 @@ impl RedisServer {
     }
 }
 
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        // SIGKILL ends a stopped process too.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn launch(port: u16, folder: &TempDir, options: &[String]) -> Child {
+fn launch(port: u16, folder: &TempDir, options: &[String]) -> Process {
     let mut command = Command::new(program());
     command
         .args([
@@ -247,8 +236,8 @@ fn launch(port: u16, folder: &TempDir, options: &[String]) -> Child {
 }
 
 /// Starts a server's process without its output.
-pub(super) fn spawn(command: &mut Command) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap_or_else(|error| {
+pub(super) fn spawn(command: &mut Command) -> Process {
+    Process::start_silent(command).unwrap_or_else(|error| {
         panic!(
             "cannot start {:?}: {error}; install redis-server (Debian and Ubuntu: apt-get install redis-server), or name \
              another program in {PROGRAM}",
@@ -260,22 +249,4 @@ pub(super) fn spawn(command: &mut Command) -> Child {
 /// What is started as a server, and as a Sentinel.
 pub(super) fn program() -> OsString {
     std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into())
-}
-
-pub(super) fn signal(child: &Child, signal: &str) {
-    let status = Command::new("kill")
-        .arg(signal)
-        .arg(child.id().to_string())
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
-/// Waits until servers have found each other, or fails the test.
-pub(super) fn wait(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within 30 s: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -13,20 +13,20 @@ use flagcache_providers::{FileProvider, FileStore};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{interval, sleep};
 
-use super::process::{FOLDER, ROLE, now, say};
+use crate::process::{FOLDER, ROLE, now, report};
 
 pub(crate) const TICK: Duration = Duration::from_millis(300);
 
-/// Plays the role that the environment names, if it names one.
-pub(crate) fn play() {
+/// Runs in the role that the environment names, if it names one.
+pub(crate) fn run() {
     let (Ok(role), Some(folder)) = (env::var(ROLE), env::var_os(FOLDER).map(PathBuf::from)) else {
         return;
     };
     // Ends the line that the test harness has begun.
     println!();
     let store = FileStore::builder(folder, "shop").build().unwrap();
-    if role == "visitor" {
-        return visit(&store);
+    if role == "attacher" {
+        return attach_and_detach(&store);
     }
     let (provider, poller) = (
         store.provider(),
@@ -47,26 +47,26 @@ pub(crate) fn play() {
 
 /// The lines of the standard input. It ends when the test does.
 fn commands() -> UnboundedReceiver<String> {
-    let (tell, commands) = unbounded_channel();
+    let (sender, commands) = unbounded_channel();
     std::thread::spawn(move || {
         stdin()
             .lines()
             .map_while(Result::ok)
-            .map(|line| tell.send(line))
+            .map(|line| sender.send(line))
             .take_while(Result::is_ok)
             .for_each(drop);
     });
     commands
 }
 
-/// Loads at each tick and notification, as a poller does, and publishes what it is told to.
+/// Loads at each tick and notification, as a poller does, and publishes on command.
 async fn poll(
     provider: &FileProvider,
     poller: &PollerContextOwner,
     mut commands: UnboundedReceiver<String>,
 ) {
     let mut ticks = interval(TICK);
-    let mut seen = None;
+    let mut last = None;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -74,25 +74,25 @@ async fn poll(
             command = commands.recv() => {
                 let Some(command) = command else { return };
                 let version = command.strip_prefix("publish ").unwrap().parse().unwrap();
-                let data = set(version, 10);
+                let data = definitions(version, 10);
                 let began = now();
                 provider.on_flag_definitions_received(&data).await.unwrap();
-                say("publishes", version, began);
+                report("publishes", version, began);
                 continue;
             }
         }
         if provider.should_fetch_flag_definitions().await.unwrap() {
-            say("leads", 0, now());
+            report("leads", 0, now());
             continue;
         }
         let copy = provider.get_flag_definitions().await.unwrap();
         let at = now();
         let version = copy.as_ref().map(version);
-        if version != seen {
-            seen = version;
-            say("saw", version.unwrap(), at);
+        if version != last {
+            last = version;
+            report("reads", version.unwrap(), at);
         }
-        say("follows", 0, at);
+        report("follows", 0, at);
     }
 }
 
@@ -105,15 +105,15 @@ async fn write(provider: &FileProvider) {
     let mut next = stored.as_ref().map_or(1, |stored| version(stored) + 1);
     loop {
         provider
-            .on_flag_definitions_received(&set(next, flags_of(next)))
+            .on_flag_definitions_received(&definitions(next, flags_of(next)))
             .await
             .unwrap();
-        say("wrote", next, now());
+        report("wrote", next, now());
         next += 1;
     }
 }
 
-/// Reads over and over, by the store and past it, and checks that each copy is whole and none is older than the last.
+/// Reads again and again, through the store and directly, and checks that each copy is complete and not older than the last.
 async fn read(provider: &FileProvider, store: &FileStore, mut commands: UnboundedReceiver<String>) {
     let (mut reads, mut last) = (0, 0);
     let mut check = |copy: &FlagDefinitionCacheData| {
@@ -133,10 +133,10 @@ async fn read(provider: &FileProvider, store: &FileStore, mut commands: Unbounde
             check(&FlagDefinitionCacheData::from_json(json).unwrap());
         }
     }
-    say("read", reads, now());
+    report("total", reads, now());
 }
 
-fn set(version: u64, flags: usize) -> FlagDefinitionCacheData {
+fn definitions(version: u64, flags: usize) -> FlagDefinitionCacheData {
     let flags: Vec<String> = (0..flags)
         .map(|flag| format!(r#"{{"key":"flag-{flag}"}}"#))
         .collect();
@@ -155,25 +155,25 @@ fn flags_of(version: u64) -> usize {
     (version * 37 % 500) as usize
 }
 
-fn version(set: &FlagDefinitionCacheData) -> u64 {
-    set.member("version").unwrap().as_str().parse().unwrap()
+fn version(data: &FlagDefinitionCacheData) -> u64 {
+    data.member("version").unwrap().as_str().parse().unwrap()
 }
 
-/// Attaches and leaves twice, and says each time how many threads the store has at work and how many have stayed.
-fn visit(store: &FileStore) {
+/// Attaches and detaches a poller twice, and reports the number of the store's threads each time.
+fn attach_and_detach(store: &FileStore) {
     for _ in 0..2 {
         let (provider, poller) = (
             store.provider(),
             PollerContextOwner::new(PollerSchedule::new(TICK)),
         );
         provider.on_poller_attached(poller.link());
-        say("works", threads_until(1), now());
+        report("attached", threads_until(1), now());
         drop(provider);
-        say("stays", threads_until(0), now());
+        report("detached", threads_until(0), now());
     }
 }
 
-/// Waits for this many threads. How many there are in the end.
+/// Waits for this many threads, with a deadline, and returns how many there are.
 fn threads_until(expected: u64) -> u64 {
     let deadline = now() + Duration::from_secs(10);
     while threads() != expected && now() < deadline {

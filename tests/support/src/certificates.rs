@@ -1,17 +1,11 @@
 //! Certificates made for a test.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test without its certificates fails by panicking"
-)]
-
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Certificates and their keys, in PEM files that go when this is dropped. For tests; not API-stable.
+/// Certificates and their keys, in PEM files that are removed when this is dropped.
 ///
 /// | name | what it is |
 /// |---|---|
@@ -28,14 +22,18 @@ pub struct Certificates {
     folder: TempDir,
 }
 
-/// What a server shows to those who speak TLS with it, and what it wants from them.
+/// The TLS settings of a Redis server: its certificate, and whether it demands one from its clients.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
     settings: Vec<(&'static str, String)>,
 }
 
 impl Certificates {
-    /// Makes them with `openssl`, or panics.
+    /// Makes them with `openssl`.
+    ///
+    /// # Panics
+    ///
+    /// If `openssl` is not installed.
     pub fn make() -> Self {
         let script = r#"
             key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
@@ -55,16 +53,7 @@ impl Certificates {
             sign unrelated other 'extendedKeyUsage=clientAuth'
         "#;
         let folder = tempfile::tempdir().unwrap();
-        let output = Command::new("bash")
-            .args(["-ec", script])
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "openssl is needed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        openssl(folder.path(), script);
         Self { folder }
     }
 
@@ -73,12 +62,12 @@ impl Certificates {
         self.file(file).display().to_string()
     }
 
-    /// What is in a file.
+    /// The content of a file.
     pub fn pem(&self, file: &str) -> Vec<u8> {
         std::fs::read(self.file(file)).unwrap()
     }
 
-    /// The TLS of a server with the certificate of that name, which lets everybody in.
+    /// The TLS of a server with the certificate of that name, which accepts every client.
     pub fn server(&self, name: &str) -> ServerTls {
         let settings = vec![
             ("tls-cert-file", self.path(&format!("{name}.crt"))),
@@ -95,7 +84,7 @@ impl Certificates {
 }
 
 impl ServerTls {
-    /// The same, but only those are let in who show a certificate that `root` signed.
+    /// The same, but only clients with a certificate that `root` signed are accepted.
     #[must_use]
     pub fn for_known_clients(mut self) -> Self {
         for (name, value) in &mut self.settings {
@@ -107,17 +96,35 @@ impl ServerTls {
     }
 
     /// As arguments of a server.
-    pub(super) fn arguments(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = String> {
         self.settings
             .iter()
             .flat_map(|(name, value)| [format!("--{name}"), value.clone()])
     }
 
     /// As lines of a configuration.
-    pub(super) fn lines(&self) -> String {
+    pub(crate) fn lines(&self) -> String {
         self.settings
             .iter()
             .map(|(name, value)| format!("{name} {value}\n"))
             .collect()
     }
+}
+
+/// Runs a script of `openssl` commands in a folder.
+///
+/// # Panics
+///
+/// If a command fails, or is not installed.
+pub fn openssl(folder: &Path, script: &str) {
+    let output = Command::new("bash")
+        .args(["-ec", script])
+        .current_dir(folder)
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run bash: {error}"));
+    assert!(
+        output.status.success(),
+        "openssl is needed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -5,7 +5,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 /// Measures how long a busy machine delays its programs, so that a test can add this delay to the time that a program
-/// promises. For tests; not API-stable.
+/// promises.
 ///
 /// While no process waits for a processor or a disk, the delay is zero. It is read from the pressure files of Linux; on a
 /// system without them it counts as five seconds.
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// ```
 /// use std::time::{Duration, Instant};
 ///
-/// use flagcache_providers::testing::SchedulingDelay;
+/// use flagcache_test_support::SchedulingDelay;
 ///
 /// let (begun, lost) = (Instant::now(), SchedulingDelay::begin());
 /// // … what was promised to take 100 ms at most …

@@ -1,24 +1,19 @@
 //! A primary, a replica of it, and the Sentinels that watch them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test whose server fails it fails by panicking"
-)]
-
 use std::collections::HashMap;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
 use redis::RedisResult;
 use tempfile::TempDir;
 
-use super::FreePort;
-use super::certificates::ServerTls;
-use super::redis_server::{RedisServer, program, signal, spawn, wait};
+use super::server::{RedisServer, STARTS_WITHIN, program, spawn};
+use crate::certificates::ServerTls;
+use crate::free_port::FreePort;
+use crate::process::Process;
+use crate::wait::wait_until;
 
-/// A primary, its replica and Sentinels, which call the primary down after 1 s. Killed when dropped. For tests; not
-/// API-stable.
+/// A primary, its replica and Sentinels, which call the primary down after 1 s. Killed when dropped.
 ///
 /// It panics where a test could not go on, as [`RedisServer`] does.
 #[derive(Debug)]
@@ -54,7 +49,7 @@ impl RedisSentinels {
             RedisServer::start_as(tls, false, options),
         );
         replica.run::<()>(&format!("REPLICAOF 127.0.0.1 {}", primary.main_port()));
-        wait("the replica has a copy", || {
+        wait_until("the replica has a copy", STARTS_WITHIN, || {
             replica
                 .run::<String>("INFO replication")
                 .contains("master_link_status:up")
@@ -75,8 +70,9 @@ impl RedisSentinels {
     fn know_each_other(&self) {
         let others = (self.sentinels.len() - 1).to_string();
         for sentinel in &self.sentinels {
-            wait(
+            wait_until(
                 "the Sentinels know each other and the replica",
+                STARTS_WITHIN,
                 || match sentinel.sees() {
                     Some(Ok(seen)) => {
                         seen["num-slaves"] == "1" && seen["num-other-sentinels"] == others
@@ -118,7 +114,7 @@ impl RedisSentinels {
     /// Makes the replica the primary while both run.
     pub fn fail_over(&self) {
         // The Sentinel does not find a replica suitable before it has its first report.
-        wait("the Sentinel begins", || {
+        wait_until("the Sentinel begins", STARTS_WITHIN, || {
             let mut connection = self.sentinels[0].connect().unwrap();
             redis::cmd("SENTINEL")
                 .arg("FAILOVER")
@@ -149,23 +145,21 @@ impl RedisSentinels {
         self.sentinels.iter_mut().for_each(Sentinel::start_again);
     }
 
-    /// Stops all processes where they stand.
+    /// Pauses all processes.
     pub fn hang_all(&self) {
-        self.children("-STOP");
+        for sentinel in &self.sentinels {
+            sentinel.process.pause().unwrap();
+        }
         self.primary.hang();
         self.replica.hang();
     }
 
-    /// Lets all go on.
-    pub fn all_go_on(&self) {
+    /// Resumes all processes.
+    pub fn resume_all(&self) {
         self.primary.resume();
         self.replica.resume();
-        self.children("-CONT");
-    }
-
-    fn children(&self, name: &str) {
         for sentinel in &self.sentinels {
-            signal(&sentinel.child, name);
+            sentinel.process.resume().unwrap();
         }
     }
 }
@@ -173,7 +167,7 @@ impl RedisSentinels {
 /// A Sentinel process. Killed when dropped.
 #[derive(Debug)]
 struct Sentinel {
-    child: Child,
+    process: Process,
     port: FreePort,
     tls_port: Option<FreePort>,
     folder: TempDir,
@@ -203,7 +197,7 @@ impl Sentinel {
             );
             std::fs::write(folder.path().join("sentinel.conf"), config).unwrap();
             let mut sentinel = Self {
-                child: launch(&folder),
+                process: launch(&folder),
                 port,
                 tls_port,
                 folder,
@@ -218,14 +212,14 @@ impl Sentinel {
 
     fn listens(&mut self) -> bool {
         let mut exited = false;
-        wait("a Sentinel listens", || {
-            exited = self.child.try_wait().unwrap().is_some();
+        wait_until("a Sentinel listens", STARTS_WITHIN, || {
+            exited = self.process.exit().unwrap().is_some();
             exited || self.sees().is_some()
         });
         !exited
     }
 
-    /// The port of those who speak to it as it was started to be spoken to.
+    /// The port for clients: the TLS port if it has one.
     fn main_port(&self) -> u16 {
         self.tls_port.as_ref().unwrap_or(&self.port).number()
     }
@@ -237,7 +231,7 @@ impl Sentinel {
         Ok(connection)
     }
 
-    /// What it knows of the primary, unless it does not answer yet.
+    /// Its information about the primary; `None` if it does not answer yet.
     fn sees(&self) -> Option<RedisResult<HashMap<String, String>>> {
         let mut connection = self.connect().ok()?;
         Some(
@@ -248,18 +242,17 @@ impl Sentinel {
         )
     }
 
-    /// The port at which it says that the primary is.
+    /// The port of the primary, according to it.
     fn names(&self) -> Option<u16> {
         self.sees()?.ok()?.get("port")?.parse().ok()
     }
 
     fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.kill().unwrap();
     }
 
     fn start_again(&mut self) {
-        self.child = launch(&self.folder);
+        self.process = launch(&self.folder);
         assert!(
             self.listens(),
             "the Sentinel did not start again on port {}",
@@ -268,14 +261,7 @@ impl Sentinel {
     }
 }
 
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn launch(folder: &TempDir) -> Child {
+fn launch(folder: &TempDir) -> Process {
     spawn(
         Command::new(program())
             .args(["sentinel.conf", "--sentinel"])

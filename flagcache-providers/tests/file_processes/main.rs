@@ -7,10 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
-mod support {
-    pub(crate) mod process;
-    pub(crate) mod role;
-}
+mod process;
+mod worker;
 
 use std::fs;
 use std::path::Path;
@@ -18,12 +16,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use support::process::{Said, WorkerProcess};
-use support::role;
 use tempfile::TempDir;
 
+use process::{Report, Worker};
+
 /// From one decision of a `poller` to its next, without a notification.
-const TICK: Duration = role::TICK;
+const TICK: Duration = worker::TICK;
 const DEADLINE: Duration = Duration::from_secs(30);
 /// What a busy machine may add to a time that is measured from outside.
 const SLACK: Duration = Duration::from_millis(150);
@@ -47,29 +45,29 @@ fn fast_folder() -> TempDir {
 #[test]
 #[ignore = "the worker process of the other tests; does nothing by itself"]
 fn worker() {
-    role::play();
+    worker::run();
 }
 
-fn pollers(folder: &Path, count: usize) -> Vec<WorkerProcess> {
+fn pollers(folder: &Path, count: usize) -> Vec<Worker> {
     (0..count)
-        .map(|_| WorkerProcess::start("poller", folder))
+        .map(|_| Worker::start("poller", folder))
         .collect()
 }
 
-/// Waits until one of them says that it leads, and takes it out.
-fn take_leader(pollers: &mut Vec<WorkerProcess>) -> WorkerProcess {
+/// Waits until one of them reports that it leads, and removes it from the list.
+fn take_leader(pollers: &mut Vec<Worker>) -> Worker {
     let deadline = Instant::now() + DEADLINE;
     loop {
         for index in 0..pollers.len() {
             if pollers[index]
-                .heard()
+                .new_reports()
                 .iter()
-                .any(|said| said.word == "leads")
+                .any(|report| report.event == "leads")
             {
                 return pollers.swap_remove(index);
             }
         }
-        assert!(Instant::now() < deadline, "nobody leads");
+        assert!(Instant::now() < deadline, "no worker leads");
         sleep(Duration::from_millis(1));
     }
 }
@@ -80,11 +78,14 @@ fn b8_58_of_16_processes_started_together_one_leads_and_all_have_its_copy() {
     let folder = TempDir::new().unwrap();
     let mut followers = pollers(folder.path(), 16);
     let mut leader = take_leader(&mut followers);
-    leader.tell("publish 1");
+    leader.order("publish 1");
     for follower in &mut followers {
-        follower.waits_for(DEADLINE, |said| said.is("saw", 1));
+        follower.wait_for(DEADLINE, |report| report.is("reads", 1));
         assert!(
-            follower.all().iter().all(|said| said.word != "leads"),
+            follower
+                .reports()
+                .iter()
+                .all(|report| report.event != "leads"),
             "two leaders"
         );
     }
@@ -96,24 +97,24 @@ fn b8_60_a_killed_leader_is_replaced_within_300_ms() {
     let folder = TempDir::new().unwrap();
     let mut fleet = pollers(folder.path(), 4);
     let mut leader = take_leader(&mut fleet);
-    leader.tell("publish 1");
+    leader.order("publish 1");
     for follower in &mut fleet {
-        follower.waits_for(DEADLINE, |said| said.is("saw", 1));
+        follower.wait_for(DEADLINE, |report| report.is("reads", 1));
     }
     let mut took = Vec::new();
     for _ in 0..9 {
-        fleet.push(WorkerProcess::start("poller", folder.path()));
+        fleet.push(Worker::start("poller", folder.path()));
         for follower in &mut fleet {
-            // Each has asked once and now waits for the lead.
-            follower.waits_for(DEADLINE, |said| said.word == "follows");
+            // Each has asked once and now waits for leadership.
+            follower.wait_for(DEADLINE, |report| report.event == "follows");
         }
         let killed_at = leader.kill();
         leader = take_leader(&mut fleet);
         took.push(
             leader
-                .all()
+                .reports()
                 .iter()
-                .find(|said| said.word == "leads")
+                .find(|report| report.event == "leads")
                 .unwrap()
                 .at
                 - killed_at,
@@ -161,16 +162,12 @@ fn a_change_reaches_16_processes_within_50_ms() {
 }
 
 /// Publishes a version and waits until all have read it. How long each took.
-fn change(
-    leader: &mut WorkerProcess,
-    followers: &mut [WorkerProcess],
-    version: u64,
-) -> Vec<Duration> {
-    leader.tell(&format!("publish {version}"));
-    let published = leader.waits_for(DEADLINE, |said| said.is("publishes", version));
+fn change(leader: &mut Worker, followers: &mut [Worker], version: u64) -> Vec<Duration> {
+    leader.order(&format!("publish {version}"));
+    let published = leader.wait_for(DEADLINE, |report| report.is("publishes", version));
     let saw = followers
         .iter_mut()
-        .map(|follower| follower.waits_for(DEADLINE, |said| said.is("saw", version)));
+        .map(|follower| follower.wait_for(DEADLINE, |report| report.is("reads", version)));
     saw.map(|saw| saw.at.saturating_sub(published.at)).collect()
 }
 
@@ -179,49 +176,49 @@ fn b8_67_readers_never_see_half_a_file_through_10_000_writes_and_kills() {
     let _alone = alone();
     const WRITES: u64 = 10_000;
     let folder = fast_folder();
-    let mut readers: Vec<WorkerProcess> = (0..2)
-        .map(|_| WorkerProcess::start("reader", folder.path()))
+    let mut readers: Vec<Worker> = (0..2)
+        .map(|_| Worker::start("reader", folder.path()))
         .collect();
     let (mut written, mut kills) = (0, 0);
     let deadline = Instant::now() + Duration::from_secs(240);
     while written < WRITES {
-        let mut writer = WorkerProcess::start("writer", folder.path());
+        let mut writer = Worker::start("writer", folder.path());
         let goal = WRITES.min(written + 100 + fastrand::u64(0..400));
         while written < goal {
-            let said = writer.waits_for(DEADLINE, |said| said.word == "wrote");
+            let report = writer.wait_for(DEADLINE, |report| report.event == "wrote");
             assert!(
-                said.number > written,
+                report.number > written,
                 "version {} was written after {written}",
-                said.number
+                report.number
             );
-            written = said.number;
+            written = report.number;
             assert!(Instant::now() < deadline, "only {written} writes in time");
         }
         // Anywhere in a write.
         sleep(Duration::from_micros(fastrand::u64(0..3000)));
         writer.kill();
         kills += 1;
-        // The version after the last one that was told may be complete, too.
+        // The version after the last reported one may be complete, too.
         written = written.max(
             writer
-                .heard()
+                .new_reports()
                 .iter()
-                .filter(|said| said.word == "wrote")
-                .map(|said| said.number)
+                .filter(|report| report.event == "wrote")
+                .map(|report| report.number)
                 .max()
                 .unwrap_or(0),
         );
     }
     for reader in &mut readers {
-        reader.tell("end");
-        let read = reader.waits_for(DEADLINE, |said| said.word == "read");
+        reader.order("end");
+        let read = reader.wait_for(DEADLINE, |report| report.event == "total");
         println!("{kills} kills; {} reads by one reader", read.number);
         assert!(read.number > 1000, "{} reads prove little", read.number);
     }
     // The next writer clears away what the killed ones left.
-    let mut writer = WorkerProcess::start("writer", folder.path());
-    writer.waits_for(DEADLINE, |said| said.word == "wrote");
-    writer.waits_for(DEADLINE, |said| said.word == "wrote");
+    let mut writer = Worker::start("writer", folder.path());
+    writer.wait_for(DEADLINE, |report| report.event == "wrote");
+    writer.wait_for(DEADLINE, |report| report.event == "wrote");
     let in_writing = fs::read_dir(folder.path())
         .unwrap()
         .flatten()
@@ -241,8 +238,8 @@ fn b8_67_a_deleted_lock_file_gives_no_second_leader_for_longer_than_a_tick() {
     let folder = TempDir::new().unwrap();
     let mut fleet = pollers(folder.path(), 4);
     for follower in &mut fleet {
-        follower.waits_for(DEADLINE, |said| {
-            said.word == "follows" || said.word == "leads"
+        follower.wait_for(DEADLINE, |report| {
+            report.event == "follows" || report.event == "leads"
         });
     }
     for _ in 0..8 {
@@ -251,7 +248,7 @@ fn b8_67_a_deleted_lock_file_gives_no_second_leader_for_longer_than_a_tick() {
     }
     let leads: Vec<Vec<(Duration, Duration)>> = fleet
         .iter_mut()
-        .map(|poller| reigns(&poller.all()))
+        .map(|poller| leading_times(poller.reports()))
         .collect();
     let mut longest = Duration::ZERO;
     for (index, one) in leads.iter().enumerate() {
@@ -266,25 +263,24 @@ fn b8_67_a_deleted_lock_file_gives_no_second_leader_for_longer_than_a_tick() {
     assert!(leads.iter().flatten().count() > 0);
 }
 
-/// From each decision that was `true` after a `false` to the first that was `false` again: while a worker believes that it
-/// leads.
-fn reigns(said: &[Said]) -> Vec<(Duration, Duration)> {
-    let mut reigns = Vec::new();
+/// The times in which a worker believes that it leads: from its first decision that is `true` to the next that is `false`.
+fn leading_times(reports: &[Report]) -> Vec<(Duration, Duration)> {
+    let mut leading_times = Vec::new();
     let mut since = None;
     let mut last = Duration::ZERO;
-    for said in said {
-        match (said.word.as_str(), since) {
-            ("leads", None) => since = Some(said.at),
+    for report in reports {
+        match (report.event.as_str(), since) {
+            ("leads", None) => since = Some(report.at),
             ("follows", Some(start)) => {
-                reigns.push((start, said.at));
+                leading_times.push((start, report.at));
                 since = None;
             }
             _ => {}
         }
-        last = said.at;
+        last = report.at;
     }
-    reigns.extend(since.map(|start| (start, last)));
-    reigns
+    leading_times.extend(since.map(|start| (start, last)));
+    leading_times
 }
 
 #[test]
@@ -296,9 +292,9 @@ fn kills_give_no_second_leader_at_all() {
     for _ in 0..6 {
         let mut leader = take_leader(&mut fleet);
         let began = leader
-            .all()
+            .reports()
             .iter()
-            .find(|said| said.word == "leads")
+            .find(|report| report.event == "leads")
             .unwrap()
             .at;
         assert!(
@@ -308,24 +304,24 @@ fn kills_give_no_second_leader_at_all() {
         );
         sleep(TICK.mul_f64(fastrand::f64() * 2.0));
         ended = leader.kill();
-        fleet.push(WorkerProcess::start("poller", folder.path()));
+        fleet.push(Worker::start("poller", folder.path()));
     }
 }
 
 #[test]
 fn the_thread_of_a_store_ends_with_its_last_poller_and_starts_with_the_next() {
     let folder = TempDir::new().unwrap();
-    let mut visitor = WorkerProcess::start("visitor", folder.path());
+    let mut attacher = Worker::start("attacher", folder.path());
     for _ in 0..2 {
         assert_eq!(
-            visitor
-                .waits_for(DEADLINE, |said| said.word == "works")
+            attacher
+                .wait_for(DEADLINE, |report| report.event == "attached")
                 .number,
             1
         );
         assert_eq!(
-            visitor
-                .waits_for(DEADLINE, |said| said.word == "stays")
+            attacher
+                .wait_for(DEADLINE, |report| report.event == "detached")
                 .number,
             0
         );

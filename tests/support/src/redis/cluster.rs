@@ -1,18 +1,13 @@
 //! The nodes of a cluster.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test whose server fails it fails by panicking"
-)]
-
-use super::certificates::ServerTls;
-use super::redis_server::{RedisServer, wait};
+use super::server::{RedisServer, STARTS_WITHIN};
+use crate::certificates::ServerTls;
+use crate::wait::wait_until;
 
 const SLOTS: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
 
 /// Three primaries that share the slots, with a node timeout of 1 s; perhaps a replica of one of them. Killed when
-/// dropped. For tests; not API-stable.
+/// dropped.
 ///
 /// It panics where a test could not go on, as [`RedisServer`] does.
 #[derive(Debug)]
@@ -52,12 +47,12 @@ impl RedisCluster {
         self.agrees();
         let (owner, replica) = (self.id(self.owner(key)), &self.nodes[3]);
         replica.run::<()>(&format!("CLUSTER REPLICATE {owner}"));
-        wait("the replica has a copy", || {
+        wait_until("the replica has a copy", STARTS_WITHIN, || {
             replica
                 .run::<String>("INFO replication")
                 .contains("master_link_status:up")
         });
-        wait("all know the replica", || {
+        wait_until("all know the replica", STARTS_WITHIN, || {
             self.nodes
                 .iter()
                 .all(|node| node.run::<String>("CLUSTER NODES").contains("slave "))
@@ -145,7 +140,7 @@ impl RedisCluster {
 
     fn agrees(&self) {
         let known = format!("cluster_known_nodes:{}\r", self.nodes.len());
-        wait("the cluster agrees", || {
+        wait_until("the cluster agrees", STARTS_WITHIN, || {
             self.nodes.iter().all(|node| {
                 let info = node.run::<String>("CLUSTER INFO");
                 info.contains("cluster_state:ok") && info.contains(&known)

@@ -1,11 +1,9 @@
 //! Ports for servers that need one on their command line.
 
-#![allow(clippy::panic, reason = "a test without a port cannot go on")]
-
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 /// A TCP port of 127.0.0.1 that stays the test's own while this lives, also while nothing listens there: a server can be
-/// killed and started again on it. For tests; not API-stable.
+/// killed and started again on it.
 ///
 /// It lies below the ports that systems give to outgoing connections and to listeners that ask for any, and the tests that
 /// run at the same time, in whatever process, keep out of each other's way by the UDP port of the same number.
