@@ -326,7 +326,7 @@ async fn a_stay_out_beyond_the_clock_is_a_long_one() {
 }
 
 #[tokio::test]
-async fn b8_62_the_time_of_the_last_confirmation_stands_at_the_lock_file() {
+async fn b8_62_the_time_of_the_last_confirmation_is_in_the_lock_file() {
     let folder = Folder::new();
     let (leader, reader) = (folder.worker(), folder.worker());
     assert_eq!(reader.is_told().await.confirmed_ago, None);
@@ -1087,7 +1087,7 @@ async fn b8_61_the_window_does_not_wait_for_a_clock_that_was_set_back() {
 }
 
 #[tokio::test]
-async fn b8_61_what_another_hand_wrote_in_the_place_of_a_failure_is_ignored_and_replaced() {
+async fn b8_61_a_malformed_failure_record_is_ignored_and_replaced() {
     for garbage in [
         "",
         "unauthorized",

@@ -56,7 +56,7 @@ async fn b5_45_provider_shutdown_comes_once_however_often_it_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b5_45_also_if_the_decision_was_always_false_or_nothing_was_ever_loaded() {
+async fn b5_45_provider_shutdown_comes_once_without_leadership_and_without_a_load() {
     let worker = Rig::following(stored("a", "\"a\"")).start();
     worker.loads(3).await;
     worker.finish().await;
@@ -320,7 +320,7 @@ async fn b5_49_clones_keep_it_running_until_the_last_is_dropped() {
 }
 
 #[test]
-fn b5_49_dropped_outside_a_runtime() {
+fn b5_49_a_poller_dropped_outside_a_runtime_ends() {
     for manual in [false, true] {
         let runtime = runtime();
         let rig = Rig::new();
@@ -386,7 +386,7 @@ fn b5_49_waiting_for_a_poller_whose_runtime_is_gone_ends() {
 }
 
 #[test]
-fn b5_49_on_a_current_thread_runtime() {
+fn b5_49_a_poller_dropped_on_a_current_thread_runtime_ends() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -115,7 +115,7 @@ async fn b9_71_no_proxy_excepts_a_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b9_71_a_proxy_that_refuses_is_to_blame() {
+async fn b9_71_a_proxy_that_refuses_is_named_in_the_error() {
     let stub = stub(5).await;
     let (named, proxy) = (Named::make("0.0.0.0"), Proxy::start());
     let front = front(&named, &stub);

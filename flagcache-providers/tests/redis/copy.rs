@@ -341,7 +341,7 @@ async fn b2_27_the_copys_ttl_is_extended_only_when_less_than_half_is_left() {
 }
 
 #[tokio::test]
-async fn a_copy_may_live_for_ever() {
+async fn a_copy_may_have_no_ttl() {
     let server = RedisServer::start();
     let leader = Worker::with(builder(&server).data_ttl(None));
     leader.lead_with(&set(1)).await;

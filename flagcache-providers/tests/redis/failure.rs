@@ -153,7 +153,7 @@ async fn b8_61_the_window_does_not_wait_for_a_clock_that_was_set_back() {
 }
 
 #[tokio::test]
-async fn b8_61_what_another_hand_wrote_in_the_place_of_a_failure_is_ignored_and_replaced() {
+async fn b8_61_a_malformed_failure_record_is_ignored_and_replaced() {
     let server = RedisServer::start();
     let now = server.run::<(u64, u64)>("TIME").0 * 1000;
     let texts = [
@@ -199,7 +199,7 @@ async fn b8_61_what_another_hand_wrote_in_the_place_of_a_failure_is_ignored_and_
 }
 
 #[tokio::test]
-async fn b8_61_what_an_earlier_leader_left_says_nothing_while_another_sdk_leads() {
+async fn b8_61_a_failure_of_an_earlier_leader_is_ignored_while_another_sdk_leads() {
     let server = RedisServer::start();
     let leader = with_key(&server, "phs_old");
     assert!(leader.leads().await);

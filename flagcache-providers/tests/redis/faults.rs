@@ -77,7 +77,7 @@ async fn b8_64_every_call_to_a_hanging_server_is_bounded() {
 }
 
 #[tokio::test]
-async fn b8_64_it_recovers_when_the_server_goes_on() {
+async fn b8_64_workers_recover_when_a_hung_server_resumes() {
     let server = RedisServer::start();
     let workers = [
         Worker::with(short_lived(&server)),
@@ -109,7 +109,7 @@ async fn b8_64_it_recovers_when_the_server_goes_on() {
 }
 
 #[tokio::test]
-async fn b8_64_a_paused_or_sleeping_server_is_no_different() {
+async fn b8_64_a_paused_or_sleeping_server_is_handled_as_a_hung_one() {
     let server = RedisServer::start();
     let worker = Worker::with(short_lived(&server));
     worker.lead_with(&set(1)).await;

@@ -63,7 +63,7 @@ async fn b8_64_the_last_attempt_of_a_worker_that_ended_while_the_server_hung_acq
 }
 
 #[tokio::test]
-async fn b8_64_nor_does_it_lengthen_the_lock_that_it_held() {
+async fn b8_64_the_last_attempt_of_a_worker_that_ended_while_the_server_hung_extends_no_lock() {
     let server = RedisServer::start();
     let worker = Worker::with(lasting(builder(&server)));
     assert!(worker.leads().await);

@@ -225,7 +225,7 @@ async fn b8_65_a_late_leader_cannot_overwrite_newer_data() {
 }
 
 #[tokio::test]
-async fn b8_65_nor_after_the_newer_leader_is_gone() {
+async fn b8_65_a_late_leader_cannot_overwrite_newer_data_after_the_newer_leader_has_shut_down() {
     let server = RedisServer::start();
     let (late, next) = (Worker::of(&server), Worker::of(&server));
     assert!(late.leads().await);
@@ -247,7 +247,7 @@ async fn b8_65_nor_after_the_newer_leader_is_gone() {
 }
 
 #[tokio::test]
-async fn b8_65_nor_over_a_leader_of_another_sdk() {
+async fn b8_65_a_late_leader_cannot_overwrite_data_of_another_sdk() {
     let server = RedisServer::start();
     let late = Worker::of(&server);
     assert!(late.leads().await);
@@ -264,7 +264,7 @@ async fn b8_65_nor_over_a_leader_of_another_sdk() {
 }
 
 #[tokio::test]
-async fn b8_65_a_late_leader_looks_at_once_what_another_stored() {
+async fn b8_65_a_late_leader_is_notified_at_once_of_the_newer_copy() {
     let server = RedisServer::start();
     let late = Worker::of(&server);
     assert!(late.leads().await);

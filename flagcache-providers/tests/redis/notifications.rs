@@ -36,7 +36,7 @@ async fn a_publish_reaches_all_but_its_own_worker() {
 }
 
 #[tokio::test]
-async fn confirming_tells_nobody_and_restoring_tells_all() {
+async fn a_confirmation_notifies_no_worker_and_a_restored_copy_notifies_all() {
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;
@@ -52,7 +52,7 @@ async fn confirming_tells_nobody_and_restoring_tells_all() {
 }
 
 #[tokio::test]
-async fn a_worker_that_shut_down_hears_nothing() {
+async fn a_worker_that_shut_down_is_not_notified() {
     let server = RedisServer::start();
     let store = builder(&server).build().unwrap();
     let (leader, gone) = (Worker::on(&store), Worker::on(&store));

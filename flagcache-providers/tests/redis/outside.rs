@@ -227,7 +227,7 @@ async fn b9_74_a_proxy_that_closes_the_connection_at_what_it_does_not_know_is_se
 }
 
 #[tokio::test]
-async fn b9_74_without_hello_or_client_it_works_all_the_same() {
+async fn b9_74_a_server_without_hello_or_client_works() {
     for command in ["HELLO", "CLIENT", "PUBLISH"] {
         let server = RedisServer::start_with(&["--rename-command", command, "HIDDEN"]);
         for url in urls(&server) {
@@ -294,7 +294,7 @@ async fn a_password_is_not_shown_by_the_error_of_a_server_without_auth() {
 }
 
 #[test]
-fn b9_74_certificates_that_are_none_are_refused_at_build() {
+fn b9_74_invalid_certificates_are_refused_at_build() {
     let certificates = Certificates::make();
     let der = || {
         let output = std::process::Command::new("openssl")

@@ -163,7 +163,7 @@ fn b8_68_a_late_rust_leader_overwrites_nothing_of_a_python_leader() {
 }
 
 #[test]
-fn b8_68_what_a_late_python_leader_overwrites_is_put_right() {
+fn b8_68_a_copy_that_a_late_python_leader_overwrites_is_restored() {
     // Its SDK has no token to compare: it writes the last definitions that it has.
     const TICK: Duration = Duration::from_secs(1);
     let mut fleet = Fleet::<Server>::new(Settings::every(TICK).lock_ttl(Server::LOCK_TTL));

@@ -30,7 +30,9 @@ pub(crate) fn b8_63_a_failover_that_loses_the_last_write_sets_no_worker_back_for
     loses_the_last_write::<P>(None);
 }
 
-pub(crate) fn b8_63_nor_while_the_api_fails<P: Redundant>() {
+pub(crate) fn b8_63_a_failover_while_the_api_fails_sets_no_worker_back_for_longer_than_a_tick<
+    P: Redundant,
+>() {
     loses_the_last_write::<P>(Some(500));
 }
 

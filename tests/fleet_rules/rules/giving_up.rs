@@ -15,7 +15,7 @@ use crate::line::now;
 use crate::test_store::TestStore;
 use crate::worker::Settings;
 
-pub(crate) fn b8_61_a_refused_leader_gives_up<P: TestStore>() {
+pub(crate) fn b8_61_a_leader_whose_key_is_refused_steps_down<P: TestStore>() {
     // The others have another key: with the refused one none would try.
     let mut fleet = Fleet::<P>::with_keys(
         Settings::every(NO_TICKS),
@@ -208,7 +208,7 @@ pub(crate) fn b8_61_a_leader_that_alone_is_cut_off_is_replaced<P: TestStore>() {
     );
 }
 
-pub(crate) fn b8_61_a_port_at_which_nobody_listens_costs_the_same<P: TestStore>() {
+pub(crate) fn b8_61_a_closed_port_is_tried_by_three<P: TestStore>() {
     let mut fleet = Fleet::<P>::new(Settings::every(TICK));
     let api = fleet.api.url();
     let front = Front::before(api.trim_start_matches("http://").parse().unwrap());

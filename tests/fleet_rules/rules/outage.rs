@@ -10,11 +10,11 @@ use crate::line::{Event, now};
 use crate::rules::loss::{FAIL_OPEN, TICK, fleet};
 use crate::test_store::Failing;
 
-pub(crate) fn b8_64_a_server_that_is_down<P: Failing>() {
+pub(crate) fn b8_64_a_fleet_survives_a_server_that_is_down<P: Failing>() {
     outage(P::kill, P::start_again, TICK + P::GATHERS_IN);
 }
 
-pub(crate) fn b8_64_a_server_that_hangs<P: Failing>() {
+pub(crate) fn b8_64_a_fleet_survives_a_server_that_hangs<P: Failing>() {
     // The attempts of the workers that shut down are in the server's queue. They must not acquire the lock.
     outage(P::hang, P::resume, TICK + P::GATHERS_IN);
 }

@@ -69,7 +69,7 @@ impl Peer {
 
 #[test]
 #[ignore = "needs PostHog's Python and Node SDKs, which scripts/peers installs"]
-fn b10_77_no_value_differs_from_the_python_sdks_and_none_is_given_where_it_has_none() {
+fn b10_77_every_value_equals_that_of_the_python_sdk_and_is_absent_where_it_has_none() {
     let (mut python, mut node) = (Peer::python(), Peer::node());
     let wanted: usize =
         env::var("FLAGCACHE_EVALUATIONS").map_or(100_000, |count| count.parse().unwrap());
