@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flagcache_benches::{Place, Section, Table, bodies};
+use flagcache_benches::{Section, StoreLocation, Table, bodies};
 use flagcache_core::{
     FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PostHogApi,
 };
@@ -36,7 +36,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["api", gzip] => run().block_on(serve(gzip == "gzip")),
-        ["leader", place] => run().block_on(lead(&Place::parse(place))),
+        ["leader", location] => run().block_on(lead(&StoreLocation::parse(location))),
         _ => measure(),
     }
 }
@@ -65,16 +65,16 @@ fn measure() {
     let folder = tempfile::tempdir().unwrap();
     #[cfg(feature = "redis")]
     let server = flagcache_test_support::RedisServer::start();
-    let places = [
-        ("file", Place::File(folder.path().to_owned())),
+    let locations = [
+        ("file", StoreLocation::File(folder.path().to_owned())),
         #[cfg(feature = "redis")]
-        ("redis", Place::Redis(server.url())),
+        ("redis", StoreLocation::Redis(server.url())),
     ];
-    for (store, place) in &places {
-        let mut leader = Role::start(&["leader", &place.to_string()]);
+    for (store, location) in &locations {
+        let mut leader = Role::start(&["leader", &location.to_string()]);
         let follower = || {
             FlagDefinitionPoller::builder()
-                .flag_definition_cache_provider(place.provider("memory", AMPLE))
+                .flag_definition_cache_provider(location.provider("memory", AMPLE))
         };
         rows.add(&format!("a follower on {store}: first read"), || {
             loaded(follower())
@@ -99,7 +99,7 @@ fn measure() {
         rows.give_out(
             &format!("a leader on {store}: first request and publish"),
             || {
-                let provider = place.provider("other", AMPLE);
+                let provider = location.provider("other", AMPLE);
                 loaded(asking(&api.first_line).flag_definition_cache_provider(provider))
             },
         );
@@ -282,8 +282,8 @@ async fn serve(gzip: bool) {
 }
 
 /// A leader, which publishes one set, and at each line another.
-async fn lead(place: &Place) {
-    let provider = place.provider("memory", AMPLE);
+async fn lead(location: &StoreLocation) {
+    let provider = location.provider("memory", AMPLE);
     let bodies = [bodies::body(FLAGS), bodies::changed_body(FLAGS, 12.5)];
     for body in bodies.iter().cycle() {
         assert!(

@@ -26,4 +26,4 @@ mod stores;
 
 pub use measure::{Figure, criterion, is_quick, measure, ratio_in_turn};
 pub use record::{Chart, Section, Series, Table, Verdict};
-pub use stores::{Pair, Place, Provider, Stores};
+pub use stores::{Pair, Provider, StoreLocation, Stores};

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::api::Credentials;
 use crate::args::WorkerArgs;
 use crate::cache::CacheUrl;
-use crate::narrator::Stage;
+use crate::output::FleetDisplay;
 use crate::protocol::{Event, Order, Report, UnixMicros};
 
 /// A running worker, which ends with this program at the latest.
@@ -32,9 +32,9 @@ impl WorkerProcess {
         credentials: &Credentials,
         cache: Option<&CacheUrl>,
         reports: UnboundedSender<Message>,
-        stage: &Stage,
+        display: &FleetDisplay,
     ) -> io::Result<Self> {
-        let spoils_view = stage.is_live && io::stderr().is_terminal();
+        let spoils_view = display.is_live && io::stderr().is_terminal();
         let mut command = Command::new(current_exe()?);
         command
             .args(args.to_args())
@@ -51,15 +51,15 @@ impl WorkerProcess {
             name: args.name.clone(),
             process,
         };
-        stage.board.started(&args.name);
-        let (name, own_stage) = (args.name.clone(), stage.clone());
+        display.view_model.started(&args.name);
+        let (name, own_display) = (args.name.clone(), display.clone());
         std::thread::Builder::new()
             .name(args.name.clone())
-            .spawn(move || forward(&name, reported, &reports, &own_stage))?;
-        let (name, own_stage) = (args.name.clone(), stage.clone());
+            .spawn(move || forward(&name, reported, &reports, &own_display))?;
+        let (name, own_display) = (args.name.clone(), display.clone());
         std::thread::Builder::new()
             .name(args.name.clone())
-            .spawn(move || show(&name, errors, &own_stage))?;
+            .spawn(move || show(&name, errors, &own_display))?;
         Ok(worker)
     }
 
@@ -95,10 +95,10 @@ fn forward(
     name: &str,
     lines: impl Iterator<Item = String>,
     reports: &UnboundedSender<Message>,
-    stage: &Stage,
+    display: &FleetDisplay,
 ) {
     let forward = |report: Report| {
-        stage.board.reported(stage.fleet, name, &report);
+        display.view_model.reported(display.fleet, name, &report);
         let _ = reports.send((name.to_owned(), report));
     };
     // A line cut short by a kill is no report.
@@ -112,8 +112,8 @@ fn forward(
 }
 
 /// What a worker writes to its standard error would spoil the view; it becomes part of the story.
-fn show(name: &str, errors: impl Iterator<Item = String>, stage: &Stage) {
+fn show(name: &str, errors: impl Iterator<Item = String>, display: &FleetDisplay) {
     for line in errors {
-        stage.board.log(format!("         {name}: {line}"));
+        display.view_model.log(format!("         {name}: {line}"));
     }
 }

@@ -42,12 +42,12 @@ impl TestStore for Folder {
         fs::write(self.file("json"), copy).unwrap();
     }
 
-    fn take_lead_away(&self) {
+    fn take_leadership_away(&self) {
         // The system keeps the lock of a paused process; only another lock file gives a new lead.
         fs::remove_file(self.file("lock")).unwrap();
     }
 
-    fn petrify(&self, leader: &mut Worker) {
+    fn block_leadership(&self, leader: &mut Worker) {
         leader.pause();
     }
 }

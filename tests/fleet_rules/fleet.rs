@@ -9,8 +9,8 @@ use flagcache_providers::testing::ApiStub;
 use flagcache_test_support::SchedulingDelay;
 
 use crate::api::{Api, Get};
-use crate::line::{Event, Order, Report, now};
 use crate::process::Worker;
+use crate::protocol::{Event, Order, Report, now};
 use crate::test_store::TestStore;
 use crate::worker::{ASSIGNMENT, Assignment, Settings};
 

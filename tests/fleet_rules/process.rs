@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flagcache_test_support::WorkerProcess;
 
-use crate::line::{Event, Order, Report, now};
+use crate::protocol::{Event, Order, Report, now};
 
 /// A worker that the test started. It is killed when dropped.
 pub(crate) struct Worker {

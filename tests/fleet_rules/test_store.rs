@@ -29,10 +29,10 @@ pub(crate) trait TestStore {
     fn add_unrelated_data(&self) {}
 
     /// A paused leader loses leadership: by this, or because its lock's TTL ends.
-    fn take_lead_away(&self);
+    fn take_leadership_away(&self);
 
     /// Takes the lock for a holder that neither loads nor ends.
-    fn petrify(&self, leader: &mut Worker);
+    fn block_leadership(&self, leader: &mut Worker);
 }
 
 /// A place whose servers can fail.

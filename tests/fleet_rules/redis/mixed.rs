@@ -7,7 +7,7 @@ use flagcache_test_support::SchedulingDelay;
 use serde_json::{Value, json};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
-use crate::line::{Event, now};
+use crate::protocol::{Event, now};
 use crate::redis::peer::{self, Sdk};
 use crate::redis::{LOCK, Server};
 use crate::rules::late_leader::{LATE, NEWER, has, pause_leader_in_a_get, stored_flags};

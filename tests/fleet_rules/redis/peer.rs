@@ -9,8 +9,8 @@ use flagcache_providers::testing::{ApiReply, ApiStub};
 use serde_json::{Value, json};
 
 use crate::fleet::{AMPLE, Fleet};
-use crate::line::{Event, now};
 use crate::process::Worker;
+use crate::protocol::{Event, now};
 use crate::redis::Server;
 use crate::worker::{ASSIGNMENT, SERVICE};
 

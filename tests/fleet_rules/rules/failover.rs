@@ -7,7 +7,7 @@ use flagcache_providers::testing::ApiReply;
 use flagcache_test_support::{RedisServer, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
-use crate::line::{Event, now};
+use crate::protocol::{Event, now};
 use crate::rules::late_leader::NEWER;
 use crate::rules::loss::{FAIL_OPEN, INTERVAL, TICK};
 use crate::test_store::Redundant;

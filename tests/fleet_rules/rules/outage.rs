@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use flagcache_test_support::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
-use crate::line::{Event, now};
+use crate::protocol::{Event, now};
 use crate::rules::loss::{FAIL_OPEN, TICK, fleet};
 use crate::test_store::Failing;
 

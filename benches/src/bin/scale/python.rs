@@ -10,8 +10,8 @@ use flagcache_providers::testing::ApiStub;
 use flagcache_test_support::Process;
 use serde_json::{Value, json};
 
-use crate::crew::AMPLE;
 use crate::worker::SERVICE;
+use crate::workers::AMPLE;
 
 /// Dropped, all its processes are killed.
 pub(crate) struct Pythons {

@@ -53,14 +53,14 @@ impl TestStore for Server {
         self.0.run_args::<()>(&["EVAL", script, "0"]);
     }
 
-    fn take_lead_away(&self) {
+    fn take_leadership_away(&self) {
         // Its TTL ends it.
     }
 
-    fn petrify(&self, leader: &mut Worker) {
+    fn block_leadership(&self, leader: &mut Worker) {
         leader.kill();
         self.0
-            .run::<()>(&format!("SET {LOCK} flagcache:petrified:1 PX 60000"));
+            .run::<()>(&format!("SET {LOCK} flagcache:blocked:1 PX 60000"));
     }
 }
 

@@ -4,13 +4,13 @@ pub(crate) mod cold_start;
 pub(crate) mod damage;
 #[cfg(feature = "redis")]
 pub(crate) mod failover;
-pub(crate) mod giving_up;
 pub(crate) mod handover;
 pub(crate) mod late_leader;
 pub(crate) mod loss;
 pub(crate) mod outage;
 pub(crate) mod roll_back;
 pub(crate) mod staleness;
+pub(crate) mod step_down;
 pub(crate) mod ticks;
 
 /// Makes a test of each rule, for one store: of all of them, of those also that servers can break, or of those that may
@@ -22,7 +22,7 @@ macro_rules! rules_for {
             cold_start: b8_58_a_cold_fleet_sends_one_get, b8_58_a_cold_fleet_with_a_filled_cache_sends_at_most_one_get;
             ticks: b8_59_a_tick_costs_the_fleet_one_get;
             handover: b8_60_a_killed_leader_is_replaced, b8_60_a_leader_that_shuts_down_is_replaced_at_once;
-            giving_up: b8_61_a_leader_without_connection_steps_down_the_second_time, b8_61_a_leader_whose_key_is_refused_steps_down,
+            step_down: b8_61_a_leader_without_connection_steps_down_the_second_time, b8_61_a_leader_whose_key_is_refused_steps_down,
                 b8_61_a_key_that_is_refused_to_all_is_tried_by_one, b8_61_a_connection_that_fails_for_all_is_tried_by_three,
                 b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once, b8_61_a_leader_that_alone_is_cut_off_is_replaced,
                 b8_61_a_closed_port_is_tried_by_three;

@@ -6,13 +6,13 @@ use crate::protocol::{Event, Load, Report, UnixMicros};
 
 /// Written by the threads that read the workers' reports and by the one that runs the story; read by the view.
 #[derive(Debug, Default)]
-pub(crate) struct Board {
-    state: Mutex<State>,
+pub(crate) struct ViewModel {
+    state: Mutex<ViewState>,
 }
 
 /// The whole content.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct ViewState {
     /// The running fleet, in a sentence.
     pub(crate) title: String,
     pub(crate) workers: Vec<Row>,
@@ -31,7 +31,7 @@ pub(crate) struct Row {
     /// When that ended.
     pub(crate) loaded_at: UnixMicros,
     /// Its error.
-    pub(crate) trouble: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Tally {
     }
 }
 
-impl Board {
+impl ViewModel {
     /// Begins another fleet, without a worker yet. `name` is short. Returns its number.
     pub(crate) fn begin(&self, name: &'static str, title: String) -> usize {
         let mut state = self.state();
@@ -79,7 +79,7 @@ impl Board {
             worker_state: WorkerState::Starting,
             load: None,
             loaded_at: UnixMicros::now(),
-            trouble: None,
+            error: None,
         });
     }
 
@@ -107,11 +107,11 @@ impl Board {
                 row.worker_state = WorkerState::Running;
                 row.load = Some(load.clone());
                 row.loaded_at = report.at;
-                if !load.troubled {
-                    row.trouble = None;
+                if !load.failed {
+                    row.error = None;
                 }
             }
-            Event::Troubled { error } => row.trouble = Some(error.clone()),
+            Event::ErrorChanged { error } => row.error = Some(error.clone()),
             Event::Gone => row.worker_state = WorkerState::Ended,
             _ => {}
         }
@@ -122,11 +122,11 @@ impl Board {
     }
 
     /// A copy of the whole content.
-    pub(crate) fn read(&self) -> State {
+    pub(crate) fn read(&self) -> ViewState {
         self.state().clone()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ViewState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,6 @@
-//! A provider that reports when its poller leads and publishes, and forwards each call unchanged.
+//! Reports of a worker process to the process that started it, and a provider that sends them.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,9 +12,17 @@ use flagcache_core::{
 };
 
 use crate::protocol::{Moment, Report};
-use crate::report::send;
 
-pub(crate) struct Watched {
+/// Writes one line to the standard output at once. An error means that the other process has ended; the end of the standard
+/// input then stops the worker.
+pub(crate) fn send(report: &Report) {
+    let mut line = serde_json::to_vec(report).unwrap();
+    line.push(b'\n');
+    let _ = std::io::stdout().lock().write_all(&line);
+}
+
+/// Reports when its poller leads and publishes, and forwards each call unchanged.
+pub(crate) struct ReportingProvider {
     pub(crate) provider: Provider,
     pub(crate) poller: usize,
     pub(crate) leads: Arc<AtomicBool>,
@@ -21,7 +30,7 @@ pub(crate) struct Watched {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl FlagDefinitionCacheProvider for Watched {
+impl FlagDefinitionCacheProvider for ReportingProvider {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
         let leads = self.provider.should_fetch_flag_definitions().await?;
         if !self.leads.swap(leads, Ordering::Relaxed) && leads {

@@ -1,17 +1,15 @@
 //! What fleets of PostHog's Python and Node SDKs do in the situations of the rules, measured beside what ours does.
 
 mod copy;
-mod figure;
 mod leader;
-mod news;
+mod propagation;
+mod results;
+mod sdk_fleet;
 mod server;
-mod table;
-mod team;
 
 use std::env;
 
-use figure::Figure;
-use table::Table;
+use results::{Figure, Table};
 
 use crate::redis::peer::Sdk;
 
@@ -26,12 +24,12 @@ const SITUATIONS: [(&str, &[&str], Measure); 11] = [
     (
         "cold-start",
         &["Cold start: requests (units)"],
-        news::cold_start,
+        propagation::cold_start,
     ),
     (
         "change",
         &["A change of the flags until the last worker has it: median, worst of 9"],
-        news::change,
+        propagation::change,
     ),
     (
         "tick",
@@ -39,7 +37,7 @@ const SITUATIONS: [(&str, &[&str], Measure); 11] = [
             "Nothing changed, 10 000 flags: bytes from Redis per follower and tick",
             "Nothing changed, 10 000 flags: processor time per follower and tick",
         ],
-        news::unchanged_tick,
+        propagation::unchanged_tick,
     ),
     (
         "killed-leader",
@@ -108,7 +106,7 @@ fn compare() {
     for (name, rows, measure) in SITUATIONS.into_iter().filter(|(name, ..)| is_wanted(name)) {
         let columns = KINDS.map(|sdk| {
             let figures = measure(sdk);
-            eprintln!("{name}: {}: {figures:?}", team::name(sdk));
+            eprintln!("{name}: {}: {figures:?}", sdk_fleet::name(sdk));
             figures
         });
         table.add(rows, columns);

@@ -31,10 +31,10 @@ fn store(servers: &str, lock_ttl: Duration, options: &str) -> Store {
 }
 
 /// What a test does at the server that has the keys, if there is one at the moment.
-trait Keeper {
+trait PrimaryServer {
     fn primary(&self) -> Option<&RedisServer>;
 
-    fn sure(&self) -> &RedisServer {
+    fn expect_primary(&self) -> &RedisServer {
         self.primary().unwrap()
     }
 }
@@ -60,25 +60,25 @@ macro_rules! test_store {
             }
 
             fn put(&self, copy: &[u8]) {
-                self.sure().run_args::<()>(&["SET", $crate::redis::shapes::DATA, &String::from_utf8_lossy(copy)]);
+                self.expect_primary().run_args::<()>(&["SET", $crate::redis::shapes::DATA, &String::from_utf8_lossy(copy)]);
             }
 
             fn add_unrelated_data(&self) {
                 let script = "for key = 1, 20000 do \
                               redis.call('SET', 'other:{checkout}:' .. key, 'x', 'PX', 500 + key % 5000) end";
-                self.sure().run_args::<()>(&["EVAL", script, "0"]);
+                self.expect_primary().run_args::<()>(&["EVAL", script, "0"]);
             }
 
-            fn take_lead_away(&self) {
+            fn take_leadership_away(&self) {
                 // Its TTL ends it.
             }
 
-            fn petrify(&self, leader: &mut $crate::process::Worker) {
+            fn block_leadership(&self, leader: &mut $crate::process::Worker) {
                 leader.kill();
-                self.sure().run_args::<()>(&[
+                self.expect_primary().run_args::<()>(&[
                     "SET",
                     $crate::redis::shapes::LOCK,
-                    "flagcache:petrified:1",
+                    "flagcache:blocked:1",
                     "PX",
                     "60000",
                 ]);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 /// Distinguishes a worker's reports from the output of the test harness.
-const MARK: char = '@';
+const MARKER: char = '@';
 
 /// A worker's report, with its time on the clock that all processes of a machine share.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,11 +59,11 @@ pub(crate) enum Order {
 impl Report {
     pub(crate) fn print(event: Event) {
         let reports = Self { at: now(), event };
-        println!("{MARK}{}", serde_json::to_string(&reports).unwrap());
+        println!("{MARKER}{}", serde_json::to_string(&reports).unwrap());
     }
 
     pub(crate) fn parse(line: &str) -> Option<Self> {
-        let json = line.strip_prefix(MARK)?;
+        let json = line.strip_prefix(MARKER)?;
         Some(serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {line}")))
     }
 }

@@ -6,17 +6,12 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use crate::board::Board;
 use crate::screen::Screen;
-
-/// A number of things.
-pub(crate) fn count(number: u64, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
-}
+use crate::view_model::ViewModel;
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum OutputMode {
     /// On a live view if the standard output is a terminal, else in lines.
     View,
     Lines,
@@ -24,7 +19,7 @@ pub(crate) enum Manner {
     LinesOnStderr,
 }
 
-impl Manner {
+impl OutputMode {
     /// In lines, where it would be a view.
     pub(crate) fn without_view(self) -> Self {
         if self == Self::View {
@@ -36,37 +31,37 @@ impl Manner {
 }
 
 #[derive(Debug)]
-pub(crate) struct Narrator {
+pub(crate) struct Output {
     begun: Instant,
     to_stderr: bool,
-    board: Arc<Board>,
+    view_model: Arc<ViewModel>,
     /// While there is one.
     screen: Mutex<Option<Screen>>,
-    unheard: Notify,
+    closed: Notify,
 }
 
 /// The display of one fleet's workers.
 #[derive(Clone, Debug)]
-pub(crate) struct Stage {
-    pub(crate) board: Arc<Board>,
+pub(crate) struct FleetDisplay {
+    pub(crate) view_model: Arc<ViewModel>,
     pub(crate) fleet: usize,
     /// There is a live view, which nothing else may write over.
     pub(crate) is_live: bool,
 }
 
-impl Narrator {
-    pub(crate) fn new(manner: Manner) -> Self {
-        let narrator = Self {
+impl Output {
+    pub(crate) fn new(mode: OutputMode) -> Self {
+        let output = Self {
             begun: Instant::now(),
-            to_stderr: manner == Manner::LinesOnStderr,
-            board: Arc::default(),
+            to_stderr: mode == OutputMode::LinesOnStderr,
+            view_model: Arc::default(),
             screen: Mutex::default(),
-            unheard: Notify::new(),
+            closed: Notify::new(),
         };
-        if manner == Manner::View {
-            narrator.open_view();
+        if mode == OutputMode::View {
+            output.open_view();
         }
-        narrator
+        output
     }
 
     /// One line, with the time since the beginning.
@@ -79,7 +74,7 @@ impl Narrator {
         if !self.is_live() {
             self.print(&line);
         }
-        self.board.log(line);
+        self.view_model.log(line);
     }
 
     /// Lines as they are. Not while there is a view.
@@ -91,7 +86,7 @@ impl Narrator {
         };
         match written {
             Err(error) if error.kind() == ErrorKind::BrokenPipe && !self.to_stderr => {
-                self.unheard.notify_one()
+                self.closed.notify_one()
             }
             // If the output fails, the story runs to its end all the same: its result counts.
             _ => {}
@@ -99,15 +94,15 @@ impl Narrator {
     }
 
     /// Resolves when the reader of the output is gone, as with `fleet | head`. Cancel safe.
-    pub(crate) async fn unheard(&self) {
-        self.unheard.notified().await;
+    pub(crate) async fn closed(&self) {
+        self.closed.notified().await;
     }
 
     /// Another fleet begins. `name` is short, `title` says what it is.
-    pub(crate) fn stage(&self, name: &'static str, title: String) -> Stage {
-        let fleet = self.board.begin(name, title);
-        Stage {
-            board: Arc::clone(&self.board),
+    pub(crate) fn begin_fleet(&self, name: &'static str, title: String) -> FleetDisplay {
+        let fleet = self.view_model.begin(name, title);
+        FleetDisplay {
+            view_model: Arc::clone(&self.view_model),
             fleet,
             is_live: self.is_live(),
         }
@@ -121,7 +116,7 @@ impl Narrator {
     pub(crate) fn open_view(&self) {
         let mut screen = self.screen();
         if screen.is_none() {
-            *screen = Screen::open(Arc::clone(&self.board), self.begun);
+            *screen = Screen::open(Arc::clone(&self.view_model), self.begun);
         }
     }
 
@@ -134,7 +129,7 @@ impl Narrator {
     pub(crate) fn end_view(&self) {
         if self.is_live() {
             self.close_view();
-            for line in self.board.read().story {
+            for line in self.view_model.read().story {
                 self.print(&line);
             }
         }

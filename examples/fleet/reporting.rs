@@ -1,5 +1,8 @@
-//! Decorators that report the calls between a poller, its store and the API. They change nothing.
+//! A worker's reports to its parent process: the writer, and decorators that report the calls between a poller, its store
+//! and the API. They change nothing.
 
+use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI8, Ordering};
 
 use async_trait::async_trait;
@@ -9,16 +12,44 @@ use flagcache::{
     ProviderError,
 };
 
-use crate::protocol::Event;
-use crate::reporter::Reporter;
+use crate::protocol::{Event, Report, UnixMicros};
+
+/// Writes reports. Clones write to the same output.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter {
+    output: Arc<std::io::Stdout>,
+}
+
+impl Reporter {
+    pub(crate) fn new() -> Self {
+        Self {
+            output: Arc::new(std::io::stdout()),
+        }
+    }
+
+    /// Sends a report with the current time.
+    pub(crate) fn report(&self, event: Event) {
+        let report = Report {
+            at: UnixMicros::now(),
+            event,
+        };
+        let Ok(mut line) = serde_json::to_vec(&report) else {
+            return;
+        };
+        line.push(b'\n');
+        let mut output = self.output.lock();
+        // An error means that the parent has ended. The end of the input then stops the worker.
+        let _ = output.write_all(&line).and_then(|()| output.flush());
+    }
+}
 
 /// A source whose answers are reported.
-pub(crate) struct WitnessedApi {
+pub(crate) struct ReportingSource {
     api: PostHogApi,
     reporter: Reporter,
 }
 
-impl WitnessedApi {
+impl ReportingSource {
     pub(crate) fn new(api: PostHogApi, reporter: Reporter) -> Self {
         Self { api, reporter }
     }
@@ -26,7 +57,7 @@ impl WitnessedApi {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl FlagDefinitionSource for WitnessedApi {
+impl FlagDefinitionSource for ReportingSource {
     async fn fetch(&self, etag: Option<&str>) -> Result<FetchResponse, FetchError> {
         let answer = self.api.fetch(etag).await;
         let (status, failure) = match &answer {
@@ -52,14 +83,14 @@ impl FlagDefinitionSource for WitnessedApi {
 }
 
 /// A provider whose decisions and publishes are reported.
-pub(crate) struct WitnessedStore {
+pub(crate) struct ReportingProvider {
     provider: Box<dyn FlagDefinitionCacheProvider>,
     reporter: Reporter,
     /// -1 before the first decision, then 0 or 1.
     last_decision: AtomicI8,
 }
 
-impl WitnessedStore {
+impl ReportingProvider {
     pub(crate) fn new(provider: Box<dyn FlagDefinitionCacheProvider>, reporter: Reporter) -> Self {
         Self {
             provider,
@@ -71,7 +102,7 @@ impl WitnessedStore {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl FlagDefinitionCacheProvider for WitnessedStore {
+impl FlagDefinitionCacheProvider for ReportingProvider {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
         let leads = self.provider.should_fetch_flag_definitions().await?;
         if self.last_decision.swap(i8::from(leads), Ordering::Relaxed) != i8::from(leads) {

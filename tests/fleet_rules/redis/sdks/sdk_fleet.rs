@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::fleet::{FLAGS, Fleet};
-use crate::line::{Event, now};
+use crate::protocol::{Event, now};
 use crate::redis::mixed::definitions;
 use crate::redis::peer::{self, Sdk};
 use crate::redis::{LOCK, Server};
@@ -25,23 +25,23 @@ pub(super) fn name(sdk: Option<Sdk>) -> &'static str {
     }
 }
 
-pub(super) struct Team {
+pub(super) struct SdkFleet {
     fleet: Fleet<Server>,
     pub(super) sdk: Option<Sdk>,
     /// The flags that the API serves.
     served: usize,
 }
 
-impl Team {
+impl SdkFleet {
     /// No worker yet.
     pub(super) fn new(sdk: Option<Sdk>, settings: Settings) -> Self {
-        let mut team = Self {
+        let mut this = Self {
             fleet: Fleet::new(settings.waits_to_begin()),
             sdk,
             served: FLAGS,
         };
-        team.serve(FLAGS);
-        team
+        this.serve(FLAGS);
+        this
     }
 
     /// A fleet with short locks that began together on an empty store, and has its flags.
@@ -50,11 +50,11 @@ impl Team {
     }
 
     pub(super) fn running_with(sdk: Option<Sdk>, settings: Settings) -> Self {
-        let mut team = Self::new(sdk, settings);
-        team.begin_all();
-        team.wait_until_all_have(FLAGS);
-        team.leader();
-        team
+        let mut this = Self::new(sdk, settings);
+        this.begin_all();
+        this.wait_until_all_have(FLAGS);
+        this.leader();
+        this
     }
 
     /// Starts the workers, and lets them begin at the same moment.
@@ -139,7 +139,7 @@ impl Team {
     /// Waits for a moment at which the lock has just been renewed. Now.
     pub(super) fn wait_for_a_renewal(&mut self) -> Duration {
         let lock_ttl = self.settings.lock_ttl.as_millis() as i64;
-        let left = |team: &Self| team.test_store.0.run::<i64>(&format!("PTTL {}", LOCK));
+        let left = |this: &Self| this.test_store.0.run::<i64>(&format!("PTTL {}", LOCK));
         let mut last = left(self);
         loop {
             sleep(Duration::from_millis(5));
@@ -153,7 +153,7 @@ impl Team {
     }
 }
 
-impl Deref for Team {
+impl Deref for SdkFleet {
     type Target = Fleet<Server>;
 
     fn deref(&self) -> &Fleet<Server> {
@@ -161,7 +161,7 @@ impl Deref for Team {
     }
 }
 
-impl DerefMut for Team {
+impl DerefMut for SdkFleet {
     fn deref_mut(&mut self) -> &mut Fleet<Server> {
         &mut self.fleet
     }

@@ -1,11 +1,13 @@
-//! One cell of the table.
+//! The measurements of the SDKs, and the table that is printed.
 
 use std::fmt;
 use std::time::Duration;
 
+use super::KINDS;
+use super::sdk_fleet::name;
 use crate::api::Get;
 
-/// What was measured, and how good it is.
+/// One cell of the table: a measurement, and its rank.
 pub(super) struct Figure {
     shown: String,
     /// Less is better.
@@ -76,5 +78,47 @@ pub(super) fn seconds(time: Duration) -> String {
         seconds if seconds < 0.1 => format!("{:.3} s", seconds),
         seconds if seconds < 10.0 => format!("{:.1} s", seconds),
         seconds => format!("{:.0} s", seconds),
+    }
+}
+
+/// A row for each measurement, a column for each SDK.
+#[derive(Default)]
+pub(super) struct Table {
+    rows: Vec<(&'static str, [Figure; KINDS.len()])>,
+}
+
+impl Table {
+    /// Adds the rows of a situation; each column has a figure for each.
+    pub(super) fn add(&mut self, rows: &[&'static str], columns: [Vec<Figure>; KINDS.len()]) {
+        let mut columns = columns.map(Vec::into_iter);
+        for row in rows {
+            self.rows
+                .push((row, columns.each_mut().map(|column| column.next().unwrap())));
+        }
+    }
+
+    /// The rows in which ours, the first, does not beat each of the others.
+    pub(super) fn not_ahead(&self) -> Vec<&'static str> {
+        let not_better = self
+            .rows
+            .iter()
+            .filter(|(_, [ours, others @ ..])| !others.iter().all(|it| ours.is_ahead_of(it)));
+        not_better.map(|(row, _)| *row).collect()
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [ours, python, node] = KINDS.map(name);
+        writeln!(
+            f,
+            "| eight workers, polls of 1 s | {ours} | {python} | {node} |"
+        )?;
+        writeln!(f, "|---|---|---|---|")?;
+        self.rows
+            .iter()
+            .try_for_each(|(row, [ours, python, node])| {
+                writeln!(f, "| {row} | {ours} | {python} | {node} |")
+            })
     }
 }

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use flagcache_benches::{Place, bodies};
+use flagcache_benches::{StoreLocation, bodies};
 use flagcache_providers::testing::{ApiStats, ApiStub};
 use flagcache_test_support::RedisServer;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::crew::{AMPLE, Crew};
 use crate::protocol::{Kind, Order, Report, Spec};
+use crate::workers::{AMPLE, Workers};
 
 /// Longer than any scenario: no worker polls.
 pub(crate) const NO_TICKS: Duration = Duration::from_secs(3_600);
 
 pub(crate) const STORES: [&str; 2] = ["file", "redis"];
 
-pub(crate) struct Stage {
+pub(crate) struct Environment {
     _runtime: Runtime,
     pub(crate) api: ApiStub,
     pub(crate) store: Store,
@@ -42,7 +42,7 @@ impl Store {
     }
 }
 
-impl Stage {
+impl Environment {
     pub(crate) fn new(store: Store, flags: usize) -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -61,14 +61,14 @@ impl Stage {
 
     /// The settings of each process, except its share of the pollers.
     pub(crate) fn spec(&self, interval: Duration, lock_ttl: Duration) -> Spec {
-        let place = match &self.store {
+        let location = match &self.store {
             Store::Memory => Some("memory".to_owned()),
-            Store::File(folder) => Some(Place::File(folder.path().to_owned()).to_string()),
+            Store::File(folder) => Some(StoreLocation::File(folder.path().to_owned()).to_string()),
             Store::Redis(server) => Some(server.url()),
             Store::None => None,
         };
-        let kind = match place {
-            Some(place) => Kind::Sharing { place, lock_ttl },
+        let kind = match location {
+            Some(location) => Kind::Sharing { location, lock_ttl },
             None => Kind::Peer,
         };
         Spec {
@@ -95,17 +95,17 @@ impl Stage {
 
     /// Changes a flag and lets the leader fetch it. Returns how long each follower took to install it, from the moment when
     /// the leader began to store it, in ascending order.
-    pub(crate) fn spread(&mut self, crew: &mut Crew, flags: usize) -> Vec<Duration> {
-        let mark = crew.mark();
+    pub(crate) fn spread(&mut self, workers: &mut Workers, flags: usize) -> Vec<Duration> {
+        let position = workers.position();
         self.change(flags);
-        crew.order(Order::Refresh);
-        let (leader, etag, at) = crew.find(mark, "a publish", AMPLE, |reports| {
+        workers.order(Order::Refresh);
+        let (leader, etag, at) = workers.find(position, "a publish", AMPLE, |reports| {
             reports.iter().find_map(|report| match report {
                 Report::Publishes { poller, etag, at } => Some((*poller, etag.clone(), *at)),
                 _ => None,
             })
         });
-        let having = crew.all_have(mark, etag.as_deref(), AMPLE);
+        let having = workers.all_have(position, etag.as_deref(), AMPLE);
         let followers = having.iter().filter(|(poller, _)| *poller != leader);
         let mut took: Vec<_> = followers.map(|(_, had)| had.since(at)).collect();
         took.sort();

@@ -3,10 +3,10 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::figure::{Figure, seconds};
-use super::team::{LIMIT, POLL, Team, WORKERS};
-use crate::line::now;
+use super::results::{Figure, seconds};
+use super::sdk_fleet::{LIMIT, POLL, SdkFleet, WORKERS};
 use crate::process::ProcessorTimes;
+use crate::protocol::now;
 use crate::redis::Server;
 use crate::redis::peer::Sdk;
 use crate::test_store::TestStore;
@@ -14,24 +14,24 @@ use crate::worker::Settings;
 
 /// The API takes 0.3 s for an answer, so that all begin before the first of them has one.
 pub(super) fn cold_start(sdk: Option<Sdk>) -> Vec<Figure> {
-    let mut team = Team::new(sdk, Settings::every(POLL).lock_ttl(Server::LOCK_TTL));
-    team.api.is_slow(Duration::from_millis(300));
-    team.begin_all();
-    team.wait(LIMIT, "all are ready", |fleet| {
+    let mut fleet = SdkFleet::new(sdk, Settings::every(POLL).lock_ttl(Server::LOCK_TTL));
+    fleet.api.is_slow(Duration::from_millis(300));
+    fleet.begin_all();
+    fleet.wait(LIMIT, "all are ready", |fleet| {
         fleet.workers.iter_mut().all(|worker| worker.is_ready())
     });
-    vec![Figure::requests(&team.api.gets_from(0))]
+    vec![Figure::requests(&fleet.api.gets_from(0))]
 }
 
 pub(super) fn change(sdk: Option<Sdk>) -> Vec<Figure> {
-    let mut team = Team::running(sdk);
+    let mut fleet = SdkFleet::running(sdk);
     let mut took: Vec<_> = (0..9)
         .map(|change| {
             // At any moment between two polls.
             sleep(POLL.mul_f64(0.5 + (f64::from(change) * 0.37).fract()));
             let changed = now();
-            let flags = team.change();
-            team.last_had(flags, changed)
+            let flags = fleet.change();
+            fleet.last_had(flags, changed)
         })
         .collect();
     took.sort();
@@ -48,19 +48,19 @@ pub(super) fn unchanged_tick(sdk: Option<Sdk>) -> Vec<Figure> {
     // would be measured doing that.
     let settings = Settings::every(POLL)
         .lock_ttl(Duration::from_secs(60))
-        .looks(POLL);
-    let mut team = Team::new(sdk, settings);
-    team.api.serve(10_000);
-    team.begin_all();
-    team.wait(LIMIT, "all are ready", |fleet| {
+        .status_interval(POLL);
+    let mut fleet = SdkFleet::new(sdk, settings);
+    fleet.api.serve(10_000);
+    fleet.begin_all();
+    fleet.wait(LIMIT, "all are ready", |fleet| {
         fleet.workers.iter_mut().all(|worker| worker.is_ready())
     });
-    let leader = team.leader();
+    let leader = fleet.leader();
     sleep(POLL * 3);
 
-    let before = Moment::of(&mut team);
+    let before = Moment::of(&mut fleet);
     sleep(WATCHED);
-    let after = Moment::of(&mut team);
+    let after = Moment::of(&mut fleet);
     let followers = (0..WORKERS).filter(|&worker| worker != leader);
     let ticks: u64 = followers
         .clone()
@@ -87,14 +87,14 @@ struct Moment {
 }
 
 impl Moment {
-    fn of(team: &mut Team) -> Self {
-        let loads = team.count().into_iter().map(|(loads, _)| loads).collect();
-        let processor = team
+    fn of(fleet: &mut SdkFleet) -> Self {
+        let loads = fleet.count().into_iter().map(|(loads, _)| loads).collect();
+        let processor = fleet
             .workers
             .iter()
             .map(|worker| worker.processor_times())
             .collect();
-        let stats = team.test_store.0.run::<String>("INFO stats");
+        let stats = fleet.test_store.0.run::<String>("INFO stats");
         let sent = stats
             .lines()
             .find_map(|line| line.strip_prefix("total_net_output_bytes:"))

@@ -16,32 +16,32 @@ pub(crate) const AMPLE: Duration = Duration::from_secs(120);
 
 /// A position in the reports.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark(usize);
+pub(crate) struct Position(usize);
 
-impl Mark {
+impl Position {
     /// Before the first report.
     pub(crate) const BEGINNING: Self = Self(0);
 }
 
 /// The worker processes of a scenario. Dropping it kills them.
-pub(crate) struct Crew {
-    members: Vec<Member>,
+pub(crate) struct Workers {
+    processes: Vec<Worker>,
     sender: Sender<Report>,
     receiver: Receiver<Report>,
     reports: Vec<Report>,
 }
 
-struct Member {
+struct Worker {
     spec: Spec,
     process: Process,
 }
 
-impl Crew {
+impl Workers {
     /// Starts `pollers` pollers, spread evenly over so many processes.
     pub(crate) fn start(spec: &Spec, pollers: usize, processes: usize) -> Self {
         let (sender, receiver) = channel();
-        let mut crew = Self {
-            members: Vec::new(),
+        let mut workers = Self {
+            processes: Vec::new(),
             sender,
             receiver,
             reports: Vec::new(),
@@ -49,14 +49,14 @@ impl Crew {
         let mut first = 0;
         for process in 0..processes {
             let share = pollers / processes + usize::from(process < pollers % processes);
-            crew.add(Spec {
+            workers.add(Spec {
                 pollers: share,
                 first,
                 ..spec.clone()
             });
             first += share;
         }
-        crew
+        workers
     }
 
     fn add(&mut self, spec: Spec) {
@@ -71,30 +71,33 @@ impl Crew {
                 let _ = sender.send(report);
             }
         });
-        self.members.push(Member { spec, process });
+        self.processes.push(Worker { spec, process });
     }
 
     pub(crate) fn pollers(&self) -> usize {
-        self.members.iter().map(|member| member.spec.pollers).sum()
+        self.processes
+            .iter()
+            .map(|worker| worker.spec.pollers)
+            .sum()
     }
 
-    pub(crate) fn mark(&mut self) -> Mark {
+    pub(crate) fn position(&mut self) -> Position {
         self.reports.extend(self.receiver.try_iter());
-        Mark(self.reports.len())
+        Position(self.reports.len())
     }
 
-    /// Waits until `find` succeeds on the reports since `mark`. Panics after `timeout`.
+    /// Waits until `find` succeeds on the reports since `position`. Panics after `timeout`.
     pub(crate) fn find<T>(
         &mut self,
-        mark: Mark,
+        position: Position,
         what: &str,
         timeout: Duration,
         find: impl Fn(&[Report]) -> Option<T>,
     ) -> T {
         let deadline = Instant::now() + timeout;
         loop {
-            self.mark();
-            if let Some(found) = find(&self.reports[mark.0..]) {
+            self.position();
+            if let Some(found) = find(&self.reports[position.0..]) {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -107,17 +110,17 @@ impl Crew {
     /// Waits until each poller has definitions: any, or those with this ETag. Returns when each one got them.
     pub(crate) fn all_have(
         &mut self,
-        mark: Mark,
+        position: Position,
         etag: Option<&str>,
         timeout: Duration,
     ) -> Vec<(usize, Moment)> {
         let pollers = self.pollers();
         let mut having = Vec::new();
         let mut seen = HashSet::new();
-        let mut next = mark.0;
+        let mut next = position.0;
         let deadline = Instant::now() + timeout;
         loop {
-            self.mark();
+            self.position();
             for report in &self.reports[next..] {
                 if let Report::Has {
                     poller,
@@ -144,15 +147,15 @@ impl Crew {
     }
 
     pub(crate) fn order(&mut self, order: Order) {
-        for member in &mut self.members {
-            member.process.send_line(order.as_str()).unwrap();
+        for worker in &mut self.processes {
+            worker.process.send_line(order.as_str()).unwrap();
         }
     }
 
     pub(crate) fn counts(&mut self) -> Counts {
-        let (mark, members) = (self.mark(), self.members.len());
+        let (position, processes) = (self.position(), self.processes.len());
         self.order(Order::Count);
-        self.find(mark, "counts", AMPLE, |reports| {
+        self.find(position, "counts", AMPLE, |reports| {
             let counts = reports.iter().filter_map(|report| {
                 if let Report::Counts(counts) = report {
                     Some(*counts)
@@ -161,16 +164,16 @@ impl Crew {
                 }
             });
             let counts: Vec<_> = counts.collect();
-            (counts.len() == members)
+            (counts.len() == processes)
                 .then(|| counts.into_iter().fold(Counts::default(), |a, b| a + b))
         })
     }
 
     /// Processor time of all processes.
     pub(crate) fn processor_time(&self) -> Duration {
-        self.members
+        self.processes
             .iter()
-            .map(|member| host::processor_time(member.process.id()))
+            .map(|worker| host::processor_time(worker.process.id()))
             .sum()
     }
 
@@ -178,14 +181,14 @@ impl Crew {
     pub(crate) fn kill(&mut self, poller: usize) -> (Moment, Spec) {
         let runs = |spec: &Spec| (spec.first..spec.first + spec.pollers).contains(&poller);
         let at = self
-            .members
+            .processes
             .iter()
-            .position(|member| runs(&member.spec))
+            .position(|worker| runs(&worker.spec))
             .expect("the process of a poller");
-        let mut member = self.members.swap_remove(at);
+        let mut worker = self.processes.swap_remove(at);
         let moment = Moment::now();
-        member.process.kill().unwrap();
-        (moment, member.spec.clone())
+        worker.process.kill().unwrap();
+        (moment, worker.spec.clone())
     }
 
     pub(crate) fn replace(&mut self, spec: Spec) {
@@ -195,8 +198,8 @@ impl Crew {
     /// Shuts all processes down, and waits for their end.
     pub(crate) fn stop(mut self) {
         self.order(Order::Stop);
-        for member in &mut self.members {
-            let exit = member.process.wait(AMPLE).unwrap();
+        for worker in &mut self.processes {
+            let exit = worker.process.wait(AMPLE).unwrap();
             assert!(exit.is_some(), "a worker does not end");
         }
     }

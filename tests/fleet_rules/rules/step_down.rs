@@ -11,7 +11,7 @@ use flagcache_providers::testing::{ApiReply, ApiStub};
 use flagcache_test_support::{FreePort, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
-use crate::line::now;
+use crate::protocol::now;
 use crate::test_store::TestStore;
 use crate::worker::Settings;
 
@@ -21,18 +21,18 @@ pub(crate) fn b8_61_a_leader_whose_key_is_refused_steps_down<P: TestStore>() {
         Settings::every(NO_TICKS),
         &[ApiStub::SECRET_KEY, "phs_b", "phs_b", "phs_b"],
     );
-    gives_up_after(&mut fleet, &ApiReply::status(401), 1, 0);
+    steps_down_after(&mut fleet, &ApiReply::status(401), 1, 0);
 }
 
 pub(crate) fn b8_61_a_leader_without_connection_steps_down_the_second_time<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), 4);
     // The first is on a connection that was kept, so the client sends it once more on a new one.
-    gives_up_after(&mut fleet, &ApiReply::reset(), 2, 1);
+    steps_down_after(&mut fleet, &ApiReply::reset(), 2, 1);
 }
 
 /// The leader meets the failure that many times and steps down; another leads at once and fetches. The first does not lead again. The
 /// client repeats so many of the requests that fail.
-fn gives_up_after<P: TestStore>(
+fn steps_down_after<P: TestStore>(
     fleet: &mut Fleet<P>,
     failure: &ApiReply,
     times: usize,
