@@ -251,7 +251,7 @@ async fn b2_32_the_body_of_a_refusal_is_not_repeated() {
     failure(&api).await;
 }
 
-/// What the HTTP client logs counts as ours: nobody else can keep the keys out of it.
+/// What the HTTP client logs counts as ours: only this crate can keep the keys out of it.
 #[tokio::test]
 async fn b2_32_no_key_is_logged_at_any_level() {
     let log = Arc::new(Mutex::new(Vec::new()));
@@ -462,7 +462,7 @@ async fn b2_31_a_reset_connection() {
     definitions(&api, None).await;
 }
 
-/// A server that takes as many requests on each connection as told, and closes it unanswered at the next one.
+/// A server that answers so many requests on each connection, and closes it without an answer at the next one.
 async fn closing_server(answered_per_connection: usize) -> (String, Arc<Mutex<Vec<usize>>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
@@ -702,8 +702,8 @@ async fn b2_33_max_body_bytes_is_exact() {
     let (stub, _) = stub_and_api().await;
     for length in [1, 1000, 300_000] {
         let api = |limit| api_at(stub.url()).max_body_bytes(limit).build().unwrap();
-        for told in [true, false] {
-            let reply = if told {
+        for has_length in [true, false] {
+            let reply = if has_length {
                 ApiReply::body(" ".repeat(length))
             } else {
                 ApiReply::oversize(length as u64)
@@ -714,7 +714,7 @@ async fn b2_33_max_body_bytes_is_exact() {
                 assert_eq!(
                     failure(&api(length - 1)).await.kind(),
                     FetchErrorKind::Unusable,
-                    "{length}, told {told}"
+                    "{length}, announced: {has_length}"
                 );
             } else {
                 stub.clear();

@@ -5,7 +5,7 @@
 //! cargo bench -p flagcache-benches --features redis --bench lookup
 //! ```
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! |---|---|
 //! | `measure` | measuring with criterion, and ratios of two things in turn |
 //! | `record` | the results of a bench, printed and stored for the report |

@@ -37,7 +37,7 @@ impl StoreLocation {
         }
     }
 
-    /// A provider as a process of its own has it. `lock_ttl` is for Redis; so is the limit of a call, which is ample.
+    /// A provider as a process of its own has it. `lock_ttl` is for Redis; so is the timeout of a call, which is ample.
     pub fn provider(&self, service: &str, lock_ttl: Duration) -> Provider {
         match self {
             Self::Memory(store) => Box::new(store.provider()),

@@ -1,4 +1,4 @@
-//! The story as it happens: line by line, or on a live view.
+//! The output while the story runs: line by line, or on a live view.
 
 use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +35,7 @@ pub(crate) struct Output {
     begun: Instant,
     to_stderr: bool,
     view_model: Arc<ViewModel>,
-    /// While there is one.
+    /// `None` while no view is shown.
     screen: Mutex<Option<Screen>>,
     closed: Notify,
 }
@@ -93,7 +93,7 @@ impl Output {
         }
     }
 
-    /// Resolves when the reader of the output is gone, as with `fleet | head`. Cancel safe.
+    /// Resolves when the reader of the output has closed it, as with `fleet | head`. Cancel safe.
     pub(crate) async fn closed(&self) {
         self.closed.notified().await;
     }
@@ -120,12 +120,12 @@ impl Output {
         }
     }
 
-    /// Gives the terminal back as it was.
+    /// Restores the terminal.
     pub(crate) fn close_view(&self) {
         *self.screen() = None;
     }
 
-    /// Closes the view, and leaves the story where it was.
+    /// Closes the view, and prints the story in its place.
     pub(crate) fn end_view(&self) {
         if self.is_live() {
             self.close_view();

@@ -51,14 +51,14 @@ impl Record {
         self.since(Position(0))
     }
 
-    /// Waits until something can be found in what arrived since `position`; `None` after `limit`.
+    /// Waits until something can be found in what arrived since `position`; `None` after `timeout`.
     pub(crate) async fn find<T>(
         &mut self,
         position: Position,
-        limit: Duration,
+        timeout: Duration,
         find: impl Fn(&[Entry]) -> Option<T>,
     ) -> Option<T> {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + timeout;
         loop {
             if let Some(found) = find(self.since(position)) {
                 return Some(found);

@@ -1,4 +1,4 @@
-//! The live view: the view_model as lines of a terminal.
+//! The live view: the view model as lines of a terminal.
 
 use std::time::Duration;
 

@@ -155,7 +155,7 @@ mod cases {
         );
     }
 
-    /// How old the confirmation is that a follower is told of.
+    /// The age of the confirmation that a follower reports.
     fn confirmed_ago(folder: &Path) -> Duration {
         let (follower, poller) = (
             provider(folder),

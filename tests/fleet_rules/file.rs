@@ -43,7 +43,7 @@ impl TestStore for Folder {
     }
 
     fn take_leadership_away(&self) {
-        // The system keeps the lock of a paused process; only another lock file gives a new lead.
+        // The system keeps the lock of a paused process; only another lock file allows another leader.
         fs::remove_file(self.file("lock")).unwrap();
     }
 

@@ -213,7 +213,7 @@ impl<P: TestStore> Fleet<P> {
         })
     }
 
-    /// How long it took until `condition` held, if that was within `limit`.
+    /// How long it took until `condition` held, if that was within `timeout`.
     pub(crate) fn within(
         &mut self,
         timeout: Duration,

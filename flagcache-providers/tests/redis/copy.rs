@@ -1,4 +1,4 @@
-//! What lies in the store: restoring, keeping alive, confirming, and copies of other hands.
+//! The stored copy: restoring it, extending its TTL, confirming it, and copies of other programs.
 
 use std::time::{Duration, SystemTime};
 
@@ -80,7 +80,7 @@ async fn b8_66_garbage_is_replaced_in_the_leaders_next_load() {
         leader.failed(FetchErrorKind::Server, &set(1)).await;
         assert_eq!(follower.follow().await, Some(set(1)), "{value}");
     }
-    // An empty value is as good as none, and a valid set of another hand as bad as garbage.
+    // An empty value counts as no copy, and a valid copy of another program counts as garbage.
     for (value, failure) in [
         ("", None),
         (r#"{"flags":[]}"#, None),
@@ -221,7 +221,7 @@ async fn definitions_that_are_stored_already_are_only_confirmed() {
     assert_eq!(server.run::<String>(&format!("GET {DATA}")), stored);
     assert!(
         !follower.noticed(Duration::from_millis(200)).await,
-        "nothing changed for anybody"
+        "nothing changed for any worker"
     );
     follower.leads().await;
     assert!(follower.report().confirmed_ago.is_some());
@@ -251,7 +251,7 @@ async fn b8_63_equal_definitions_fetched_by_another_worker_are_left_in_place() {
     assert_eq!(server.run::<String>(&format!("GET {DATA}")), stored);
     assert!(
         !follower.noticed(Duration::from_millis(200)).await,
-        "nobody has to read it again"
+        "no worker has to read it again"
     );
 }
 
@@ -289,29 +289,29 @@ async fn b2_29_the_quota_mark_reaches_the_fleet_and_goes_with_the_next_success()
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;
-    let told = async |expected: bool| {
+    let reports_quota = async |expected: bool| {
         assert_eq!(follower.follow().await, Some(set(1)), "the copy stays");
         assert_eq!(follower.report().quota_limited, expected);
     };
-    told(false).await;
+    reports_quota(false).await;
     assert!(leader.leads().await);
     leader.failed(FetchErrorKind::QuotaLimited, &set(1)).await;
-    told(true).await;
+    reports_quota(true).await;
     assert!(leader.leads().await);
     leader.failed(FetchErrorKind::Server, &set(1)).await;
-    told(true).await;
+    reports_quota(true).await;
     assert!(leader.leads().await);
     leader.unchanged(&set(1)).await;
-    told(false).await;
+    reports_quota(false).await;
 
     assert!(leader.leads().await);
     leader
         .fetch_without_update(FetchOutcome::failed(FetchErrorKind::QuotaLimited, None))
         .await
         .unwrap();
-    told(true).await;
+    reports_quota(true).await;
     leader.lead_with(&set(1)).await;
-    told(false).await;
+    reports_quota(false).await;
 }
 
 #[tokio::test]

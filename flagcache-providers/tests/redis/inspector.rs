@@ -1,4 +1,4 @@
-//! What the tests' own hand on a server sees and does.
+//! `RedisInspector`: direct access to a store's keys and its server's counters.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Push: who hears of what, and how soon.
+//! Notifications: which worker is notified of what, and how soon.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn a_publish_reaches_all_but_its_own_worker() {
         assert!(follower.noticed(SECOND).await, "on another");
         assert!(
             !leader.noticed(SHORT).await,
-            "its own notification tells it nothing"
+            "its own notification is not for itself"
         );
     }
 }

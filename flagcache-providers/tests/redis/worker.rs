@@ -1,4 +1,4 @@
-//! A worker: a provider, and what stands in for its poller.
+//! A worker: a provider, and a stand-in for its poller.
 
 use std::time::{Duration, SystemTime};
 
@@ -101,13 +101,13 @@ impl Worker {
     }
 
     /// Waits for a notification.
-    pub(crate) async fn noticed(&self, limit: Duration) -> bool {
-        tokio::time::timeout(limit, self.poller.changed())
+    pub(crate) async fn noticed(&self, timeout: Duration) -> bool {
+        tokio::time::timeout(timeout, self.poller.changed())
             .await
             .is_ok()
     }
 
-    /// Throws away the notifications that came so far, until none comes for a while.
+    /// Discards the notifications so far, until none comes for a while.
     pub(crate) async fn quiet(&self) {
         while self.noticed(Duration::from_millis(150)).await {}
     }
@@ -117,7 +117,7 @@ pub(crate) fn builder(server: &RedisServer) -> RedisStoreBuilder {
     RedisStore::builder(server.url(), SERVICE)
 }
 
-/// Lives so short that a test can wait for their end.
+/// TTLs so short that a test can wait for their end.
 pub(crate) fn short_lived(server: &RedisServer) -> RedisStoreBuilder {
     builder(server)
         .response_timeout(Duration::from_millis(200))

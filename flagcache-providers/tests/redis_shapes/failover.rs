@@ -54,7 +54,7 @@ async fn b8_63_a_primary_that_is_lost_with_the_last_write_is_replaced_and_gets_t
     let late = Worker::with(builder(&watched));
     assert_eq!(late.follow().await, Some(set(4)));
 
-    // One Sentinel is enough to be told the primary.
+    // One Sentinel is enough to find the primary.
     watched.kill_sentinel(0);
     watched.kill_sentinel(1);
     let late = Worker::with(builder(&watched));

@@ -1,4 +1,4 @@
-//! A Sentinel that knows no better.
+//! A Sentinel with outdated information.
 
 use flagcache_test_support::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,4 +1,4 @@
-//! What workers expect of a store, on whatever servers it is.
+//! What workers expect of a store on any kind of server.
 
 use std::time::Duration;
 

@@ -102,7 +102,7 @@ fn outage<P: Failing>(begin: fn(&mut P), end: fn(&mut P), recovery: Duration) {
         recovered.is_some()
     });
     let recovered = recovered.unwrap_or(over) - over;
-    Fleet::<P>::promised("somebody leads again", recovered, recovery, lost);
+    Fleet::<P>::promised("a worker leads again", recovered, recovery, lost);
     let lost = SchedulingDelay::begin();
     fleet.api.serve(FLAGS + 1);
     let took = fleet.wait(AMPLE, "a change reaches all", |fleet| {

@@ -45,7 +45,7 @@ fn steps_down_after<P: TestStore>(
     for _ in 1..times {
         fleet.api.next(failure.clone());
         fleet.refresh(leader);
-        assert!(fleet.workers[leader].leads(), "it gave up too early");
+        assert!(fleet.workers[leader].leads(), "it stepped down too early");
     }
     fleet.api.next(failure.clone());
     let (ordered_at, lost) = (now(), SchedulingDelay::begin());
@@ -69,7 +69,7 @@ fn steps_down_after<P: TestStore>(
     fleet.refresh(leader);
     assert!(
         !fleet.workers[leader].leads(),
-        "it stays out for its backoff"
+        "it does not lead during its backoff"
     );
     // The new leader may not have written down yet that the API answers.
     fleet.wait(AMPLE, "what it reads is current", |fleet| {
@@ -176,7 +176,7 @@ pub(crate) fn b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once<P: TestS
         .iter()
         .filter(|get| get.status == Some(401))
         .count();
-    assert_eq!(refused, 1, "with the refused key nobody else tries");
+    assert_eq!(refused, 1, "no other worker tries with the refused key");
 }
 
 pub(crate) fn b8_61_a_leader_that_alone_is_cut_off_is_replaced<P: TestStore>() {
@@ -254,7 +254,7 @@ pub(crate) fn b8_61_a_closed_port_is_tried_by_three<P: TestStore>() {
     Fleet::<P>::promised("the change after it is everywhere", took, TICK * 2, lost);
 }
 
-/// A way to the API that can be closed.
+/// A proxy to the API that can be closed.
 struct Front {
     port: FreePort,
     state: Arc<Mutex<Way>>,
@@ -265,7 +265,7 @@ enum Way {
     Open,
     /// Every connection is closed at once.
     Closing,
-    /// Nobody listens.
+    /// No server listens.
     Closed,
 }
 
@@ -309,7 +309,7 @@ impl Front {
 
     fn becomes(&self, way: Way) {
         *self.state.lock().unwrap() = way;
-        // So that it looks.
+        // Wakes the accept loop.
         drop(TcpStream::connect((
             Ipv4Addr::LOCALHOST,
             self.port.number(),
@@ -317,7 +317,7 @@ impl Front {
     }
 }
 
-/// Passes connections on, until nobody is to listen.
+/// Forwards connections until the port is to be closed.
 fn pass(listener: &TcpListener, api: SocketAddr, way: &Mutex<Way>) {
     let mut open: Vec<TcpStream> = Vec::new();
     for client in listener.incoming().flatten() {

@@ -18,7 +18,7 @@ pub(crate) fn run() -> Section {
     let mut section = Section::new("A dead leader");
     section.say(format!(
         "{PROCESSES} worker processes. The leader's is killed (SIGKILL) at moments spread over the third of its lock's TTL between two renewals; from there \
-         until another one leads. The file store's lock is the operating system's and has no life; the Redis lock's is \
+         until another one leads. The file store's lock is the operating system's and has no TTL; the Redis lock's is \
          {} s here (the default is 10 s).",
         LOCK_TTL.as_secs()
     ));
@@ -32,7 +32,7 @@ pub(crate) fn run() -> Section {
     ];
     let mut table = Table::new("until another one leads", &columns);
     for store in STORES {
-        let (life, kills) = match store {
+        let (lock_ttl, kills) = match store {
             "file" => (Duration::ZERO, if is_quick() { 5 } else { 20 }),
             _ => (LOCK_TTL, if is_quick() { 3 } else { 8 }),
         };
@@ -74,16 +74,16 @@ pub(crate) fn run() -> Section {
             .chain([format!("{requests:.2}")]);
         table.row(cells);
         let slowest = percentile(&took, 100);
-        let target = if life.is_zero() {
+        let target = if lock_ttl.is_zero() {
             "≤ 300 ms".to_owned()
         } else {
-            format!("≤ {}", millis(life + SLACK))
+            format!("≤ {}", millis(lock_ttl + SLACK))
         };
         section.judge(
             &format!("failover, the slowest of {kills}: {store}"),
             &target,
             millis(slowest),
-            slowest <= life + SLACK,
+            slowest <= lock_ttl + SLACK,
         );
     }
     section.tables.push(table);

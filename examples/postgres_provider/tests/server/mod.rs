@@ -13,7 +13,7 @@ use flagcache_test_support::PostgresServer;
 use postgres_provider::TABLE;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// Twice the time limit of a call: a busy machine must not end a lease.
+/// Twice the timeout of a call: a busy machine must not end a lease.
 pub const LEASE: Duration = Duration::from_secs(2);
 
 /// Where to connect, directly or through a proxy.
@@ -78,7 +78,7 @@ impl TestStore for Store {
     }
 }
 
-/// So many cases at a time: the calls have time limits of their own, which a busy machine must not exceed.
+/// So many cases at a time: the calls have timeouts of their own, which a busy machine must not exceed.
 const AT_ONCE: usize = 6;
 
 /// Runs cases, each with a provider of its own making, and hands the verdict of each to `report`: what the rule says, if it is

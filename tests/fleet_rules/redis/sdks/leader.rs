@@ -80,7 +80,7 @@ pub(super) fn roll_back(sdk: Option<Sdk>) -> Vec<Figure> {
     let mut fleet = SdkFleet::running(sdk);
     let flags = fleet.change();
     let one = fleet.leader();
-    let other = fleet.lead_goes_from(one);
+    let other = fleet.move_leadership_from(one);
     fleet.change();
 
     // Only that one can lead next.

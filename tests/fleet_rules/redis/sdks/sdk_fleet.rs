@@ -120,14 +120,14 @@ impl SdkFleet {
             .count()
     }
 
-    /// What comes at the end of the lock's TTL happens now, so that nobody has to stand still for long: their clients would
-    /// take that for a server that does not answer.
+    /// Ends the lock as its TTL would, so that no worker is paused for long: its client would take that for a server that does
+    /// not answer.
     pub(super) fn end_lock(&self) {
         self.test_store.0.run::<()>(&format!("DEL {LOCK}"));
     }
 
-    /// The leader stands still until another has taken over. Its index.
-    pub(super) fn lead_goes_from(&mut self, leader: usize) -> usize {
+    /// Pauses the leader until another worker leads, and returns that one's index.
+    pub(super) fn move_leadership_from(&mut self, leader: usize) -> usize {
         let since = now();
         self.workers[leader].pause();
         self.end_lock();

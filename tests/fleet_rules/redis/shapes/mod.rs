@@ -17,7 +17,7 @@ const LOCK: &str = "posthog:flags:{checkout}:lock";
 /// The shortest that the default response timeout allows.
 const LOCK_TTL: Duration = Duration::from_secs(3);
 
-/// What the URL of the servers, with `options`, opens. A lock that lives long may wait long for an answer.
+/// What the URL of the servers, with `options`, opens. A lock with a long TTL allows a long response timeout.
 fn store(servers: &str, lock_ttl: Duration, options: &str) -> Store {
     let (lock_ttl, timeout) = (
         lock_ttl.as_millis(),

@@ -1,4 +1,4 @@
-//! What the API answered a leader that could not fetch, kept beside the lock.
+//! The failure of a leader that could not fetch, stored beside the lock for the whole fleet.
 
 use std::time::Duration;
 
@@ -44,12 +44,12 @@ async fn b8_61_a_failure_is_the_leaders_to_write_grows_old_and_ends_with_the_fir
             .fetch_without_update(failed(Some(&set(1)), connect()))
             .await
             .unwrap();
-        let told = failure(&follower).await.unwrap();
-        assert_eq!(told, connect().with_age(told.age()));
+        let reported = failure(&follower).await.unwrap();
+        assert_eq!(reported, connect().with_age(reported.age()));
         eventually("it grows old", 5 * SECOND, async || {
             failure(&follower)
                 .await
-                .is_some_and(|now| now.age() > told.age())
+                .is_some_and(|now| now.age() > reported.age())
         })
         .await;
         leader.failed(FetchErrorKind::Connect, &set(1)).await;
@@ -74,7 +74,7 @@ async fn b8_61_a_refused_key_does_not_lead_in_the_window_and_another_does() {
         .fetch_without_update(failed(None, refusal("phs_old", WINDOW)))
         .await
         .unwrap();
-    assert!(second.noticed(SECOND).await, "that nobody leads");
+    assert!(second.noticed(SECOND).await, "that no worker leads");
     for worker in [&first, &second, &with_key(&server, "phs_old")] {
         assert!(!worker.leads().await);
         assert_eq!(
@@ -115,15 +115,15 @@ async fn b8_61_a_failure_that_a_dead_fleet_left_does_no_harm() {
 #[tokio::test]
 async fn b8_61_a_failure_lives_no_longer_than_a_copy() {
     let server = RedisServer::start();
-    let life = Duration::from_millis(700);
-    let worker = Worker::with(short_lived(&server).data_ttl(life));
+    let data_ttl = Duration::from_millis(700);
+    let worker = Worker::with(short_lived(&server).data_ttl(data_ttl));
     assert!(worker.leads().await);
     worker
         .fetch_without_update(failed(None, connect()))
         .await
         .unwrap();
     let left = server.run::<i64>(&format!("PTTL {META}"));
-    assert!(left > 0 && left <= life.as_millis() as i64, "{left}");
+    assert!(left > 0 && left <= data_ttl.as_millis() as i64, "{left}");
     eventually("it is gone", 5 * SECOND, async || {
         failure(&worker).await.is_none()
     })
@@ -187,7 +187,7 @@ async fn b8_61_a_malformed_failure_record_is_ignored_and_replaced() {
             .unwrap();
         assert!(failure(&follower).await.is_some(), "{text:?}, {time:?}");
     }
-    // A text without a time, and a time that is none.
+    // A text without a time, and a time that is not one.
     for fields in [
         &["failure", "unauthorized 3 30000 *"][..],
         &["failure", "unauthorized 3 30000 *", "failed", "x"],
@@ -221,9 +221,9 @@ async fn b8_61_a_leader_that_lost_the_lock_writes_no_failure() {
     assert!(late.leads().await);
     server.run::<u8>(&format!("DEL {LOCK}"));
     assert!(next.leads().await);
-    let told = late.fetch_without_update(
+    let report = late.fetch_without_update(
         FetchOutcome::failed(FetchErrorKind::Connect, None).with_fleet_failure(Some(connect())),
     );
-    assert!(told.await.is_err());
+    assert!(report.await.is_err());
     assert_eq!(failure(&next).await, None);
 }

@@ -1,4 +1,4 @@
-//! Who leads: the lock, its token, its renewal and its end.
+//! Leadership: the lock, its token, its renewal and its end.
 
 use std::time::{Duration, Instant};
 
@@ -151,7 +151,7 @@ async fn b8_61_a_leader_without_loads_is_not_renewed() {
     let follower = Worker::with(short_lived(&server));
     assert!(leader.leads().await);
     let took = eventually("another leads", 3 * SECOND, async || follower.leads().await).await;
-    // Renewed for two intervals, at steps of 200 ms, then one life more.
+    // Renewed for two intervals, at steps of 200 ms, then for one TTL.
     assert!(took >= 2 * interval, "{took:?}");
     assert!(
         took < Duration::from_millis(600 + 200 + 600 + 400),
@@ -201,13 +201,19 @@ async fn b8_61_a_leader_that_cannot_fetch_steps_down() {
     assert!(follower.noticed(SECOND).await);
     assert!(follower.leads().await, "another worker may do better");
     follower.shutdown().await;
-    assert!(!leader.leads().await, "it stays out though nobody leads");
+    assert!(
+        !leader.leads().await,
+        "it does not lead again, though no worker leads"
+    );
     assert_eq!(
         leader.read().await.unwrap(),
         Some(set(1)),
         "and reads meanwhile"
     );
-    eventually("it bids again", 2 * SECOND, async || leader.leads().await).await;
+    eventually("it attempts again", 2 * SECOND, async || {
+        leader.leads().await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -215,7 +221,7 @@ async fn b8_65_a_late_leader_cannot_overwrite_newer_data() {
     let server = RedisServer::start();
     let (late, next) = (Worker::of(&server), Worker::of(&server));
     assert!(late.leads().await);
-    // The lock's TTL passes while the leader is paused; its own belief has not ended, so the server must refuse.
+    // The lock's TTL passes while the leader is paused; the worker still assumes that it leads, so the server must refuse.
     server.run::<()>(&format!("DEL {LOCK}"));
     next.lead_with(&set(2)).await;
     let error = late.publish(&set(1)).await.unwrap_err();
@@ -283,7 +289,8 @@ async fn b8_65_a_worker_past_its_lease_sends_nothing() {
     let store = short_lived(&server).build().unwrap();
     let late = Worker::on(&store);
     assert!(late.leads().await);
-    // Renewals cannot reach the server, so the belief ends; the lock is made to live on to show that it is the belief.
+    // Renewals cannot reach the server, so the worker no longer assumes that it leads. The lock is kept alive, to show that the
+    // worker decides by its own clock.
     server.hang();
     tokio::time::sleep(Duration::from_millis(700)).await;
     let start = Instant::now();
@@ -363,7 +370,7 @@ async fn an_abandoned_attempt_does_not_block_its_worker() {
     server.hang();
     worker.decide().await.unwrap_err();
     server.resume();
-    eventually("the late bid is in", 5 * SECOND, async || {
+    eventually("the late attempt is in", 5 * SECOND, async || {
         server.run::<i32>(&format!("EXISTS {LOCK}")) == 1
     })
     .await;
@@ -380,7 +387,7 @@ async fn the_renewal_detects_a_lost_lock() {
     server.run::<()>("FLUSHALL");
     assert!(
         leader.noticed(SECOND).await,
-        "so that it bids, and restores the copy, before its next tick"
+        "so that it attempts to lead, and restores the copy, before its next tick"
     );
     assert_eq!(
         server.run::<i32>(&format!("EXISTS {LOCK}")),
@@ -398,7 +405,7 @@ async fn a_renewal_never_lengthens_the_lock_of_another() {
     server.run::<()>(&format!("SET {LOCK} python PX 500"));
     assert!(
         leader.noticed(SECOND).await,
-        "the renewal finds the lead lost"
+        "the renewal finds that leadership is lost"
     );
     let left = server.run::<i64>(&format!("PTTL {LOCK}"));
     assert!(

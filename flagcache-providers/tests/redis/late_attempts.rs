@@ -1,4 +1,4 @@
-//! Bids that reach the server after their worker has stopped waiting for the answer.
+//! Attempts to acquire leadership that reach the server after their worker has stopped waiting for the answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,7 +14,7 @@ use crate::worker::{LOCK, SERVICE, Worker, builder};
 const SECOND: Duration = Duration::from_secs(1);
 const A_DAY_IN_MS: i64 = 86_400_000;
 
-/// Locks that no stall of a busy machine outlasts, so that only bids run scripts, and nothing ends meanwhile.
+/// Locks that no stall of a busy machine outlasts, so that only attempts run scripts, and nothing ends meanwhile.
 fn lasting(builder: RedisStoreBuilder) -> RedisStoreBuilder {
     builder.lock_ttl(300 * SECOND)
 }
@@ -38,14 +38,14 @@ fn free(server: &RedisServer) {
     server.run::<()>(&format!("DEL {LOCK}"));
 }
 
-/// The worker bids, and ends while the server hangs. Then the server goes on, and has run what it was sent.
-async fn bids_and_ends_while_it_hangs(worker: Worker, server: &RedisServer) {
+/// The worker attempts to acquire leadership, and ends while the server hangs. Then the server resumes, and runs the script.
+async fn attempts_and_ends_while_it_hangs(worker: Worker, server: &RedisServer) {
     let before = scripts_run(server);
     server.hang();
     worker.decide().await.unwrap_err();
     drop(worker);
     server.resume();
-    eventually("the late bid was run", 20 * SECOND, async || {
+    eventually("the late attempt was run", 20 * SECOND, async || {
         scripts_run(server) > before
     })
     .await;
@@ -57,9 +57,9 @@ async fn b8_64_the_last_attempt_of_a_worker_that_ended_while_the_server_hung_acq
     let worker = Worker::with(lasting(builder(&server)));
     assert!(worker.leads().await);
     free(&server);
-    bids_and_ends_while_it_hangs(worker, &server).await;
+    attempts_and_ends_while_it_hangs(worker, &server).await;
     assert_eq!(lock(&server), None);
-    assert!(Worker::of(&server).leads().await, "nobody is in the way");
+    assert!(Worker::of(&server).leads().await, "no lock is in the way");
 }
 
 #[tokio::test]
@@ -69,13 +69,13 @@ async fn b8_64_the_last_attempt_of_a_worker_that_ended_while_the_server_hung_ext
     assert!(worker.leads().await);
     let before = lock(&server);
     server.run::<()>(&format!("PEXPIRE {LOCK} 200000"));
-    bids_and_ends_while_it_hangs(worker, &server).await;
+    attempts_and_ends_while_it_hangs(worker, &server).await;
     assert_eq!(lock(&server), before);
     let left = server.run::<i64>(&format!("PTTL {LOCK}"));
     assert!(left <= 200_000, "{left}");
 }
 
-/// A server whose clock shows another time in every answer to a bid.
+/// A server whose clock shows another time in every answer to an attempt.
 struct OtherClock {
     port: u16,
     ahead: Arc<AtomicI64>,
@@ -143,19 +143,19 @@ async fn clock_steps_and_another_servers_clock_prevent_no_leader() {
     let url = format!("redis://127.0.0.1:{}", other.port);
     let worker = Worker::with(lasting(RedisStore::builder(url, SERVICE)));
     worker.read().await.unwrap();
-    for (ahead, bids, what) in [
+    for (ahead, attempts, what) in [
         (0, 1, "the first, with no idea of the time"),
         (-A_DAY_IN_MS, 1, "as ever"),
         (
             0,
             2,
-            "a clock that was set forward makes the bid look late, so it is made again",
+            "a clock that was set forward makes the attempt look late, so it is repeated",
         ),
         (A_DAY_IN_MS, 1, "as ever"),
         (
             0,
             1,
-            "a clock that was set back lets the bid win for longer than it should",
+            "a clock that was set back lets the attempt count for longer than it should",
         ),
         (0, 1, "as ever"),
     ] {
@@ -163,6 +163,6 @@ async fn clock_steps_and_another_servers_clock_prevent_no_leader() {
         free(&server);
         let before = scripts_run(&server);
         assert!(worker.leads().await, "{what}");
-        assert_eq!(scripts_run(&server) - before, bids, "{what}");
+        assert_eq!(scripts_run(&server) - before, attempts, "{what}");
     }
 }

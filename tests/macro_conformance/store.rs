@@ -14,138 +14,140 @@ use flagcache_providers::testing::conformance::TestStore;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
 
-/// What all workers see.
+/// What all workers share.
 #[derive(Default)]
-struct Board {
+struct State {
     copy: Option<Bytes>,
-    lead: Option<(u64, Instant)>,
+    leader: Option<(u64, Instant)>,
     confirmed_at: Option<Instant>,
     quota_limited: bool,
     links: HashMap<u64, PollerContext>,
     steps_down_until: HashMap<u64, Instant>,
 }
 
-/// One worker's access to a board; its clones are the same worker.
+/// One worker's access to the store. Its clones are the same worker.
 #[derive(Clone)]
-pub(crate) struct Shelf {
+pub(crate) struct WorkerHandle {
     worker: u64,
-    board: Arc<Mutex<Board>>,
+    state: Arc<Mutex<State>>,
 }
 
-impl Shelf {
+impl WorkerHandle {
     pub(crate) fn attach(&self, link: PollerContext) {
-        self.board().links.insert(self.worker, link);
+        self.state().links.insert(self.worker, link);
     }
 
     pub(crate) fn decide(&self) -> bool {
         let now = Instant::now();
-        let mut board = self.board();
-        let steps_down = board
+        let mut state = self.state();
+        let steps_down = state
             .steps_down_until
             .get(&self.worker)
             .is_some_and(|until| *until > now);
-        let is_anothers = board
-            .lead
+        let another_leads = state
+            .leader
             .is_some_and(|(leader, ends_at)| leader != self.worker && ends_at > now);
-        let leads = !steps_down && !is_anothers;
+        let leads = !steps_down && !another_leads;
         if leads {
-            board.lead = Some((self.worker, now + LEASE));
+            state.leader = Some((self.worker, now + LEASE));
         }
-        if let Some(link) = board.links.get(&self.worker) {
+        if let Some(link) = state.links.get(&self.worker) {
             let report = FleetStatus::new()
-                .confirmed_ago(board.confirmed_at.map(|at| now - at))
+                .confirmed_ago(state.confirmed_at.map(|at| now - at))
                 .lease_ends_in(
-                    board
-                        .lead
+                    state
+                        .leader
                         .map(|(_, ends_at)| ends_at.saturating_duration_since(now)),
                 )
-                .quota_limited(board.quota_limited);
+                .quota_limited(state.quota_limited);
             link.report(report);
         }
         leads
     }
 
     pub(crate) fn read(&self) -> Result<Option<FlagDefinitionCacheData>, DataError> {
-        let copy = self.board().copy.clone();
+        let copy = self.state().copy.clone();
         copy.map(FlagDefinitionCacheData::from_json).transpose()
     }
 
     pub(crate) fn write(&self, data: &FlagDefinitionCacheData) {
-        let mut board = self.board();
-        if self.leads(&board) {
-            board.confirmed_at = Some(Instant::now());
-            board.quota_limited = false;
-        } else if board.copy.is_some() {
+        let mut state = self.state();
+        if self.leads(&state) {
+            state.confirmed_at = Some(Instant::now());
+            state.quota_limited = false;
+        } else if state.copy.is_some() {
             return;
         }
-        board.copy = Some(data.to_json());
-        self.notify_others(&board);
+        state.copy = Some(data.to_json());
+        self.notify_others(&state);
     }
 
     pub(crate) fn fetched_nothing_new(&self, outcome: &FetchOutcome) {
-        let mut board = self.board();
+        let mut state = self.state();
         if let Some(duration) = outcome.step_down_for() {
-            board
+            state
                 .steps_down_until
                 .insert(self.worker, Instant::now() + duration);
         }
-        if !self.leads(&board) {
+        if !self.leads(&state) {
             return;
         }
         if outcome.is_unchanged() {
-            board.confirmed_at = Some(Instant::now());
+            state.confirmed_at = Some(Instant::now());
         }
-        board.quota_limited = outcome.failure() == Some(FetchErrorKind::QuotaLimited);
+        state.quota_limited = outcome.failure() == Some(FetchErrorKind::QuotaLimited);
         if let Some(copy) = outcome.data().map(FlagDefinitionCacheData::to_json) {
-            let is_damaged = outcome.is_unchanged() && board.copy.as_ref() != Some(&copy);
-            if board.copy.is_none() || is_damaged {
-                board.copy = Some(copy);
-                self.notify_others(&board);
+            let is_damaged = outcome.is_unchanged() && state.copy.as_ref() != Some(&copy);
+            if state.copy.is_none() || is_damaged {
+                state.copy = Some(copy);
+                self.notify_others(&state);
             }
         }
         if outcome.step_down_for().is_some() {
-            board.lead = None;
-            self.notify_others(&board);
+            state.leader = None;
+            self.notify_others(&state);
         }
     }
 
     pub(crate) fn end(&self) {
-        let mut board = self.board();
-        board.links.remove(&self.worker);
-        if self.leads(&board) {
-            board.lead = None;
-            self.notify_others(&board);
+        let mut state = self.state();
+        state.links.remove(&self.worker);
+        if self.leads(&state) {
+            state.leader = None;
+            self.notify_others(&state);
         }
     }
 
-    fn leads(&self, board: &Board) -> bool {
-        board.lead.is_some_and(|(leader, _)| leader == self.worker)
+    fn leads(&self, state: &State) -> bool {
+        state
+            .leader
+            .is_some_and(|(leader, _)| leader == self.worker)
     }
 
-    fn notify_others(&self, board: &Board) {
-        board
+    fn notify_others(&self, state: &State) {
+        state
             .links
             .iter()
             .filter(|(worker, _)| **worker != self.worker)
             .for_each(|(_, link)| link.notify_changed());
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap()
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
     }
 }
 
-/// A board, and how a worker makes a provider of its access to it.
+/// A state, and how a worker makes a provider of its access to it.
 pub(crate) struct Store {
-    board: Arc<Mutex<Board>>,
+    state: Arc<Mutex<State>>,
     next: AtomicU64,
-    provider: fn(Shelf) -> Arc<dyn FlagDefinitionCacheProvider>,
+    provider: fn(WorkerHandle) -> Arc<dyn FlagDefinitionCacheProvider>,
 }
 
 impl Store {
-    pub(crate) fn of(provider: fn(Shelf) -> Arc<dyn FlagDefinitionCacheProvider>) -> Self {
+    pub(crate) fn of(provider: fn(WorkerHandle) -> Arc<dyn FlagDefinitionCacheProvider>) -> Self {
         Self {
-            board: Arc::default(),
+            state: Arc::default(),
             next: AtomicU64::new(0),
             provider,
         }
@@ -156,9 +158,9 @@ impl Store {
 impl TestStore for Store {
     fn provider(&self) -> Arc<dyn FlagDefinitionCacheProvider> {
         let worker = self.next.fetch_add(1, Ordering::Relaxed);
-        (self.provider)(Shelf {
+        (self.provider)(WorkerHandle {
             worker,
-            board: Arc::clone(&self.board),
+            state: Arc::clone(&self.state),
         })
     }
 
@@ -167,6 +169,6 @@ impl TestStore for Store {
     }
 
     async fn damage(&self, copy: Option<Bytes>) {
-        self.board.lock().unwrap().copy = copy;
+        self.state.lock().unwrap().copy = copy;
     }
 }

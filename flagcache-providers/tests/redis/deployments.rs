@@ -1,4 +1,4 @@
-//! Servers as they are met outside: with a timeout for idle connections, without some commands, behind proxies.
+//! Servers as they are deployed: with a timeout for idle connections, without some commands, behind proxies.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};
