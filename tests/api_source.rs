@@ -95,7 +95,7 @@ async fn b1_12_without_a_secret_key_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn b2_33_the_request() {
+async fn b2_33_the_request_has_the_method_path_query_and_headers_that_posthog_expects() {
     let (stub, api) = stub_and_api().await;
     definitions(&api, None).await;
     let request = only(stub.requests());
@@ -251,7 +251,7 @@ async fn b2_32_the_body_of_a_refusal_is_not_repeated() {
     failure(&api).await;
 }
 
-/// What the HTTP client logs counts as ours: nobody else can keep the keys out of it.
+/// What the HTTP client logs counts as ours: only this crate can keep the keys out of it.
 #[tokio::test]
 async fn b2_32_no_key_is_logged_at_any_level() {
     let log = Arc::new(Mutex::new(Vec::new()));
@@ -462,7 +462,7 @@ async fn b2_31_a_reset_connection() {
     definitions(&api, None).await;
 }
 
-/// A server that takes as many requests on each connection as told, and closes it unanswered at the next one.
+/// A server that answers so many requests on each connection, and closes it without an answer at the next one.
 async fn closing_server(answered_per_connection: usize) -> (String, Arc<Mutex<Vec<usize>>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
@@ -669,7 +669,7 @@ async fn b2_22_a_body_that_does_not_decompress_is_unusable() {
 }
 
 #[tokio::test]
-async fn b2_33_of_a_large_body_the_rest_is_not_read() {
+async fn b2_33_the_rest_of_a_body_that_is_too_large_is_not_read() {
     const LARGE: u64 = 100 << 20;
     let stub = ApiStub::start().await.unwrap();
     let api = api_at(stub.url()).max_body_bytes(64 << 10).build().unwrap();
@@ -702,8 +702,8 @@ async fn b2_33_max_body_bytes_is_exact() {
     let (stub, _) = stub_and_api().await;
     for length in [1, 1000, 300_000] {
         let api = |limit| api_at(stub.url()).max_body_bytes(limit).build().unwrap();
-        for told in [true, false] {
-            let reply = if told {
+        for has_length in [true, false] {
+            let reply = if has_length {
                 ApiReply::body(" ".repeat(length))
             } else {
                 ApiReply::oversize(length as u64)
@@ -714,7 +714,7 @@ async fn b2_33_max_body_bytes_is_exact() {
                 assert_eq!(
                     failure(&api(length - 1)).await.kind(),
                     FetchErrorKind::Unusable,
-                    "{length}, told {told}"
+                    "{length}, announced: {has_length}"
                 );
             } else {
                 stub.clear();
@@ -826,7 +826,10 @@ fn in_a_process_with(variables: &[(&str, &str)], test: &str) {
 
 #[test]
 fn a_host_of_this_machine_is_not_asked_through_a_proxy() {
-    in_a_process_with(&[("HTTP_PROXY", "http://127.0.0.1:1")], "b2_33_the_request");
+    in_a_process_with(
+        &[("HTTP_PROXY", "http://127.0.0.1:1")],
+        "b2_33_the_request_has_the_method_path_query_and_headers_that_posthog_expects",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -852,7 +855,7 @@ async fn through_the_proxy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn b9_71_a_407_is_the_proxys() {
+async fn b9_71_a_407_is_reported_as_an_answer_of_the_proxy() {
     let stub = ApiStub::start().await.unwrap();
     stub.always(ApiReply::status(407));
     let proxy = stub.url();
@@ -864,7 +867,7 @@ async fn b9_71_a_407_is_the_proxys() {
 }
 
 #[tokio::test]
-#[ignore = "run by `b9_71_a_407_is_the_proxys`, with a proxy in its environment"]
+#[ignore = "run by `b9_71_a_407_is_reported_as_an_answer_of_the_proxy`, with a proxy in its environment"]
 async fn refused_by_the_proxy() {
     let api = api_at("http://posthog.invalid").build().unwrap();
     let error = failure(&api).await.to_string();
@@ -889,7 +892,10 @@ const NO_CERTIFICATES: [(&str, &str); 2] = [
 #[cfg(target_os = "linux")]
 #[test]
 fn http_and_cache_only_readers_need_no_certificates() {
-    in_a_process_with(&NO_CERTIFICATES, "b2_33_the_request");
+    in_a_process_with(
+        &NO_CERTIFICATES,
+        "b2_33_the_request_has_the_method_path_query_and_headers_that_posthog_expects",
+    );
     in_a_process_with(&NO_CERTIFICATES, "without_certificates");
 }
 

@@ -209,10 +209,7 @@ async fn a_worker_without_tokio_works_off_its_jobs() {
 #[cfg(feature = "redis")]
 #[tokio::test]
 async fn a_fleet_shares_a_redis_and_replaces_its_leader() {
-    let (stub, server) = (
-        stub().await,
-        flagcache_providers::testing::RedisServer::start(),
-    );
+    let (stub, server) = (stub().await, flagcache_test_support::RedisServer::start());
     let mut fleet: Vec<_> = (0..3)
         .map(|_| redis_fleet::start(api(&stub), &server.url()).unwrap())
         .collect();

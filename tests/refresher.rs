@@ -70,7 +70,7 @@ async fn a_job_leaves_a_led_store_alone_and_a_reader_reads_what_it_wrote() {
             .should_fetch_flag_definitions()
             .await
             .expect("a decision"),
-        "the job has freed the lead"
+        "the job has released leadership"
     );
     let requests = stub.requests().len();
     let led = refresh_once(api(&stub), store.provider())

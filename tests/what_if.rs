@@ -6,10 +6,11 @@
 )]
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flagcache::{FileStore, FlagDefinitionPoller, NotReadyError, PollerState, PostHogApi, Role};
 use flagcache_providers::testing::{ApiReply, ApiStub, Definitions};
+use flagcache_test_support::eventually;
 use tempfile::TempDir;
 
 const FLAGS: usize = 5;
@@ -37,12 +38,8 @@ fn start(stub: &ApiStub, folder: &Path) -> FlagDefinitionPoller {
         .unwrap()
 }
 
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < AMPLE, "not within {AMPLE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    eventually(what, AMPLE, async || condition()).await;
 }
 
 #[tokio::test]

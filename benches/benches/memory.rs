@@ -8,17 +8,17 @@
 )]
 
 use std::any::Any;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flagcache_benches::{Place, Section, Table, bodies};
+use flagcache_benches::{Section, StoreLocation, Table, bodies};
 use flagcache_core::{
     FlagDefinitionCacheData, FlagDefinitionPoller, FlagDefinitionPollerBuilder, PostHogApi,
 };
 use flagcache_evaluation::TestFlags;
 use flagcache_providers::testing::ApiStub;
+use flagcache_test_support::Process;
 use posthog_rs::FlagCache;
 use tokio::runtime::{Builder, Runtime};
 
@@ -36,7 +36,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["api", gzip] => run().block_on(serve(gzip == "gzip")),
-        ["leader", place] => run().block_on(lead(&Place::parse(place))),
+        ["leader", location] => run().block_on(lead(&StoreLocation::parse(location))),
         _ => measure(),
     }
 }
@@ -59,22 +59,22 @@ fn measure() {
         ("a worker without a store: first request", "plain"),
         ("the same, compressed", "gzip"),
     ] {
-        let api = Process::start(&["api", gzip]);
-        rows.add(name, || loaded(asking(&api.said)));
+        let api = Role::start(&["api", gzip]);
+        rows.add(name, || loaded(asking(&api.first_line)));
     }
     let folder = tempfile::tempdir().unwrap();
     #[cfg(feature = "redis")]
-    let server = flagcache_providers::testing::RedisServer::start();
-    let places = [
-        ("file", Place::File(folder.path().to_owned())),
+    let server = flagcache_test_support::RedisServer::start();
+    let locations = [
+        ("file", StoreLocation::File(folder.path().to_owned())),
         #[cfg(feature = "redis")]
-        ("redis", Place::Redis(server.url())),
+        ("redis", StoreLocation::Redis(server.url())),
     ];
-    for (store, place) in &places {
-        let mut leader = Process::start(&["leader", &place.to_string()]);
+    for (store, location) in &locations {
+        let mut leader = Role::start(&["leader", &location.to_string()]);
         let follower = || {
             FlagDefinitionPoller::builder()
-                .flag_definition_cache_provider(place.provider("memory", AMPLE))
+                .flag_definition_cache_provider(location.provider("memory", AMPLE))
         };
         rows.add(&format!("a follower on {store}: first read"), || {
             loaded(follower())
@@ -84,7 +84,7 @@ fn measure() {
             || {
                 let follower = loaded(follower());
                 let version = follower.1.status().version;
-                leader.tell();
+                leader.next_step();
                 follower.refresh();
                 assert_eq!(
                     follower.1.status().version,
@@ -95,12 +95,12 @@ fn measure() {
             },
         );
         drop(leader);
-        let api = Process::start(&["api", "plain"]);
+        let api = Role::start(&["api", "plain"]);
         rows.give_out(
             &format!("a leader on {store}: first request and publish"),
             || {
-                let provider = place.provider("other", AMPLE);
-                loaded(asking(&api.said).flag_definition_cache_provider(provider))
+                let provider = location.provider("other", AMPLE);
+                loaded(asking(&api.first_line).flag_definition_cache_provider(provider))
             },
         );
     }
@@ -244,51 +244,31 @@ fn evaluated() -> Table {
     table
 }
 
-/// This program in another part. Ends when dropped.
-struct Process {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
+/// This program in another role. Killed when dropped.
+struct Role {
+    process: Process,
+    lines: Box<dyn Iterator<Item = String>>,
     /// Its first line.
-    said: String,
+    first_line: String,
 }
 
-impl Process {
+impl Role {
     fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut process = Self {
-            child,
-            stdin,
-            stdout: BufReader::new(stdout),
-            said: String::new(),
-        };
-        process.said = process.listen();
-        process
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut process = Process::start_piped(command.args(args)).unwrap();
+        let mut lines = Box::new(process.lines());
+        let first_line = lines.next().unwrap();
+        Self {
+            process,
+            lines,
+            first_line,
+        }
     }
 
-    fn listen(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    }
-
-    /// Lets it do the next thing.
-    fn tell(&mut self) {
-        writeln!(self.stdin).unwrap();
-        self.listen();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// Lets it do the next step, and waits until it is done.
+    fn next_step(&mut self) {
+        self.process.send_line("").unwrap();
+        self.lines.next().unwrap();
     }
 }
 
@@ -302,8 +282,8 @@ async fn serve(gzip: bool) {
 }
 
 /// A leader, which publishes one set, and at each line another.
-async fn lead(place: &Place) {
-    let provider = place.provider("memory", AMPLE);
+async fn lead(location: &StoreLocation) {
+    let provider = location.provider("memory", AMPLE);
     let bodies = [bodies::body(FLAGS), bodies::changed_body(FLAGS, 12.5)];
     for body in bodies.iter().cycle() {
         assert!(

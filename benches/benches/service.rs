@@ -11,9 +11,8 @@
     reason = "a bench fails by panicking"
 )]
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use flagcache_benches::{Figure, Section, Table, bodies, is_quick};
 use flagcache_core::{FlagDefinitionPoller, PostHogApi};
 use flagcache_evaluation::{FlagSubject, LocalEvaluation};
 use flagcache_providers::testing::ApiStub;
+use flagcache_test_support::Process;
 use posthog_rs::{Client, ClientOptionsBuilder, EvaluateFlagsOptions, FlagValue, LocalEvaluator};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -163,31 +163,21 @@ async fn checkout(
 
 // ---- the load ------------------------------------------------------------------------------------------------------
 
-/// A service as a process of its own; killed when dropped.
-struct Process {
-    child: Child,
+/// A service in a process of its own. Killed when dropped.
+struct ServiceProcess {
+    _process: Process,
     address: SocketAddr,
 }
 
-impl Process {
+impl ServiceProcess {
     fn start(way: &str, api: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["serve", way, api])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let address = line.trim().parse().unwrap();
-        Self { child, address }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut process = Process::start_piped(command.args(["serve", way, api])).unwrap();
+        let address = process.lines().next().unwrap().parse().unwrap();
+        Self {
+            _process: process,
+            address,
+        }
     }
 }
 
@@ -257,7 +247,7 @@ async fn load(address: SocketAddr) -> (Vec<Duration>, f64) {
 async fn measure() {
     let api = ApiStub::start().await.unwrap();
     api.set_definitions(bodies::with_cohorts(FLAGS, COHORTS, 50));
-    let services = WAYS.map(|(way, _)| Process::start(way, &api.url()));
+    let services = WAYS.map(|(way, _)| ServiceProcess::start(way, &api.url()));
     let mut decided = Vec::new();
     for service in &services {
         let mut connection = Connection::open(service.address).await;

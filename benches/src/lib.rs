@@ -5,7 +5,7 @@
 //! cargo bench -p flagcache-benches --features redis --bench lookup
 //! ```
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! |---|---|
 //! | `measure` | measuring with criterion, and ratios of two things in turn |
 //! | `record` | the results of a bench, printed and stored for the report |
@@ -26,4 +26,4 @@ mod stores;
 
 pub use measure::{Figure, criterion, is_quick, measure, ratio_in_turn};
 pub use record::{Chart, Section, Series, Table, Verdict};
-pub use stores::{Pair, Place, Provider, Stores};
+pub use stores::{Pair, Provider, StoreLocation, Stores};

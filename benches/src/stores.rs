@@ -18,7 +18,7 @@ pub type Provider = Box<dyn FlagDefinitionCacheProvider>;
 
 /// A store that several pollers can share; all but memory, several processes.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum StoreLocation {
     /// The memory of one process.
     Memory(MemoryStore),
     /// A folder.
@@ -27,7 +27,7 @@ pub enum Place {
     Redis(String),
 }
 
-impl Place {
+impl StoreLocation {
     /// What [`to_string`](ToString::to_string) gave, for another process.
     pub fn parse(text: &str) -> Self {
         match text {
@@ -37,7 +37,7 @@ impl Place {
         }
     }
 
-    /// A provider as a process of its own has it. `lock_ttl` is for Redis; so is the limit of a call, which is ample.
+    /// A provider as a process of its own has it. `lock_ttl` is for Redis; so is the timeout of a call, which is ample.
     pub fn provider(&self, service: &str, lock_ttl: Duration) -> Provider {
         match self {
             Self::Memory(store) => Box::new(store.provider()),
@@ -64,7 +64,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for StoreLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory(_) => f.write_str("memory"),
@@ -79,7 +79,7 @@ impl fmt::Display for Place {
 pub struct Stores {
     folder: TempDir,
     #[cfg(feature = "redis")]
-    redis: flagcache_providers::testing::RedisServer,
+    redis: flagcache_test_support::RedisServer,
     services: u32,
 }
 
@@ -97,7 +97,7 @@ impl Stores {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             #[cfg(feature = "redis")]
-            redis: flagcache_providers::testing::RedisServer::start(),
+            redis: flagcache_test_support::RedisServer::start(),
             services: 0,
         }
     }
@@ -112,10 +112,13 @@ impl Stores {
                 let store = MemoryStore::with_lease(HOUR);
                 [Box::new(store.provider()), Box::new(store.provider())]
             }
-            "file" => [(); 2]
-                .map(|()| Place::File(self.folder.path().to_owned()).provider(&service, HOUR)),
+            "file" => [(); 2].map(|()| {
+                StoreLocation::File(self.folder.path().to_owned()).provider(&service, HOUR)
+            }),
             #[cfg(feature = "redis")]
-            "redis" => [(); 2].map(|()| Place::Redis(self.redis.url()).provider(&service, HOUR)),
+            "redis" => {
+                [(); 2].map(|()| StoreLocation::Redis(self.redis.url()).provider(&service, HOUR))
+            }
             _ => panic!("there is no store {store}"),
         }
     }

@@ -6,7 +6,7 @@ use std::io;
 use flagcache::{PostHogApi, PostHogApiBuilder};
 use flagcache_providers::testing::{ApiStub, Definitions};
 
-use crate::cache::in_one_line;
+use crate::text::in_one_line;
 
 /// Flags in the definitions of the API on this machine.
 const FLAGS: usize = 50;

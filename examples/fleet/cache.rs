@@ -3,16 +3,18 @@
 use std::env;
 use std::error::Error;
 use std::fmt::{self, Write};
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flagcache::{
-    FileStore, FlagDefinitionCacheProvider, ProviderError, ProviderRegistry, StoreUrl,
+    FileStore, FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderError,
+    ProviderRegistry, StoreUrl,
 };
 
-use crate::copy_location::CopyLocation;
 use crate::protocol::UnixMicros;
 use crate::server::Server;
+use crate::text::in_one_line;
 
 /// How long the copy of a killed fleet stays on a server.
 const DATA_TTL: &str = "10m";
@@ -43,10 +45,10 @@ impl CacheUrl {
 
     /// An error is a sentence for the user, without the URL.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
-        Self::understand(url).map_err(|error| format!("--cache: {}", in_one_line(&*error)))
+        Self::try_parse(url).map_err(|error| format!("--cache: {}", in_one_line(&*error)))
     }
 
-    fn understand(url: &str) -> Result<Self, Box<dyn Error>> {
+    fn try_parse(url: &str) -> Result<Self, Box<dyn Error>> {
         let mut url = url.trim().to_owned();
         let mut parsed = StoreUrl::parse(&url)?;
         if parsed.scheme() == "memory" {
@@ -195,6 +197,34 @@ impl fmt::Debug for CacheUrl {
     }
 }
 
+/// Direct access to the shared copy, past the store.
+#[derive(Clone, Debug)]
+pub(crate) enum CopyLocation {
+    File(PathBuf),
+    Server(Server),
+}
+
+impl CopyLocation {
+    /// The copy; `None` if there is none that can be read.
+    pub(crate) async fn read(&self) -> Option<FlagDefinitionCacheData> {
+        let copy = match self {
+            Self::File(path) => fs::read(path).ok()?.into(),
+            Self::Server(server) => server.copy().await.ok()??,
+        };
+        FlagDefinitionCacheData::from_json(copy).ok()
+    }
+
+    /// Overwrites the copy as a foreign writer would: the file in place, or the key without a check of the lock.
+    pub(crate) async fn overwrite(&self, with: &[u8]) -> Result<(), String> {
+        match self {
+            Self::File(path) => {
+                fs::write(path, with).map_err(|error| format!("{}: {error}", path.display()))
+            }
+            Self::Server(server) => server.set_copy(with).await,
+        }
+    }
+}
+
 /// The URL with this option, in place of the one that it may have.
 fn with_option(url: &str, name: &str, value: &str) -> String {
     let (before, options) = url.split_once('?').unwrap_or((url, ""));
@@ -220,19 +250,4 @@ fn encoded(bytes: &[u8], unescaped: &[u8]) -> String {
         }
     }
     encoded
-}
-
-/// An error and its causes. A cause that its effect already states is not repeated.
-pub(crate) fn in_one_line(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
-            // Writing to a string cannot fail.
-            let _ = write!(line, ": {text}");
-        }
-        cause = error.source();
-    }
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::narrator::Narrator;
+use crate::output::Output;
 
 /// What a busy machine may add to any time: a worker may have to wait for a processor, and a write for the disk.
 const SLACK: Duration = Duration::from_millis(250);
@@ -41,13 +41,13 @@ impl Claims {
     /// Reports whether `claim` held.
     pub(crate) fn check(
         &mut self,
-        narrator: &Narrator,
+        output: &Output,
         claim: impl Into<String>,
         held: bool,
         measured: impl Into<String>,
     ) {
         self.add(
-            narrator,
+            output,
             Claim {
                 claim: claim.into(),
                 held,
@@ -60,7 +60,7 @@ impl Claims {
     /// Reports whether something took no longer than `limit`, plus the slack of a busy machine.
     pub(crate) fn check_time(
         &mut self,
-        narrator: &Narrator,
+        output: &Output,
         claim: impl Into<String>,
         limit: Duration,
         took: Duration,
@@ -74,7 +74,7 @@ impl Claims {
         let measured = format!("{:.3} s{excuse}", took.as_secs_f64());
         let limit_seconds = Some(limit.as_secs_f64());
         self.add(
-            narrator,
+            output,
             Claim {
                 claim: claim.into(),
                 held,
@@ -84,9 +84,9 @@ impl Claims {
         );
     }
 
-    fn add(&mut self, narrator: &Narrator, claim: Claim) {
+    fn add(&mut self, output: &Output, claim: Claim) {
         let verdict = if claim.held { "ok:" } else { "DOES NOT HOLD:" };
-        narrator.log(format!("  {verdict} {} ({})", claim.claim, claim.measured));
+        output.log(format!("  {verdict} {} ({})", claim.claim, claim.measured));
         self.checked.push(claim);
     }
 

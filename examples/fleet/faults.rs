@@ -4,49 +4,49 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::copy_location::CopyLocation;
+use crate::cache::CopyLocation;
 use crate::figures::{Failover, Replacement, seconds};
-use crate::fleet::{Fleet, PATIENCE};
-use crate::narrator::Narrator;
+use crate::fleet::{Fleet, TIMEOUT};
+use crate::output::Output;
 use crate::protocol::{Event, UnixMicros};
-use crate::record::{Entry, Mark};
+use crate::record::{Entry, Position};
 
 /// Kills the leader, waits until another leads and has sent a request. The old lock can stay for `lock_ttl`.
 pub(crate) async fn failover(
     fleet: &mut Fleet,
     lock_ttl: Duration,
-    narrator: &Narrator,
+    output: &Output,
 ) -> Result<Failover, String> {
     let leader = leader_that_has_just_ticked(fleet).await?;
-    let mark = fleet.record.mark();
+    let position = fleet.record.position();
     let killed_at = fleet.kill(&leader)?;
-    narrator.log(format!("{leader}, which leads, is killed with SIGKILL"));
+    output.log(format!("{leader}, which leads, is killed with SIGKILL"));
     succession(
         fleet,
         &leader,
         killed_at,
-        mark,
-        lock_ttl + PATIENCE,
-        narrator,
+        position,
+        lock_ttl + TIMEOUT,
+        output,
     )
     .await
 }
 
 /// Sends SIGTERM to the leader, waits until another leads and has sent a request.
-pub(crate) async fn handover(fleet: &mut Fleet, narrator: &Narrator) -> Result<Failover, String> {
+pub(crate) async fn handover(fleet: &mut Fleet, output: &Output) -> Result<Failover, String> {
     let leader = leader_that_has_just_ticked(fleet).await?;
-    let mark = fleet.record.mark();
-    let (asked_at, mut process) = fleet.dismiss(&leader)?;
-    narrator.log(format!(
+    let position = fleet.record.position();
+    let (asked_at, mut process) = fleet.terminate(&leader)?;
+    output.log(format!(
         "{leader}, which leads, is asked to end, with SIGTERM"
     ));
-    let handover = succession(fleet, &leader, asked_at, mark, PATIENCE, narrator).await?;
-    match process.ended(PATIENCE).await {
+    let handover = succession(fleet, &leader, asked_at, position, TIMEOUT, output).await?;
+    match process.ended(TIMEOUT).await {
         Ok(Some(status)) if status.success() => Ok(handover),
         Ok(Some(status)) => Err(format!("{leader} ended with {status}")),
         Ok(None) => Err(format!(
             "{leader} had not ended {} s after SIGTERM",
-            PATIENCE.as_secs()
+            TIMEOUT.as_secs()
         )),
         Err(error) => Err(format!("{leader}: {error}")),
     }
@@ -55,12 +55,12 @@ pub(crate) async fn handover(fleet: &mut Fleet, narrator: &Narrator) -> Result<F
 /// The leader, just after its tick: its successor cannot count on the next one.
 async fn leader_that_has_just_ticked(fleet: &mut Fleet) -> Result<String, String> {
     let leader = fleet.leader().ok_or("no worker leads")?;
-    let (mark, patience) = (fleet.record.mark(), fleet.patience());
+    let (position, timeout) = (fleet.record.position(), fleet.timeout());
     let ticked = |entry: &Entry| entry.worker == leader && matches!(entry.event, Event::Loaded(_));
     let wait = |entries: &[Entry]| entries.iter().any(ticked).then_some(());
     fleet
         .record
-        .find(mark, patience, wait)
+        .find(position, timeout, wait)
         .await
         .ok_or("the leader has stopped polling")?;
     Ok(leader)
@@ -71,30 +71,32 @@ async fn succession(
     fleet: &mut Fleet,
     leader: &str,
     ended_at: UnixMicros,
-    mark: Mark,
-    patience: Duration,
-    narrator: &Narrator,
+    position: Position,
+    timeout: Duration,
+    output: &Output,
 ) -> Result<Failover, String> {
     let elected =
         |entry: &&Entry| entry.worker != leader && entry.event == Event::Decided { leads: true };
     let successor = fleet
         .record
-        .find(mark, patience, |entries| {
+        .find(position, timeout, |entries| {
             entries.iter().find(elected).cloned()
         })
         .await
-        .ok_or_else(|| format!("no worker became leader within {patience:?}"))?;
+        .ok_or_else(|| format!("no worker became leader within {timeout:?}"))?;
     let answered = |entry: &Entry| match entry.event {
         Event::Fetched { status, .. } if entry.worker == successor.worker => Some(status),
         _ => None,
     };
     let first_answer = fleet
         .record
-        .find(mark, PATIENCE, |entries| entries.iter().find_map(answered))
+        .find(position, TIMEOUT, |entries| {
+            entries.iter().find_map(answered)
+        })
         .await;
     let first_status = first_answer.ok_or("the new leader sends no request")?;
     let took = successor.at.since(ended_at);
-    narrator.log(format!(
+    output.log(format!(
         "{} leads after {:.3} s",
         successor.worker,
         took.as_secs_f64()
@@ -107,36 +109,36 @@ async fn succession(
 }
 
 /// Starts a process in place of the killed one.
-pub(crate) async fn replace(fleet: &mut Fleet, narrator: &Narrator) -> Result<Replacement, String> {
-    let (mark, begun) = (fleet.record.mark(), UnixMicros::now());
+pub(crate) async fn replace(fleet: &mut Fleet, output: &Output) -> Result<Replacement, String> {
+    let (position, begun) = (fleet.record.position(), UnixMicros::now());
     let name = fleet
         .start_worker()
         .map_err(|error| format!("cannot start a worker process: {error}"))?;
-    narrator.log(format!("{name} is started to replace it"));
+    output.log(format!("{name} is started to replace it"));
     let is_ready =
         |entry: &&Entry| entry.worker == name && matches!(entry.event, Event::Changed { .. });
     let ready = fleet
         .record
-        .find(mark, PATIENCE, |entries| {
+        .find(position, TIMEOUT, |entries| {
             entries.iter().find(is_ready).map(|entry| entry.at)
         })
         .await;
     let ready_at =
-        ready.ok_or_else(|| format!("{name} had no flags within {} s", PATIENCE.as_secs()))?;
+        ready.ok_or_else(|| format!("{name} had no flags within {} s", TIMEOUT.as_secs()))?;
     let asked =
         |entry: &&Entry| entry.worker == name && matches!(entry.event, Event::Fetched { .. });
-    let requests = fleet.record.since(mark).iter().filter(asked).count() as u64;
+    let requests = fleet.record.since(position).iter().filter(asked).count() as u64;
     Ok(Replacement {
         requests,
         seconds: seconds(ready_at.since(begun)),
     })
 }
 
-/// Overwrites the shared copy and waits, for `patience`, until it is repaired. How long that took.
+/// Overwrites the shared copy and waits, for `timeout`, until it is repaired. How long that took.
 pub(crate) async fn damage(
     copy_location: &CopyLocation,
     with: &[u8],
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Duration, String> {
     const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
     let right = copy_location
@@ -145,7 +147,7 @@ pub(crate) async fn damage(
         .ok_or("there is no shared copy to damage")?;
     let begun = Instant::now();
     copy_location.overwrite(with).await?;
-    while begun.elapsed() < patience {
+    while begun.elapsed() < timeout {
         sleep(BETWEEN_LOOKS).await;
         if copy_location
             .read()
@@ -156,6 +158,6 @@ pub(crate) async fn damage(
         }
     }
     Err(format!(
-        "the shared copy was not repaired within {patience:?}"
+        "the shared copy was not repaired within {timeout:?}"
     ))
 }

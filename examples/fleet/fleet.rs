@@ -10,13 +10,13 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::api::{Api, Credentials};
 use crate::args::WorkerArgs;
 use crate::cache::CacheUrl;
-use crate::narrator::Stage;
+use crate::output::FleetDisplay;
 use crate::process::{Message, WorkerProcess};
 use crate::protocol::{Event, Order, UnixMicros};
-use crate::record::{Entry, Mark, Record};
+use crate::record::{Entry, Position, Record};
 
 /// Longer than anything that succeeds without waiting for a tick.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests to the API, and what PostHog would bill for them: 10 units for a 200, 1 for a 304.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +42,7 @@ pub(crate) struct Fleet {
     poll_interval: Duration,
     cache: Option<CacheUrl>,
     credentials: Credentials,
-    stage: Stage,
+    display: FleetDisplay,
     /// Workers started so far; they are named by it.
     started: usize,
 }
@@ -52,7 +52,7 @@ impl Fleet {
         api: &Api,
         poll_interval: Duration,
         cache: Option<CacheUrl>,
-        stage: Stage,
+        display: FleetDisplay,
     ) -> Self {
         let (reports, messages) = unbounded_channel();
         let credentials = api.credentials.clone();
@@ -63,7 +63,7 @@ impl Fleet {
             poll_interval,
             cache,
             credentials,
-            stage,
+            display,
             started: 0,
         }
     }
@@ -73,8 +73,8 @@ impl Fleet {
     }
 
     /// Longer than anything that succeeds.
-    pub(crate) fn patience(&self) -> Duration {
-        PATIENCE + self.poll_interval * 2
+    pub(crate) fn timeout(&self) -> Duration {
+        TIMEOUT + self.poll_interval * 2
     }
 
     pub(crate) fn cache(&self) -> Option<&CacheUrl> {
@@ -100,7 +100,7 @@ impl Fleet {
             &self.credentials,
             cache,
             reports,
-            &self.stage,
+            &self.display,
         )?);
         Ok(name)
     }
@@ -116,7 +116,7 @@ impl Fleet {
     }
 
     /// Asks a worker to end, with SIGTERM. The moment just before, and the worker.
-    pub(crate) fn dismiss(&mut self, name: &str) -> Result<(UnixMicros, WorkerProcess), String> {
+    pub(crate) fn terminate(&mut self, name: &str) -> Result<(UnixMicros, WorkerProcess), String> {
         let mut worker = self.take(name)?;
         let moment = UnixMicros::now();
         worker
@@ -156,51 +156,51 @@ impl Fleet {
             .cloned()
     }
 
-    /// When the last of all workers had new definitions since `mark`.
-    pub(crate) async fn all_changed(&mut self, mark: Mark) -> Result<UnixMicros, String> {
-        self.all_changed_but(None, mark).await
+    /// When the last of all workers had new definitions since `position`.
+    pub(crate) async fn all_changed(&mut self, position: Position) -> Result<UnixMicros, String> {
+        self.all_changed_but(None, position).await
     }
 
     /// The same, without one of them.
     pub(crate) async fn all_changed_but(
         &mut self,
         one: Option<&str>,
-        mark: Mark,
+        position: Position,
     ) -> Result<UnixMicros, String> {
         let names: Vec<_> = self
             .names()
             .filter(|name| Some(*name) != one)
             .map(str::to_owned)
             .collect();
-        self.all(names, mark, "had new definitions", |event| {
+        self.all(names, position, "had new definitions", |event| {
             matches!(event, Event::Changed { .. })
         })
         .await
     }
 
-    /// When the last of all workers had ended a load since `mark`.
-    pub(crate) async fn all_loaded(&mut self, mark: Mark) -> Result<UnixMicros, String> {
+    /// When the last of all workers had ended a load since `position`.
+    pub(crate) async fn all_loaded(&mut self, position: Position) -> Result<UnixMicros, String> {
         let names = self.names().map(str::to_owned).collect();
-        self.all_of_these_loaded(names, mark).await
+        self.all_of_these_loaded(names, position).await
     }
 
-    /// When the last of these workers had ended a load since `mark`.
+    /// When the last of these workers had ended a load since `position`.
     pub(crate) async fn all_of_these_loaded(
         &mut self,
         names: Vec<String>,
-        mark: Mark,
+        position: Position,
     ) -> Result<UnixMicros, String> {
-        self.all(names, mark, "ended a load", |event| {
+        self.all(names, position, "ended a load", |event| {
             matches!(event, Event::Loaded(_))
         })
         .await
     }
 
-    /// When the last of these workers reported what is `wanted`, each the first since `mark`.
+    /// When the last of these workers reported what is `wanted`, each the first since `position`.
     async fn all(
         &mut self,
         names: Vec<String>,
-        mark: Mark,
+        position: Position,
         what: &str,
         wanted: fn(&Event) -> bool,
     ) -> Result<UnixMicros, String> {
@@ -218,16 +218,16 @@ impl Fleet {
                 .map(|name| first(entries, name))
                 .collect::<Option<Vec<_>>>()
         };
-        let patience = self.patience();
-        let Some(all) = self.record.find(mark, patience, all).await else {
-            let entries = self.record.since(mark);
+        let timeout = self.timeout();
+        let Some(all) = self.record.find(position, timeout, all).await else {
+            let entries = self.record.since(position);
             let late: Vec<_> = names
                 .iter()
                 .filter(|name| first(entries, name).is_none())
                 .map(String::as_str)
                 .collect();
             return Err(format!(
-                "not all workers {what} within {patience:?}; missing: {}",
+                "not all workers {what} within {timeout:?}; missing: {}",
                 late.join(", ")
             ));
         };
@@ -240,9 +240,9 @@ impl Fleet {
             .ok_or_else(|| "there are no workers".to_owned())
     }
 
-    /// When a leader first began to store other definitions since `mark`. Waits until that load has ended: an order to load
+    /// When a leader first began to store other definitions since `position`. Waits until that load has ended: an order to load
     /// during it would not cause another load.
-    pub(crate) async fn published(&mut self, mark: Mark) -> Result<UnixMicros, String> {
+    pub(crate) async fn published(&mut self, position: Position) -> Result<UnixMicros, String> {
         let stored = |entries: &[Entry]| {
             let at = entries
                 .iter()
@@ -253,29 +253,29 @@ impl Fleet {
             };
             later.iter().any(has_ended).then_some(begun.at)
         };
-        let patience = self.patience();
-        let published = self.record.find(mark, patience, stored).await;
+        let timeout = self.timeout();
+        let published = self.record.find(position, timeout, stored).await;
         published.ok_or_else(|| "a change was seen, but no leader has published it".to_owned())
     }
 
-    /// Loads of a worker since `mark`.
-    pub(crate) fn loads_of(&mut self, name: &str, mark: Mark) -> usize {
+    /// Loads of a worker since `position`.
+    pub(crate) fn loads_of(&mut self, name: &str, position: Position) -> usize {
         let is_load =
             |entry: &&Entry| entry.worker == name && matches!(entry.event, Event::Loaded(_));
-        self.record.since(mark).iter().filter(is_load).count()
+        self.record.since(position).iter().filter(is_load).count()
     }
 
     /// The errors of the workers' loads, each one once.
-    pub(crate) fn troubles(&mut self) -> Vec<String> {
-        let mut troubles = Vec::new();
+    pub(crate) fn errors(&mut self) -> Vec<String> {
+        let mut errors = Vec::new();
         for entry in self.record.all() {
-            if let Event::Troubled { error } = &entry.event
-                && !troubles.contains(error)
+            if let Event::ErrorChanged { error } = &entry.event
+                && !errors.contains(error)
             {
-                troubles.push(error.clone());
+                errors.push(error.clone());
             }
         }
-        troubles
+        errors
     }
 
     /// The requests of this fleet: by the API's own count if available, else by the workers' reports.
@@ -314,7 +314,7 @@ impl Fleet {
         let mut endings = Vec::new();
         for mut worker in workers {
             let ending = worker
-                .ended(PATIENCE)
+                .ended(TIMEOUT)
                 .await
                 .map_err(|error| format!("{}: {error}", worker.name))?;
             endings.push((worker.name.clone(), ending));

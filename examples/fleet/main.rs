@@ -12,38 +12,36 @@
 //! |---|---|
 //! | `worker` | a worker process: **the part to copy**, a poller and a loop that uses its flags |
 //! | `cache`, `api` | which store is shared, and which API is asked |
-//! | `workspace`, `copy_location`, `server` | the location of the copies, and their removal |
-//! | `protocol`, `reporter`, `witness` | the reports of a worker, and the decorators that send them |
+//! | `workspace`, `server` | the stores of one run, and their removal |
+//! | `protocol`, `reporting` | the reports of a worker, and the decorators that send them |
 //! | `process`, `record`, `fleet` | the parent process: worker processes and their reports |
-//! | `phases`, `changes`, `faults`, `ticks`, `shared`, `story` | the steps of a fleet, and the claims about it |
-//! | `claims`, `figures`, `table`, `narrator` | the output |
-//! | `board`, `view`, `screen` | the live view, on a terminal |
+//! | `phases`, `faults`, `ticks`, `shared`, `story` | the steps of a fleet, and the claims about it |
+//! | `claims`, `figures`, `table`, `text`, `output` | the output |
+//! | `view_model`, `view`, `screen` | the live view, on a terminal |
 
 mod api;
 mod args;
-mod board;
 mod cache;
-mod changes;
 mod claims;
-mod copy_location;
 mod faults;
 mod figures;
 mod fleet;
-mod narrator;
+mod output;
 mod phases;
 mod process;
 mod protocol;
 mod record;
-mod reporter;
+mod reporting;
 mod screen;
 mod server;
 mod shared;
 mod signals;
 mod story;
 mod table;
+mod text;
 mod ticks;
 mod view;
-mod witness;
+mod view_model;
 mod worker;
 mod workspace;
 
@@ -59,7 +57,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use api::Credentials;
 use args::{Command, StoryArgs};
 use figures::Outcome;
-use narrator::{Manner, Narrator};
+use output::{Output, OutputMode};
 use signals::{StopSignal, Suspension};
 use workspace::Workspace;
 
@@ -67,7 +65,7 @@ const BAD_OPTIONS: u8 = 2;
 /// The exit code that shells give a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 /// The exit code that shells give a program whose output is closed.
-const UNHEARD: u8 = 141;
+const OUTPUT_CLOSED: u8 = 141;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -83,7 +81,7 @@ async fn main() -> ExitCode {
         .init();
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {
-            Narrator::new(Manner::Lines).print(args::USAGE);
+            Output::new(OutputMode::Lines).print(args::USAGE);
             ExitCode::SUCCESS
         }
         Ok(Command::Worker(args)) => match worker::run(&args).await {
@@ -94,23 +92,23 @@ async fn main() -> ExitCode {
             }
         },
         Ok(Command::Story(args)) => run_story(&args).await,
-        Err(problem) => complain(&problem),
+        Err(problem) => usage_error(&problem),
     }
 }
 
-fn complain(problem: &dyn Display) -> ExitCode {
+fn usage_error(problem: &dyn Display) -> ExitCode {
     eprintln!("{problem}");
     ExitCode::from(BAD_OPTIONS)
 }
 
-fn manner(args: &StoryArgs) -> Manner {
+fn output_mode(args: &StoryArgs) -> OutputMode {
     // Logs would be written over the view.
     let logs = std::env::var_os("RUST_LOG").is_some_and(|wanted| !wanted.is_empty());
     match args {
-        StoryArgs { json: true, .. } => Manner::LinesOnStderr,
-        StoryArgs { plain: true, .. } => Manner::Lines,
-        _ if logs && std::io::stderr().is_terminal() => Manner::Lines,
-        _ => Manner::View,
+        StoryArgs { json: true, .. } => OutputMode::LinesOnStderr,
+        StoryArgs { plain: true, .. } => OutputMode::Lines,
+        _ if logs && std::io::stderr().is_terminal() => OutputMode::Lines,
+        _ => OutputMode::View,
     }
 }
 
@@ -118,7 +116,7 @@ fn manner(args: &StoryArgs) -> Manner {
 enum Ending {
     Finished(Box<Outcome>),
     Interrupted,
-    Unheard,
+    OutputClosed,
 }
 
 async fn run_story(args: &StoryArgs) -> ExitCode {
@@ -132,11 +130,11 @@ async fn run_story(args: &StoryArgs) -> ExitCode {
     };
     let credentials = match Credentials::checked_from_env() {
         Ok(credentials) => credentials,
-        Err(problem) => return complain(&problem),
+        Err(problem) => return usage_error(&problem),
     };
     let mut workspace = match Workspace::new(args.cache.as_ref()) {
         Ok(workspace) => workspace,
-        Err(problem) => return complain(&problem),
+        Err(problem) => return usage_error(&problem),
     };
     let checked = tokio::select! {
         checked = workspace.check() => Some(checked),
@@ -144,71 +142,72 @@ async fn run_story(args: &StoryArgs) -> ExitCode {
     };
     match checked {
         Some(Ok(())) => {}
-        Some(Err(problem)) => return complain(&problem),
+        Some(Err(problem)) => return usage_error(&problem),
         None => {
-            return conclude_early(&workspace, &Narrator::new(manner(args).without_view())).await;
+            return conclude_early(&workspace, &Output::new(output_mode(args).without_view()))
+                .await;
         }
     }
 
-    let narrator = Narrator::new(manner(args));
+    let output = Output::new(output_mode(args));
     let ending = {
-        let mut running = pin!(story::run(args, credentials, &workspace, &narrator));
+        let mut running = pin!(story::run(args, credentials, &workspace, &output));
         let mut suspension = Suspension::new();
         loop {
             tokio::select! {
                 outcome = &mut running => break Ending::Finished(Box::new(outcome)),
                 () = stop_signal.received() => break Ending::Interrupted,
-                () = narrator.unheard() => break Ending::Unheard,
-                () = suspension.received(), if narrator.is_live() => {
-                    narrator.close_view();
+                () = output.closed() => break Ending::OutputClosed,
+                () = suspension.received(), if output.is_live() => {
+                    output.close_view();
                     suspension.suspend();
-                    narrator.open_view();
+                    output.open_view();
                 }
             }
         }
         // The processes end with the story that owned them.
     };
-    narrator.end_view();
+    output.end_view();
     match ending {
-        Ending::Finished(outcome) => conclude(args, &outcome, &narrator),
-        Ending::Interrupted => conclude_early(&workspace, &narrator).await,
-        Ending::Unheard => {
+        Ending::Finished(outcome) => conclude(args, &outcome, &output),
+        Ending::Interrupted => conclude_early(&workspace, &output).await,
+        Ending::OutputClosed => {
             if let Err(problem) = workspace.clear().await {
                 eprintln!("not all is removed: {problem}");
             }
-            ExitCode::from(UNHEARD)
+            ExitCode::from(OUTPUT_CLOSED)
         }
     }
 }
 
 /// Removes everything that the run created.
-async fn conclude_early(workspace: &Workspace, narrator: &Narrator) -> ExitCode {
+async fn conclude_early(workspace: &Workspace, output: &Output) -> ExitCode {
     let end = "interrupted; all workers are ended";
     match workspace.clear().await {
-        Ok(Some(cleared)) => narrator.log(format!("{end}, {cleared} removed")),
-        Ok(None) => narrator.log(end),
-        Err(problem) => narrator.log(format!("{end}, but not all is removed: {problem}")),
+        Ok(Some(cleared)) => output.log(format!("{end}, {cleared} removed")),
+        Ok(None) => output.log(end),
+        Err(problem) => output.log(format!("{end}, but not all is removed: {problem}")),
     }
     ExitCode::from(INTERRUPTED)
 }
 
 /// Prints what the story came to.
-fn conclude(args: &StoryArgs, outcome: &Outcome, narrator: &Narrator) -> ExitCode {
+fn conclude(args: &StoryArgs, outcome: &Outcome, output: &Output) -> ExitCode {
     if outcome.unshared.cold_start.is_some() {
-        narrator.print(&format!("\n{}", table::render(outcome)));
+        output.print(&format!("\n{}", table::render(outcome)));
     }
     for claim in outcome.claims.iter().filter(|claim| !claim.held) {
-        narrator.print(&format!(
+        output.print(&format!(
             "does not hold: {} ({})",
             claim.claim, claim.measured
         ));
     }
     if let Some(error) = &outcome.error {
-        narrator.print(&format!("the story ended early: {error}"));
+        output.print(&format!("the story ended early: {error}"));
     }
     if args.json {
         match serde_json::to_string(outcome) {
-            Ok(line) => Narrator::new(Manner::Lines).print(&line),
+            Ok(line) => Output::new(OutputMode::Lines).print(&line),
             Err(error) => eprintln!("cannot print the result: {error}"),
         }
     }

@@ -1,14 +1,14 @@
-//! What both fleets go through: they start, nothing changes for a while, a flag changes, they end.
+//! The phases of a fleet: it starts, nothing changes for a while, one flag changes, many flags change, it ends.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use crate::api::Api;
-use crate::figures::{Change, ColdStart, Shutdown, Steady, milliseconds, seconds};
-use crate::fleet::{Cost, Fleet, PATIENCE};
-use crate::narrator::Narrator;
-use crate::protocol::{Event, Load, UnixMicros};
+use crate::figures::{Change, Changes, ColdStart, Shutdown, Steady, milliseconds, seconds};
+use crate::fleet::{Cost, Fleet, TIMEOUT};
+use crate::output::Output;
+use crate::protocol::{Event, Load, Order, UnixMicros};
 use crate::record::Entry;
 
 /// Starts all workers at once and waits until each has flags.
@@ -17,15 +17,15 @@ pub(crate) async fn cold_start(
     api: &Api,
     workers: usize,
 ) -> Result<ColdStart, String> {
-    let (mark, before, begun) = (fleet.record.mark(), fleet.cost(api), UnixMicros::now());
+    let (position, before, begun) = (fleet.record.position(), fleet.cost(api), UnixMicros::now());
     for _ in 0..workers {
         fleet
             .start_worker()
             .map_err(|error| format!("cannot start a worker process: {error}"))?;
     }
-    let took = fleet.all_changed(mark).await?.since(begun);
+    let took = fleet.all_changed(position).await?.since(begun);
     // A request that is still under way counts too.
-    fleet.all_loaded(mark).await?;
+    fleet.all_loaded(position).await?;
     let Cost { requests, units } = fleet.cost(api).since(before);
     Ok(ColdStart {
         requests,
@@ -40,14 +40,14 @@ pub(crate) async fn steady(
     api: &Api,
     watch: Duration,
 ) -> Result<Steady, String> {
-    let pace_maker = fleet
+    let observed = fleet
         .leader()
         .or_else(|| fleet.names().next().map(str::to_owned))
         .ok_or("there are no workers")?;
-    let first = next_load(fleet, &pace_maker).await?;
+    let first = next_load(fleet, &observed).await?;
     let before = fleet.cost(api);
     sleep(watch).await;
-    let last = next_load(fleet, &pace_maker).await?;
+    let last = next_load(fleet, &observed).await?;
     let Cost { requests, units } = fleet.cost(api).since(before);
     Ok(Steady {
         ticks: last.loads - first.loads,
@@ -64,7 +64,7 @@ struct Loaded {
 }
 
 async fn next_load(fleet: &mut Fleet, worker: &str) -> Result<Loaded, String> {
-    let mark = fleet.record.mark();
+    let position = fleet.record.position();
     let load = |entry: &Entry| match entry.event {
         Event::Loaded(Load { loads, .. }) if entry.worker == worker => Some(Loaded {
             at: entry.at,
@@ -72,10 +72,10 @@ async fn next_load(fleet: &mut Fleet, worker: &str) -> Result<Loaded, String> {
         }),
         _ => None,
     };
-    let patience = fleet.patience();
+    let timeout = fleet.timeout();
     let found = fleet
         .record
-        .find(mark, patience, |entries| entries.iter().find_map(load))
+        .find(position, timeout, |entries| entries.iter().find_map(load))
         .await;
     found.ok_or_else(|| format!("{worker} has stopped polling"))
 }
@@ -84,17 +84,17 @@ async fn next_load(fleet: &mut Fleet, worker: &str) -> Result<Loaded, String> {
 pub(crate) async fn change(
     fleet: &mut Fleet,
     api: &mut Api,
-    narrator: &Narrator,
+    output: &Output,
 ) -> Result<Option<Change>, String> {
-    let (mark, changed_at) = (fleet.record.mark(), UnixMicros::now());
+    let (position, changed_at) = (fleet.record.position(), UnixMicros::now());
     let Some(what) = api.change_a_flag() else {
-        narrator.log("skipped: changing a flag, because this API is not ours to change");
+        output.log("skipped: changing a flag, because this API is not ours to change");
         return Ok(None);
     };
-    narrator.log(format!("a flag changes at the API: {what}"));
-    let last = fleet.all_changed(mark).await?;
+    output.log(format!("a flag changes at the API: {what}"));
+    let last = fleet.all_changed(position).await?;
     let published_at = if fleet.cache().is_some() {
-        Some(fleet.published(mark).await?)
+        Some(fleet.published(position).await?)
     } else {
         None
     };
@@ -106,7 +106,7 @@ pub(crate) async fn change(
 
 /// Asks all workers to end, at once. What went wrong is an error.
 pub(crate) async fn shut_down(fleet: &mut Fleet) -> Result<Shutdown, String> {
-    let (mark, begun) = (fleet.record.mark(), UnixMicros::now());
+    let (position, begun) = (fleet.record.position(), UnixMicros::now());
     let endings = fleet.shut_down().await?;
     let took = UnixMicros::now().since(begun);
     for (name, ending) in &endings {
@@ -116,7 +116,7 @@ pub(crate) async fn shut_down(fleet: &mut Fleet) -> Result<Shutdown, String> {
             None => {
                 return Err(format!(
                     "{name} had not ended {} s after SIGTERM",
-                    PATIENCE.as_secs()
+                    TIMEOUT.as_secs()
                 ));
             }
         }
@@ -131,10 +131,10 @@ pub(crate) async fn shut_down(fleet: &mut Fleet) -> Result<Shutdown, String> {
     };
     fleet
         .record
-        .find(mark, PATIENCE, all_gone)
+        .find(position, TIMEOUT, all_gone)
         .await
         .ok_or("the output of a worker that has ended is still open")?;
-    for entry in fleet.record.since(mark) {
+    for entry in fleet.record.since(position) {
         if let Event::Stopped {
             error: Some(error), ..
         } = &entry.event
@@ -148,4 +148,39 @@ pub(crate) async fn shut_down(fleet: &mut Fleet) -> Result<Shutdown, String> {
     Ok(Shutdown {
         seconds: seconds(took),
     })
+}
+
+/// Changes a flag `count` times. The leader is ordered to load at once, without waiting for its tick.
+pub(crate) async fn change_many(
+    fleet: &mut Fleet,
+    api: &mut Api,
+    count: u32,
+) -> Result<Changes, String> {
+    let mut took = Vec::new();
+    for _ in 0..count {
+        let leader = fleet.leader().ok_or("no worker leads")?;
+        let position = fleet.record.position();
+        api.change_a_flag()
+            .ok_or("this API is not ours to change")?;
+        fleet.order(&leader, Order::Load)?;
+        let last = fleet.all_changed_but(Some(&leader), position).await?;
+        took.push(last.since(fleet.published(position).await?));
+    }
+    took.sort();
+    let percentile = |percent: usize| milliseconds(nearest_rank(&took, percent));
+    Ok(Changes {
+        count,
+        median_ms: percentile(50),
+        p99_ms: percentile(99),
+        max_ms: percentile(100),
+    })
+}
+
+/// The smallest that so many per cent do not exceed. Zero of none.
+fn nearest_rank(sorted: &[Duration], percent: usize) -> Duration {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
 }

@@ -40,14 +40,14 @@ pub(crate) enum Order {
 }
 
 impl Order {
-    pub(crate) const fn line(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Load => "load\n",
+            Self::Load => "load",
         }
     }
 
     pub(crate) fn parse(line: &str) -> Option<Self> {
-        (line.trim_end() == Self::Load.line().trim_end()).then_some(Self::Load)
+        (line.trim_end() == Self::Load.as_str()).then_some(Self::Load)
     }
 }
 
@@ -79,7 +79,7 @@ pub(crate) enum Event {
     /// A request handler found fewer flags than the one before it.
     Lost { before: usize, now: Option<usize> },
     /// The error of this worker's loads has changed.
-    Troubled { error: String },
+    ErrorChanged { error: String },
     /// The poller was shut down. The last line of a worker that was not killed.
     Stopped {
         evaluations: u64,
@@ -104,7 +104,7 @@ pub(crate) struct Load {
     /// How long ago the API had confirmed them.
     pub(crate) confirmed_ms: Option<u64>,
     /// Whether it failed.
-    pub(crate) troubled: bool,
+    pub(crate) failed: bool,
 }
 
 impl From<&PollerStatus> for Load {
@@ -119,7 +119,7 @@ impl From<&PollerStatus> for Load {
             confirmed_ms: status
                 .confirmed_ago
                 .map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
-            troubled: status.last_error.is_some(),
+            failed: status.last_error.is_some(),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Entry {
 
 /// A position in the record.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark(usize);
+pub(crate) struct Position(usize);
 
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -35,32 +35,32 @@ impl Record {
     }
 
     /// After all that has arrived by now.
-    pub(crate) fn mark(&mut self) -> Mark {
-        self.take_in();
-        Mark(self.entries.len())
+    pub(crate) fn position(&mut self) -> Position {
+        self.receive();
+        Position(self.entries.len())
     }
 
     /// What arrived since.
-    pub(crate) fn since(&mut self, mark: Mark) -> &[Entry] {
-        self.take_in();
-        &self.entries[mark.0..]
+    pub(crate) fn since(&mut self, position: Position) -> &[Entry] {
+        self.receive();
+        &self.entries[position.0..]
     }
 
     /// Everything so far.
     pub(crate) fn all(&mut self) -> &[Entry] {
-        self.since(Mark(0))
+        self.since(Position(0))
     }
 
-    /// Waits until something can be found in what arrived since `mark`; `None` after `limit`.
+    /// Waits until something can be found in what arrived since `position`; `None` after `timeout`.
     pub(crate) async fn find<T>(
         &mut self,
-        mark: Mark,
-        limit: Duration,
+        position: Position,
+        timeout: Duration,
         find: impl Fn(&[Entry]) -> Option<T>,
     ) -> Option<T> {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + timeout;
         loop {
-            if let Some(found) = find(self.since(mark)) {
+            if let Some(found) = find(self.since(position)) {
                 return Some(found);
             }
             let (worker, report) = timeout_at(deadline, self.messages.recv()).await.ok()??;
@@ -72,7 +72,7 @@ impl Record {
         }
     }
 
-    fn take_in(&mut self) {
+    fn receive(&mut self) {
         while let Ok((worker, report)) = self.messages.try_recv() {
             self.entries.push(Entry {
                 worker,

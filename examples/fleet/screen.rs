@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::board::Board;
 use crate::protocol::UnixMicros;
 use crate::view::{self, Canvas};
+use crate::view_model::ViewModel;
 
 const BETWEEN_FRAMES: Duration = Duration::from_millis(100);
 /// The alternate screen, no cursor, no wrapping of lines.
@@ -25,11 +25,11 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Shows `board` from now on; `None` if the standard output is no terminal that can.
-    pub(crate) fn open(board: Arc<Board>, begun: Instant) -> Option<Self> {
+    /// Shows `view_model` from now on; `None` if the standard output is no terminal that can.
+    pub(crate) fn open(view_model: Arc<ViewModel>, begun: Instant) -> Option<Self> {
         canvas()?;
         let (resume, stop) = channel();
-        let draw = move || draw(&board, begun, &stop);
+        let draw = move || draw(&view_model, begun, &stop);
         let drawing = std::thread::Builder::new()
             .name("view".to_owned())
             .spawn(draw)
@@ -51,11 +51,16 @@ impl Drop for Screen {
 }
 
 /// If the terminal is closed, writing fails; the program continues without it, or is ended by the signal.
-fn draw(board: &Board, begun: Instant, stop: &Receiver<()>) {
+fn draw(view_model: &ViewModel, begun: Instant, stop: &Receiver<()>) {
     let _ = write(ENTER);
     loop {
         if let Some(canvas) = canvas() {
-            let lines = view::render(&board.read(), begun.elapsed(), UnixMicros::now(), canvas);
+            let lines = view::render(
+                &view_model.read(),
+                begun.elapsed(),
+                UnixMicros::now(),
+                canvas,
+            );
             // Each line erases what was in its place, the last one all that is below.
             let _ = write(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")));
         }

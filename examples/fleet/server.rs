@@ -42,7 +42,7 @@ mod redis {
     use flagcache_providers::testing::RedisInspector;
 
     use super::Counters;
-    use crate::cache::in_one_line;
+    use crate::text::in_one_line;
 
     /// The Redis server that a store is on, and the keys of its service.
     #[derive(Clone, Debug)]

@@ -7,13 +7,14 @@ use tokio::time::sleep;
 use crate::api::Api;
 use crate::args::StoryArgs;
 use crate::cache::CacheUrl;
+use crate::cache::CopyLocation;
 use crate::claims::Claims;
-use crate::copy_location::CopyLocation;
 use crate::figures::{Repair, Shared, Steady, seconds};
 use crate::fleet::Fleet;
-use crate::narrator::{Narrator, count};
+use crate::output::Output;
 use crate::protocol::Event;
-use crate::{changes, faults, phases};
+use crate::text::count;
+use crate::{faults, phases};
 
 /// How soon another worker leads when the leader was killed, beyond the TTL of its lock.
 const FAILOVER: Duration = Duration::from_millis(300);
@@ -33,15 +34,15 @@ pub(crate) async fn live(
     args: &StoryArgs,
     fleet: &mut Fleet,
     api: &mut Api,
-    narrator: &Narrator,
+    output: &Output,
     figures: &mut Shared,
     claims: &mut Claims,
 ) -> Result<(), String> {
     let cold_start = *figures
         .cold_start
         .insert(phases::cold_start(fleet, api, args.workers).await?);
-    let leader = fleet.leader().unwrap_or_else(|| "nobody".to_owned());
-    narrator.log(format!("all have flags; {leader} leads"));
+    let leader = fleet.leader().unwrap_or_else(|| "no worker".to_owned());
+    output.log(format!("all have flags; {leader} leads"));
     let cost = format!(
         "{}, {}",
         count(cold_start.requests, "request"),
@@ -53,12 +54,7 @@ pub(crate) async fn live(
     let is_new = args.cache.as_ref().is_none_or(CacheUrl::is_redis);
     let least = u64::from(is_new);
     let as_expected = (least..=1 + ticks).contains(&cold_start.requests);
-    claims.check(
-        narrator,
-        "a cold start costs one request",
-        as_expected,
-        cost,
-    );
+    claims.check(output, "a cold start costs one request", as_expected, cost);
 
     let steady = *figures
         .steady
@@ -79,25 +75,25 @@ pub(crate) async fn live(
     let most_ticks = steady.seconds / least_wait(args).as_secs_f64();
     let one_each = (1..=ticks).contains(&requests) && ticks as f64 <= most_ticks.ceil();
     claims.check(
-        narrator,
+        output,
         "the fleet sends at most one request a tick",
         one_each,
         cost.clone(),
     );
     if api.can_change() {
         claims.check(
-            narrator,
+            output,
             "each is answered 304 and costs one unit",
             units == requests,
             cost,
         );
     }
 
-    figures.change = phases::change(fleet, api, narrator).await?;
+    figures.change = phases::change(fleet, api, output).await?;
     if let Some(change) = figures.change {
         let took = Duration::from_secs_f64(change.publish_to_last_ms.unwrap_or_default() / 1000.0);
         claims.check_time(
-            narrator,
+            output,
             "what the leader publishes reaches the last worker within 0.05 s",
             PUBLISHED,
             took,
@@ -105,31 +101,31 @@ pub(crate) async fn live(
     }
 
     if args.changes > 0 && api.can_change() {
-        narrator.log(format!(
+        output.log(format!(
             "{} change, one after another",
             count(args.changes.into(), "flag")
         ));
         let changes = *figures
             .changes
-            .insert(changes::publish(fleet, api, args.changes).await?);
+            .insert(phases::change_many(fleet, api, args.changes).await?);
         let took = Duration::from_secs_f64(changes.p99_ms / 1000.0);
         let claim = format!(
             "99 % of the {} changes reach the last follower within 0.05 s of their publish",
             args.changes
         );
-        claims.check_time(narrator, claim, PUBLISHED, took);
+        claims.check_time(output, claim, PUBLISHED, took);
     }
 
     let lock_ttl = fleet.cache().map(CacheUrl::lock_ttl).unwrap_or_default();
     let failover = *figures
         .failover
-        .insert(faults::failover(fleet, lock_ttl, narrator).await?);
+        .insert(faults::failover(fleet, lock_ttl, output).await?);
     let (limit, took) = (
         lock_ttl + FAILOVER,
         Duration::from_secs_f64(failover.seconds),
     );
     claims.check_time(
-        narrator,
+        output,
         format!(
             "a killed leader is replaced within {} s",
             limit.as_secs_f64()
@@ -142,7 +138,7 @@ pub(crate) async fn live(
             .first_status
             .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
         claims.check(
-            narrator,
+            output,
             "the new leader's first request is answered 304",
             status == "304",
             status,
@@ -151,14 +147,14 @@ pub(crate) async fn live(
 
     let replacement = *figures
         .replacement
-        .insert(faults::replace(fleet, narrator).await?);
+        .insert(faults::replace(fleet, output).await?);
     let cost = format!(
         "{}, {:.3} s",
         count(replacement.requests, "request"),
         replacement.seconds
     );
     claims.check(
-        narrator,
+        output,
         "it takes its flags from the shared copy",
         replacement.requests == 0,
         cost,
@@ -166,26 +162,26 @@ pub(crate) async fn live(
 
     let handover = *figures
         .handover
-        .insert(faults::handover(fleet, narrator).await?);
+        .insert(faults::handover(fleet, output).await?);
     let took = Duration::from_secs_f64(handover.seconds);
     claims.check_time(
-        narrator,
+        output,
         "a leader that is asked to end is replaced within 0.2 s",
         HANDOVER,
         took,
     );
-    faults::replace(fleet, narrator).await?;
+    faults::replace(fleet, output).await?;
 
     if let Some(copy_location) = fleet.cache().and_then(CacheUrl::copy_location).cloned() {
-        figures.repair = Some(repair(fleet, &copy_location, api, narrator, claims).await?);
+        figures.repair = Some(repair(fleet, &copy_location, api, output, claims).await?);
     }
 
-    narrator.log("all workers are asked to end, with SIGTERM");
+    output.log("all workers are asked to end, with SIGTERM");
     let workers = fleet.names().len();
     let shutdown = *figures.shutdown.insert(phases::shut_down(fleet).await?);
     let took = Duration::from_secs_f64(shutdown.seconds);
     claims.check_time(
-        narrator,
+        output,
         format!("{workers} workers shut down within 5 s"),
         SHUTDOWN,
         took,
@@ -197,7 +193,7 @@ pub(crate) async fn live(
 pub(crate) fn check_losses(
     fleet: &mut Fleet,
     api: &Api,
-    narrator: &Narrator,
+    output: &Output,
     figures: &mut Shared,
     claims: &mut Claims,
 ) {
@@ -210,7 +206,7 @@ pub(crate) fn check_losses(
         count(lost, "time"),
         count(evaluations(fleet), "evaluation")
     );
-    claims.check(narrator, "no worker lost its flags", lost == 0, measured);
+    claims.check(output, "no worker lost its flags", lost == 0, measured);
 }
 
 /// The shortest time between two ticks of a worker.
@@ -222,7 +218,7 @@ async fn repair(
     fleet: &mut Fleet,
     copy_location: &CopyLocation,
     api: &Api,
-    narrator: &Narrator,
+    output: &Output,
     claims: &mut Claims,
 ) -> Result<Repair, String> {
     const GARBAGE: &[u8] = b"\x00\xff not JSON at all {\"flags\":[";
@@ -230,10 +226,10 @@ async fn repair(
     let a_tick = fleet.poll_interval().mul_f64(1.0 + JITTER) + A_LOAD;
     let before = fleet.cost(api);
 
-    narrator.log("the shared copy is overwritten with garbage");
-    let garbage = faults::damage(copy_location, GARBAGE, fleet.patience()).await?;
+    output.log("the shared copy is overwritten with garbage");
+    let garbage = faults::damage(copy_location, GARBAGE, fleet.timeout()).await?;
     claims.check_time(
-        narrator,
+        output,
         "garbage is replaced within one tick",
         a_tick,
         garbage,
@@ -241,10 +237,10 @@ async fn repair(
     // Each worker has looked at what it was then.
     sleep(a_tick).await;
 
-    narrator.log("the shared copy is overwritten with a valid set without flags");
-    let empty = faults::damage(copy_location, EMPTY, fleet.patience()).await?;
+    output.log("the shared copy is overwritten with a valid set without flags");
+    let empty = faults::damage(copy_location, EMPTY, fleet.timeout()).await?;
     claims.check_time(
-        narrator,
+        output,
         "a foreign empty set is replaced within one tick",
         a_tick,
         empty,

@@ -5,7 +5,8 @@ use crate::args::StoryArgs;
 use crate::claims::Claims;
 use crate::figures::{Outcome, Shared, Unshared};
 use crate::fleet::Fleet;
-use crate::narrator::{Narrator, count};
+use crate::output::Output;
+use crate::text::count;
 use crate::workspace::Workspace;
 use crate::{phases, shared, ticks};
 
@@ -14,7 +15,7 @@ pub(crate) async fn run(
     args: &StoryArgs,
     credentials: Option<Credentials>,
     workspace: &Workspace,
-    narrator: &Narrator,
+    output: &Output,
 ) -> Outcome {
     let (mut unshared, mut shared) = (Unshared::default(), Shared::default());
     let mut claims = Claims::new(args.workers);
@@ -22,32 +23,24 @@ pub(crate) async fn run(
         let mut api = Api::open(credentials)
             .await
             .map_err(|error| format!("cannot start an API: {error}"))?;
-        narrator.log(format!(
+        output.log(format!(
             "{}; the poll interval is {} s",
             api.describe(),
             args.poll_interval.as_secs_f64()
         ));
-        run_unshared(args, &mut api, narrator, &mut unshared).await?;
-        run_shared(
-            args,
-            &mut api,
-            workspace,
-            narrator,
-            &mut shared,
-            &mut claims,
-        )
-        .await
+        run_unshared(args, &mut api, output, &mut unshared).await?;
+        run_shared(args, &mut api, workspace, output, &mut shared, &mut claims).await
     };
     let error = result.await.err();
     match workspace.clear().await {
         Ok(Some(cleared)) => claims.check(
-            narrator,
+            output,
             "nothing is left behind",
             true,
             format!("removed: {cleared}"),
         ),
         Ok(None) => {}
-        Err(problem) => claims.check(narrator, "nothing is left behind", false, problem),
+        Err(problem) => claims.check(output, "nothing is left behind", false, problem),
     }
     Outcome {
         ok: error.is_none() && claims.all_held(),
@@ -63,20 +56,20 @@ pub(crate) async fn run(
 async fn run_unshared(
     args: &StoryArgs,
     api: &mut Api,
-    narrator: &Narrator,
+    output: &Output,
     figures: &mut Unshared,
 ) -> Result<(), String> {
     let title = format!("{} worker processes that share nothing", args.workers);
-    narrator.log(format!("first {title}"));
+    output.log(format!("first {title}"));
     let mut fleet = Fleet::new(
         api,
         args.poll_interval,
         None,
-        narrator.stage("each for itself", title),
+        output.begin_fleet("each for itself", title),
     );
-    let result = live_unshared(args, &mut fleet, api, narrator, figures).await;
+    let result = live_unshared(args, &mut fleet, api, output, figures).await;
     if result.is_err() || !api.can_change() {
-        log_troubles(&mut fleet, narrator);
+        log_errors(&mut fleet, output);
     }
     result
 }
@@ -85,13 +78,13 @@ async fn live_unshared(
     args: &StoryArgs,
     fleet: &mut Fleet,
     api: &mut Api,
-    narrator: &Narrator,
+    output: &Output,
     figures: &mut Unshared,
 ) -> Result<(), String> {
     let cold_start = *figures
         .cold_start
         .insert(phases::cold_start(fleet, api, args.workers).await?);
-    narrator.log(format!(
+    output.log(format!(
         "all have flags, for {} and {}",
         count(cold_start.requests, "request"),
         count(cold_start.units, "unit")
@@ -99,12 +92,12 @@ async fn live_unshared(
     let steady = *figures
         .steady
         .insert(phases::steady(fleet, api, args.watch).await?);
-    narrator.log(format!(
+    output.log(format!(
         "{} without a change: {}",
         count(steady.ticks, "tick"),
         count(steady.requests, "request")
     ));
-    figures.change = phases::change(fleet, api, narrator).await?;
+    figures.change = phases::change(fleet, api, output).await?;
     figures.shutdown = Some(phases::shut_down(fleet).await?);
     Ok(())
 }
@@ -113,7 +106,7 @@ async fn run_shared(
     args: &StoryArgs,
     api: &mut Api,
     workspace: &Workspace,
-    narrator: &Narrator,
+    output: &Output,
     figures: &mut Shared,
     claims: &mut Claims,
 ) -> Result<(), String> {
@@ -121,28 +114,28 @@ async fn run_shared(
         "{} worker processes that share {}",
         args.workers, workspace.cache
     );
-    narrator.log(format!("now {title}"));
-    let stage = narrator.stage("one shared copy", title);
+    output.log(format!("now {title}"));
+    let display = output.begin_fleet("one shared copy", title);
     let mut fleet = Fleet::new(
         api,
         args.poll_interval,
         Some(workspace.cache.clone()),
-        stage,
+        display,
     );
-    let result = shared::live(args, &mut fleet, api, narrator, figures, claims).await;
-    shared::check_losses(&mut fleet, api, narrator, figures, claims);
+    let result = shared::live(args, &mut fleet, api, output, figures, claims).await;
+    shared::check_losses(&mut fleet, api, output, figures, claims);
     // An API of the user's may answer with what is of no use, while the flags in memory do well.
     if result.is_err() || !claims.all_held() || !api.can_change() {
-        log_troubles(&mut fleet, narrator);
+        log_errors(&mut fleet, output);
     }
     // Its workers would write again to what is cleared.
     drop(fleet);
     result?;
-    ticks::measure(workspace, narrator, claims, &mut figures.unchanged_tick).await
+    ticks::measure(workspace, output, claims, &mut figures.unchanged_tick).await
 }
 
-fn log_troubles(fleet: &mut Fleet, narrator: &Narrator) {
-    for trouble in fleet.troubles() {
-        narrator.log(format!("  a worker reports: {trouble}"));
+fn log_errors(fleet: &mut Fleet, output: &Output) {
+    for error in fleet.errors() {
+        output.log(format!("  a worker reports: {error}"));
     }
 }

@@ -9,9 +9,10 @@ use crate::cache::CacheUrl;
 use crate::claims::Claims;
 use crate::figures::UnchangedTick;
 use crate::fleet::Fleet;
-use crate::narrator::{Narrator, count};
+use crate::output::Output;
 use crate::protocol::Order;
 use crate::server::Counters;
+use crate::text::count;
 use crate::workspace::Workspace;
 
 const FOLLOWERS: u64 = 4;
@@ -28,23 +29,23 @@ const DIGITS: f64 = 8.0;
 /// Measures with little and with much to share, if the store is on a server that reports its counters.
 pub(crate) async fn measure(
     workspace: &Workspace,
-    narrator: &Narrator,
+    output: &Output,
     claims: &mut Claims,
     figures: &mut Vec<UnchangedTick>,
 ) -> Result<(), String> {
     let Some(server) = workspace.cache.server() else {
         return Ok(());
     };
-    narrator.log("last, what a follower's tick costs while nothing changes, with little and with much to share");
+    output.log("last, what a follower's tick costs while nothing changes, with little and with much to share");
     if let Err(error) = server.counters().await {
-        narrator.log(format!(
+        output.log(format!(
             "skipped: the server does not report its counters: {error}"
         ));
         return Ok(());
     }
     for (flags, cache) in &workspace.cache.for_ticks()? {
-        let tick = measure_one(*flags, cache, narrator).await?;
-        narrator.log(format!(
+        let tick = measure_one(*flags, cache, output).await?;
+        output.log(format!(
             "{} of definitions: {:.0} bytes, {:.2} messages, {:.2} scripts, which run {:.2} commands",
             size(tick.definitions_bytes),
             tick.bytes,
@@ -56,7 +57,7 @@ pub(crate) async fn measure(
     }
     if let Some(others @ 1..) = workspace.other_clients {
         let others = count(others, "other client");
-        narrator.log(format!(
+        output.log(format!(
             "nothing is claimed of it: {others} of the server may have been counted too"
         ));
         return Ok(());
@@ -73,7 +74,7 @@ pub(crate) async fn measure(
     let claim =
         format!("an unchanged tick moves at most {MOST_BYTES} bytes, the same for any size");
     claims.check(
-        narrator,
+        output,
         claim,
         most <= MOST_BYTES && most - least <= DIGITS,
         measured,
@@ -82,7 +83,7 @@ pub(crate) async fn measure(
     let (messages, scripts) = (most(|tick| tick.messages), most(|tick| tick.scripts));
     let measured = format!("{messages:.2} messages, {scripts:.2} scripts");
     claims.check(
-        narrator,
+        output,
         "it is one message with one script",
         messages == 1.0 && scripts == 1.0,
         measured,
@@ -93,7 +94,7 @@ pub(crate) async fn measure(
 async fn measure_one(
     flags: usize,
     cache: &CacheUrl,
-    narrator: &Narrator,
+    output: &Output,
 ) -> Result<UnchangedTick, String> {
     let server = cache.server().ok_or("the store is on no server")?;
     // Ten thousand flags take a while.
@@ -110,30 +111,32 @@ async fn measure_one(
         &api,
         NO_TICK,
         Some(cache.clone()),
-        narrator.stage("nothing changes", title),
+        output.begin_fleet("nothing changes", title),
     );
     let cannot_start = |error| format!("cannot start a worker process: {error}");
 
-    let mark = fleet.record.mark();
+    let position = fleet.record.position();
     let leader = fleet.start_worker().map_err(cannot_start)?;
-    fleet.all_changed(mark).await?;
-    fleet.all_loaded(mark).await?;
-    let mark = fleet.record.mark();
+    fleet.all_changed(position).await?;
+    fleet.all_loaded(position).await?;
+    let position = fleet.record.position();
     let mut followers = Vec::new();
     for _ in 0..FOLLOWERS {
         followers.push(fleet.start_worker().map_err(cannot_start)?);
     }
-    fleet.all_changed_but(Some(&leader), mark).await?;
-    fleet.all_of_these_loaded(followers.clone(), mark).await?;
+    fleet.all_changed_but(Some(&leader), position).await?;
+    fleet
+        .all_of_these_loaded(followers.clone(), position)
+        .await?;
 
     load(&mut fleet, &followers, NOT_COUNTED).await?;
     // What asking costs is counted too: once for itself.
     let first = server.counters().await?;
     let before = server.counters().await?;
-    let mark = fleet.record.mark();
+    let position = fleet.record.position();
     load(&mut fleet, &followers, COUNTED).await?;
     let after = server.counters().await?;
-    if fleet.loads_of(&leader, mark) > 0 {
+    if fleet.loads_of(&leader, position) > 0 {
         return Err(format!(
             "{leader} has loaded while its followers were counted"
         ));
@@ -156,11 +159,13 @@ async fn measure_one(
 /// Lets each of these load so many times.
 async fn load(fleet: &mut Fleet, workers: &[String], times: u64) -> Result<(), String> {
     for _ in 0..times {
-        let mark = fleet.record.mark();
+        let position = fleet.record.position();
         for worker in workers {
             fleet.order(worker, Order::Load)?;
         }
-        fleet.all_of_these_loaded(workers.to_vec(), mark).await?;
+        fleet
+            .all_of_these_loaded(workers.to_vec(), position)
+            .await?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! The live view: the board as lines of a terminal.
+//! The live view: the view model as lines of a terminal.
 
 use std::time::Duration;
 
-use crate::board::{Row, State, Tally, WorkerState};
 use crate::protocol::UnixMicros;
+use crate::view_model::{Row, Tally, ViewState, WorkerState};
 
 /// How large the terminal is, and whether it is to show colours.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ enum Paint {
 
 /// `canvas.height` lines at most, none wider than `canvas.width`.
 pub(crate) fn render(
-    state: &State,
+    state: &ViewState,
     elapsed: Duration,
     now: UnixMicros,
     canvas: Canvas,
@@ -68,7 +68,7 @@ pub(crate) fn render(
 }
 
 /// The header and a row a worker, in `room` lines; nothing if that is not enough for one.
-fn workers(state: &State, now: UnixMicros, room: usize) -> Vec<(String, Paint)> {
+fn workers(state: &ViewState, now: UnixMicros, room: usize) -> Vec<(String, Paint)> {
     let Some(room) = room.checked_sub(1).filter(|room| *room > 0) else {
         return Vec::new();
     };
@@ -122,7 +122,7 @@ fn worker(row: &Row, now: UnixMicros) -> (String, Paint) {
         .map(|load| load.state.as_str())
         .filter(|state| !matches!(*state, "ready" | "starting"));
     let note = row
-        .trouble
+        .error
         .as_deref()
         .or(unwell)
         .filter(|_| row.worker_state != WorkerState::Ended)
@@ -147,7 +147,7 @@ fn leads(row: &Row) -> bool {
 }
 
 /// The header, and what the last fleets have asked of the API.
-fn tallies(state: &State) -> Vec<(String, Paint)> {
+fn tallies(state: &ViewState) -> Vec<(String, Paint)> {
     let header = format!(
         "{:<17}  {:>6}  {:>6}  {:>6}  {:>7}",
         "requests", "200", "304", "failed", "units"
@@ -171,7 +171,7 @@ fn tallies(state: &State) -> Vec<(String, Paint)> {
 }
 
 /// The end of the story, in `room` lines.
-fn story(state: &State, width: usize, room: usize) -> Vec<(String, Paint)> {
+fn story(state: &ViewState, width: usize, room: usize) -> Vec<(String, Paint)> {
     let mut lines = Vec::new();
     for line in state.story.iter().rev().take(room) {
         let paint = match line.get(STORY_INDENT..).unwrap_or_default().trim_start() {

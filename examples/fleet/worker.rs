@@ -12,13 +12,12 @@ use crate::api::Credentials;
 use crate::args::WorkerArgs;
 use crate::cache::CacheUrl;
 use crate::protocol::{Event, Load, Order};
-use crate::reporter::Reporter;
+use crate::reporting::{Reporter, ReportingProvider, ReportingSource};
 use crate::signals::StopSignal;
-use crate::witness::{WitnessedApi, WitnessedStore};
 
 /// Between two requests that this worker pretends to serve.
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(10);
-const AMPLE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs until a signal or the end of the parent process stops it.
 pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
@@ -30,14 +29,14 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
         .ok_or("a worker needs the host and the keys in its environment")?;
     let api = credentials.source().user_agent_suffix(&args.name).build()?;
     let mut poller = FlagDefinitionPoller::builder()
-        .source(WitnessedApi::new(api, reporter.clone()))
+        .source(ReportingSource::new(api, reporter.clone()))
         .poll_interval(args.poll_interval);
     if args.waits_for_orders() {
         // What it reads may be large, and a build that is not optimised slow.
-        poller = poller.provider_timeout(AMPLE);
+        poller = poller.provider_timeout(TIMEOUT);
     }
     if let Some(cache) = CacheUrl::from_env()? {
-        poller = poller.flag_definition_cache_provider(WitnessedStore::new(
+        poller = poller.flag_definition_cache_provider(ReportingProvider::new(
             cache.provider()?,
             reporter.clone(),
         ));
@@ -90,7 +89,7 @@ struct Handler {
     evaluations: u64,
     flags: Option<usize>,
     loads: u64,
-    trouble: Option<String>,
+    last_error: Option<String>,
 }
 
 impl Handler {
@@ -100,7 +99,7 @@ impl Handler {
             evaluations: 0,
             flags: None,
             loads: 0,
-            trouble: None,
+            last_error: None,
         }
     }
 
@@ -116,10 +115,10 @@ impl Handler {
 
         let status = poller.status();
         let error = status.last_error.as_ref().map(|error| format!("{error:#}"));
-        if error != self.trouble {
-            self.trouble.clone_from(&error);
+        if error != self.last_error {
+            self.last_error.clone_from(&error);
             if let Some(error) = error {
-                self.reporter.report(Event::Troubled { error });
+                self.reporter.report(Event::ErrorChanged { error });
             }
         }
         if status.counters.loads != self.loads {

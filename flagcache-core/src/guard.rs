@@ -56,7 +56,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(100);
 
     #[tokio::test]
-    async fn b4_41_a_result_that_blocked_the_thread_past_the_limit_is_ignored() {
+    async fn b4_41_a_result_that_blocked_the_thread_past_the_timeout_is_ignored() {
         let block = |time| guarded(LIMIT, move || async move { std::thread::sleep(time) });
         assert_eq!(block(LIMIT * 2).await, Err(Interrupted::TimedOut));
         assert_eq!(block(Duration::ZERO).await, Ok(()));

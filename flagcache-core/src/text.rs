@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn b4_40_an_error_that_cannot_be_shown_harms_nobody() {
+    fn b4_40_an_error_whose_display_fails_or_panics_is_still_reported() {
         for (cause, shown) in [
             (LoadCause::NamesItself, "down: again"),
             (LoadCause::Panics, "down: "),

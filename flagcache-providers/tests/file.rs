@@ -138,7 +138,7 @@ impl Worker {
             .unwrap();
     }
 
-    async fn tells(&self, outcome: FetchOutcome) {
+    async fn fetches_without_update(&self, outcome: FetchOutcome) {
         self.provider
             .on_fetch_without_update(outcome)
             .await
@@ -256,7 +256,10 @@ async fn b8_60_a_leader_that_shuts_down_or_is_dropped_hands_over_at_once() {
     let freed = Instant::now();
     third.comes_to_lead().await;
     assert!(freed.elapsed() < Duration::from_millis(300));
-    assert!(!first.leads().await, "a closed seat takes no lead");
+    assert!(
+        !first.leads().await,
+        "a closed candidate acquires no leadership"
+    );
 }
 
 #[tokio::test]
@@ -299,14 +302,14 @@ async fn b8_61_a_leader_that_cannot_fetch_steps_down_for_the_requested_time() {
     assert!(first.leads().await);
     let out = Duration::from_secs(2);
     first
-        .tells(
+        .fetches_without_update(
             FetchOutcome::failed(FetchErrorKind::Unauthorized, None).with_step_down_for(Some(out)),
         )
         .await;
     let since = Instant::now();
     assert!(
         !first.leads().await,
-        "gave up the lead, and nobody else has taken it"
+        "stepped down, and no other worker leads"
     );
     second.comes_to_lead().await;
     drop(second);
@@ -320,13 +323,15 @@ async fn a_stay_out_beyond_the_clock_is_a_long_one() {
     assert!(worker.leads().await);
     let out = Some(Duration::MAX);
     worker
-        .tells(FetchOutcome::failed(FetchErrorKind::Unauthorized, None).with_step_down_for(out))
+        .fetches_without_update(
+            FetchOutcome::failed(FetchErrorKind::Unauthorized, None).with_step_down_for(out),
+        )
         .await;
     assert!(!worker.leads().await);
 }
 
 #[tokio::test]
-async fn b8_62_the_time_of_the_last_confirmation_stands_at_the_lock_file() {
+async fn b8_62_the_time_of_the_last_confirmation_is_in_the_lock_file() {
     let folder = Folder::new();
     let (leader, reader) = (folder.worker(), folder.worker());
     assert_eq!(reader.is_told().await.confirmed_ago, None);
@@ -348,10 +353,12 @@ async fn b8_62_the_time_of_the_last_confirmation_stands_at_the_lock_file() {
     );
 
     leader
-        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
+        .fetches_without_update(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
         .await;
     assert!(reader.is_told().await.confirmed_ago.unwrap() >= Duration::from_secs(7));
-    leader.tells(FetchOutcome::unchanged(&data)).await;
+    leader
+        .fetches_without_update(FetchOutcome::unchanged(&data))
+        .await;
     assert!(reader.is_told().await.confirmed_ago.unwrap() < Duration::from_secs(7));
     leader.publishes(&data).await;
 
@@ -382,7 +389,7 @@ async fn b2_29_a_used_up_quota_is_reported_until_the_next_success() {
     let data = fetched("beta", "\"1\"", 0);
     assert!(leader.leads().await);
     leader
-        .tells(FetchOutcome::failed(
+        .fetches_without_update(FetchOutcome::failed(
             FetchErrorKind::QuotaLimited,
             Some(&data),
         ))
@@ -391,17 +398,19 @@ async fn b2_29_a_used_up_quota_is_reported_until_the_next_success() {
     assert!(report.quota_limited);
     assert_eq!(report.confirmed_ago, None, "never confirmed so far");
 
-    leader.tells(FetchOutcome::unchanged(&data)).await;
+    leader
+        .fetches_without_update(FetchOutcome::unchanged(&data))
+        .await;
     assert!(!reader.is_told().await.quota_limited);
     age(&folder.lock(), Duration::from_secs(7));
     leader
-        .tells(FetchOutcome::failed(
+        .fetches_without_update(FetchOutcome::failed(
             FetchErrorKind::QuotaLimited,
             Some(&data),
         ))
         .await;
     leader
-        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
+        .fetches_without_update(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
         .await;
     let report = reader.is_told().await;
     assert!(report.quota_limited, "a 5xx says nothing about the quota");
@@ -499,7 +508,9 @@ async fn b2_27_an_unchanged_publish_or_confirmation_writes_nothing() {
     follower.reads().await;
     let again = fetched("beta", "\"1\"", 0);
     leader.publishes(&again).await;
-    leader.tells(FetchOutcome::unchanged(&again)).await;
+    leader
+        .fetches_without_update(FetchOutcome::unchanged(&again))
+        .await;
     let after = fs::metadata(folder.data()).unwrap();
     assert_eq!(
         (written.ino(), written.mtime_nsec()),
@@ -558,7 +569,8 @@ async fn b8_67_a_deleted_lock_file_ends_the_old_leadership() {
     new.publishes(&theirs).await;
     // Not even the load that began as leader writes any more.
     old.publishes(&mine).await;
-    old.tells(FetchOutcome::unchanged(&mine)).await;
+    old.fetches_without_update(FetchOutcome::unchanged(&mine))
+        .await;
     assert!(new.reads().await.unwrap().same_content(&theirs));
     assert!(!old.leads().await);
     assert!(new.leads().await);
@@ -597,7 +609,7 @@ async fn b8_63_a_deleted_copy_and_a_lost_folder_are_put_back_on_a_304_and_on_a_5
             follower.is_notified().await;
             assert!(follower.reads().await.is_none());
             assert!(leader.leads().await);
-            leader.tells(outcome(failure, &data)).await;
+            leader.fetches_without_update(outcome(failure, &data)).await;
             follower.is_notified().await;
             assert!(follower.reads().await.unwrap().same_content(&data));
         }
@@ -620,7 +632,7 @@ async fn b8_66_foreign_writes_are_replaced_on_a_304_and_on_a_5xx() {
             leader.publishes(&data).await;
             fs::write(folder.data(), &written).unwrap();
             assert!(leader.leads().await);
-            leader.tells(outcome(failure, &data)).await;
+            leader.fetches_without_update(outcome(failure, &data)).await;
             assert!(follower.reads().await.unwrap().same_content(&data));
         }
     }
@@ -636,10 +648,12 @@ async fn a_new_leader_that_failed_to_fetch_leaves_its_predecessors_younger_copy(
     drop(predecessor);
     assert!(leader.leads().await);
     leader
-        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&old)))
+        .fetches_without_update(FetchOutcome::failed(FetchErrorKind::Server, Some(&old)))
         .await;
     assert!(leader.reads().await.unwrap().same_content(&new));
-    leader.tells(FetchOutcome::unchanged(&old)).await;
+    leader
+        .fetches_without_update(FetchOutcome::unchanged(&old))
+        .await;
     assert!(
         leader.reads().await.unwrap().same_content(&old),
         "the API rolled back"
@@ -692,7 +706,7 @@ async fn changes_are_seen_without_the_systems_notifications() {
     assert!(published.elapsed() < Duration::from_millis(300));
 }
 
-/// How long a publish takes to be told, half of the times.
+/// The median time from a publish to its notification.
 async fn median_notification(leader: &Worker, follower: &Worker) -> Duration {
     let mut waits = Vec::new();
     for version in 0..21 {
@@ -995,14 +1009,18 @@ async fn b8_61_a_failure_is_the_leaders_to_write_grows_old_and_ends_with_the_fir
     let data = fetched("beta", "\"1\"", 0);
     assert!(leader.leads().await && !follower.leads().await);
     leader.publishes(&data).await;
-    follower.tells(failed(Some(&data), connect())).await;
+    follower
+        .fetches_without_update(failed(Some(&data), connect()))
+        .await;
     assert!(!folder.failure().exists(), "it is the leader's to write");
 
     for ends_by_a_publish in [false, true] {
-        leader.tells(failed(Some(&data), connect())).await;
-        let told = follower.failure().await.unwrap();
-        assert_eq!(told, connect().with_age(told.age()));
-        assert!(told.age() < DEADLINE);
+        leader
+            .fetches_without_update(failed(Some(&data), connect()))
+            .await;
+        let reported = follower.failure().await.unwrap();
+        assert_eq!(reported, connect().with_age(reported.age()));
+        assert!(reported.age() < DEADLINE);
         assert_eq!(
             fs::metadata(folder.failure()).unwrap().permissions().mode() & 0o777,
             0o600
@@ -1010,14 +1028,16 @@ async fn b8_61_a_failure_is_the_leaders_to_write_grows_old_and_ends_with_the_fir
         age(&folder.failure(), Duration::from_secs(100));
         assert!(follower.failure().await.unwrap().age() >= Duration::from_secs(100));
         leader
-            .tells(FetchOutcome::failed(FetchErrorKind::Connect, Some(&data)))
+            .fetches_without_update(FetchOutcome::failed(FetchErrorKind::Connect, Some(&data)))
             .await;
         assert!(folder.failure().exists(), "no request was sent");
         assert!(leader.leads().await);
         if ends_by_a_publish {
             leader.publishes(&fetched("beta", "\"2\"", 0)).await;
         } else {
-            leader.tells(FetchOutcome::unchanged(&data)).await;
+            leader
+                .fetches_without_update(FetchOutcome::unchanged(&data))
+                .await;
         }
         assert_eq!(follower.failure().await, None);
         assert_eq!(folder.names(), ["shop.json", "shop.lock"]);
@@ -1030,7 +1050,7 @@ async fn b8_61_a_refused_key_does_not_lead_in_the_window_and_another_does() {
     let [first, second] = [(); 2].map(|()| folder.worker_with("phs_old"));
     assert!(first.leads().await && !second.leads().await);
     first
-        .tells(failed(None, refusal("phs_old", INTERVAL)))
+        .fetches_without_update(failed(None, refusal("phs_old", INTERVAL)))
         .await;
     // A store's thread takes no lead for them either.
     second.is_not_notified().await;
@@ -1059,7 +1079,8 @@ async fn b8_61_a_failure_that_a_dead_fleet_left_does_no_harm() {
     let folder = Folder::new();
     let last = folder.worker_with("phs_old");
     assert!(last.leads().await);
-    last.tells(failed(None, refusal("phs_old", WINDOW))).await;
+    last.fetches_without_update(failed(None, refusal("phs_old", WINDOW)))
+        .await;
     drop(last);
     let next = folder.worker_with("phs_old");
     assert!(!next.leads().await);
@@ -1074,7 +1095,9 @@ async fn b8_61_the_window_does_not_wait_for_a_clock_that_was_set_back() {
     let folder = Folder::new();
     let leader = folder.worker_with("phs_old");
     assert!(leader.leads().await);
-    leader.tells(failed(None, refusal("phs_old", WINDOW))).await;
+    leader
+        .fetches_without_update(failed(None, refusal("phs_old", WINDOW)))
+        .await;
     let ahead = SystemTime::now() + Duration::from_secs(86_400);
     File::options()
         .write(true)
@@ -1087,7 +1110,7 @@ async fn b8_61_the_window_does_not_wait_for_a_clock_that_was_set_back() {
 }
 
 #[tokio::test]
-async fn b8_61_what_another_hand_wrote_in_the_place_of_a_failure_is_ignored_and_replaced() {
+async fn b8_61_a_malformed_failure_record_is_ignored_and_replaced() {
     for garbage in [
         "",
         "unauthorized",
@@ -1101,7 +1124,7 @@ async fn b8_61_what_another_hand_wrote_in_the_place_of_a_failure_is_ignored_and_
         fs::write(folder.failure(), garbage).unwrap();
         assert!(leader.leads().await, "{garbage:?}");
         assert_eq!(follower.failure().await, None, "{garbage:?}");
-        leader.tells(failed(None, connect())).await;
+        leader.fetches_without_update(failed(None, connect())).await;
         assert!(follower.failure().await.is_some(), "{garbage:?}");
     }
     // However long it says that it lasts, it ends.
@@ -1129,7 +1152,7 @@ async fn b8_61_what_another_hand_wrote_in_the_place_of_a_failure_is_ignored_and_
     symlink(&elsewhere, folder.failure()).unwrap();
     let worker = folder.worker_with("phs_old");
     assert!(worker.leads().await);
-    worker.tells(failed(None, connect())).await;
+    worker.fetches_without_update(failed(None, connect())).await;
     assert_eq!(
         fs::read_to_string(&elsewhere).unwrap(),
         "unauthorized 3 30000 *",

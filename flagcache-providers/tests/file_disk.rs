@@ -65,6 +65,7 @@ mod cases {
     };
     use flagcache_providers::testing::{Reply, ScriptedSource};
     use flagcache_providers::{FileProvider, FileStore};
+    use flagcache_test_support::eventually;
 
     use super::sets::fetched;
     use super::small_disk;
@@ -154,7 +155,7 @@ mod cases {
         );
     }
 
-    /// How old the confirmation is that a follower is told of.
+    /// The age of the confirmation that a follower reports.
     fn confirmed_ago(folder: &Path) -> Duration {
         let (follower, poller) = (
             provider(folder),
@@ -206,11 +207,7 @@ mod cases {
     }
 
     async fn until(what: &str, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !condition() {
-            assert!(Instant::now() < deadline, "not within 30 s: {what}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        eventually(what, Duration::from_secs(30), async || condition()).await;
     }
 
     async fn v2_on_a_full_disk(folder: &Path) {

@@ -56,7 +56,7 @@ impl Worker {
             .unwrap();
     }
 
-    async fn tells(&self, outcome: FetchOutcome) {
+    async fn fetches_without_update(&self, outcome: FetchOutcome) {
         self.provider
             .on_fetch_without_update(outcome)
             .await
@@ -206,7 +206,7 @@ async fn b8_61_a_leader_that_cannot_fetch_steps_down_for_the_requested_time() {
     assert!(first.leads().await);
     let minute = Duration::from_secs(60);
     first
-        .tells(
+        .fetches_without_update(
             FetchOutcome::failed(FetchErrorKind::Unauthorized, None)
                 .with_step_down_for(Some(minute)),
         )
@@ -214,7 +214,7 @@ async fn b8_61_a_leader_that_cannot_fetch_steps_down_for_the_requested_time() {
     assert!(second.was_notified().await);
     assert!(
         !first.leads().await,
-        "gave up the lead, and nobody else has taken it"
+        "stepped down, and no other worker leads"
     );
     assert!(second.leads().await);
     second.provider.shutdown().await.unwrap();
@@ -238,7 +238,7 @@ async fn b8_62_a_confirmation_reaches_followers_and_readers() {
     );
 
     leader
-        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
+        .fetches_without_update(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
         .await;
     reader.reads().await;
     assert_eq!(
@@ -246,7 +246,9 @@ async fn b8_62_a_confirmation_reaches_followers_and_readers() {
         Some(Duration::from_secs(7))
     );
 
-    leader.tells(FetchOutcome::unchanged(&data)).await;
+    leader
+        .fetches_without_update(FetchOutcome::unchanged(&data))
+        .await;
     reader.reads().await;
     assert_eq!(
         reader.poller.take_report().unwrap().confirmed_ago,
@@ -265,20 +267,22 @@ async fn b2_29_a_used_up_quota_is_reported_until_the_next_success() {
     };
     assert!(leader.leads().await);
     leader
-        .tells(FetchOutcome::failed(
+        .fetches_without_update(FetchOutcome::failed(
             FetchErrorKind::QuotaLimited,
             Some(&data),
         ))
         .await;
     assert!(quota_seen().await);
     leader
-        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
+        .fetches_without_update(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
         .await;
     assert!(quota_seen().await, "a 5xx says nothing about the quota");
-    leader.tells(FetchOutcome::unchanged(&data)).await;
+    leader
+        .fetches_without_update(FetchOutcome::unchanged(&data))
+        .await;
     assert!(!quota_seen().await);
     leader
-        .tells(FetchOutcome::failed(
+        .fetches_without_update(FetchOutcome::failed(
             FetchErrorKind::QuotaLimited,
             Some(&data),
         ))
@@ -296,7 +300,9 @@ async fn b2_27_an_unchanged_publish_or_confirmation_sends_no_notification() {
     assert!(follower.was_notified().await);
     let again = fetched("beta", "\"1\"", 0);
     leader.publishes(&again).await;
-    leader.tells(FetchOutcome::unchanged(&again)).await;
+    leader
+        .fetches_without_update(FetchOutcome::unchanged(&again))
+        .await;
     assert!(!follower.was_notified().await);
     leader.publishes(&fetched("beta", "\"2\"", 0)).await;
     assert!(
@@ -328,7 +334,9 @@ async fn b8_65_a_leader_that_overslept_its_lease_overwrites_nothing() {
     let (old, new) = (fetched("old", "\"1\"", 90), fetched("new", "\"2\"", 0));
     successor.publishes(&new).await;
     sleeper.publishes(&old).await;
-    sleeper.tells(FetchOutcome::unchanged(&old)).await;
+    sleeper
+        .fetches_without_update(FetchOutcome::unchanged(&old))
+        .await;
     assert!(successor.reads().await.unwrap().same_content(&new));
 }
 
@@ -341,7 +349,7 @@ async fn b8_63_a_lost_copy_is_put_back_on_a_304_and_on_a_5xx() {
         assert!(leader.leads().await);
         let data = fetched("beta", "\"1\"", 0);
         leader
-            .tells(failure.map_or(FetchOutcome::unchanged(&data), |kind| {
+            .fetches_without_update(failure.map_or(FetchOutcome::unchanged(&data), |kind| {
                 FetchOutcome::failed(kind, Some(&data))
             }))
             .await;
@@ -359,7 +367,7 @@ async fn b8_66_a_foreign_copy_is_replaced_on_a_304_and_on_a_5xx() {
         assert!(leader.leads().await);
         let data = fetched("beta", "\"1\"", 0);
         leader
-            .tells(failure.map_or(FetchOutcome::unchanged(&data), |kind| {
+            .fetches_without_update(failure.map_or(FetchOutcome::unchanged(&data), |kind| {
                 FetchOutcome::failed(kind, Some(&data))
             }))
             .await;
@@ -377,10 +385,12 @@ async fn a_new_leader_that_failed_to_fetch_leaves_its_predecessors_younger_copy(
     drop(predecessor);
     assert!(leader.leads().await);
     leader
-        .tells(FetchOutcome::failed(FetchErrorKind::Server, Some(&old)))
+        .fetches_without_update(FetchOutcome::failed(FetchErrorKind::Server, Some(&old)))
         .await;
     assert!(leader.reads().await.unwrap().same_content(&new));
-    leader.tells(FetchOutcome::unchanged(&old)).await;
+    leader
+        .fetches_without_update(FetchOutcome::unchanged(&old))
+        .await;
     assert!(
         leader.reads().await.unwrap().same_content(&old),
         "the API rolled back"
@@ -417,11 +427,15 @@ async fn b8_61_a_failure_is_the_leaders_to_write_grows_old_and_ends_with_the_fir
     let data = fetched("beta", "\"1\"", 0);
     assert!(leader.leads().await && !follower.leads().await);
     leader.publishes(&data).await;
-    follower.tells(failed(Some(&data), connect())).await;
+    follower
+        .fetches_without_update(failed(Some(&data), connect()))
+        .await;
     assert_eq!(leader.failure().await, None, "it is the leader's to write");
 
     for ends_by_a_publish in [false, true] {
-        leader.tells(failed(Some(&data), connect())).await;
+        leader
+            .fetches_without_update(failed(Some(&data), connect()))
+            .await;
         assert_eq!(follower.failure().await, Some(connect()));
         advance(Duration::from_secs(5)).await;
         assert_eq!(
@@ -429,13 +443,15 @@ async fn b8_61_a_failure_is_the_leaders_to_write_grows_old_and_ends_with_the_fir
             Some(connect().with_age(Duration::from_secs(5)))
         );
         leader
-            .tells(FetchOutcome::failed(FetchErrorKind::Connect, Some(&data)))
+            .fetches_without_update(FetchOutcome::failed(FetchErrorKind::Connect, Some(&data)))
             .await;
         assert!(follower.failure().await.is_some(), "no request was sent");
         if ends_by_a_publish {
             leader.publishes(&fetched("beta", "\"2\"", 0)).await;
         } else {
-            leader.tells(FetchOutcome::unchanged(&data)).await;
+            leader
+                .fetches_without_update(FetchOutcome::unchanged(&data))
+                .await;
         }
         assert_eq!(follower.failure().await, None);
     }
@@ -446,7 +462,9 @@ async fn b8_61_a_refused_key_does_not_lead_in_the_window_and_another_does() {
     let store = MemoryStore::new();
     let [first, second] = [(); 2].map(|()| Worker::with_key(&store, "phs_old"));
     assert!(first.leads().await);
-    first.tells(failed(None, refusal("phs_old", WINDOW))).await;
+    first
+        .fetches_without_update(failed(None, refusal("phs_old", WINDOW)))
+        .await;
     assert!(second.was_notified().await);
     let restarted = Worker::with_key(&store, "phs_old");
     advance(WINDOW - Duration::from_millis(1)).await;
@@ -467,7 +485,9 @@ async fn b8_61_a_refused_key_does_not_lead_in_the_window_and_another_does() {
     let store = MemoryStore::new();
     let [first, second] = [(); 2].map(|()| Worker::with_key(&store, "phs_old"));
     assert!(first.leads().await);
-    first.tells(failed(None, refusal("phs_old", WINDOW))).await;
+    first
+        .fetches_without_update(failed(None, refusal("phs_old", WINDOW)))
+        .await;
     advance(WINDOW).await;
     assert!(second.leads().await, "the window is over");
 }

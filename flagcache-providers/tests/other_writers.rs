@@ -95,7 +95,7 @@ const DEFINITIONS: [&str; 4] = [
 ];
 
 #[tokio::test]
-async fn b9_73_what_php_python_and_node_wrote_is_read_as_what_it_is() {
+async fn b9_73_copies_that_php_python_and_node_wrote_are_read_without_loss() {
     for definitions in DEFINITIONS {
         let expected = FlagDefinitionCacheData::from_json(definitions).unwrap();
         for (program, args) in WRITERS {

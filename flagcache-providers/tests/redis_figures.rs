@@ -12,7 +12,7 @@ mod worker;
 use std::time::{Duration, Instant};
 
 use flagcache_providers::redis::RedisStore;
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 use tokio::sync::Mutex;
 
 use crate::worker::{Worker, set, sized};

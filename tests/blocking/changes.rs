@@ -22,21 +22,21 @@ fn changes_come_one_by_one_and_a_wait_for_more_ends_at_its_timeout() {
     let stub = stub(1);
     let flags = worker(&stub).manual().start().unwrap();
     let mut changes = flags.subscribe();
-    let limit = millis(10);
+    let timeout = millis(10);
     assert_eq!(
-        changes.next_within(limit).unwrap_err(),
-        BlockingError::Failed(NoChangeError::Timeout { timeout: limit })
+        changes.next_within(timeout).unwrap_err(),
+        BlockingError::Failed(NoChangeError::Timeout { timeout })
     );
     for count in 1..=3 {
         stub.set_definitions(Definitions::realistic(count, 1));
         flags.refresh().unwrap();
     }
-    // What came while nobody waited is kept, and needs no wait now.
+    // A change that came while no call waited is kept.
     let counts: Vec<_> = within(&mut changes, Duration::ZERO)
         .map(|change| change.new.unwrap().len())
         .collect();
     assert_eq!(counts, [1, 2, 3]);
-    assert!(changes.next_within(limit).is_err());
+    assert!(changes.next_within(timeout).is_err());
 
     thread::scope(|scope| {
         let waiting = scope.spawn(|| changes.next_within(LIMIT).unwrap().version);

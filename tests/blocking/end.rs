@@ -4,7 +4,6 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Instant;
 
 use flagcache::blocking::BlockingError;
 use flagcache::{
@@ -12,6 +11,7 @@ use flagcache::{
     flag_cache_provider,
 };
 use flagcache_providers::testing::{CallEnd, Fault, ProviderMethod, ScriptedProvider};
+use flagcache_test_support::Process;
 use tokio::runtime::Builder;
 
 use crate::support::{ELSEWHERE, LIMIT, flags_of, millis, stub, until, worker};
@@ -276,31 +276,22 @@ fn a_blocking_body_that_hangs_keeps_no_worker_from_its_flags() {
 
 /// Runs one of the ignored tests below, whose process must end although a call in it never does.
 fn ends_in_time(child: &str) {
-    let mut process = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            &format!("end::{child}"),
-            "--ignored",
-            "--nocapture",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begun = Instant::now();
-    let status = loop {
-        if let Some(status) = process.try_wait().unwrap() {
-            break status;
-        }
-        if begun.elapsed() > LIMIT * 2 {
-            process.kill().unwrap();
-            panic!("the process did not end");
-        }
-        thread::sleep(millis(20));
-    };
+    let mut process = Process::start(
+        Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                &format!("end::{child}"),
+                "--ignored",
+                "--nocapture",
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()),
+    )
+    .unwrap();
+    let status = process.wait(LIMIT * 2).unwrap();
+    let status = status.expect("the process did not end");
     assert!(status.success(), "{status}");
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut process.stdout.take().unwrap(), &mut said).unwrap();
+    let said: String = process.lines().collect();
     assert!(said.contains("hung and ending"), "{said}");
 }
 

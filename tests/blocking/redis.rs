@@ -1,7 +1,8 @@
 //! Redis, from pollers that each have a runtime of their own.
 
 use flagcache::{RedisStore, Role};
-use flagcache_providers::testing::{Definitions, RedisServer};
+use flagcache_providers::testing::Definitions;
+use flagcache_test_support::RedisServer;
 
 use crate::support::{LIMIT, flags_of, stub, until, worker};
 

@@ -1,12 +1,12 @@
 //! What the tests stand on.
 
 use std::sync::LazyLock;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flagcache::PostHogApi;
 use flagcache::blocking::{FlagDefinitionPoller, FlagDefinitionPollerBuilder};
 use flagcache_providers::testing::{ApiStub, Definitions};
+use flagcache_test_support::wait_until;
 use tokio::runtime::Runtime;
 
 /// Long enough for a busy machine.
@@ -40,12 +40,9 @@ pub(crate) fn flags_of(poller: &FlagDefinitionPoller) -> Option<usize> {
     poller.definitions().map(|set| set.len())
 }
 
+#[track_caller]
 pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
+    wait_until(what, LIMIT, condition);
 }
 
 pub(crate) fn millis(milliseconds: u64) -> Duration {

@@ -115,7 +115,7 @@ fn wait_until_no_process_of(temporary: &Path) {
 }
 
 #[test]
-fn b8_58_to_62_and_66_the_story_holds_and_nothing_is_left_behind() {
+fn b8_58_to_62_and_66_the_claims_hold_and_nothing_is_left_behind() {
     let _alone = TIMED.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = TempDir::new().unwrap();
     let (output, story) = run(command(temporary.path()).args([

@@ -1,6 +1,6 @@
 //! The fleet over a real Redis server.
 
-use flagcache_providers::testing::{FreePort, RedisServer};
+use flagcache_test_support::{FreePort, RedisServer};
 
 use super::*;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::WorkerProcess;
+use crate::process::Worker;
 use crate::rules::rules_for;
 use crate::test_store::TestStore;
 use crate::worker::{SERVICE, Store};
@@ -42,12 +42,12 @@ impl TestStore for Folder {
         fs::write(self.file("json"), copy).unwrap();
     }
 
-    fn take_lead_away(&self) {
-        // The system keeps the lock of a paused process; only another lock file gives a new lead.
+    fn take_leadership_away(&self) {
+        // The system keeps the lock of a paused process; only another lock file allows another leader.
         fs::remove_file(self.file("lock")).unwrap();
     }
 
-    fn petrify(&self, leader: &mut WorkerProcess) {
+    fn block_leadership(&self, leader: &mut Worker) {
         leader.pause();
     }
 }

@@ -5,11 +5,12 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::{ApiStub, SchedulingDelay};
+use flagcache_providers::testing::ApiStub;
+use flagcache_test_support::SchedulingDelay;
 
 use crate::api::{Api, Get};
-use crate::line::{Event, Order, Report, now};
-use crate::process::WorkerProcess;
+use crate::process::Worker;
+use crate::protocol::{Event, Order, Report, now};
 use crate::test_store::TestStore;
 use crate::worker::{ASSIGNMENT, Assignment, Settings};
 
@@ -28,7 +29,7 @@ pub(crate) const FLAGS: usize = 50;
 pub(crate) struct Fleet<P> {
     pub(crate) api: Api,
     pub(crate) test_store: P,
-    pub(crate) workers: Vec<WorkerProcess>,
+    pub(crate) workers: Vec<Worker>,
     pub(crate) settings: Settings,
 }
 
@@ -87,7 +88,7 @@ impl<P: TestStore> Fleet<P> {
         command
             .args(["--exact", "a_worker", "--ignored", "--nocapture"])
             .env(ASSIGNMENT, serde_json::to_string(&assignment).unwrap());
-        self.workers.push(WorkerProcess::start(&name, &mut command));
+        self.workers.push(Worker::start(&name, &mut command));
     }
 
     pub(crate) fn wait_until_all_have(&mut self, flags: usize) {
@@ -168,7 +169,7 @@ impl<P: TestStore> Fleet<P> {
         let ordered_at = now();
         self.running_workers()
             .for_each(|worker| worker.send(Order::Count));
-        let counted = |worker: &mut WorkerProcess| {
+        let counted = |worker: &mut Worker| {
             worker
                 .reports()
                 .iter()
@@ -188,7 +189,7 @@ impl<P: TestStore> Fleet<P> {
         self.running_workers().filter_map(counted).collect()
     }
 
-    pub(crate) fn running_workers(&mut self) -> impl Iterator<Item = &mut WorkerProcess> {
+    pub(crate) fn running_workers(&mut self) -> impl Iterator<Item = &mut Worker> {
         self.workers
             .iter_mut()
             .filter_map(|worker| (!worker.has_ended()).then_some(worker))
@@ -212,7 +213,7 @@ impl<P: TestStore> Fleet<P> {
         })
     }
 
-    /// How long it took until `condition` held, if that was within `limit`.
+    /// How long it took until `condition` held, if that was within `timeout`.
     pub(crate) fn within(
         &mut self,
         timeout: Duration,

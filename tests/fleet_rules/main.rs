@@ -16,8 +16,8 @@
 mod api;
 mod file;
 mod fleet;
-mod line;
 mod process;
+mod protocol;
 mod rules;
 mod test_store;
 mod worker;

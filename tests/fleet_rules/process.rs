@@ -3,68 +3,38 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use flagcache_test_support::WorkerProcess;
 
-use crate::line::{Event, Order, Report, now};
+use crate::protocol::{Event, Order, Report, now};
 
 /// A worker that the test started. It is killed when dropped.
-pub(crate) struct WorkerProcess {
+pub(crate) struct Worker {
     pub(crate) name: String,
-    child: Child,
-    stdin: ChildStdin,
-    lines: Receiver<Report>,
-    reports: Vec<Report>,
-    exit: Option<ExitStatus>,
+    worker: WorkerProcess<Report>,
 }
 
-impl WorkerProcess {
+impl Worker {
     pub(crate) fn start(name: &str, command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let stdin = child.stdin.take().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            let reports = stdout
-                .lines()
-                .map_while(Result::ok)
-                .filter_map(|line| Report::parse(&line));
-            reports
-                .map(|report| sender.send(report))
-                .take_while(Result::is_ok)
-                .for_each(drop);
-        });
         Self {
             name: name.to_owned(),
-            child,
-            stdin,
-            lines,
-            reports: Vec::new(),
-            exit: None,
+            worker: WorkerProcess::start(command, Report::parse),
         }
     }
 
     pub(crate) fn send(&mut self, order: Order) {
-        self.tell_line(&serde_json::to_string(&order).unwrap());
+        self.send_line(&serde_json::to_string(&order).unwrap());
     }
 
-    pub(crate) fn tell_line(&mut self, line: &str) {
-        writeln!(self.stdin, "{line}").unwrap();
+    pub(crate) fn send_line(&mut self, line: &str) {
+        self.worker.order(line);
     }
 
     /// All its reports so far.
     pub(crate) fn reports(&mut self) -> &[Report] {
-        self.reports.extend(self.lines.try_iter());
-        &self.reports
+        self.worker.reports()
     }
 
     pub(crate) fn is_ready(&mut self) -> bool {
@@ -134,54 +104,47 @@ impl WorkerProcess {
             .map(|report| report.at)
     }
 
-    /// Sends SIGSTOP: it stands still, with all that it holds.
+    /// Pauses it (SIGSTOP): it keeps all that it holds.
     pub(crate) fn pause(&self) {
-        self.signal(Signal::STOP);
+        self.worker.process.pause().unwrap();
     }
 
-    /// Sends SIGCONT.
+    /// Resumes it (SIGCONT).
     pub(crate) fn resume(&self) {
-        self.signal(Signal::CONT);
+        self.worker.process.resume().unwrap();
     }
 
-    /// Sends SIGTERM. When that was.
-    pub(crate) fn terminate(&self) -> Duration {
+    /// Sends SIGTERM, and returns when.
+    pub(crate) fn terminate(&mut self) -> Duration {
         let at = now();
-        self.signal(Signal::TERM);
+        self.worker.process.terminate().unwrap();
         at
     }
 
-    /// Sends SIGKILL. When that was.
+    /// Sends SIGKILL, and returns when.
     pub(crate) fn kill(&mut self) -> Duration {
         let at = now();
-        self.child.kill().unwrap();
-        self.exit = Some(self.child.wait().unwrap());
+        self.worker.process.kill().unwrap();
         at
     }
 
     /// Waits until it has ended by itself.
     pub(crate) fn wait_for_end(&mut self, timeout: Duration) {
-        let deadline = Instant::now() + timeout;
-        while !self.has_ended() {
-            assert!(
-                Instant::now() < deadline,
-                "{} has not ended within {timeout:?}",
-                self.name
-            );
-            thread::sleep(Duration::from_millis(2));
-        }
+        let exit = self.worker.process.wait(timeout).unwrap();
+        assert!(
+            exit.is_some(),
+            "{} has not ended within {timeout:?}",
+            self.name
+        );
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
-        if self.exit.is_none() {
-            self.exit = self.child.try_wait().unwrap();
-        }
-        self.exit.is_some()
+        self.worker.process.exit().unwrap().is_some()
     }
 
-    /// The time of processors that each of its threads has used, as Linux counts it.
+    /// The processor time of each of its threads, as Linux counts it.
     pub(crate) fn processor_times(&self) -> ProcessorTimes {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id()))
+        let threads = fs::read_dir(format!("/proc/{}/task", self.worker.process.id()))
             .unwrap()
             .flatten();
         // A thread may end meanwhile.
@@ -197,29 +160,17 @@ impl WorkerProcess {
                 .collect(),
         )
     }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
 }
 
-/// What the threads of a process have used.
+/// The processor time of the threads of a process.
 pub(crate) struct ProcessorTimes(HashMap<OsString, Duration>);
 
 impl ProcessorTimes {
-    /// What was used since then. A thread that has ended meanwhile, one that had nothing to do, does not count.
+    /// The time used since `earlier`. A thread that has ended meanwhile does not count: it had nothing to do.
     pub(crate) fn since(&self, earlier: &Self) -> Duration {
         self.0
             .iter()
             .map(|(thread, used)| *used - earlier.0.get(thread).copied().unwrap_or_default())
             .sum()
-    }
-}
-
-impl Drop for WorkerProcess {
-    fn drop(&mut self) {
-        // Fails if it has ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 #[cfg(feature = "redis")]
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
-use crate::process::WorkerProcess;
+use crate::process::Worker;
 use crate::worker::Store;
 
 /// A store of a test's own, empty at first. Gone when dropped.
@@ -29,10 +29,10 @@ pub(crate) trait TestStore {
     fn add_unrelated_data(&self) {}
 
     /// A paused leader loses leadership: by this, or because its lock's TTL ends.
-    fn take_lead_away(&self);
+    fn take_leadership_away(&self);
 
     /// Takes the lock for a holder that neither loads nor ends.
-    fn petrify(&self, leader: &mut WorkerProcess);
+    fn block_leadership(&self, leader: &mut Worker);
 }
 
 /// A place whose servers can fail.

@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::interval;
 
-use crate::line::{Event, Order, Report};
+use crate::protocol::{Event, Order, Report};
 
 /// The variable that holds a worker's assignment.
 pub(crate) const ASSIGNMENT: &str = "FLAGCACHE_TEST_ASSIGNMENT";
@@ -60,7 +60,7 @@ pub(crate) enum Store {
 }
 
 /// How often a worker looks at its status, which is asked for, not announced. This is often enough to measure by.
-const LOOKS: Duration = Duration::from_millis(5);
+const STATUS_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The options of a poller, `None` being the default, and what else its worker does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ pub(crate) struct Settings {
     pub(crate) max_staleness: Option<Duration>,
     /// So long by default that nothing comes of its end.
     pub(crate) lock_ttl: Duration,
-    pub(crate) looks: Duration,
+    pub(crate) status_interval: Duration,
     pub(crate) waits_to_begin: bool,
     /// A call may take long.
     pub(crate) is_patient: bool,
@@ -84,7 +84,7 @@ impl Settings {
             fail_open: None,
             max_staleness: None,
             lock_ttl,
-            looks: LOOKS,
+            status_interval: STATUS_INTERVAL,
             waits_to_begin: false,
             is_patient: false,
         }
@@ -101,16 +101,13 @@ impl Settings {
 
     /// The TTL of the lock, in a store where it has one.
     pub(crate) fn lock_ttl(self, lock_ttl: Duration) -> Self {
-        Self {
-            lock_ttl: lock_ttl,
-            ..self
-        }
+        Self { lock_ttl, ..self }
     }
 
     /// How often its worker looks at its status.
-    pub(crate) fn looks(self, every: Duration) -> Self {
+    pub(crate) fn status_interval(self, every: Duration) -> Self {
         Self {
-            looks: every,
+            status_interval: every,
             ..self
         }
     }
@@ -165,28 +162,32 @@ async fn poll(assignment: Assignment) {
             return;
         }
     }
-    let teller = Teller::of(builder(assignment).start().unwrap());
+    let reporter = StatusReporter::of(builder(assignment).start().unwrap());
     Report::print(Event::Started);
-    tokio::spawn(teller.clone().tell_changes());
-    tokio::spawn(teller.clone().tell_status_every(settings.looks));
+    tokio::spawn(reporter.clone().report_changes());
+    tokio::spawn(
+        reporter
+            .clone()
+            .report_status_every(settings.status_interval),
+    );
     loop {
         tokio::select! {
             _ = terminated.recv() => {
-                let error = teller.poller.shutdown().await.err().map(|error| error.to_string());
+                let error = reporter.poller.shutdown().await.err().map(|error| error.to_string());
                 return Report::print(Event::ShutDown { error });
             }
             order = orders.recv() => match order {
                 None => return,
                 Some(Order::Begin) => {}
                 Some(Order::Count) => {
-                    let counters = teller.poller.status().counters;
-                    teller.answer(Event::Counted { loads: counters.loads, requests: counters.requests });
+                    let counters = reporter.poller.status().counters;
+                    reporter.answer(Event::Counted { loads: counters.loads, requests: counters.requests });
                 }
                 Some(Order::Refresh) => {
-                    let teller = teller.clone();
+                    let reporter = reporter.clone();
                     tokio::spawn(async move {
-                        let error = teller.poller.refresh().await.err().map(|error| error.to_string());
-                        teller.answer(Event::Refreshed { error });
+                        let error = reporter.poller.refresh().await.err().map(|error| error.to_string());
+                        reporter.answer(Event::Refreshed { error });
                     });
                 }
             },
@@ -259,12 +260,12 @@ fn redis(url: String, lock_ttl: Duration) -> RedisProvider {
 
 /// Reports the changes of a poller.
 #[derive(Clone)]
-struct Teller {
+struct StatusReporter {
     poller: FlagDefinitionPoller,
     last_reported: Arc<Mutex<Option<(Role, PollerState)>>>,
 }
 
-impl Teller {
+impl StatusReporter {
     fn of(poller: FlagDefinitionPoller) -> Self {
         Self {
             poller,
@@ -272,7 +273,7 @@ impl Teller {
         }
     }
 
-    async fn tell_changes(self) {
+    async fn report_changes(self) {
         let mut changes = self.poller.subscribe();
         let mut ready = false;
         while let Some(change) = changes.next().await {
@@ -289,21 +290,21 @@ impl Teller {
         }
     }
 
-    async fn tell_status_every(self, pause: Duration) {
-        let mut looks = interval(pause);
+    async fn report_status_every(self, pause: Duration) {
+        let mut ticks = interval(pause);
         loop {
-            looks.tick().await;
-            self.tell_status();
+            ticks.tick().await;
+            self.report_status();
         }
     }
 
     /// Whoever has the answer knows the status at that moment, too.
     fn answer(&self, answer: Event) {
-        self.tell_status();
+        self.report_status();
         Report::print(answer);
     }
 
-    fn tell_status(&self) {
+    fn report_status(&self) {
         let status = self.poller.status();
         let now = (status.role, status.state);
         if self.last_reported.lock().unwrap().replace(now) != Some(now) {

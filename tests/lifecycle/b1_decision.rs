@@ -311,7 +311,7 @@ async fn b1_06_a_change_notification_ends_the_pause_at_once() {
 
 /// The publish may fall between the read's look at the store and its answer.
 #[tokio::test(start_paused = true)]
-async fn b1_06_a_change_notification_during_a_short_load_is_not_slept_over() {
+async fn b1_06_a_change_notification_during_a_short_load_is_not_missed() {
     let rig = Rig::following_nothing();
     let gate = Latch::new();
     rig.provider
@@ -853,7 +853,7 @@ async fn b1_16_in_manual_mode_a_failure_is_returned_to_the_caller_and_the_next_c
 
 /// A refresh that the backoff turned into nothing has not refreshed.
 #[tokio::test(start_paused = true)]
-async fn b1_16_a_request_that_was_put_off_is_no_success() {
+async fn b1_16_a_refresh_that_the_backoff_defers_is_an_error() {
     let rig = Rig::new();
     rig.api.then(Reply::failure(FetchErrorKind::QuotaLimited));
     let (logs, _guard) = Logs::capture();

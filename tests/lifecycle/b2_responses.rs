@@ -245,7 +245,7 @@ async fn b2_22_an_invalid_200_changes_nothing_publishes_nothing_and_backs_off() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_22_a_cold_worker_does_not_become_ready_by_it() {
+async fn b2_22_an_invalid_200_does_not_make_a_cold_worker_ready() {
     for json in INVALID {
         let rig = Rig::new();
         rig.api.always(Reply::definitions(json, Some("\"x\"")));
@@ -530,7 +530,7 @@ async fn b2_29_402_keeps_the_definitions_and_keeps_polling_at_the_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_29_the_clear_policy_drops_them() {
+async fn b2_29_the_clear_policy_drops_the_definitions_at_a_402() {
     let worker = leader_with(|builder| builder.on_quota_limited(OnQuotaLimited::Clear)).await;
     worker
         .api

@@ -186,7 +186,7 @@ async fn b3_39_a_failed_publish_is_retried_in_the_next_load_without_a_refetch() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn b3_39_also_while_the_api_fails() {
+async fn b3_39_a_failed_publish_is_retried_while_the_api_fails() {
     let rig = Rig::new();
     rig.provider.publish().then_fault(DOWN);
     rig.api
@@ -199,7 +199,7 @@ async fn b3_39_also_while_the_api_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b3_39_a_former_leader_does_not_publish_what_it_once_could_not() {
+async fn b3_39_a_former_leader_does_not_retry_a_failed_publish() {
     let rig = Rig::new();
     rig.provider.publish().then_fault(DOWN);
     let worker = rig.start();

@@ -671,7 +671,7 @@ fn b4_40_a_reader_never_waits_whatever_the_provider_does() {
 
 #[tokio::test]
 #[ignore = "measures the machine: run by hand, in a release build, on an idle one"]
-async fn b4_42_taking_in_ten_megabytes_does_not_stall_the_callers_runtime() {
+async fn b4_42_decoding_ten_megabytes_does_not_stall_the_callers_runtime() {
     let numbered = |number: usize| {
         let pad = "x".repeat(900);
         let flags: Vec<_> = (0..10_000)

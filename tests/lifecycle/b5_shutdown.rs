@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant as WallInstant};
+use std::time::Duration;
 
 use flagcache::{
     FlagDefinitionCacheData, FlagDefinitionPoller, NotReadyError, PollerState, ProviderErrorKind,
@@ -14,6 +14,7 @@ use flagcache::{
 use flagcache_providers::testing::{
     Answer, CallEnd, Fault, Latch, ProviderMethod, Reply, ScriptedProvider,
 };
+use flagcache_test_support::{Process, wait_until};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Rig, millis, secs, stored};
@@ -30,11 +31,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// Waits on the real clock, from any thread.
 fn until(what: &str, condition: impl Fn() -> bool) {
-    let begin = WallInstant::now();
-    while !condition() {
-        assert!(begin.elapsed() < secs(20), "not within 20 s: {what}");
-        thread::sleep(millis(2));
-    }
+    wait_until(what, secs(20), condition);
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,7 +56,7 @@ async fn b5_45_provider_shutdown_comes_once_however_often_it_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b5_45_also_if_the_decision_was_always_false_or_nothing_was_ever_loaded() {
+async fn b5_45_provider_shutdown_comes_once_without_leadership_and_without_a_load() {
     let worker = Rig::following(stored("a", "\"a\"")).start();
     worker.loads(3).await;
     worker.finish().await;
@@ -329,7 +326,7 @@ async fn b5_49_clones_keep_it_running_until_the_last_is_dropped() {
 }
 
 #[test]
-fn b5_49_dropped_outside_a_runtime() {
+fn b5_49_a_poller_dropped_outside_a_runtime_ends() {
     for manual in [false, true] {
         let runtime = runtime();
         let rig = Rig::new();
@@ -398,7 +395,7 @@ fn b5_49_waiting_for_a_poller_whose_runtime_is_gone_ends() {
 }
 
 #[test]
-fn b5_49_on_a_current_thread_runtime() {
+fn b5_49_a_poller_dropped_on_a_current_thread_runtime_ends() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -547,31 +544,22 @@ fn b5_46_provider_shutdown_waits_for_a_blocking_body_and_the_handle_does_not() {
 /// Runs the ignored test below, whose process must end although a body in it never does.
 #[test]
 fn b5_47_a_process_with_a_hung_blocking_body_ends() {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "b5_shutdown::child_with_a_hung_blocking_body",
-            "--ignored",
-            "--nocapture",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begin = WallInstant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if begin.elapsed() > secs(30) {
-            child.kill().unwrap();
-            panic!("the process did not end");
-        }
-        thread::sleep(millis(20));
-    };
+    let mut child = Process::start(
+        Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "b5_shutdown::child_with_a_hung_blocking_body",
+                "--ignored",
+                "--nocapture",
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()),
+    )
+    .unwrap();
+    let status = child.wait(secs(30)).unwrap();
+    let status = status.expect("the process did not end");
     assert!(status.success(), "{status}");
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut said).unwrap();
+    let said: String = child.lines().collect();
     assert!(said.contains("hung, ready and ending"), "{said}");
 }
 

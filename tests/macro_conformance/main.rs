@@ -11,7 +11,7 @@
     reason = "the forms are written once for methods with and without a value"
 )]
 
-mod shelf;
+mod store;
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
@@ -24,12 +24,12 @@ use flagcache::{
 use flagcache_providers::testing::conformance::{Capabilities, Verdict, run_all};
 use futures_util::future::BoxFuture;
 
-use crate::shelf::{Shelf, Store};
+use crate::store::{Store, WorkerHandle};
 
 type Definitions = Result<Option<FlagDefinitionCacheData>, DataError>;
 type AliasOf<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-async fn keeps_every_rule(provider: fn(Shelf) -> Arc<dyn FlagDefinitionCacheProvider>) {
+async fn keeps_every_rule(provider: fn(WorkerHandle) -> Arc<dyn FlagDefinitionCacheProvider>) {
     let claims = Capabilities {
         outage: false,
         ..Capabilities::ALL
@@ -51,44 +51,44 @@ macro_rules! form {
             use super::*;
 
             #[derive(Clone)]
-            struct Provider(Shelf);
+            struct Provider(WorkerHandle);
 
             #[allow(clippy::let_unit_value, reason = "one body for all outcomes")]
             #[flag_cache_provider]
             impl Provider {
                 $($before)* fn should_fetch_flag_definitions(&self) -> $decision {
-                    let shelf = self.0.clone();
-                    let $call = move || shelf.decide();
+                    let handle = self.0.clone();
+                    let $call = move || handle.decide();
                     $wrap
                 }
 
                 $($before)* fn get_flag_definitions(&self) -> $definitions {
-                    let shelf = self.0.clone();
-                    let $call = move || shelf.read();
+                    let handle = self.0.clone();
+                    let $call = move || handle.read();
                     $wrap
                 }
 
                 $($before)* fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> $done {
-                    let (shelf, data) = (self.0.clone(), data.clone());
-                    let $call = move || shelf.write(&data);
+                    let (handle, data) = (self.0.clone(), data.clone());
+                    let $call = move || handle.write(&data);
                     $wrap
                 }
 
                 $($before)* fn shutdown(&self) -> $done {
-                    let shelf = self.0.clone();
-                    let $call = move || shelf.end();
+                    let handle = self.0.clone();
+                    let $call = move || handle.end();
                     $wrap
                 }
 
                 $($before)* fn peek_flag_definitions(&self) -> $definitions {
-                    let shelf = self.0.clone();
-                    let $call = move || shelf.read();
+                    let handle = self.0.clone();
+                    let $call = move || handle.read();
                     $wrap
                 }
 
                 $($before)* fn on_fetch_without_update(&self, outcome: FetchOutcome) -> $done {
-                    let shelf = self.0.clone();
-                    let $call = move || shelf.fetched_nothing_new(&outcome);
+                    let handle = self.0.clone();
+                    let $call = move || handle.fetched_nothing_new(&outcome);
                     $wrap
                 }
 
@@ -99,7 +99,7 @@ macro_rules! form {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn keeps_every_rule() {
-                super::keeps_every_rule(|shelf| Arc::new(Provider(shelf))).await;
+                super::keeps_every_rule(|handle| Arc::new(Provider(handle))).await;
             }
         }
     };

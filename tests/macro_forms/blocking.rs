@@ -105,7 +105,7 @@ async fn b4_42_beyond_a_few_bodies_a_call_errors_at_once() {
     let gate = Arc::clone(&slow.gate);
     let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(slow);
     for running in 1..=4 {
-        // Cut, as the poller does at its limit; the body goes on.
+        // Cut, as the poller does at its timeout; the body goes on.
         let mut call = provider.should_fetch_flag_definitions();
         assert!((&mut call).now_or_never().is_none());
         drop(call);
@@ -128,7 +128,7 @@ async fn b4_42_beyond_a_few_bodies_a_call_errors_at_once() {
             .unwrap()
     );
 
-    // Bodies that end free their places, though nobody awaits them any more.
+    // Bodies that end free their slots, though no future awaits them.
     gate.open();
     gate.wait_for(0);
     let started = Instant::now();

@@ -1,9 +1,8 @@
-//! Certificates as people make them.
-
-use std::process::Command;
+//! Certificates: those that are accepted, and those that are not.
 
 use flagcache_core::{FlagDefinitionSource, PostHogApi};
-use flagcache_providers::testing::{ApiStub, Certificates};
+use flagcache_providers::testing::ApiStub;
+use flagcache_test_support::{Certificates, openssl};
 use tempfile::TempDir;
 
 use crate::front::stub;
@@ -19,16 +18,7 @@ impl Named {
             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=named \
              -addext subjectAltName=IP:{address} -addext basicConstraints=critical,CA:FALSE -keyout named.key -out named.crt"
         );
-        let made = Command::new("bash")
-            .args(["-ec", &script])
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        openssl(folder.path(), &script);
         Self(folder)
     }
 
@@ -121,16 +111,7 @@ async fn b9_71_self_signed_and_expired_certificates_are_named() {
         printf 'subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n' > old.ext
         openssl ca -batch -selfsign -config ca.conf -keyfile old.key -in old.csr -extfile old.ext -notext -out old.crt \
             -startdate 20200101000000Z -enddate 20200102000000Z";
-    let made = Command::new("bash")
-        .args(["-ec", script])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    openssl(folder.path(), script);
 
     for (name, expected) in [
         ("ca", Some("it is a CA certificate (`CaUsedAsEndEntity`)")),

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use flagcache_providers::testing::{ApiStub, Certificates};
+use flagcache_providers::testing::ApiStub;
+use flagcache_test_support::Certificates;
 use serde_json::Value;
 use tempfile::TempDir;
 

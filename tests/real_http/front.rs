@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use flagcache_providers::testing::{ApiStub, Certificates, Definitions, FreePort};
+use flagcache_providers::testing::{ApiStub, Definitions};
+use flagcache_test_support::{Certificates, FreePort, Process, wait_until};
 
-use crate::nginx::{Nginx, until};
+use crate::nginx::{AMPLE, Nginx};
 use crate::worker::{Build, Worker, flags};
 
 pub(crate) async fn stub(flags: usize) -> ApiStub {
@@ -75,7 +76,8 @@ fn b9_69_a_front_with_http2_alone_is_a_clear_error() {
     let port = FreePort::find();
     let [certificate, key, roots] =
         ["server.crt", "server.key", "root.crt"].map(|file| certificates.path(file));
-    let mut node = Command::new("node")
+    let mut command = Command::new("node");
+    command
         .args([
             "-e",
             HTTP2_ONLY,
@@ -83,10 +85,10 @@ fn b9_69_a_front_with_http2_alone_is_a_clear_error() {
             &key,
             &port.number().to_string(),
         ])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("node is needed: {error}"));
-    until("node listens", || {
+        .stdout(Stdio::null());
+    let _node =
+        Process::start(&mut command).unwrap_or_else(|error| panic!("node is needed: {error}"));
+    wait_until("node listens", AMPLE, || {
         TcpStream::connect((Ipv4Addr::LOCALHOST, port.number())).is_ok()
     });
     let host = format!("https://127.0.0.1:{}", port.number());
@@ -97,6 +99,4 @@ fn b9_69_a_front_with_http2_alone_is_a_clear_error() {
             "{build:?}: {answer}"
         );
     }
-    node.kill().unwrap();
-    node.wait().unwrap();
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use flagcache_providers::testing::FreePort;
+use flagcache_test_support::FreePort;
 
 use crate::certificates::Named;
 use crate::nginx::Nginx;

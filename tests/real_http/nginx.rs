@@ -2,16 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use flagcache_providers::testing::{Certificates, FreePort};
+use flagcache_test_support::{Certificates, FreePort, Process, wait_until};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 pub(crate) const AMPLE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Nginx {
-    child: Child,
+    process: Process,
     folder: TempDir,
     port: FreePort,
 }
@@ -128,25 +129,26 @@ impl Nginx {
         std::fs::write(&file, configuration).unwrap();
         let mut arguments = below.to_vec();
         arguments.push("nginx");
-        let child = Command::new(arguments[0])
+        let mut command = Command::new(arguments[0]);
+        command
             .args(&arguments[1..])
             .arg("-c")
             .arg(&file)
             .args(["-e", &format!("{path}/error.log")])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("nginx is needed: {error}"));
+            .stdout(Stdio::null());
+        let process =
+            Process::start(&mut command).unwrap_or_else(|error| panic!("nginx is needed: {error}"));
         let nginx = Self {
-            child,
+            process,
             folder,
             port,
         };
         if below.is_empty() {
-            until("nginx listens", || {
+            wait_until("nginx listens", AMPLE, || {
                 TcpStream::connect((address, nginx.port())).is_ok()
             });
         } else {
-            until("nginx runs", || nginx.path("pid").exists());
+            wait_until("nginx runs", AMPLE, || nginx.path("pid").exists());
         }
         nginx
     }
@@ -172,35 +174,16 @@ impl Nginx {
             .collect()
     }
 
-    /// Has new processes take over, as after a change of the configuration.
+    /// Lets new processes take over, as after a change of the configuration.
     pub(crate) fn reload(&self) {
-        self.signal("HUP");
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([format!("-{name}"), self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        self.process.signal(Signal::HUP).unwrap();
     }
 }
 
 impl Drop for Nginx {
     fn drop(&mut self) {
         // It ends its workers; killed, it would leave them.
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
-        let _ = self.child.wait();
-    }
-}
-
-#[track_caller]
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < AMPLE, "not within {AMPLE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        let _ = self.process.terminate();
+        let _ = self.process.wait(AMPLE);
     }
 }

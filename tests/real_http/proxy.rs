@@ -1,18 +1,19 @@
 //! A forward proxy. The API's host is 0.0.0.0: Linux reaches this machine by it, and it is not one that goes without a proxy.
 
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use flagcache_providers::testing::{ApiStub, FreePort};
+use flagcache_providers::testing::ApiStub;
+use flagcache_test_support::{FreePort, Process, wait_until};
 use tempfile::TempDir;
 
 use crate::certificates::Named;
 use crate::front::stub;
-use crate::nginx::{Nginx, until};
+use crate::nginx::{AMPLE, Nginx};
 use crate::worker::{Build, Worker};
 
 struct Proxy {
-    child: Child,
+    _process: Process,
     folder: TempDir,
     port: FreePort,
 }
@@ -30,17 +31,18 @@ impl Proxy {
             log.display()
         );
         std::fs::write(&file, configuration).unwrap();
-        let child = Command::new("tinyproxy")
-            .args(["-d", "-c"])
-            .arg(&file)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("tinyproxy is needed: {error}"));
-        until("tinyproxy listens", || {
+        let process = Process::start(
+            Command::new("tinyproxy")
+                .args(["-d", "-c"])
+                .arg(&file)
+                .stdout(Stdio::null()),
+        )
+        .unwrap_or_else(|error| panic!("tinyproxy is needed: {error}"));
+        wait_until("tinyproxy listens", AMPLE, || {
             TcpStream::connect((Ipv4Addr::LOCALHOST, port.number())).is_ok()
         });
         Self {
-            child,
+            _process: process,
             folder,
             port,
         }
@@ -52,13 +54,6 @@ impl Proxy {
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -120,7 +115,7 @@ async fn b9_71_no_proxy_excepts_a_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b9_71_a_proxy_that_refuses_is_to_blame() {
+async fn b9_71_a_proxy_that_refuses_is_named_in_the_error() {
     let stub = stub(5).await;
     let (named, proxy) = (Named::make("0.0.0.0"), Proxy::start());
     let front = front(&named, &stub);

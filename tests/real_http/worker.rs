@@ -1,13 +1,12 @@
 //! A worker with exactly the default features, as a process.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use flagcache_providers::testing::ApiStub;
+use flagcache_test_support::WorkerProcess;
 use tempfile::TempDir;
 
 const AMPLE: Duration = Duration::from_secs(40);
@@ -57,9 +56,9 @@ pub(crate) fn executable(build: Build) -> PathBuf {
 }
 
 pub(crate) struct Worker {
-    child: Child,
-    orders: ChildStdin,
-    answers: Receiver<String>,
+    worker: WorkerProcess<String>,
+    /// How many answers were returned.
+    answers: usize,
     _cache: TempDir,
 }
 
@@ -96,44 +95,28 @@ impl Worker {
         ] {
             command.env_remove(name).env_remove(name.to_lowercase());
         }
-        let mut child = command
+        command
             .arg(cache.path().join("cache"))
             .env("POSTHOG_HOST", host)
             .env("POSTHOG_PROJECT_KEY", ApiStub::PROJECT_KEY)
             .env("POSTHOG_SECRET_KEY", ApiStub::SECRET_KEY)
-            .envs(variables.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let orders = child.stdin.take().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (give, answers) = channel();
-        std::thread::spawn(move || {
-            lines
-                .map_while(Result::ok)
-                .try_for_each(|line| give.send(line))
-        });
+            .envs(variables.iter().copied());
         Self {
-            child,
-            orders,
-            answers,
+            worker: WorkerProcess::start(&mut command, |line| Some(line.to_owned())),
+            answers: 0,
             _cache: cache,
         }
     }
 
-    /// One load. What came of it.
+    /// Performs one load, and returns its result.
     pub(crate) fn refresh(&mut self) -> String {
-        // One that could not be built has ended, and said why.
-        let _ = writeln!(self.orders, "refresh");
-        self.answers.recv_timeout(AMPLE).unwrap()
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // A worker that could not be built has ended; its report contains the reason.
+        let _ = self.worker.process.send_line("refresh");
+        let next = self.answers;
+        self.answers += 1;
+        self.worker
+            .find(AMPLE, |answers| answers.get(next).cloned())
+            .unwrap()
     }
 }
 

@@ -7,18 +7,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use flagcache::testing::conformance::CASES;
+use flagcache_test_support::PostgresServer;
 use postgres_provider::PostgresProvider;
 use server::LEASE;
 
 fn main() -> ExitCode {
-    let Some(programs) = server::programs() else { return server::missing("the_provider_keeps_every_rule") };
+    if !PostgresServer::is_installed() {
+        return server::missing("the_provider_keeps_every_rule");
+    }
     // All but the mark of a used-up quota.
     let applies = |needs: &[&str]| !needs.contains(&"quota_mark");
     let cases: Vec<_> = CASES.iter().filter(|case| applies(case.needs)).map(|case| ((), case)).collect();
     let mut failed = 0;
     server::run_each(
         &cases,
-        &programs,
         |()| Box::new(|config, service| Arc::new(PostgresProvider::new(config, service, LEASE))),
         |(), case, broken| {
             failed += usize::from(broken.is_some());

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use faulty::{Fault, PostgresProvider};
 use flagcache::testing::conformance::CASES;
+use flagcache_test_support::PostgresServer;
 use server::LEASE;
 
 /// Each mistake, and the rule that catches it.
@@ -71,13 +72,14 @@ const CAUGHT: &[(Fault, &str)] = &[
 ];
 
 fn main() -> ExitCode {
-    let Some(programs) = server::programs() else { return server::missing("each_mistake_is_caught_by_its_rule") };
+    if !PostgresServer::is_installed() {
+        return server::missing("each_mistake_is_caught_by_its_rule");
+    }
     let case = |name: &str| CASES.iter().find(|case| case.name == name).expect("a rule of the kit");
     let cases: Vec<_> = CAUGHT.iter().map(|(fault, name)| (*fault, case(name))).collect();
     let mut missed = 0;
     server::run_each(
         &cases,
-        &programs,
         |fault| Box::new(move |config, service| Arc::new(PostgresProvider::new(config, service, LEASE, Some(fault)))),
         |fault, case, broken| {
             missed += usize::from(broken.is_none());

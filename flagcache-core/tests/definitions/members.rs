@@ -165,7 +165,7 @@ fn b9_73_a_list_stands_for_a_mapping_and_a_double_for_a_whole_number() {
 }
 
 #[test]
-fn b9_73_what_the_api_or_a_former_release_wrote_so_is_put_right_too() {
+fn b9_73_the_same_spellings_from_the_api_or_an_older_release_are_normalized_too() {
     let api = crate::api(
         r#"{"flags":[],"group_type_mapping":["company"],"cohorts":[]}"#,
         Some("\"1\""),

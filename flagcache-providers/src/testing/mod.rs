@@ -9,13 +9,8 @@
 //! | [`ScriptedSource`] | the same for a source of definitions, in memory |
 //! | [`FaultInjector`] | makes calls of any provider fail, panic, hang or come late |
 //! | [`ApiStub`] | the PostHog API on this machine, with every fault that an API has |
-//! | `RedisServer` | a `redis-server` of the test's own, to be hung, killed and started again (with feature `redis`) |
-//! | [`FreePort`] | a port that stays a test's own while no server listens there |
 //! | [`TcpProxy`] | stands between a store and its server: connections can be cut, hung and healed |
-//! | [`SchedulingDelay`] | how long the machine itself delays a program |
 //! | `RedisInspector` | what a Redis store keeps, and what its server has counted (with feature `redis`) |
-//! | `RedisSentinels`, `RedisCluster` | several that work together (with feature `redis`) |
-//! | `Certificates` | certificates for servers with TLS (with feature `redis`) |
 //! | [`Definitions`] | flag definitions as a real project has them |
 //!
 //! The fakes read time from tokio, so they work on its paused clock.
@@ -23,21 +18,11 @@
 mod answer;
 mod api_stub;
 mod calls;
-#[cfg(feature = "redis")]
-mod certificates;
 pub mod conformance;
 mod definitions;
 mod fault;
 mod fault_injector;
-mod free_port;
 mod latch;
-#[cfg(feature = "redis")]
-mod redis_cluster;
-#[cfg(feature = "redis")]
-mod redis_sentinels;
-#[cfg(feature = "redis")]
-mod redis_server;
-mod scheduling_delay;
 mod scripted_provider;
 mod scripted_source;
 mod tcp_proxy;
@@ -49,25 +34,11 @@ pub use crate::redis::inspector::{RedisCounters, RedisInspector};
 pub use answer::{Answer, Script};
 pub use api_stub::{ApiReply, ApiRequest, ApiStats, ApiStub, EtagForm};
 pub use calls::{Call, CallEnd};
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use certificates::{Certificates, ServerTls};
 pub use definitions::Definitions;
 pub use fault::Fault;
 pub use fault_injector::{FaultInjector, Times};
 pub use flagcache_core::ProviderMethod;
-pub use free_port::FreePort;
 pub use latch::Latch;
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use redis_cluster::{RedisCluster, SlotMove};
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use redis_sentinels::RedisSentinels;
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use redis_server::RedisServer;
-pub use scheduling_delay::SchedulingDelay;
 pub use scripted_provider::ScriptedProvider;
 pub use scripted_source::{Reply, Request, ScriptedSource};
 pub use tcp_proxy::{Connections, Outage, TcpProxy};

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use flagcache_core::FlagDefinitionCacheProvider;
 use flagcache_providers::redis::RedisStore;
 use flagcache_providers::testing::conformance::{POLL_INTERVAL, TestStore};
-use flagcache_providers::testing::{Connections, Outage, RedisServer, TcpProxy};
+use flagcache_providers::testing::{Connections, Outage, TcpProxy};
+use flagcache_test_support::RedisServer;
 
 use crate::worker::{DATA, SERVICE};
 

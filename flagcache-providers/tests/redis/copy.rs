@@ -1,4 +1,4 @@
-//! What lies in the store: restoring, keeping alive, confirming, and copies of other hands.
+//! The stored copy: restoring it, extending its TTL, confirming it, and copies of other programs.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,9 +6,9 @@ use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
     ProjectFingerprint, ProviderErrorKind,
 };
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::{RedisServer, eventually};
 
-use crate::worker::{DATA, LOCK, META, Worker, builder, eventually, set, version};
+use crate::worker::{DATA, LOCK, META, Worker, builder, set, version};
 
 #[tokio::test]
 async fn b1_07_a_worker_that_does_not_lead_only_creates() {
@@ -80,7 +80,7 @@ async fn b8_66_garbage_is_replaced_in_the_leaders_next_load() {
         leader.failed(FetchErrorKind::Server, &set(1)).await;
         assert_eq!(follower.follow().await, Some(set(1)), "{value}");
     }
-    // An empty value is as good as none, and a valid set of another hand as bad as garbage.
+    // An empty value counts as no copy, and a valid copy of another program counts as garbage.
     for (value, failure) in [
         ("", None),
         (r#"{"flags":[]}"#, None),
@@ -240,7 +240,7 @@ async fn definitions_that_are_stored_already_are_only_confirmed() {
     assert_eq!(server.run::<String>(&format!("GET {DATA}")), stored);
     assert!(
         !follower.noticed(Duration::from_millis(200)).await,
-        "nothing changed for anybody"
+        "nothing changed for any worker"
     );
     follower.leads().await;
     assert!(follower.report().confirmed_ago.is_some());
@@ -270,7 +270,7 @@ async fn b8_63_equal_definitions_fetched_by_another_worker_are_left_in_place() {
     assert_eq!(server.run::<String>(&format!("GET {DATA}")), stored);
     assert!(
         !follower.noticed(Duration::from_millis(200)).await,
-        "nobody has to read it again"
+        "no worker has to read it again"
     );
 }
 
@@ -308,29 +308,29 @@ async fn b2_29_the_quota_mark_reaches_the_fleet_and_goes_with_the_next_success()
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;
-    let told = async |expected: bool| {
+    let reports_quota = async |expected: bool| {
         assert_eq!(follower.follow().await, Some(set(1)), "the copy stays");
         assert_eq!(follower.report().quota_limited, expected);
     };
-    told(false).await;
+    reports_quota(false).await;
     assert!(leader.leads().await);
     leader.failed(FetchErrorKind::QuotaLimited, &set(1)).await;
-    told(true).await;
+    reports_quota(true).await;
     assert!(leader.leads().await);
     leader.failed(FetchErrorKind::Server, &set(1)).await;
-    told(true).await;
+    reports_quota(true).await;
     assert!(leader.leads().await);
     leader.unchanged(&set(1)).await;
-    told(false).await;
+    reports_quota(false).await;
 
     assert!(leader.leads().await);
     leader
         .fetch_without_update(FetchOutcome::failed(FetchErrorKind::QuotaLimited, None))
         .await
         .unwrap();
-    told(true).await;
+    reports_quota(true).await;
     leader.lead_with(&set(1)).await;
-    told(false).await;
+    reports_quota(false).await;
 }
 
 #[tokio::test]
@@ -360,7 +360,7 @@ async fn b2_27_the_copys_ttl_is_extended_only_when_less_than_half_is_left() {
 }
 
 #[tokio::test]
-async fn a_copy_may_live_for_ever() {
+async fn a_copy_may_have_no_ttl() {
     let server = RedisServer::start();
     let leader = Worker::with(builder(&server).data_ttl(None));
     leader.lead_with(&set(1)).await;

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchOutcome, FlagDefinitionCacheProvider, ProviderErrorKind};
 use flagcache_providers::redis::RedisStore;
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::{RedisServer, eventually};
 
-use crate::worker::{LOCK, SERVICE, Worker, builder, eventually, set, short_lived};
+use crate::worker::{LOCK, SERVICE, Worker, builder, set, short_lived};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,7 +29,7 @@ async fn b8_64_a_worker_boots_while_the_server_is_down() {
     server.start_again();
     assert!(
         worker.noticed(4 * SECOND).await,
-        "it is told that the server is back"
+        "it is notified that the server is back"
     );
     assert!(worker.leads().await);
 }
@@ -37,7 +37,7 @@ async fn b8_64_a_worker_boots_while_the_server_is_down() {
 #[tokio::test]
 async fn b8_64_every_call_to_a_hanging_server_is_bounded() {
     let server = RedisServer::start();
-    let limit = Duration::from_millis(200);
+    let timeout = Duration::from_millis(200);
     let leader = Worker::with(short_lived(&server));
     let follower = Worker::with(short_lived(&server));
     leader.lead_with(&set(1)).await;
@@ -51,7 +51,7 @@ async fn b8_64_every_call_to_a_hanging_server_is_bounded() {
             assert!(call().await, "{what} should fail");
             let took = start.elapsed();
             assert!(
-                took < limit + Duration::from_millis(150),
+                took < timeout + Duration::from_millis(150),
                 "{what} took {took:?}"
             );
         };
@@ -77,7 +77,7 @@ async fn b8_64_every_call_to_a_hanging_server_is_bounded() {
 }
 
 #[tokio::test]
-async fn b8_64_it_recovers_when_the_server_goes_on() {
+async fn b8_64_workers_recover_when_a_hung_server_resumes() {
     let server = RedisServer::start();
     let workers = [
         Worker::with(short_lived(&server)),
@@ -109,7 +109,7 @@ async fn b8_64_it_recovers_when_the_server_goes_on() {
 }
 
 #[tokio::test]
-async fn b8_64_a_paused_or_sleeping_server_is_no_different() {
+async fn b8_64_a_paused_or_sleeping_server_is_handled_as_a_hung_one() {
     let server = RedisServer::start();
     let worker = Worker::with(short_lived(&server));
     worker.lead_with(&set(1)).await;
@@ -221,15 +221,15 @@ async fn a_dropped_call_leaves_the_provider_whole() {
     let server = RedisServer::start();
     let worker = Worker::of(&server);
     for micros in 0..200 {
-        let limit = Duration::from_micros(micros * 10);
-        let _ = tokio::time::timeout(limit, worker.decide()).await;
-        let _ = tokio::time::timeout(limit, worker.publish(&set(micros))).await;
+        let timeout = Duration::from_micros(micros * 10);
+        let _ = tokio::time::timeout(timeout, worker.decide()).await;
+        let _ = tokio::time::timeout(timeout, worker.publish(&set(micros))).await;
         let _ = tokio::time::timeout(
-            limit,
+            timeout,
             worker.fetch_without_update(FetchOutcome::unchanged(&set(1))),
         )
         .await;
-        let _ = tokio::time::timeout(limit, worker.read()).await;
+        let _ = tokio::time::timeout(timeout, worker.read()).await;
     }
     worker.lead_with(&set(1_000)).await;
     assert_eq!(Worker::of(&server).follow().await, Some(set(1_000)));

@@ -1,9 +1,10 @@
-//! What the tests' own hand on a server sees and does.
+//! `RedisInspector`: direct access to a store's keys and its server's counters.
 
 use std::time::Duration;
 
 use flagcache_core::ProviderErrorKind;
-use flagcache_providers::testing::{RedisInspector, RedisServer};
+use flagcache_providers::testing::RedisInspector;
+use flagcache_test_support::RedisServer;
 
 use crate::worker::{CHANNEL, DATA, Worker, builder, set};
 

@@ -1,10 +1,10 @@
-//! Copies that are larger than one piece.
+//! Copies that are larger than one chunk.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use flagcache_core::FlagDefinitionCacheData;
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
 use crate::worker::{DATA, LOCK, Worker, sized, version};
 
@@ -40,7 +40,7 @@ async fn b8_66_a_large_copy_that_changes_while_it_is_read_is_never_mixed() {
     });
     leader.lead_with(&sets[0]).await;
     let ended = Cell::new(false);
-    let lead = async {
+    let leader = async {
         for set in sets.iter().cycle() {
             if ended.get() {
                 break;
@@ -56,7 +56,7 @@ async fn b8_66_a_large_copy_that_changes_while_it_is_read_is_never_mixed() {
         }
         ended.set(true);
     };
-    tokio::join!(lead, follow);
+    tokio::join!(leader, follow);
 }
 
 #[tokio::test]

@@ -7,17 +7,17 @@
 
 mod conformance;
 mod copy;
-mod failure;
+mod deployments;
 #[path = "../support/failures.rs"]
 mod failures;
 mod faults;
+mod fleet_failure;
 mod inspector;
 mod large;
-mod late_bids;
-mod lead;
+mod late_attempts;
+mod leadership;
 mod model;
 mod notifications;
-mod outside;
 mod partition;
 mod permissions;
 mod tls;

@@ -1,4 +1,4 @@
-//! Random operations of five workers against a model of what the scripts promise: at most one holds the lead, nothing
+//! Random operations of five workers against a model of what the scripts promise: at most one leads, nothing
 //! is written without its token, and the copy never goes back to an older load.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
 };
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -40,7 +40,7 @@ enum Op {
     Flush,
     /// The copy alone is evicted.
     Evict,
-    /// Another hand writes something that is no set.
+    /// Another program writes something that is no definitions.
     Garbage,
 }
 
@@ -103,7 +103,7 @@ struct Fleet<'a> {
     members: Vec<Member>,
     current: u64,
     decisions: u64,
-    /// Who holds the lead, by the decision that it was won or kept with.
+    /// The leader, by the decision with which it acquired or renewed leadership.
     holder: Option<(usize, u64)>,
     stored: Option<Stored>,
     /// Whether a leader stored it. What a worker that does not lead creates in an empty store is provisional: the
@@ -212,7 +212,7 @@ impl Fleet<'_> {
                 self.stored = Some(Stored::Garbage);
             }
         }
-        // A killed worker's lock is nobody's until it expires: its place holds another worker.
+        // A killed worker's lock belongs to no running worker until it expires: another worker has its place.
         if let Op::Kill(at) = op
             && self.holder.is_some_and(|(holder, _)| holder == at)
         {

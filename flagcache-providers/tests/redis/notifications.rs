@@ -1,9 +1,9 @@
-//! Push: who hears of what, and how soon.
+//! Notifications: which worker is notified of what, and how soon.
 
 use std::time::Duration;
 
 use flagcache_providers::redis::RedisStore;
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
 use crate::worker::{CHANNEL, DATA, SERVICE, Worker, builder, set};
 
@@ -30,13 +30,13 @@ async fn a_publish_reaches_all_but_its_own_worker() {
         assert!(follower.noticed(SECOND).await, "on another");
         assert!(
             !leader.noticed(SHORT).await,
-            "its own notification tells it nothing"
+            "its own notification is not for itself"
         );
     }
 }
 
 #[tokio::test]
-async fn confirming_tells_nobody_and_restoring_tells_all() {
+async fn a_confirmation_notifies_no_worker_and_a_restored_copy_notifies_all() {
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;
@@ -52,7 +52,7 @@ async fn confirming_tells_nobody_and_restoring_tells_all() {
 }
 
 #[tokio::test]
-async fn a_worker_that_shut_down_hears_nothing() {
+async fn a_worker_that_shut_down_is_not_notified() {
     let server = RedisServer::start();
     let store = builder(&server).build().unwrap();
     let (leader, gone) = (Worker::on(&store), Worker::on(&store));

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use flagcache_core::ProviderErrorKind;
 use flagcache_providers::redis::RedisStore;
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::{RedisServer, eventually};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::worker::{DATA, SERVICE, Worker, builder, eventually, set};
+use crate::worker::{DATA, SERVICE, Worker, builder, set};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LOCK_TTL: Duration = Duration::from_secs(3);
@@ -101,7 +101,7 @@ async fn b8_65_a_leader_that_is_cut_off_is_replaced_and_overwrites_nothing() {
     })
     .await;
     println!(
-        "Redis: a leader that is cut off is replaced after {replaced:.1?}; its lock lives {LOCK_TTL:?}"
+        "Redis: a leader that is cut off is replaced after {replaced:.1?}; the lock's TTL is {LOCK_TTL:?}"
     );
     near.publish(&set(2)).await.unwrap();
     assert_eq!(
@@ -110,7 +110,7 @@ async fn b8_65_a_leader_that_is_cut_off_is_replaced_and_overwrites_nothing() {
     );
     far.publish(&set(3)).await.unwrap_err();
 
-    // All that it sent meanwhile arrives now: a publish, bids, renewals.
+    // All that it sent meanwhile arrives now: a publish, attempts, renewals.
     network.mend();
     eventually("it is served again", 20 * SECOND, async || {
         far.decide().await.is_ok()

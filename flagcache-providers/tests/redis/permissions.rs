@@ -1,11 +1,11 @@
-//! Users, passwords and what they may do.
+//! Users, passwords and permissions.
 
 use std::error::Error;
 use std::time::Duration;
 
 use flagcache_core::{FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
 use crate::worker::{SERVICE, Worker, builder, set};
 
@@ -173,7 +173,7 @@ async fn a_worker_that_only_reads_needs_no_permission_to_write() {
     assert_eq!(reader.read().await.unwrap(), Some(set(2)));
     reader.shutdown().await;
 
-    // Should it ask to lead all the same, it is told what it lacks.
+    // If it attempts to lead, the error names the missing permission.
     let asking = Worker::with(builder(&server).username("reader").password(PASSWORD));
     let error = asking
         .provider

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use flagcache_core::ProviderErrorKind;
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::{Certificates, RedisServer};
+use flagcache_test_support::{Certificates, RedisServer};
 
 use crate::worker::{SERVICE, Worker, set};
 
 /// Handshakes without optimisation are slow on a busy machine, and are not what is tested.
-fn patient(url: &str) -> RedisStoreBuilder {
+fn with_long_timeouts(url: &str) -> RedisStoreBuilder {
     RedisStore::builder(url, SERVICE)
         .response_timeout(Duration::from_secs(5))
         .lock_ttl(Duration::from_secs(30))
@@ -22,7 +22,10 @@ async fn a_certificate_counts_if_the_system_trusts_it() {
     let server = RedisServer::start_with_tls(&certificates.server("server"), &[]);
     let url = format!("rediss://127.0.0.1:{}", server.tls_port().unwrap());
 
-    let error = Worker::with(patient(&url)).decide().await.unwrap_err();
+    let error = Worker::with(with_long_timeouts(&url))
+        .decide()
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("certificate"), "{cause}");
@@ -46,6 +49,6 @@ async fn a_certificate_counts_if_the_system_trusts_it() {
 #[ignore = "run by `a_certificate_counts_if_the_system_trusts_it`, in a process of its own"]
 async fn in_a_process_that_trusts() {
     let url = std::env::var("FLAGCACHE_TEST_REDIS_URL").expect("the URL of the server");
-    let worker = Worker::with(patient(&url));
+    let worker = Worker::with(with_long_timeouts(&url));
     worker.lead_with(&set(1)).await;
 }

@@ -1,13 +1,13 @@
-//! A worker: a provider, and what stands in for its poller.
+//! A worker: a provider, and a stand-in for its poller.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
     FleetStatus, PollerContextOwner, PollerSchedule, ProviderError,
 };
 use flagcache_providers::redis::{RedisProvider, RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 pub(crate) const SERVICE: &str = "checkout";
 pub(crate) const DATA: &str = "posthog:flags:checkout";
 pub(crate) const LOCK: &str = "posthog:flags:checkout:lock";
@@ -101,13 +101,13 @@ impl Worker {
     }
 
     /// Waits for a notification.
-    pub(crate) async fn noticed(&self, limit: Duration) -> bool {
-        tokio::time::timeout(limit, self.poller.changed())
+    pub(crate) async fn noticed(&self, timeout: Duration) -> bool {
+        tokio::time::timeout(timeout, self.poller.changed())
             .await
             .is_ok()
     }
 
-    /// Throws away the notifications that came so far, until none comes for a while.
+    /// Discards the notifications so far, until none comes for a while.
     pub(crate) async fn quiet(&self) {
         while self.noticed(Duration::from_millis(150)).await {}
     }
@@ -117,7 +117,7 @@ pub(crate) fn builder(server: &RedisServer) -> RedisStoreBuilder {
     RedisStore::builder(server.url(), SERVICE)
 }
 
-/// Lives so short that a test can wait for their end.
+/// TTLs so short that a test can wait for their end.
 pub(crate) fn short_lived(server: &RedisServer) -> RedisStoreBuilder {
     builder(server)
         .response_timeout(Duration::from_millis(200))
@@ -144,18 +144,4 @@ pub(crate) fn sized(n: u64, padding: usize) -> FlagDefinitionCacheData {
 pub(crate) fn version(data: &FlagDefinitionCacheData) -> u64 {
     let flag = data.flags().next().expect("a flag");
     flag.key()[1..].parse().unwrap()
-}
-
-/// Waits until `condition` holds, and fails the test if it does not in time.
-pub(crate) async fn eventually(
-    what: &str,
-    limit: Duration,
-    mut condition: impl AsyncFnMut() -> bool,
-) -> Duration {
-    let start = Instant::now();
-    while !condition().await {
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    start.elapsed()
 }

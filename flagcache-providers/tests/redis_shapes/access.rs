@@ -7,7 +7,7 @@ use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind,
 };
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::{RedisCluster, RedisSentinels, RedisServer};
+use flagcache_test_support::{RedisCluster, RedisSentinels, RedisServer};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::failures::{connect, failed};

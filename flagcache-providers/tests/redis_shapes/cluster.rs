@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchErrorKind, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::{RedisCluster, RedisServer};
+use flagcache_test_support::{RedisCluster, RedisServer, eventually};
 
 use crate::failures::{WINDOW, failed, refusal, set_key};
-use crate::worker::{Worker, eventually, set};
+use crate::worker::{Worker, set};
 use crate::{recovery, sharing};
 
 const SECOND: Duration = Duration::from_secs(1);

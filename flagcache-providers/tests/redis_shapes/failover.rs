@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchOutcome, FlagDefinitionCacheProvider, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::RedisSentinels;
+use flagcache_test_support::{RedisSentinels, eventually};
 
-use crate::worker::{SERVICE, Worker, eventually, set};
+use crate::worker::{SERVICE, Worker, set};
 use crate::{outdated, recovery, sharing};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ async fn b8_63_a_primary_that_is_lost_with_the_last_write_is_replaced_and_gets_t
     let late = Worker::with(builder(&watched));
     assert_eq!(late.follow().await, Some(set(4)));
 
-    // One Sentinel is enough to be told the primary.
+    // One Sentinel is enough to find the primary.
     watched.kill_sentinel(0);
     watched.kill_sentinel(1);
     let late = Worker::with(builder(&watched));

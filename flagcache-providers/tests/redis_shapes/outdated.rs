@@ -1,6 +1,6 @@
-//! A Sentinel that knows no better.
+//! A Sentinel with outdated information.
 
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Answers as a Sentinel would that was cut off from the others before they agreed on another primary. Gives its address.

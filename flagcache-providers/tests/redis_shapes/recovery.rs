@@ -18,7 +18,7 @@ pub(crate) struct Recovery {
     set_back: Duration,
 }
 
-/// Both workers load when they are told to, and every 200 ms, as pollers with that interval would. The API answers the
+/// Both workers load when the test calls them, and every 200 ms, as pollers with that interval would. The API answers the
 /// leader that `latest`, which it has in memory, is current.
 pub(crate) async fn of(
     leader: &Worker,

@@ -1,4 +1,4 @@
-//! What workers expect of a store, on whatever servers it is.
+//! What workers expect of a store on any kind of server.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub(crate) async fn works(
         "a late write changes nothing"
     );
 
-    crate::worker::eventually("the other lock ends", 2 * SECOND, async || {
+    flagcache_test_support::eventually("the other lock ends", 2 * SECOND, async || {
         leader.leads().await
     })
     .await;

@@ -1,20 +1,20 @@
-//! `rediss`: certificates that count, and those that do not, on every kind of server.
+//! `rediss`: certificates that are accepted, and those that are not, on every kind of server.
 
 use std::time::Duration;
 
 use flagcache_core::{ProviderError, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_providers::testing::{Certificates, RedisCluster, RedisSentinels, RedisServer};
+use flagcache_test_support::{Certificates, RedisCluster, RedisSentinels, RedisServer, eventually};
 
-use crate::worker::{SERVICE, Worker, eventually, set};
+use crate::worker::{SERVICE, Worker, set};
 use crate::{cluster, failover, recovery, sharing};
 
-/// What is said of a certificate that does not count.
+/// The error for a certificate that is not accepted.
 const NOT_ACCEPTED: &str = "its TLS certificate is signed by none of the trusted root certificates; give the builder the one";
-/// What is said of one that is another server's.
+/// The error for a certificate of another server.
 const OTHER_NAME: &str =
     "its TLS certificate is for another name; check the host's name in the URL";
-/// What is said by a server that does not let one in.
+/// The error for a server that refuses the client.
 const NOT_LET_IN: &str = "if it demands a client certificate, check the one given to the builder";
 
 /// The address of a server as its certificate has it.
@@ -23,14 +23,14 @@ fn url(server: &RedisServer) -> String {
 }
 
 /// Handshakes without optimisation are slow on a busy machine, and their speed is not what is tested.
-fn unhurried(builder: RedisStoreBuilder) -> RedisStoreBuilder {
+fn long_timeouts(builder: RedisStoreBuilder) -> RedisStoreBuilder {
     builder
         .response_timeout(Duration::from_secs(5))
         .lock_ttl(Duration::from_secs(15))
 }
 
-fn patient(url: &str) -> RedisStoreBuilder {
-    unhurried(RedisStore::builder(url, SERVICE))
+fn with_long_timeouts(url: &str) -> RedisStoreBuilder {
+    long_timeouts(RedisStore::builder(url, SERVICE))
 }
 
 /// With the root certificate of the tests, and the client's certificate of that name.
@@ -39,7 +39,7 @@ fn known(
     certificates: &Certificates,
     client: Option<&str>,
 ) -> RedisStoreBuilder {
-    let builder = unhurried(builder).root_certificates(certificates.pem("root.crt"));
+    let builder = long_timeouts(builder).root_certificates(certificates.pem("root.crt"));
     let Some(name) = client else { return builder };
     let pem = |end: &str| certificates.pem(&format!("{name}.{end}"));
     builder.client_certificate(pem("crt"), pem("key"))
@@ -52,7 +52,7 @@ async fn refused(builder: RedisStoreBuilder) -> ProviderError {
 }
 
 #[track_caller]
-fn says(error: &ProviderError, words: &str) {
+fn assert_contains(error: &ProviderError, words: &str) {
     assert!(
         error.to_string().contains(words),
         "{error}: {:?}",
@@ -61,10 +61,10 @@ fn says(error: &ProviderError, words: &str) {
 }
 
 #[tokio::test]
-async fn a_root_certificate_of_ones_own_counts_and_no_other() {
+async fn only_the_given_root_certificate_is_accepted() {
     let certificates = Certificates::make();
     let server = RedisServer::start_with_tls(&certificates.server("server"), &[]);
-    let with = |roots: Vec<u8>| patient(&url(&server)).root_certificates(roots);
+    let with = |roots: Vec<u8>| with_long_timeouts(&url(&server)).root_certificates(roots);
     sharing::works(
         &with(certificates.pem("root.crt")),
         SERVICE,
@@ -76,25 +76,29 @@ async fn a_root_certificate_of_ones_own_counts_and_no_other() {
     ))
     .leads()
     .await;
-    let older = patient(&format!("{}?protocol=resp2", url(&server)));
+    let older = with_long_timeouts(&format!("{}?protocol=resp2", url(&server)));
     Worker::with(older.root_certificates(certificates.pem("root.crt")))
         .leads()
         .await;
 
-    says(&refused(patient(&url(&server))).await, NOT_ACCEPTED);
-    says(
+    assert_contains(
+        &refused(with_long_timeouts(&url(&server))).await,
+        NOT_ACCEPTED,
+    );
+    assert_contains(
         &refused(with(certificates.pem("other.crt"))).await,
         NOT_ACCEPTED,
     );
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_does_not_count() {
+async fn a_certificate_for_another_name_is_refused() {
     let certificates = Certificates::make();
     let server = RedisServer::start_with_tls(&certificates.server("elsewhere"), &[]);
     let error =
-        refused(patient(&url(&server)).root_certificates(certificates.pem("root.crt"))).await;
-    says(&error, OTHER_NAME);
+        refused(with_long_timeouts(&url(&server)).root_certificates(certificates.pem("root.crt")))
+            .await;
+    assert_contains(&error, OTHER_NAME);
 }
 
 #[tokio::test]
@@ -102,10 +106,10 @@ async fn a_server_that_demands_a_client_certificate_gets_it() {
     let certificates = Certificates::make();
     let server =
         RedisServer::start_with_tls(&certificates.server("server").for_known_clients(), &[]);
-    let with = |client| known(patient(&url(&server)), &certificates, client);
+    let with = |client| known(with_long_timeouts(&url(&server)), &certificates, client);
     sharing::works(&with(Some("client")), SERVICE, &mut server.admin()).await;
-    says(&refused(with(None)).await, NOT_LET_IN);
-    says(&refused(with(Some("unrelated"))).await, NOT_LET_IN);
+    assert_contains(&refused(with(None)).await, NOT_LET_IN);
+    assert_contains(&refused(with(Some("unrelated"))).await, NOT_LET_IN);
 }
 
 #[tokio::test]
@@ -113,8 +117,9 @@ async fn a_port_without_tls_is_distinguished_from_one_that_is_down() {
     let server = RedisServer::start();
     let url = format!("rediss://127.0.0.1:{}", server.port());
     let certificates = Certificates::make();
-    let error = refused(patient(&url).root_certificates(certificates.pem("root.crt"))).await;
-    says(&error, "does not speak TLS on that port");
+    let error =
+        refused(with_long_timeouts(&url).root_certificates(certificates.pem("root.crt"))).await;
+    assert_contains(&error, "does not speak TLS on that port");
 }
 
 #[tokio::test]
@@ -124,7 +129,7 @@ async fn sentinels_and_the_primary_that_they_name_are_spoken_to_with_tls() {
     let mut watched = RedisSentinels::start_with(3, "", Some(&tls));
     let with = |client| known(failover::builder(&watched), &certificates, client);
     sharing::works(&with(Some("client")), SERVICE, &mut watched.primary.admin()).await;
-    // Nobody else can have made the connection: the primary's plain port has had no client but the test's own.
+    // The store made the connection: the primary's plain port has had no client but the test itself.
     let worker = Worker::with(with(Some("client")));
     assert!(worker.leads().await);
     let clients = watched.primary.run::<String>("CLIENT LIST");
@@ -147,14 +152,14 @@ async fn sentinels_and_the_primary_that_they_name_are_spoken_to_with_tls() {
         ),
     ] {
         let error = refused(builder).await;
-        says(&error, words);
-        says(&error, "(Sentinel 127.0.0.1:");
+        assert_contains(&error, words);
+        assert_contains(&error, "(Sentinel 127.0.0.1:");
     }
     let plain = watched
         .url(RedisSentinels::PRIMARY)
         .replace("rediss", "redis");
-    let error = refused(patient(&plain)).await;
-    says(&error, "(Sentinel 127.0.0.1:");
+    let error = refused(with_long_timeouts(&plain)).await;
+    assert_contains(&error, "(Sentinel 127.0.0.1:");
 
     // Another primary is another handshake.
     worker.publish(&set(1)).await.unwrap();
@@ -214,7 +219,7 @@ async fn every_node_of_a_cluster_is_spoken_to_with_tls() {
             NOT_ACCEPTED,
         ),
     ] {
-        says(&refused(builder).await, words);
+        assert_contains(&refused(builder).await, words);
     }
 }
 
@@ -231,7 +236,7 @@ async fn nodes_that_are_known_by_name_show_certificates_for_that() {
     let nodes = RedisCluster::start_with(&by_name, Some(&certificates.server("named")));
     let next = (nodes.owner(cluster::DATA) + 1) % 3;
     let by_address = known(cluster::builder(&nodes, &[next]), &certificates, None);
-    says(&refused(by_address).await, OTHER_NAME);
+    assert_contains(&refused(by_address).await, OTHER_NAME);
     let url = nodes.url(&[next]).replace("127.0.0.1", "localhost");
     let builder = known(
         RedisStore::builder(url, cluster::SERVICE),

@@ -2,12 +2,12 @@
 
 use flagcache_core::FlagDefinitionCacheProvider;
 use flagcache_providers::ProviderRegistry;
-use flagcache_providers::testing::{Certificates, RedisCluster, RedisSentinels, RedisServer};
+use flagcache_test_support::{Certificates, RedisCluster, RedisSentinels, RedisServer};
 
 use crate::worker::set;
 
-/// Long limits: handshakes without optimisation are slow on a busy machine.
-const PATIENT: &str = "response_timeout=5s&lock_ttl=15s";
+/// Long timeouts: handshakes without optimisation are slow on a busy machine.
+const LONG_TIMEOUTS: &str = "response_timeout=5s&lock_ttl=15s";
 
 fn open(url: &str) -> Box<dyn FlagDefinitionCacheProvider> {
     ProviderRegistry::default()
@@ -15,7 +15,7 @@ fn open(url: &str) -> Box<dyn FlagDefinitionCacheProvider> {
         .unwrap_or_else(|error| panic!("{url}: {error:?}"))
 }
 
-/// Two workers share what the URL opens. The first frees the lead again.
+/// Two workers share what the URL opens. The first releases leadership at the end.
 async fn shares(url: &str) {
     let (leader, follower) = (open(url), open(url));
     assert!(
@@ -35,10 +35,10 @@ async fn a_socket() {
     for scheme in ["redis+unix", "unix"] {
         server.run::<()>("FLUSHALL");
         let url = format!("{scheme}://{}?service=checkout", server.socket());
-        shares(&format!("{url}&{PATIENT}")).await;
+        shares(&format!("{url}&{LONG_TIMEOUTS}")).await;
         // In another database the service is another.
         shares(&format!(
-            "{url}&db=3&user=app&pass=s3cret%25%26%23&protocol=resp2&{PATIENT}"
+            "{url}&db=3&user=app&pass=s3cret%25%26%23&protocol=resp2&{LONG_TIMEOUTS}"
         ))
         .await;
         for database in [0, 3] {
@@ -79,18 +79,18 @@ async fn a_socket() {
 async fn sentinels_and_a_cluster() {
     let watched = RedisSentinels::start_with(1, "", None);
     shares(&format!(
-        "{}?service=checkout&{PATIENT}",
+        "{}?service=checkout&{LONG_TIMEOUTS}",
         watched.url(RedisSentinels::PRIMARY)
     ))
     .await;
     shares(&format!(
-        "{}/2?service=checkout&{PATIENT}",
+        "{}/2?service=checkout&{LONG_TIMEOUTS}",
         watched.url(RedisSentinels::PRIMARY)
     ))
     .await;
     let cluster = RedisCluster::start();
     shares(&format!(
-        "{}?service={{checkout}}&{PATIENT}",
+        "{}?service={{checkout}}&{LONG_TIMEOUTS}",
         cluster.url(&[0, 1, 2])
     ))
     .await;
@@ -101,7 +101,7 @@ async fn tls() {
     let certificates = Certificates::make();
     let path = |file: &str| certificates.path(file);
     let options = format!(
-        "ca={}&cert={}&key={}&{PATIENT}",
+        "ca={}&cert={}&key={}&{LONG_TIMEOUTS}",
         path("root.crt"),
         path("client.crt"),
         path("client.key")

@@ -13,7 +13,7 @@ use flagcache_core::{
 
 pub(crate) const WINDOW: Duration = Duration::from_secs(30);
 
-/// The API refused this secret key, and nobody with it need try for that long.
+/// The API refused this secret key; no worker with it tries for that long.
 pub(crate) fn refusal(secret_key: &str, window: Duration) -> FleetFailure {
     format!(
         "unauthorized 1 {} {}",

@@ -1,4 +1,4 @@
-//! The sets that the tests of the stores use.
+//! The definitions that the tests of the stores use.
 #![allow(
     dead_code,
     reason = "each test binary compiles its own copy, and not each uses all"
@@ -16,7 +16,7 @@ pub(crate) fn fetched(key: &str, etag: &str, age: u64) -> FlagDefinitionCacheDat
     FlagDefinitionCacheData::from_api_response(body, Some(etag), at, None).unwrap()
 }
 
-/// Definitions without metadata, as another hand would store them.
+/// Definitions without metadata, as another program would store them.
 pub(crate) fn foreign() -> FlagDefinitionCacheData {
     FlagDefinitionCacheData::from_json(r#"{"flags":[],"group_type_mapping":{},"cohorts":{}}"#)
         .unwrap()

@@ -73,7 +73,7 @@ pub(crate) fn run(cases: &[(&str, Case)]) -> ExitCode {
         .into_iter()
         .filter(|name| filters.is_empty() || filters.iter().any(|part| name.contains(*part)));
     let namespace = namespace();
-    // In a namespace of its own a user is root, but cannot become anybody else.
+    // In a namespace of its own a user is root, but cannot become another user.
     let is_root = namespace.is_some_and(|namespace| !namespace.contains(&"--map-root-user"));
     println!("\nrunning {} tests", chosen.clone().count());
     let (mut passed, mut failed, mut ignored) = (0, 0, 0);
@@ -128,7 +128,7 @@ fn passes(name: &str, namespace: &[&str]) -> bool {
         .success()
 }
 
-/// `program`, with a disk at `folder` that nobody else sees and that is gone with it.
+/// `program`, with a disk at `folder` that no other process sees and that is removed with it.
 fn on_disk(namespace: &[&str], folder: &Path, program: &Path) -> Command {
     let script = format!(r#"mount -t tmpfs -o size={SIZE} flagcache "$1" && exec "$2""#);
     let mut command = Command::new("unshare");

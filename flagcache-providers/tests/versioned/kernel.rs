@@ -321,7 +321,7 @@ async fn b11_82_a_used_up_quota_is_marked_until_the_next_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_82_a_slot_that_another_program_wrote_is_put_right_by_the_leader() {
+async fn b11_82_a_slot_that_another_program_wrote_is_repaired_by_the_leader() {
     let memory = Memory::default();
     let (leader, follower) = (Worker::of(&memory), Worker::of(&memory));
     let data = fetched("beta", "\"1\"", 0);
@@ -377,7 +377,7 @@ async fn b11_82_a_store_that_lost_everything_is_filled_by_the_leaders_next_load(
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_82_a_leader_record_that_is_none_is_replaced_when_its_lease_would_have_ended() {
+async fn b11_82_an_invalid_leader_record_is_replaced_when_its_lease_would_have_ended() {
     let memory = Memory::default();
     let worker = Worker::of(&memory);
     put(&memory, &key(SERVICE, "head"), Bytes::from_static(b"[]")).await;

@@ -1,7 +1,7 @@
 //! A late leader, against a leader of another SDK.
 
 use crate::fleet::{A_WHILE, AMPLE, Fleet, NO_TICKS};
-use crate::line::now;
+use crate::protocol::now;
 use crate::redis::{DATA, LOCK, Server};
 use crate::rules::late_leader::{LATE, has, pause_leader_in_a_get};
 use crate::test_store::TestStore;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use flagcache_providers::testing::{Definitions, SchedulingDelay};
+use flagcache_providers::testing::Definitions;
+use flagcache_test_support::SchedulingDelay;
 use serde_json::{Value, json};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
-use crate::line::{Event, now};
+use crate::protocol::{Event, now};
 use crate::redis::peer::{self, Sdk};
 use crate::redis::{LOCK, Server};
 use crate::rules::late_leader::{LATE, NEWER, has, pause_leader_in_a_get, stored_flags};
@@ -162,7 +163,7 @@ fn b8_68_a_late_rust_leader_overwrites_nothing_of_a_python_leader() {
 }
 
 #[test]
-fn b8_68_what_a_late_python_leader_overwrites_is_put_right() {
+fn b8_68_a_copy_that_a_late_python_leader_overwrites_is_restored() {
     // Its SDK has no token to compare: it writes the last definitions that it has.
     const TICK: Duration = Duration::from_secs(1);
     let mut fleet = Fleet::<Server>::new(Settings::every(TICK).lock_ttl(Server::LOCK_TTL));

@@ -9,8 +9,8 @@ use flagcache_providers::testing::{ApiReply, ApiStub};
 use serde_json::{Value, json};
 
 use crate::fleet::{AMPLE, Fleet};
-use crate::line::{Event, now};
-use crate::process::WorkerProcess;
+use crate::process::Worker;
+use crate::protocol::{Event, now};
 use crate::redis::Server;
 use crate::worker::{ASSIGNMENT, SERVICE};
 
@@ -70,9 +70,7 @@ pub(crate) fn start(fleet: &mut Fleet<Server>, sdk: Sdk, interval: Duration) -> 
     let name = format!("{sdk:?}-{index}").to_lowercase();
     let mut command = sdk.command();
     command.env(ASSIGNMENT, assignment.to_string());
-    fleet
-        .workers
-        .push(WorkerProcess::start(&name, &mut command));
+    fleet.workers.push(Worker::start(&name, &mut command));
     index
 }
 
@@ -96,7 +94,7 @@ pub(crate) fn pause_leader_in_a_get(fleet: &mut Fleet<Server>, leader: usize, se
 /// What a worker of another SDK makes of a flag.
 pub(crate) fn evaluate(fleet: &mut Fleet<Server>, worker: usize, key: &str) -> Value {
     let ordered_at = now();
-    fleet.workers[worker].tell_line(&json!({ "evaluate": key }).to_string());
+    fleet.workers[worker].send_line(&json!({ "evaluate": key }).to_string());
     let mut answer = None;
     fleet.wait(AMPLE, "the value of a flag", |fleet| {
         answer = fleet.workers[worker]

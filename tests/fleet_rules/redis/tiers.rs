@@ -4,12 +4,13 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use flagcache_providers::testing::{ApiReply, RedisServer, SchedulingDelay};
+use flagcache_providers::testing::ApiReply;
+use flagcache_test_support::{RedisServer, SchedulingDelay};
 use tempfile::TempDir;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
-use crate::line::{Event, now};
-use crate::process::WorkerProcess;
+use crate::process::Worker;
+use crate::protocol::{Event, now};
 use crate::redis::Server;
 use crate::test_store::TestStore;
 use crate::worker::{SERVICE, Settings, Store};
@@ -52,12 +53,12 @@ impl TestStore for Tiers {
         self.first.put(copy);
     }
 
-    fn take_lead_away(&self) {
-        self.first.take_lead_away();
+    fn take_leadership_away(&self) {
+        self.first.take_leadership_away();
     }
 
-    fn petrify(&self, leader: &mut WorkerProcess) {
-        self.first.petrify(leader);
+    fn block_leadership(&self, leader: &mut Worker) {
+        self.first.block_leadership(leader);
     }
 }
 

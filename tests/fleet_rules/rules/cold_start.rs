@@ -26,7 +26,7 @@ pub(crate) fn b8_58_a_cold_fleet_sends_one_get<P: TestStore>() {
     );
 }
 
-pub(crate) fn b8_58_on_a_filled_cache_it_sends_at_most_one<P: TestStore>() {
+pub(crate) fn b8_58_a_cold_fleet_with_a_filled_cache_sends_at_most_one_get<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS).patient(), 1);
     fleet.workers[0].terminate();
     fleet.workers[0].wait_for_end(AMPLE);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flagcache::FlagDefinitionCacheData;
-use flagcache_providers::testing::SchedulingDelay;
+use flagcache_test_support::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::test_store::TestStore;

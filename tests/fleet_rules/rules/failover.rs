@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use flagcache::FlagDefinitionCacheData;
-use flagcache_providers::testing::{ApiReply, RedisServer, SchedulingDelay};
+use flagcache_providers::testing::ApiReply;
+use flagcache_test_support::{RedisServer, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
-use crate::line::{Event, now};
+use crate::protocol::{Event, now};
 use crate::rules::late_leader::NEWER;
 use crate::rules::loss::{FAIL_OPEN, INTERVAL, TICK};
 use crate::test_store::Redundant;
@@ -29,7 +30,9 @@ pub(crate) fn b8_63_a_failover_that_loses_the_last_write_sets_no_worker_back_for
     loses_the_last_write::<P>(None);
 }
 
-pub(crate) fn b8_63_nor_while_the_api_fails<P: Redundant>() {
+pub(crate) fn b8_63_a_failover_while_the_api_fails_sets_no_worker_back_for_longer_than_a_tick<
+    P: Redundant,
+>() {
     loses_the_last_write::<P>(Some(500));
 }
 

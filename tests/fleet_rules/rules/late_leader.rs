@@ -6,7 +6,7 @@ use flagcache::FlagDefinitionCacheData;
 use flagcache_providers::testing::ApiReply;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
-use crate::line::{Event, Order, now};
+use crate::protocol::{Event, Order, now};
 use crate::test_store::TestStore;
 use crate::worker::Settings;
 
@@ -17,7 +17,7 @@ pub(crate) fn b8_65_a_leader_that_wakes_up_overwrites_nothing<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS).lock_ttl(P::LOCK_TTL), 3);
     let leader = pause_leader_in_a_get(&mut fleet);
     fleet.api.serve(NEWER);
-    fleet.test_store.take_lead_away();
+    fleet.test_store.take_leadership_away();
     fleet.wait(
         AMPLE,
         "another leads, and all but the paused one have what it published",

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::{ApiReply, SchedulingDelay};
+use flagcache_providers::testing::ApiReply;
+use flagcache_test_support::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
 use crate::rules::late_leader::stored_flags;
@@ -40,7 +41,8 @@ fn what_is_lost_comes_back<P: Failing>(api: Option<u16>) {
         fleet.wait_for_gets(fleet.api.count(), 1);
     }
     let (start, from) = (Instant::now(), fleet.api.count());
-    let losses: [(&str, fn(&mut P), Duration); 3] = [
+    type Loss<P> = (&'static str, fn(&mut P), Duration);
+    let losses: [Loss<P>; 3] = [
         (
             "the evicted copy",
             |test_store| test_store.evict(),

@@ -3,18 +3,18 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::SchedulingDelay;
+use flagcache_test_support::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
-use crate::line::{Event, now};
+use crate::protocol::{Event, now};
 use crate::rules::loss::{FAIL_OPEN, TICK, fleet};
 use crate::test_store::Failing;
 
-pub(crate) fn b8_64_a_server_that_is_down<P: Failing>() {
+pub(crate) fn b8_64_a_fleet_survives_a_server_that_is_down<P: Failing>() {
     outage(P::kill, P::start_again, TICK + P::GATHERS_IN);
 }
 
-pub(crate) fn b8_64_a_server_that_hangs<P: Failing>() {
+pub(crate) fn b8_64_a_fleet_survives_a_server_that_hangs<P: Failing>() {
     // The attempts of the workers that shut down are in the server's queue. They must not acquire the lock.
     outage(P::hang, P::resume, TICK + P::GATHERS_IN);
 }
@@ -102,7 +102,7 @@ fn outage<P: Failing>(begin: fn(&mut P), end: fn(&mut P), recovery: Duration) {
         recovered.is_some()
     });
     let recovered = recovered.unwrap_or(over) - over;
-    Fleet::<P>::promised("somebody leads again", recovered, recovery, lost);
+    Fleet::<P>::promised("a worker leads again", recovered, recovery, lost);
     let lost = SchedulingDelay::begin();
     fleet.api.serve(FLAGS + 1);
     let took = fleet.wait(AMPLE, "a change reaches all", |fleet| {

@@ -6,7 +6,7 @@ use flagcache_providers::testing::{ApiReply, ApiStub};
 
 use crate::api::Get;
 use crate::fleet::{AMPLE, FLAGS, Fleet};
-use crate::line::now;
+use crate::protocol::now;
 use crate::test_store::TestStore;
 use crate::worker::Settings;
 

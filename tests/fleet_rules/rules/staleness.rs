@@ -3,10 +3,10 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::SchedulingDelay;
+use flagcache_test_support::SchedulingDelay;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
-use crate::line::{Event, now};
+use crate::protocol::{Event, now};
 use crate::test_store::TestStore;
 use crate::worker::Settings;
 
@@ -21,8 +21,10 @@ pub(crate) fn b8_62_followers_of_a_paused_leader_fetch_for_themselves<P: TestSto
     let mut fleet = Fleet::<P>::running(settings, 4);
     let leader = fleet.leader();
     let copy = fleet.test_store.copy().unwrap();
-    fleet.test_store.petrify(&mut fleet.workers[leader]);
-    let (petrified, since, lost) = (now(), Instant::now(), SchedulingDelay::begin());
+    fleet
+        .test_store
+        .block_leadership(&mut fleet.workers[leader]);
+    let (blocked_at, since, lost) = (now(), Instant::now(), SchedulingDelay::begin());
     let from = fleet.api.count();
     fleet.api.serve(FLAGS + 1);
 
@@ -33,7 +35,7 @@ pub(crate) fn b8_62_followers_of_a_paused_leader_fetch_for_themselves<P: TestSto
         followers.iter().all(|&worker| {
             let worker = &mut fleet.workers[worker];
             let stale = |event: &Event| matches!(event, Event::Status { state, .. } if state == "stale");
-            worker.first(petrified, stale).is_some() && worker.flags() == FLAGS + 1
+            worker.first(blocked_at, stale).is_some() && worker.flags() == FLAGS + 1
         })
     });
     Fleet::<P>::promised(

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use flagcache_benches::{Chart, Section, Table, is_quick};
 
-use crate::crew::{AMPLE, Crew, Mark};
-use crate::stage::{NO_TICKS, STORES, Stage, Store, millis, percentile};
+use crate::environment::{Environment, NO_TICKS, STORES, Store, millis, percentile};
+use crate::workers::{AMPLE, Position, Workers};
 
 const PROCESSES: usize = 16;
 /// The sizes in flags; the first one is judged.
@@ -38,17 +38,18 @@ pub(crate) fn run() -> Section {
     );
     for store in STORES {
         for flags in SIZES {
-            let mut stage = Stage::new(Store::open(store), flags);
-            let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_TTL), PROCESSES, PROCESSES);
-            crew.all_have(Mark::BEGINNING, None, AMPLE);
+            let mut environment = Environment::new(Store::open(store), flags);
+            let mut workers =
+                Workers::start(&environment.spec(NO_TICKS, LOCK_TTL), PROCESSES, PROCESSES);
+            workers.all_have(Position::BEGINNING, None, AMPLE);
             let (mut all, mut last) = (Vec::new(), Vec::new());
             for _ in 0..changes {
-                let took = stage.spread(&mut crew, flags);
+                let took = environment.spread(&mut workers, flags);
                 assert_eq!(took.len(), PROCESSES - 1, "one leads");
                 last.extend(took.last());
                 all.extend(took);
             }
-            crew.stop();
+            workers.stop();
             all.sort();
             last.sort();
             let high = percentile(&last, 99);

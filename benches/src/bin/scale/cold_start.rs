@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use flagcache_benches::{Chart, Section, Table, is_quick};
 
-use crate::crew::{AMPLE, Crew, Mark};
-use crate::stage::{NO_TICKS, STORES, Stage, Store};
+use crate::environment::{Environment, NO_TICKS, STORES, Store};
+use crate::workers::{AMPLE, Position, Workers};
 
 const PROCESSES: usize = 64;
 /// The smaller fleets of the chart.
@@ -54,10 +54,10 @@ pub(crate) fn run() -> Section {
     let mut shared = smaller(|| Store::open("redis"));
     let mut alone = smaller(|| Store::None);
     for store in STORES {
-        let stage = Stage::new(Store::open(store), FLAGS);
-        let cold = start(&stage, PROCESSES);
-        let filled = start(&stage, PROCESSES);
-        let steady = steady(&stage, PROCESSES);
+        let environment = Environment::new(Store::open(store), FLAGS);
+        let cold = start(&environment, PROCESSES);
+        let filled = start(&environment, PROCESSES);
+        let steady = steady(&environment, PROCESSES);
         table.row([
             format!("flagcache, one copy in {store}"),
             cold.cost.to_string(),
@@ -92,9 +92,9 @@ pub(crate) fn run() -> Section {
             steady.cost.units as f64 <= steady.ticks + 1.0,
         );
     }
-    let stage = Stage::new(Store::None, FLAGS);
-    let cold = start(&stage, PROCESSES);
-    let steady = steady(&stage, PROCESSES);
+    let environment = Environment::new(Store::None, FLAGS);
+    let cold = start(&environment, PROCESSES);
+    let steady = steady(&environment, PROCESSES);
     table.row([
         "posthog_rs, each for itself".to_owned(),
         cold.cost.to_string(),
@@ -115,12 +115,12 @@ type Bill = (usize, u64, f64);
 /// The bills of the smaller fleets.
 fn smaller(store: impl Fn() -> Store) -> Vec<Bill> {
     let bill = |processes| {
-        let stage = Stage::new(store(), FLAGS);
-        let cold = start(&stage, processes);
+        let environment = Environment::new(store(), FLAGS);
+        let cold = start(&environment, processes);
         (
             processes,
             cold.cost.units,
-            steady(&stage, processes).units_per_tick(),
+            steady(&environment, processes).units_per_tick(),
         )
     };
     SMALLER.map(bill).into()
@@ -150,15 +150,15 @@ fn chart(shared: Vec<Bill>, alone: Vec<Bill>) -> Chart {
 }
 
 /// Starts all processes at once, and ends them.
-fn start(stage: &Stage, processes: usize) -> Start {
-    let before = stage.asked();
+fn start(environment: &Environment, processes: usize) -> Start {
+    let before = environment.asked();
     let begun = Instant::now();
-    let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_TTL), processes, processes);
-    crew.all_have(Mark::BEGINNING, None, AMPLE);
+    let mut workers = Workers::start(&environment.spec(NO_TICKS, LOCK_TTL), processes, processes);
+    workers.all_have(Position::BEGINNING, None, AMPLE);
     let took = begun.elapsed();
     sleep(A_WHILE);
-    let after = stage.asked();
-    crew.stop();
+    let after = environment.asked();
+    workers.stop();
     Start {
         cost: Cost {
             requests: after.requests - before.requests,
@@ -168,18 +168,18 @@ fn start(stage: &Stage, processes: usize) -> Start {
     }
 }
 
-fn steady(stage: &Stage, processes: usize) -> Steady {
-    let mut crew = Crew::start(&stage.spec(INTERVAL, LOCK_TTL), processes, processes);
-    crew.all_have(Mark::BEGINNING, None, AMPLE);
+fn steady(environment: &Environment, processes: usize) -> Steady {
+    let mut workers = Workers::start(&environment.spec(INTERVAL, LOCK_TTL), processes, processes);
+    workers.all_have(Position::BEGINNING, None, AMPLE);
     // The peer's first tick has no ETag yet.
     sleep(INTERVAL * 2);
-    let (before, loads) = (stage.asked(), crew.counts().loads);
+    let (before, loads) = (environment.asked(), workers.counts().loads);
     let begun = Instant::now();
     sleep(INTERVAL * if is_quick() { 5 } else { 15 });
-    let (after, counts) = (stage.asked(), crew.counts());
+    let (after, counts) = (environment.asked(), workers.counts());
     let took = begun.elapsed();
-    crew.stop();
-    let ticks = match &stage.store {
+    workers.stop();
+    let ticks = match &environment.store {
         // The peer counts no loads; its ticks follow the clock.
         Store::None => took.as_secs_f64() / INTERVAL.as_secs_f64(),
         _ => (counts.loads - loads) as f64 / processes as f64,

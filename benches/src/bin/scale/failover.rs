@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use flagcache_benches::{Section, Table, is_quick};
 
-use crate::crew::{AMPLE, Crew, Mark};
+use crate::environment::{Environment, NO_TICKS, STORES, Store, millis, percentile};
 use crate::protocol::Report;
-use crate::stage::{NO_TICKS, STORES, Stage, Store, millis, percentile};
+use crate::workers::{AMPLE, Position, Workers};
 
 const PROCESSES: usize = 16;
 const FLAGS: usize = 100;
@@ -18,7 +18,7 @@ pub(crate) fn run() -> Section {
     let mut section = Section::new("A dead leader");
     section.say(format!(
         "{PROCESSES} worker processes. The leader's is killed (SIGKILL) at moments spread over the third of its lock's TTL between two renewals; from there \
-         until another one leads. The file store's lock is the operating system's and has no life; the Redis lock's is \
+         until another one leads. The file store's lock is the operating system's and has no TTL; the Redis lock's is \
          {} s here (the default is 10 s).",
         LOCK_TTL.as_secs()
     ));
@@ -32,30 +32,31 @@ pub(crate) fn run() -> Section {
     ];
     let mut table = Table::new("until another one leads", &columns);
     for store in STORES {
-        let (life, kills) = match store {
+        let (lock_ttl, kills) = match store {
             "file" => (Duration::ZERO, if is_quick() { 5 } else { 20 }),
             _ => (LOCK_TTL, if is_quick() { 3 } else { 8 }),
         };
-        let stage = Stage::new(Store::open(store), FLAGS);
-        let mut crew = Crew::start(&stage.spec(NO_TICKS, LOCK_TTL), PROCESSES, PROCESSES);
-        crew.all_have(Mark::BEGINNING, None, AMPLE);
-        let before = stage.asked().requests;
+        let environment = Environment::new(Store::open(store), FLAGS);
+        let mut workers =
+            Workers::start(&environment.spec(NO_TICKS, LOCK_TTL), PROCESSES, PROCESSES);
+        workers.all_have(Position::BEGINNING, None, AMPLE);
+        let before = environment.asked().requests;
         let mut took = Vec::new();
-        let mut mark = Mark::BEGINNING;
+        let mut position = Position::BEGINNING;
         for kill in 0..kills {
-            let leader = crew.find(mark, "a leader", AMPLE, |reports| {
+            let leader = workers.find(position, "a leader", AMPLE, |reports| {
                 leader(reports).map(|(poller, _)| poller)
             });
             sleep(Duration::from_millis(200 + 370 * kill % 700));
-            mark = crew.mark();
-            let (killed, spec) = crew.kill(leader);
-            let led = crew.find(mark, "another leader", AMPLE, |reports| {
+            position = workers.position();
+            let (killed, spec) = workers.kill(leader);
+            let led = workers.find(position, "another leader", AMPLE, |reports| {
                 leader_but(reports, leader)
             });
             took.push(led.since(killed));
-            let joined = crew.mark();
-            crew.replace(spec);
-            crew.find(joined, "a worker in its place", AMPLE, |reports| {
+            let joined = workers.position();
+            workers.replace(spec);
+            workers.find(joined, "a worker in its place", AMPLE, |reports| {
                 reports
                     .iter()
                     .any(|report| matches!(report, Report::Has { poller, .. } if *poller == leader))
@@ -63,8 +64,8 @@ pub(crate) fn run() -> Section {
             });
         }
         sleep(Duration::from_millis(500));
-        let requests = (stage.asked().requests - before) as f64 / kills as f64;
-        crew.stop();
+        let requests = (environment.asked().requests - before) as f64 / kills as f64;
+        workers.stop();
         took.sort();
         let cells = [50, 0, 100].map(|percent| millis(percentile(&took, percent)));
         let cells = [store.to_owned(), kills.to_string()]
@@ -73,16 +74,16 @@ pub(crate) fn run() -> Section {
             .chain([format!("{requests:.2}")]);
         table.row(cells);
         let slowest = percentile(&took, 100);
-        let target = if life.is_zero() {
+        let target = if lock_ttl.is_zero() {
             "≤ 300 ms".to_owned()
         } else {
-            format!("≤ {}", millis(life + SLACK))
+            format!("≤ {}", millis(lock_ttl + SLACK))
         };
         section.judge(
             &format!("failover, the slowest of {kills}: {store}"),
             &target,
             millis(slowest),
-            slowest <= life + SLACK,
+            slowest <= lock_ttl + SLACK,
         );
     }
     section.tables.push(table);

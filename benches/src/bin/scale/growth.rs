@@ -4,12 +4,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use flagcache_benches::{Chart, Section, Table, bodies, is_quick};
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
-use crate::crew::{AMPLE, Crew, Mark};
+use crate::environment::{Environment, Store, millis, percentile};
 use crate::host;
 use crate::server::Info;
-use crate::stage::{Stage, Store, millis, percentile};
+use crate::workers::{AMPLE, Position, Workers};
 
 const SIZES: [usize; 3] = [100, 1_000, 5_000];
 const PROCESSES: usize = 4;
@@ -117,24 +117,25 @@ pub(crate) fn run() -> Section {
 
 fn measure(pollers: usize) -> (Found, String) {
     let server = RedisServer::start_with(&["--maxclients", "15000"]);
-    let mut stage = Stage::new(Store::Redis(server), FLAGS);
-    let empty = info(&stage);
-    let mut spec = stage.spec(INTERVAL, LOCK_TTL);
+    let mut environment = Environment::new(Store::Redis(server), FLAGS);
+    let empty = info(&environment);
+    let mut spec = environment.spec(INTERVAL, LOCK_TTL);
     spec.pause = PAUSE * PROCESSES as u32;
 
     let begun = Instant::now();
-    let mut crew = Crew::start(&spec, pollers, PROCESSES);
-    crew.all_have(Mark::BEGINNING, None, AMPLE);
+    let mut fleet = Workers::start(&spec, pollers, PROCESSES);
+    fleet.all_have(Position::BEGINNING, None, AMPLE);
     let start = begun.elapsed();
-    let start_requests = stage.asked().requests;
+    let start_requests = environment.asked().requests;
     sleep(INTERVAL);
 
-    let (counts, asked) = (crew.counts(), stage.asked().requests);
-    let (before, worker_before, clock) = (info(&stage), crew.processor_time(), Instant::now());
+    let (counts, asked) = (fleet.counts(), environment.asked().requests);
+    let (before, worker_before, clock) =
+        (info(&environment), fleet.processor_time(), Instant::now());
     sleep(INTERVAL * if is_quick() { 2 } else { 3 });
-    let (after, worker_after, took) = (info(&stage), crew.processor_time(), clock.elapsed());
-    let requests = stage.asked().requests - asked;
-    let ticks = (crew.counts().loads - counts.loads) as f64;
+    let (after, worker_after, took) = (info(&environment), fleet.processor_time(), clock.elapsed());
+    let requests = environment.asked().requests - asked;
+    let ticks = (fleet.counts().loads - counts.loads) as f64;
     // Each script reads the lock once; all other reads are of the copy.
     let scripts = after.calls("evalsha") - before.calls("evalsha");
     let reads = after.calls("get") - before.calls("get") - scripts;
@@ -142,19 +143,19 @@ fn measure(pollers: usize) -> (Found, String) {
 
     let mut any = Vec::new();
     let mut last = Vec::new();
-    let (asked, faults) = (stage.asked().requests, crew.counts().faults);
+    let (asked, faults) = (environment.asked().requests, fleet.counts().faults);
     let changes = if is_quick() { 2 } else { 5 };
     for _ in 0..changes {
-        let took = stage.spread(&mut crew, FLAGS);
+        let took = environment.spread(&mut fleet, FLAGS);
         last.extend(took.last());
         any.extend(took);
         sleep(Duration::from_secs(2));
     }
     // One request for each change, and those of the leader's ticks meanwhile.
-    let change_requests = (stage.asked().requests - asked) as f64 / f64::from(changes);
-    let change_faults = (crew.counts().faults - faults) as f64 / f64::from(changes);
-    let peak = info(&stage).number("used_memory_peak");
-    crew.stop();
+    let change_requests = (environment.asked().requests - asked) as f64 / f64::from(changes);
+    let change_faults = (fleet.counts().faults - faults) as f64 / f64::from(changes);
+    let peak = info(&environment).number("used_memory_peak");
+    fleet.stop();
     any.sort();
     last.sort();
     let found = Found {
@@ -180,8 +181,8 @@ fn measure(pollers: usize) -> (Found, String) {
     (found, after.version())
 }
 
-fn info(stage: &Stage) -> Info {
-    match &stage.store {
+fn info(environment: &Environment) -> Info {
+    match &environment.store {
         Store::Redis(server) => Info::of(server),
         _ => panic!("not on Redis"),
     }

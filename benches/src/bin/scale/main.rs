@@ -9,9 +9,9 @@
 //! | module | contents |
 //! |---|---|
 //! | `cold_start`, `changes`, `failover`, `shared_faults`, `growth` | the scenarios |
-//! | `crew`, `stage` | the worker processes, and the API and the store that they use |
+//! | `workers`, `environment` | the worker processes, and the API and the store that they use |
 //! | `protocol` | orders to a worker process, and its reports |
-//! | `worker`, `watched`, `peer`, `report` | inside a worker process: many pollers, or PostHog's own SDK |
+//! | `worker`, `reporting`, `peer` | inside a worker process: many pollers, or PostHog's own SDK |
 //! | `python` | workers of PostHog's Python SDK |
 //! | `server`, `host` | the counters of Redis and of the kernel |
 
@@ -24,19 +24,18 @@
 
 mod changes;
 mod cold_start;
-mod crew;
+mod environment;
 mod failover;
 mod growth;
 mod host;
 mod peer;
 mod protocol;
 mod python;
-mod report;
+mod reporting;
 mod server;
 mod shared_faults;
-mod stage;
-mod watched;
 mod worker;
+mod workers;
 
 use flagcache_benches::Section;
 

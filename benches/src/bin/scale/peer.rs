@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep;
 
 use crate::protocol::{Counts, Moment, Order, Report, Spec};
-use crate::report::send;
+use crate::reporting::send;
 
 pub(crate) async fn run(spec: &Spec, mut orders: UnboundedReceiver<Order>) {
     let mut pollers = Vec::new();

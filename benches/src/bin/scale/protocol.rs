@@ -21,8 +21,11 @@ pub(crate) struct Spec {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Kind {
-    /// Ours, on the store at this place.
-    Sharing { place: String, lock_ttl: Duration },
+    /// Ours, on the store at this location.
+    Sharing {
+        location: String,
+        lock_ttl: Duration,
+    },
     /// PostHog's own SDK, each for itself.
     Peer,
 }

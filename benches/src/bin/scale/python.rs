@@ -1,21 +1,21 @@
 //! Workers of PostHog's Python SDK, which share through Redis as its documentation shows. `scripts/peers` installs it.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use flagcache_providers::testing::ApiStub;
+use flagcache_test_support::Process;
 use serde_json::{Value, json};
 
-use crate::crew::AMPLE;
 use crate::worker::SERVICE;
+use crate::workers::AMPLE;
 
 /// Dropped, all its processes are killed.
 pub(crate) struct Pythons {
-    children: Vec<Child>,
+    _processes: Vec<Process>,
     /// How many flags each worker has.
     flags: Vec<u64>,
     receiver: Receiver<(usize, u64)>,
@@ -57,20 +57,18 @@ impl Pythons {
         });
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/worker.py");
         let (sender, receiver) = channel();
-        let children = (0..workers).map(|worker| {
-            let mut child = Command::new(python)
+        let processes = (0..workers).map(|worker| {
+            let mut command = Command::new(python);
+            command
                 .arg(&script)
-                .env("FLAGCACHE_TEST_ASSIGNMENT", assignment.to_string())
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let (stdout, sender) = (child.stdout.take().unwrap(), sender.clone());
-            thread::spawn(move || listen(worker, BufReader::new(stdout), &sender));
-            child
+                .env("FLAGCACHE_TEST_ASSIGNMENT", assignment.to_string());
+            let mut process = Process::start_piped(&mut command).unwrap();
+            let (lines, sender) = (process.lines(), sender.clone());
+            thread::spawn(move || listen(worker, lines, &sender));
+            process
         });
         Self {
-            children: children.collect(),
+            _processes: processes.collect(),
             flags: vec![0; workers],
             receiver,
         }
@@ -92,23 +90,13 @@ impl Pythons {
 }
 
 /// Lines that begin with `@` are the worker's; a change names its number of flags.
-fn listen(worker: usize, lines: impl BufRead, sender: &Sender<(usize, u64)>) {
-    for line in lines.lines().map_while(Result::ok) {
+fn listen(worker: usize, lines: impl Iterator<Item = String>, sender: &Sender<(usize, u64)>) {
+    for line in lines {
         let event: Option<Value> = line
             .strip_prefix('@')
             .and_then(|json| serde_json::from_str(json).ok());
         if let Some(flags) = event.and_then(|event| event.get("flags")?.as_u64()) {
             let _ = sender.send((worker, flags));
-        }
-    }
-}
-
-impl Drop for Pythons {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            // They fail only if it has ended already.
-            let _ = child.kill();
-            let _ = child.wait();
         }
     }
 }

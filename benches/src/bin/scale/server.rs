@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use flagcache_providers::testing::RedisServer;
+use flagcache_test_support::RedisServer;
 
 /// Its counters at one moment.
 #[derive(Clone, Debug)]

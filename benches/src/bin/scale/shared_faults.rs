@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use flagcache_benches::{Section, Table, bodies, is_quick};
 use flagcache_providers::testing::ApiReply;
 
-use crate::crew::{AMPLE, Crew, Mark};
+use crate::environment::{Environment, Store};
 use crate::protocol::{Moment, Report};
 use crate::python::Pythons;
-use crate::stage::{Stage, Store};
 use crate::worker::SERVICE;
+use crate::workers::{AMPLE, Position, Workers};
 
 /// The most requests that any interval may see, whatever the number of workers, as in the property test of the lifecycle.
 const MOST_REQUESTS: usize = 5;
@@ -66,12 +66,12 @@ impl Fault {
         }
     }
 
-    fn begins(self, stage: &Stage) {
+    fn begins(self, environment: &Environment) {
         match self {
-            Self::Unauthorized => stage.api.always(ApiReply::status(401)),
-            Self::Closed => stage.api.always(ApiReply::reset()),
-            Self::Server => stage.api.always(ApiReply::status(500)),
-            Self::Damage => match &stage.store {
+            Self::Unauthorized => environment.api.always(ApiReply::status(401)),
+            Self::Closed => environment.api.always(ApiReply::reset()),
+            Self::Server => environment.api.always(ApiReply::status(500)),
+            Self::Damage => match &environment.store {
                 Store::File(folder) => {
                     fs::write(folder.path().join(format!("{SERVICE}.json")), b"{garbage").unwrap()
                 }
@@ -184,29 +184,29 @@ fn judge(section: &mut Section, fault: Fault, found: &[Found]) {
 }
 
 fn of_ours(store: &'static str, workers: usize) -> Vec<Found> {
-    let stage = Stage::new(Store::open(store), FLAGS);
+    let environment = Environment::new(Store::open(store), FLAGS);
     let processes = if store == "memory" {
         1
     } else {
         workers.min(MOST_PROCESSES)
     };
-    let mut crew = Crew::start(&stage.spec(INTERVAL, LOCK_TTL), workers, processes);
-    crew.all_have(Mark::BEGINNING, None, AMPLE);
+    let mut fleet = Workers::start(&environment.spec(INTERVAL, LOCK_TTL), workers, processes);
+    fleet.all_have(Position::BEGINNING, None, AMPLE);
     let faults = Fault::ALL
         .into_iter()
         .filter(|fault| store != "memory" || *fault != Fault::Damage);
     let found = faults.enumerate().map(|(nth, fault)| {
         let who = format!("flagcache, one copy in {store}");
-        measure(&stage, fault, (store, workers, who), || {
-            let mark = crew.mark();
-            let ended = ends(&stage, FLAGS + nth + 1);
-            let etag = crew.find(mark, "a publish", AMPLE, |reports| {
+        measure(&environment, fault, (store, workers, who), || {
+            let position = fleet.position();
+            let ended = ends(&environment, FLAGS + nth + 1);
+            let etag = fleet.find(position, "a publish", AMPLE, |reports| {
                 reports.iter().find_map(|report| match report {
                     Report::Publishes { etag, .. } => Some(etag.clone()),
                     _ => None,
                 })
             });
-            let having = crew.all_have(mark, etag.as_deref(), AMPLE);
+            let having = fleet.all_have(position, etag.as_deref(), AMPLE);
             having
                 .into_iter()
                 .map(|(_, at)| at.since(ended))
@@ -215,23 +215,29 @@ fn of_ours(store: &'static str, workers: usize) -> Vec<Found> {
         })
     });
     let found = found.collect();
-    crew.stop();
+    fleet.stop();
     found
 }
 
 fn of_pythons(python: &std::path::Path) -> Vec<Found> {
     eprintln!("  {PYTHONS} workers of the Python SDK …");
-    let stage = Stage::new(Store::open("redis"), FLAGS);
-    let Store::Redis(server) = &stage.store else {
+    let environment = Environment::new(Store::open("redis"), FLAGS);
+    let Store::Redis(server) = &environment.store else {
         panic!("not on Redis")
     };
-    let mut pythons = Pythons::start(python, &stage.api.url(), &server.url(), INTERVAL, PYTHONS);
+    let mut pythons = Pythons::start(
+        python,
+        &environment.api.url(),
+        &server.url(),
+        INTERVAL,
+        PYTHONS,
+    );
     pythons.all_have(FLAGS as u64);
     let found = Fault::ALL.into_iter().enumerate().map(|(nth, fault)| {
         let who = "posthog (Python), one copy in redis".to_owned();
-        measure(&stage, fault, ("python", PYTHONS, who), || {
+        measure(&environment, fault, ("python", PYTHONS, who), || {
             let flags = FLAGS + nth + 1;
-            ends(&stage, flags);
+            ends(&environment, flags);
             pythons.all_have(flags as u64)
         })
     });
@@ -239,27 +245,27 @@ fn of_pythons(python: &std::path::Path) -> Vec<Found> {
 }
 
 /// The fault ends, and so many flags are served.
-fn ends(stage: &Stage, flags: usize) -> Moment {
-    stage.api.set_definitions(bodies::body(flags));
+fn ends(environment: &Environment, flags: usize) -> Moment {
+    environment.api.set_definitions(bodies::body(flags));
     let ended = Moment::now();
-    stage.api.clear();
+    environment.api.clear();
     ended
 }
 
 /// `recover` ends the fault, and gives how long it took until all workers had the change.
 fn measure(
-    stage: &Stage,
+    environment: &Environment,
     fault: Fault,
     (store, workers, who): (&'static str, usize, String),
     recover: impl FnOnce() -> Duration,
 ) -> Found {
     sleep(REST);
-    let from = stage.api.requests().len();
+    let from = environment.api.requests().len();
     let begun = Instant::now();
-    fault.begins(stage);
+    fault.begins(environment);
     sleep(fault.lasts().saturating_sub(begun.elapsed()));
     let lasted = begun.elapsed();
-    let requests: Vec<Duration> = stage.api.requests()[from..]
+    let requests: Vec<Duration> = environment.api.requests()[from..]
         .iter()
         .map(|request| request.at.saturating_duration_since(begun))
         .filter(|at| *at < lasted)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use flagcache_benches::Place;
+use flagcache_benches::StoreLocation;
 use flagcache_core::{FlagDefinitionPoller, FlagDefinitionSource, PostHogApi};
 use flagcache_providers::testing::ApiStub;
 use tokio::runtime::Builder;
@@ -14,8 +14,8 @@ use tokio::time::sleep;
 
 use crate::peer;
 use crate::protocol::{Counts, Kind, Moment, Order, Report, Spec};
-use crate::report::send;
-use crate::watched::Watched;
+use crate::reporting::ReportingProvider;
+use crate::reporting::send;
 
 /// The service whose workers share a copy.
 pub(crate) const SERVICE: &str = "checkout-prod";
@@ -25,8 +25,8 @@ pub(crate) fn run(spec: &Spec) {
     runtime.block_on(async {
         let orders = orders();
         match &spec.kind {
-            Kind::Sharing { place, lock_ttl } => {
-                share(spec, &Place::parse(place), *lock_ttl, orders).await
+            Kind::Sharing { location, lock_ttl } => {
+                share(spec, &StoreLocation::parse(location), *lock_ttl, orders).await
             }
             Kind::Peer => peer::run(spec, orders).await,
         }
@@ -45,14 +45,14 @@ fn orders() -> UnboundedReceiver<Order> {
     receiver
 }
 
-struct Sharer {
+struct Poller {
     poller: FlagDefinitionPoller,
     leads: Arc<AtomicBool>,
 }
 
 async fn share(
     spec: &Spec,
-    place: &Place,
+    location: &StoreLocation,
     lock_ttl: Duration,
     mut orders: UnboundedReceiver<Order>,
 ) {
@@ -61,25 +61,25 @@ async fn share(
         .project_key(ApiStub::PROJECT_KEY)
         .secret_key(ApiStub::SECRET_KEY);
     let api: Arc<dyn FlagDefinitionSource> = Arc::new(api.build().unwrap());
-    let mut sharers = Vec::new();
+    let mut pollers = Vec::new();
     for number in spec.first..spec.first + spec.pollers {
-        sharers.push(start(spec, number, place, lock_ttl, Arc::clone(&api)));
+        pollers.push(start(spec, number, location, lock_ttl, Arc::clone(&api)));
         sleep(spec.pause).await;
     }
     while let Some(order) = orders.recv().await {
         match order {
             Order::Refresh => {
-                for sharer in sharers
+                for poller in pollers
                     .iter()
-                    .filter(|sharer| sharer.leads.load(Ordering::Relaxed))
+                    .filter(|poller| poller.leads.load(Ordering::Relaxed))
                 {
-                    let poller = sharer.poller.clone();
+                    let poller = poller.poller.clone();
                     // The counters include its failure.
                     tokio::spawn(async move { drop(poller.refresh().await) });
                 }
             }
             Order::Count => {
-                let counts = sharers.iter().map(|sharer| sharer.poller.status().counters);
+                let counts = pollers.iter().map(|poller| poller.poller.status().counters);
                 let counts = counts.map(|counts| Counts {
                     loads: counts.loads,
                     faults: counts.provider_faults,
@@ -91,9 +91,9 @@ async fn share(
             Order::Stop => break,
         }
     }
-    let ends: Vec<_> = sharers
+    let ends: Vec<_> = pollers
         .into_iter()
-        .map(|sharer| tokio::spawn(async move { sharer.poller.shutdown().await }))
+        .map(|poller| tokio::spawn(async move { poller.poller.shutdown().await }))
         .collect();
     for end in ends {
         let _ = end.await;
@@ -103,15 +103,15 @@ async fn share(
 fn start(
     spec: &Spec,
     number: usize,
-    place: &Place,
+    location: &StoreLocation,
     lock_ttl: Duration,
     api: Arc<dyn FlagDefinitionSource>,
-) -> Sharer {
+) -> Poller {
     let leads = Arc::new(AtomicBool::new(false));
-    let provider = place.provider(SERVICE, lock_ttl);
+    let provider = location.provider(SERVICE, lock_ttl);
     let poller = FlagDefinitionPoller::builder()
         .shared_source(api)
-        .flag_definition_cache_provider(Watched {
+        .flag_definition_cache_provider(ReportingProvider {
             provider,
             poller: number,
             leads: Arc::clone(&leads),
@@ -133,5 +133,5 @@ fn start(
             });
         }
     });
-    Sharer { poller, leads }
+    Poller { poller, leads }
 }

@@ -1,114 +1,35 @@
-//! A PostgreSQL server of the test's own, and stores on it.
+//! Stores on a PostgreSQL server of the test's own.
 
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use flagcache::FlagDefinitionCacheProvider;
 use flagcache::testing::conformance::{Case, TestStore};
 use flagcache::testing::{Connections, Outage, TcpProxy};
+use flagcache_test_support::PostgresServer;
 use postgres_provider::TABLE;
-use tempfile::TempDir;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// Twice the time limit of a call: a busy machine must not end a lease.
+/// Twice the timeout of a call: a busy machine must not end a lease.
 pub const LEASE: Duration = Duration::from_secs(2);
 
-/// A server on a free port of 127.0.0.1, without fsync, killed when dropped.
-pub struct Server {
-    postgres: Child,
-    addr: SocketAddr,
-    _folder: TempDir,
+/// Where to connect, directly or through a proxy.
+fn config(port: u16) -> Config {
+    let mut config = Config::new();
+    config.host("127.0.0.1").port(port).user("app").dbname("postgres");
+    config.connect_timeout(Duration::from_secs(1));
+    config
 }
 
-/// The folder of the server's programs, if they are installed.
-pub fn programs() -> Option<PathBuf> {
-    let on_path =
-        std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut folders: Vec<_> = on_path.chain(versions.map(|version| version.path().join("bin"))).collect();
-    folders.retain(|folder| folder.join("initdb").exists() && folder.join("postgres").exists());
-    folders.pop()
-}
-
-impl Server {
-    pub fn start(programs: &Path) -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the server");
-        // The server refuses to run as root: the package has made a user for it.
-        let user = (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])));
-        if let Some((user, group)) = user {
-            chown(folder.path(), Some(user), Some(group)).expect("a folder of the server's user");
-        }
-        let data = folder.path().join("data");
-        let run = |program: &str, args: &[&str]| {
-            let mut command = Command::new(programs.join(program));
-            command.args(args).arg("-D").arg(&data).current_dir(folder.path());
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            if let Some((user, group)) = user {
-                command.uid(user).gid(group);
-            }
-            command
-        };
-        let made = run("initdb", &["-U", "postgres", "-A", "trust", "-N", "-E", "UTF8"]).status().expect("initdb");
-        assert!(made.success(), "initdb failed");
-        // Free until the server binds it; should another program be faster, the server exits and the test fails.
-        let addr = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a free port");
-        let port = addr.port().to_string();
-        let options =
-            ["-p", &port, "-h", "127.0.0.1", "-F", "-c", "max_connections=500", "-c", "unix_socket_directories="];
-        let postgres = run("postgres", &options).spawn().expect("postgres");
-        Self { postgres, addr, _folder: folder }
-    }
-
-    pub fn config(&self, addr: SocketAddr) -> Config {
-        let mut config = Config::new();
-        config.host("127.0.0.1").port(addr.port()).user("postgres").dbname("postgres");
-        config.connect_timeout(Duration::from_secs(1));
-        config
-    }
-
-    /// A connection of the test's own, as soon as the server answers.
-    pub async fn admin(&self) -> Client {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            match self.config(self.addr).connect(NoTls).await {
-                Ok((client, connection)) => {
-                    tokio::spawn(connection);
-                    return client;
-                }
-                Err(error) => assert!(Instant::now() < deadline, "the server does not answer: {error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// Waits for the server, and makes the table.
-    pub async fn ready(&self) -> Arc<Client> {
-        let admin = self.admin().await;
-        admin.batch_execute(TABLE).await.expect("the table");
-        Arc::new(admin)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // A fast shutdown: the processes of its connections end with it.
-        let _ = Command::new("kill").args(["-INT", &self.postgres.id().to_string()]).status();
-        let _ = self.postgres.wait();
-    }
-}
-
-fn id(args: &[&str]) -> u32 {
-    let output = Command::new("id").args(args).output().expect("id");
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.trim().parse().expect("a numeric id: is there a user `postgres`?")
+/// Connects the test itself, and makes the table.
+async fn prepare(server: &PostgresServer) -> Arc<Client> {
+    let (admin, connection) = config(server.port()).connect(NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    admin.batch_execute(TABLE).await.expect("the table");
+    Arc::new(admin)
 }
 
 /// Makes a provider of a service.
@@ -124,11 +45,11 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn fresh(server: &Server, admin: &Arc<Client>, make: Make) -> Self {
+    pub fn fresh(server: &PostgresServer, admin: &Arc<Client>, make: Make) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let proxy = TcpProxy::start(server.addr).expect("a proxy");
+        let proxy = TcpProxy::start(([127, 0, 0, 1], server.port()).into()).expect("a proxy");
         let service = format!("service-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        Self { admin: Arc::clone(admin), config: server.config(proxy.addr()), service, proxy, make }
+        Self { admin: Arc::clone(admin), config: config(proxy.addr().port()), service, proxy, make }
     }
 }
 
@@ -157,21 +78,20 @@ impl TestStore for Store {
     }
 }
 
-/// So many cases at a time: the calls have time limits of their own, which a busy machine must not exceed.
+/// So many cases at a time: the calls have timeouts of their own, which a busy machine must not exceed.
 const AT_ONCE: usize = 6;
 
 /// Runs cases, each with a provider of its own making, and hands the verdict of each to `report`: what the rule says, if it is
 /// broken.
 pub fn run_each<T: Copy>(
     cases: &[(T, &'static Case)],
-    programs: &Path,
     make: impl Fn(T) -> Make,
     mut report: impl FnMut(T, &'static Case, Option<String>),
 ) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let server = Server::start(programs);
+    let server = PostgresServer::start_with(&["max_connections=500"]);
     runtime.block_on(async {
-        let admin = server.ready().await;
+        let admin = prepare(&server).await;
         for some in cases.chunks(AT_ONCE) {
             let running: Vec<_> = some
                 .iter()

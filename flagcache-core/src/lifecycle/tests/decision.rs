@@ -360,7 +360,7 @@ fn b1_10_an_outage_fetches_once_and_then_at_the_fail_open_interval() {
 }
 
 #[test]
-fn b1_10_the_first_requests_of_an_outage_are_spread_over_an_interval_but_not_for_one_who_asks() {
+fn b1_10_the_first_requests_of_an_outage_are_spread_over_an_interval_except_refreshes() {
     let a = set("a", "1");
     let mut delays = Vec::new();
     for seed in 0..50 {
@@ -490,7 +490,7 @@ fn b1_10_notifications_do_not_put_off_the_tick_that_may_fetch() {
 }
 
 #[test]
-fn b1_11_without_a_key_it_only_reads() {
+fn b1_11_a_worker_without_a_key_never_fetches() {
     let a = set("a", "1");
     let mut harness = Harness::new(crate::lifecycle::Policy {
         can_fetch: false,

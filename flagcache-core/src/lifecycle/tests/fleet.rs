@@ -365,7 +365,7 @@ fn b8_62_a_store_without_confirmations_waits_for_a_fail_open_interval() {
 }
 
 #[test]
-fn b8_62_nor_after_the_follower_fetched_a_second_time() {
+fn b8_62_what_a_follower_fetched_twice_is_not_replaced_by_the_older_copy() {
     let (old, new, newer) = (set("a", "1"), set("b", "2"), set("c", "3"));
     let mut harness = Harness::follower(policy(), &old);
     let stuck = harness.now;
@@ -427,7 +427,7 @@ fn b8_66_foreign_empty_definitions_must_outlast_two_ticks() {
 }
 
 #[test]
-fn b8_66_other_foreign_empty_definitions_are_doubted_again() {
+fn b8_66_different_foreign_empty_definitions_must_outlast_two_ticks_too() {
     let a = set("a", "1");
     let empty = [
         foreign(r#"{"flags":[]}"#),

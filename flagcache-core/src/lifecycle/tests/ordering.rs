@@ -121,7 +121,7 @@ fn b3_39_a_failed_publish_is_retried_without_a_refetch() {
 }
 
 #[test]
-fn b3_39_also_while_the_api_fails_but_not_by_a_former_leader() {
+fn b3_39_a_failed_publish_is_retried_while_the_api_fails_but_not_by_a_former_leader() {
     let (a, b) = (set("a", "1"), set("b", "2"));
     let unpublished = || {
         let mut harness = Harness::leader(policy(), &a);

@@ -305,7 +305,7 @@ fn b2_30_retry_after_is_honoured_where_it_is_longer() {
 }
 
 #[test]
-fn b2_30_a_refresh_does_not_go_round_the_backoff_and_a_reader_inherits_none() {
+fn b2_30_a_refresh_does_not_bypass_the_backoff_and_a_reader_inherits_none() {
     let (a, b) = (set("a", "1"), set("b", "2"));
     let mut harness = Harness::leader(policy(), &a);
     load(&mut harness, failed(FetchErrorKind::RateLimited));

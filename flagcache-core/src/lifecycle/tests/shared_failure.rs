@@ -317,7 +317,7 @@ fn b8_61_half_of_the_workers_with_a_new_key_lead_at_once_and_the_others_do_not_t
 }
 
 #[test]
-fn b2_28_a_refused_key_is_a_refusal_for_every_worker_that_has_it() {
+fn b2_28_every_worker_with_a_refused_key_reports_unauthorized() {
     let policy = Policy {
         on_unauthorized: OnUnauthorized::Clear,
         ..policy()
@@ -369,7 +369,7 @@ fn b8_61_a_leader_that_alone_cannot_connect_is_replaced_at_its_second_failure() 
 }
 
 #[test]
-fn b8_61_of_those_that_cannot_connect_the_third_keeps_the_lead_and_tries_alone() {
+fn b8_61_the_third_worker_that_cannot_connect_stays_leader_and_tries_alone() {
     let mut fleet = Fleet::new(&policy(), 32, 1);
     fleet.run(INTERVAL * 3);
     let began = fleet.now;
@@ -395,7 +395,7 @@ fn b8_61_of_those_that_cannot_connect_the_third_keeps_the_lead_and_tries_alone()
 const CUT_OFF: usize = 3;
 
 #[test]
-fn b8_61_workers_that_alone_are_cut_off_do_not_keep_the_lead_for_ever() {
+fn b8_61_workers_that_alone_are_cut_off_lose_leadership_in_the_end() {
     for kind in [
         FetchErrorKind::Connect,
         FetchErrorKind::Timeout,
@@ -438,7 +438,7 @@ fn b8_61_workers_that_alone_are_cut_off_do_not_keep_the_lead_for_ever() {
 }
 
 #[test]
-fn b8_61_a_fleet_of_one_sees_the_end_within_two_intervals_though_it_gave_the_lead_up() {
+fn b8_61_a_single_worker_that_stepped_down_sees_the_recovery_within_two_intervals() {
     for kind in [
         FetchErrorKind::Unauthorized,
         FetchErrorKind::Connect,
@@ -539,7 +539,7 @@ fn b8_61_refreshes_by_all_workers_are_not_requests_by_all() {
 }
 
 #[test]
-fn b2_30_what_is_billed_or_limited_is_asked_for_ever_more_rarely_by_the_whole_fleet() {
+fn b2_30_the_whole_fleet_backs_off_from_billed_or_limited_failures() {
     for kind in [
         FetchErrorKind::Unusable,
         FetchErrorKind::QuotaLimited,

@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn b9_71_root_certificates_that_are_none_are_refused_and_named() {
+    fn b9_71_invalid_root_certificates_are_refused_and_named() {
         let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let cases: [(&[u8], &str); 6] = [

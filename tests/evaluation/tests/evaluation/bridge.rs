@@ -108,7 +108,7 @@ fn depending_on(key: &str) -> String {
 }
 
 #[tokio::test]
-async fn b10_76_an_odd_flag_takes_nothing_from_the_others() {
+async fn b10_76_a_flag_that_cannot_be_compiled_does_not_affect_the_others() {
     let stub = ApiStub::start().await.unwrap();
     stub.set_definitions(set(&[on("kill-switch"), on("other")]));
     let (poller, flags) = bridge(&stub).await;

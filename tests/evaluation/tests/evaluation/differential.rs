@@ -8,12 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use fastrand::Rng;
 use flagcache::{FlagSubject, TestFlags};
+use flagcache_test_support::Process;
 use posthog_rs::FlagValue;
 use serde_json::{Map, Value, json};
 
@@ -33,9 +33,8 @@ fn folders() -> (PathBuf, PathBuf) {
 
 /// Another SDK, as a process that evaluates.
 struct Peer {
-    child: Child,
-    to: Option<ChildStdin>,
-    from: BufReader<ChildStdout>,
+    process: Process,
+    lines: Box<dyn Iterator<Item = String>>,
 }
 
 impl Peer {
@@ -54,39 +53,23 @@ impl Peer {
     }
 
     fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (to, from) = (
-            child.stdin.take(),
-            BufReader::new(child.stdout.take().unwrap()),
-        );
-        Self { child, to, from }
+        let mut process = Process::start_piped(command).unwrap();
+        let lines = Box::new(process.lines());
+        Self { process, lines }
     }
 
     fn send(&mut self, task: &str) {
-        writeln!(self.to.as_ref().unwrap(), "{task}").unwrap();
+        self.process.send_line(task).unwrap();
     }
 
     fn answers(&mut self) -> Vec<Vec<Value>> {
-        let mut line = String::new();
-        self.from.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        drop(self.to.take());
-        let _ = self.child.wait();
+        serde_json::from_str(&self.lines.next().unwrap()).unwrap()
     }
 }
 
 #[test]
 #[ignore = "needs PostHog's Python and Node SDKs, which scripts/peers installs"]
-fn b10_77_no_value_differs_from_the_python_sdks_and_none_is_given_where_it_has_none() {
+fn b10_77_every_value_equals_that_of_the_python_sdk_and_is_absent_where_it_has_none() {
     let (mut python, mut node) = (Peer::python(), Peer::node());
     let wanted: usize =
         env::var("FLAGCACHE_EVALUATIONS").map_or(100_000, |count| count.parse().unwrap());

@@ -3,8 +3,8 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::figure::Figure;
-use super::team::{POLL, Team, WORKERS};
+use super::results::Figure;
+use super::sdk_fleet::{POLL, SdkFleet, WORKERS};
 use crate::fleet::FLAGS;
 use crate::redis::DATA;
 use crate::redis::peer::{self, Sdk};
@@ -25,16 +25,16 @@ pub(super) fn damaged(sdk: Option<Sdk>) -> Vec<Figure> {
 }
 
 fn who_lose_by(sdk: Option<Sdk>, damage: &str) -> usize {
-    let mut team = Team::running(sdk);
-    team.test_store.put(damage.as_bytes());
+    let mut fleet = SdkFleet::running(sdk);
+    fleet.test_store.put(damage.as_bytes());
     let mut lost = [false; WORKERS];
     let begun = Instant::now();
     while begun.elapsed() < POLL * 4 {
         for (worker, lost) in lost.iter_mut().enumerate() {
             *lost |= match sdk {
-                None => team.workers[worker].flags() != FLAGS,
+                None => fleet.workers[worker].flags() != FLAGS,
                 // On for everybody.
-                Some(_) => peer::evaluate(&mut team, worker, "flag-0") != true,
+                Some(_) => peer::evaluate(&mut fleet, worker, "flag-0") != true,
             };
         }
         sleep(Duration::from_millis(50));
@@ -43,22 +43,22 @@ fn who_lose_by(sdk: Option<Sdk>, damage: &str) -> usize {
 }
 
 pub(super) fn lost(sdk: Option<Sdk>) -> Vec<Figure> {
-    let comes_back = |team: &mut Team| {
-        let took = team.within(LIMIT, |fleet| fleet.test_store.copy().is_some());
+    let comes_back = |fleet: &mut SdkFleet| {
+        let took = fleet.within(LIMIT, |fleet| fleet.test_store.copy().is_some());
         Figure::time_within(LIMIT, took)
     };
     let evicted = {
-        let mut team = Team::running(sdk);
+        let mut fleet = SdkFleet::running(sdk);
         sleep(POLL * 2);
-        team.test_store.0.run::<()>(&format!("DEL {DATA}"));
-        comes_back(&mut team)
+        fleet.test_store.0.run::<()>(&format!("DEL {DATA}"));
+        comes_back(&mut fleet)
     };
     let emptied = {
-        let mut team = Team::running(sdk);
+        let mut fleet = SdkFleet::running(sdk);
         sleep(POLL * 2);
-        team.test_store.0.kill();
-        team.test_store.0.start_again();
-        comes_back(&mut team)
+        fleet.test_store.0.kill();
+        fleet.test_store.0.start_again();
+        comes_back(&mut fleet)
     };
     vec![evicted, emptied]
 }

@@ -3,9 +3,9 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::figure::Figure;
-use super::team::{LIMIT, POLL, Team, WORKERS};
-use crate::line::now;
+use super::results::Figure;
+use super::sdk_fleet::{LIMIT, POLL, SdkFleet, WORKERS};
+use crate::protocol::now;
 use crate::redis::mixed::definitions;
 use crate::redis::peer::{Sdk, pause_leader_in_a_get};
 use crate::worker::Settings;
@@ -18,17 +18,17 @@ pub(super) fn killed(sdk: Option<Sdk>) -> Vec<Figure> {
     } else {
         POLL * 2
     };
-    let mut team = Team::running_with(sdk, Settings::every(POLL).lock_ttl(lock_ttl));
+    let mut fleet = SdkFleet::running_with(sdk, Settings::every(POLL).lock_ttl(lock_ttl));
     let mut took = Vec::new();
     let mut first = None;
     for _ in 0..3 {
-        team.change();
-        let leader = team.leader();
-        team.wait_for_a_renewal();
-        let from = team.api.count();
-        let killed = team.workers[leader].kill();
-        took.push(team.next_leader(leader, killed).1);
-        first = team.wait_for_gets(from, 1).into_iter().next();
+        fleet.change();
+        let leader = fleet.leader();
+        fleet.wait_for_a_renewal();
+        let from = fleet.api.count();
+        let killed = fleet.workers[leader].kill();
+        took.push(fleet.next_leader(leader, killed).1);
+        first = fleet.wait_for_gets(from, 1).into_iter().next();
     }
     vec![
         Figure::time(took.into_iter().max().unwrap()),
@@ -38,15 +38,15 @@ pub(super) fn killed(sdk: Option<Sdk>) -> Vec<Figure> {
 
 pub(super) fn killed_at_defaults(sdk: Option<Sdk>) -> Vec<Figure> {
     let lock_ttl = Duration::from_secs(if sdk.is_none() { 10 } else { 60 });
-    let mut team = Team::running_with(
+    let mut fleet = SdkFleet::running_with(
         sdk,
         Settings::every(Duration::from_secs(30)).lock_ttl(lock_ttl),
     );
-    let leader = team.leader();
+    let leader = fleet.leader();
     sleep(Duration::from_secs(3));
-    let killed = team.workers[leader].kill();
+    let killed = fleet.workers[leader].kill();
     let mut next = None;
-    team.within(LIMIT, |fleet| {
+    fleet.within(LIMIT, |fleet| {
         next = (0..WORKERS)
             .filter(|&worker| worker != leader)
             .find(|&worker| fleet.workers[worker].leads());
@@ -58,42 +58,42 @@ pub(super) fn killed_at_defaults(sdk: Option<Sdk>) -> Vec<Figure> {
 /// The leader stands still while the answer to its request is on its way; its lock ends, another takes over and fetches newer
 /// flags; then the first goes on.
 pub(super) fn late(sdk: Option<Sdk>) -> Vec<Figure> {
-    let mut team = Team::running(sdk);
-    let old = team.change();
-    let leader = team.leader();
-    pause_leader_in_a_get(&mut team, leader, definitions(old + 1).into());
+    let mut fleet = SdkFleet::running(sdk);
+    let old = fleet.change();
+    let leader = fleet.leader();
+    pause_leader_in_a_get(&mut fleet, leader, definitions(old + 1).into());
     let newer = old + 2;
-    team.serve(newer);
-    team.end_lock();
-    team.wait(LIMIT, "all others have the newer flags", |fleet| {
+    fleet.serve(newer);
+    fleet.end_lock();
+    fleet.wait(LIMIT, "all others have the newer flags", |fleet| {
         (0..WORKERS).all(|worker| worker == leader || fleet.workers[worker].flags() == newer)
     });
-    team.workers[leader].resume();
+    fleet.workers[leader].resume();
     // Its answer comes two seconds after its request at the latest.
     sleep(Duration::from_secs(2) + POLL * 5);
-    vec![Figure::workers(team.others_than(newer), WORKERS)]
+    vec![Figure::workers(fleet.others_than(newer), WORKERS)]
 }
 
 /// One leads, another takes over and publishes other flags, these are rolled back, the other dies before it sees that, and
 /// the one leads again.
 pub(super) fn roll_back(sdk: Option<Sdk>) -> Vec<Figure> {
-    let mut team = Team::running(sdk);
-    let flags = team.change();
-    let one = team.leader();
-    let other = team.lead_goes_from(one);
-    team.change();
+    let mut fleet = SdkFleet::running(sdk);
+    let flags = fleet.change();
+    let one = fleet.leader();
+    let other = fleet.move_leadership_from(one);
+    fleet.change();
 
     // Only that one can lead next.
     for worker in (0..WORKERS).filter(|&worker| worker != one) {
-        team.workers[worker].pause();
+        fleet.workers[worker].pause();
     }
-    team.serve(flags);
-    let killed = team.workers[other].kill();
-    team.end_lock();
-    team.next_leader(other, killed);
+    fleet.serve(flags);
+    let killed = fleet.workers[other].kill();
+    fleet.end_lock();
+    fleet.next_leader(other, killed);
     for worker in (0..WORKERS).filter(|&worker| worker != one && worker != other) {
-        team.workers[worker].resume();
+        fleet.workers[worker].resume();
     }
     sleep(POLL * 5);
-    vec![Figure::workers(team.others_than(flags), WORKERS - 1)]
+    vec![Figure::workers(fleet.others_than(flags), WORKERS - 1)]
 }

@@ -3,10 +3,10 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::{RedisCluster, RedisServer, SchedulingDelay};
+use flagcache_test_support::{RedisCluster, RedisServer, SchedulingDelay};
 
 use crate::fleet::{AMPLE, FLAGS, Fleet};
-use crate::redis::shapes::{DATA, Keeper, LOCK, test_store};
+use crate::redis::shapes::{DATA, LOCK, PrimaryServer, test_store};
 use crate::rules::rules_for;
 use crate::test_store::{Failing, Redundant};
 use crate::worker::Settings;
@@ -41,7 +41,7 @@ impl<const REPLICA: bool> Nodes<REPLICA> {
     }
 }
 
-impl<const REPLICA: bool> Keeper for Nodes<REPLICA> {
+impl<const REPLICA: bool> PrimaryServer for Nodes<REPLICA> {
     fn primary(&self) -> Option<&RedisServer> {
         self.cluster.primary(DATA)
     }
@@ -56,11 +56,11 @@ impl Failing for Cluster {
     const GATHERS_IN: Duration = Duration::from_secs(4);
 
     fn evict(&self) {
-        self.sure().run_args::<()>(&["DEL", DATA]);
+        self.expect_primary().run_args::<()>(&["DEL", DATA]);
     }
 
     fn flush(&self) {
-        self.sure().run("FLUSHALL")
+        self.expect_primary().run("FLUSHALL")
     }
 
     fn restart(&mut self) {

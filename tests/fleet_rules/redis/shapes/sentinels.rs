@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use flagcache_providers::testing::{RedisSentinels, RedisServer};
+use flagcache_test_support::{RedisSentinels, RedisServer};
 
-use crate::redis::shapes::{DATA, Keeper, test_store};
+use crate::redis::shapes::{DATA, PrimaryServer, test_store};
 use crate::rules::rules_for;
 use crate::test_store::{Failing, Redundant};
 
@@ -13,7 +13,7 @@ rules_for!(Watched, with a replica);
 
 pub(crate) struct Watched(RedisSentinels);
 
-impl Keeper for Watched {
+impl PrimaryServer for Watched {
     fn primary(&self) -> Option<&RedisServer> {
         self.0.primary()
     }
@@ -32,11 +32,11 @@ impl Failing for Watched {
     const GATHERS_IN: Duration = Duration::from_secs(2);
 
     fn evict(&self) {
-        self.sure().run_args::<()>(&["DEL", DATA]);
+        self.expect_primary().run_args::<()>(&["DEL", DATA]);
     }
 
     fn flush(&self) {
-        self.sure().run("FLUSHALL")
+        self.expect_primary().run("FLUSHALL")
     }
 
     fn restart(&mut self) {
@@ -57,7 +57,7 @@ impl Failing for Watched {
     }
 
     fn resume(&mut self) {
-        self.0.all_go_on();
+        self.0.resume_all();
     }
 }
 

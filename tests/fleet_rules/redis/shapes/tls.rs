@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use flagcache_providers::testing::{Certificates, RedisServer};
+use flagcache_test_support::{Certificates, RedisServer};
 
-use crate::redis::shapes::{DATA, Keeper, test_store};
+use crate::redis::shapes::{DATA, PrimaryServer, test_store};
 use crate::rules::rules_for;
 use crate::test_store::Failing;
 
@@ -36,7 +36,7 @@ impl Tls {
     }
 }
 
-impl Keeper for Tls {
+impl PrimaryServer for Tls {
     fn primary(&self) -> Option<&RedisServer> {
         Some(&self.server)
     }

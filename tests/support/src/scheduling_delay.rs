@@ -1,0 +1,92 @@
+//! How long a busy machine delays a program.
+
+use std::fs;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+/// Measures how long a busy machine delays its programs, so that a test can add this delay to the time that a program
+/// promises.
+///
+/// While no process waits for a processor or a disk, the delay is zero. It is read from the pressure files of Linux; on a
+/// system without them it counts as five seconds.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use flagcache_test_support::SchedulingDelay;
+///
+/// let (begun, lost) = (Instant::now(), SchedulingDelay::begin());
+/// // … what was promised to take 100 ms at most …
+/// assert!(begun.elapsed() <= Duration::from_millis(100) + lost.so_far());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct SchedulingDelay {
+    begun: Option<Duration>,
+}
+
+impl SchedulingDelay {
+    /// What is taken as lost where nothing is known.
+    const UNKNOWN: Duration = Duration::from_secs(5);
+
+    /// Begins to measure.
+    pub fn begin() -> Self {
+        Self { begun: lost() }
+    }
+
+    /// The most that a chain of processes can have lost since then.
+    pub fn so_far(&self) -> Duration {
+        match (self.begun, lost()) {
+            (Some(begun), Some(now)) => now.saturating_sub(begun),
+            _ => Self::UNKNOWN,
+        }
+    }
+
+    /// What is left of `took` without that.
+    pub fn without(&self, took: Duration) -> Duration {
+        took.saturating_sub(self.so_far())
+    }
+}
+
+/// What was lost since the machine started.
+fn lost() -> Option<Duration> {
+    let pressure = waited("/proc/pressure/cpu")? + waited("/proc/pressure/io")?;
+    // It is an average over the processors; all that is lost may have been lost on one of them.
+    let processors = available_parallelism().map_or(1, usize::from) as u32;
+    Some(pressure * processors + stolen().unwrap_or_default())
+}
+
+/// For how long at least one process has waited: `some avg10=0.00 avg60=0.00 avg300=0.00 total=<µs>`.
+fn waited(file: &str) -> Option<Duration> {
+    let text = fs::read_to_string(file).ok()?;
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("some ")?.rsplit_once("total="))?
+        .1;
+    Some(Duration::from_micros(total.trim().parse().ok()?))
+}
+
+/// What the host gave to other machines: the eighth number of the first line, in hundredths of a second.
+fn stolen() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let ticks: u64 = text
+        .lines()
+        .next()?
+        .split_whitespace()
+        .nth(8)?
+        .parse()
+        .ok()?;
+    Some(Duration::from_millis(ticks * 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_only_grows() {
+        let lost = SchedulingDelay::begin();
+        let first = lost.so_far();
+        assert!(lost.so_far() >= first);
+        assert_eq!(lost.without(Duration::ZERO), Duration::ZERO);
+    }
+}
