@@ -101,30 +101,27 @@ async fn what_the_store_refuses_is_said_with_its_remedy() {
             implementer: "Recorder".into(),
         }
     }
-    let cases: [(fn() -> Error, ProviderErrorKind, [&str; 3]); 4] = [
+    type Case = (fn() -> Error, ProviderErrorKind, [&'static str; 2]);
+    let cases: [Case; 4] = [
         (
             denied,
             ProviderErrorKind::PermissionDenied,
-            [
-                "s3:ListBucket",
-                "AccessDenied",
-                "`posthog/flags/checkout/head`",
-            ],
+            ["s3:ListBucket", "AccessDenied"],
         ),
         (
             absent,
             ProviderErrorKind::Other,
-            ["create it", "NoSuchBucket", "Recorder"],
+            ["create it", "NoSuchBucket"],
         ),
         (
             unable,
             ProviderErrorKind::Other,
-            ["cannot write on condition", "PutMode::Update", "Recorder"],
+            ["cannot write on condition", "PutMode::Update"],
         ),
         (
             broken,
             ProviderErrorKind::Unavailable,
-            ["can be reached", "the connection broke", "Recorder"],
+            ["can be reached", "the connection broke"],
         ),
     ];
     for (failure, kind, parts) in cases {
@@ -144,10 +141,8 @@ async fn what_the_store_refuses_is_said_with_its_remedy() {
         ] {
             let chain = chain(&error);
             assert_eq!(error.kind(), kind, "{chain}");
-            let missing = parts
-                .iter()
-                .filter(|part| !part.starts_with('`') && !chain.contains(*part));
-            assert_eq!(missing.count(), 0, "{chain}");
+            assert!(parts.iter().all(|part| chain.contains(part)), "{chain}");
+            assert!(chain.contains("the object store at Recorder"), "{chain}");
         }
         assert!(begin.elapsed() < Duration::from_secs(1));
         objects.set_failure(None);
