@@ -117,3 +117,44 @@ async fn sixteen_cold_workers_make_one_request_of_the_api() {
         end.unwrap();
     }
 }
+
+/// The figures of `object_store/docs.md`: an hour of a leader and three followers, with defaults.
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_a_fleet_costs_what_the_page_says() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let objects = Recorder::default();
+    let api = ScriptedSource::new();
+    let body = r#"{"flags":[{"key":"beta"}],"group_type_mapping":{},"cohorts":{}}"#;
+    api.serve(body, Some("\"1\""));
+    let pollers = [(); 4].map(|()| {
+        FlagDefinitionPoller::builder()
+            .source(api.clone())
+            .flag_definition_cache_provider(objects.store().build().unwrap().provider())
+            .poll_interval(Duration::from_secs(30))
+            .start()
+            .unwrap()
+    });
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    objects.requests();
+    let asked = api.count();
+    tokio::time::sleep(HOUR).await;
+    let requests = objects.requests();
+    let puts = requests
+        .iter()
+        .filter(|request| matches!(request, Request::Put { .. }))
+        .count();
+    let gets = requests.len() - puts;
+    println!(
+        "an hour of 4 workers: {puts} puts, {gets} gets, {} requests of the API",
+        api.count() - asked
+    );
+    // Intervals and renewals vary a little at random.
+    assert!((360..=520).contains(&puts), "{puts} puts");
+    assert!(
+        (4 * 240 - 100..=4 * 240 + 100).contains(&gets),
+        "{gets} gets"
+    );
+    for poller in pollers {
+        poller.shutdown().await.unwrap();
+    }
+}
