@@ -16,6 +16,8 @@ pub use flagcache_evaluation::{
 };
 #[cfg(feature = "testing")]
 pub use flagcache_providers::testing;
+#[cfg(feature = "object-store")]
+pub use flagcache_providers::{BucketConfigError, BucketStore, BucketStoreBuilder};
 #[cfg(feature = "file")]
 pub use flagcache_providers::{FileConfigError, FileProvider, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]

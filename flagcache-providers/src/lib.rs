@@ -8,6 +8,7 @@
 //! | [`redis`] | [`RedisStore`] | a fleet of machines | `redis` |
 //! | [`registry`] | [`ProviderRegistry`]: a store by its URL | | `registry` |
 //! | `postgres` | `PostgresStore` | a fleet of machines | `postgres` |
+//! | `object_store` | `BucketStore` | a fleet of machines | `object-store` |
 //! | [`versioned`] | [`Versioned`]: a whole store over any with compare-and-swap | as far as that reaches | |
 //! | [`tiers`] | [`Tiered`] and [`ReadOnly`]: stores that compose | | |
 //! | [`testing`] | the conformance kit, scripted fakes, a fault injector, an API stub; not API-stable | | `testing` |
@@ -26,6 +27,9 @@ mod listener;
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub mod memory;
+#[cfg(feature = "object-store")]
+#[cfg_attr(docsrs, doc(cfg(feature = "object-store")))]
+pub mod object_store;
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
 pub mod postgres;
@@ -47,6 +51,8 @@ pub use file::{FileConfigError, FileProvider, FileStore, FileStoreBuilder};
 pub use listener::NotificationListener;
 #[cfg(feature = "memory")]
 pub use memory::{MemoryProvider, MemoryStore};
+#[cfg(feature = "object-store")]
+pub use object_store::{BucketConfigError, BucketStore, BucketStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfigError, PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]

@@ -262,6 +262,40 @@ mod postgres {
     }
 }
 
+#[cfg(feature = "object-store")]
+mod object_store {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bucket_url_opens_without_a_server() {
+        for url in [
+            "s3://flags?service=checkout",
+            "s3://flags/eu/west?service=checkout&region=eu-west-1&lease_ttl=30s&response_timeout=2s",
+            "s3://flags?service=checkout&endpoint=http://127.0.0.1:1",
+            "gs://flags/eu?service=checkout&endpoint=http://127.0.0.1:1",
+            "az://flags/eu?service=checkout&account_name=acme",
+        ] {
+            assert!(registry().open(url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_url_that_cannot_be_used_says_why() {
+        assert!(refused("s3://flags").contains("needs the option `service`"));
+        assert!(refused("s3://flags?service=a&ttl=5s").contains("lease_ttl"));
+        assert!(refused("gs://flags?service=a&region=eu").contains("no option `region`"));
+        assert!(refused("s3://flags?service=a/b").contains("cannot name a service"));
+        assert!(refused("s3://app:hunter2@flags?service=a").contains("does not name a bucket"));
+        assert!(refused("s3://flags:9000?service=a").contains("`?endpoint=`"));
+        // The account may be in the environment of who runs this.
+        if std::env::var_os("AZURE_STORAGE_ACCOUNT_NAME").is_none() {
+            assert!(refused("az://flags?service=a").contains("Account must be specified"));
+        }
+        let secret = refused("s3://flags?service=a&secret_access_key=hunter2");
+        assert!(secret.contains("no option `secret_access_key`"));
+    }
+}
+
 #[cfg(feature = "redis")]
 mod redis {
     use super::*;

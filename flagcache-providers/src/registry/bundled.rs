@@ -20,6 +20,10 @@ impl Default for ProviderRegistry {
         for scheme in ["postgres", "postgresql"] {
             registry.add_fn(scheme, postgres::OPTIONS, postgres::open);
         }
+        #[cfg(feature = "object-store")]
+        for (scheme, options) in super::bucket::OPTIONS {
+            registry.add_fn(scheme, options, super::bucket::open);
+        }
         registry
     }
 }
@@ -128,8 +132,8 @@ mod postgres {
     }
 }
 
-#[cfg(any(feature = "redis", feature = "postgres"))]
-fn file_content(
+#[cfg(any(feature = "redis", feature = "postgres", feature = "object-store"))]
+pub(super) fn file_content(
     url: &super::StoreUrl,
     option: &'static str,
 ) -> Result<Option<Vec<u8>>, super::RegistryError> {

@@ -9,11 +9,14 @@ use super::open::{OpenProvider, Opened};
 use super::{RegistryError, StoreUrl};
 
 /// The schemes of the bundled stores, the feature of each, and whether it is enabled.
-pub(super) const SCHEMES: [(&str, &str, bool); 12] = [
+pub(super) const SCHEMES: [(&str, &str, bool); 15] = [
     ("memory", "memory", cfg!(feature = "memory")),
     ("file", "file", cfg!(feature = "file")),
     ("postgres", "postgres", cfg!(feature = "postgres")),
     ("postgresql", "postgres", cfg!(feature = "postgres")),
+    ("s3", "object-store", cfg!(feature = "object-store")),
+    ("gs", "object-store", cfg!(feature = "object-store")),
+    ("az", "object-store", cfg!(feature = "object-store")),
     ("redis", "redis", cfg!(feature = "redis")),
     ("rediss", "redis", cfg!(feature = "redis")),
     ("redis+sentinel", "redis", cfg!(feature = "redis")),
@@ -78,7 +81,7 @@ impl ProviderRegistry {
     }
 
     /// The same for a store whose providers share their type with those of other stores.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "object-store"))]
     pub(super) fn add_fn(
         &mut self,
         scheme: &'static str,

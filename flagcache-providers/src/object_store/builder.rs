@@ -1,0 +1,158 @@
+//! Setting a store up.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use super::bucket::Bucket;
+use super::cloud::{self, Cloud};
+use super::http::{Connector, certificates};
+use super::{BucketConfigError, BucketStore};
+use crate::Versioned;
+
+/// Sets a [`BucketStore`] up; made by [`BucketStore::builder`] and [`BucketStore::over`].
+#[derive(Clone)]
+pub struct BucketStoreBuilder {
+    target: Target,
+    service: String,
+    response_timeout: Duration,
+    lease_ttl: Duration,
+    root_certificates: Option<Vec<u8>>,
+}
+
+#[derive(Clone)]
+enum Target {
+    Url(String),
+    Store(Arc<dyn ObjectStore>),
+}
+
+impl BucketStoreBuilder {
+    pub(super) fn by_url(url: String, service: String) -> Self {
+        Self::new(Target::Url(url), service)
+    }
+
+    pub(super) fn over(store: Arc<dyn ObjectStore>, service: String) -> Self {
+        Self::new(Target::Store(store), service)
+    }
+
+    fn new(target: Target, service: String) -> Self {
+        Self {
+            target,
+            service,
+            response_timeout: Duration::from_secs(1),
+            lease_ttl: BucketStore::DEFAULT_LEASE_TTL,
+            root_certificates: None,
+        }
+    }
+
+    /// How long an answer may take, with credentials, connecting and up to two more attempts; default 1 s. A call of the
+    /// provider makes up to three requests, so raise the poller's provider timeout with it.
+    #[must_use]
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.response_timeout = timeout;
+        self
+    }
+
+    /// Within which time a leader that was killed is replaced; default 60 s. The shorter, the more requests; see the
+    /// [costs](crate::object_store#costs).
+    #[must_use]
+    pub fn lease_ttl(mut self, ttl: Duration) -> Self {
+        self.lease_ttl = ttl;
+        self
+    }
+
+    /// Root certificates to trust beside the system's, in PEM. For a store that was given by its URL.
+    #[must_use]
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificates = Some(pem.into());
+        self
+    }
+
+    /// Builds the store. Connects to nothing.
+    ///
+    /// # Errors
+    /// If the URL, its options, the service, a duration or the certificates cannot be used, or the store cannot write on
+    /// condition.
+    pub fn build(self) -> Result<BucketStore, BucketConfigError> {
+        if self.response_timeout.is_zero() {
+            return Err(BucketConfigError::ResponseTimeout);
+        }
+        let roots = self.root_certificates.as_deref().map(certificates);
+        let connector = Connector {
+            roots: roots.transpose()?.unwrap_or_default(),
+            connect_timeout: self.response_timeout,
+        };
+        let Cloud {
+            store,
+            prefix,
+            endpoint,
+        } = match self.target {
+            Target::Url(url) => cloud::open(&url, connector, self.response_timeout)?,
+            Target::Store(store) => Cloud {
+                endpoint: store.to_string(),
+                prefix: Path::default(),
+                store,
+            },
+        };
+        // Its first write would succeed, and no other: files are created on condition, but not replaced.
+        if endpoint.contains("LocalFileSystem") {
+            return Err(BucketConfigError::NoConditionalPuts(endpoint));
+        }
+        let bucket = Bucket {
+            store,
+            prefix,
+            endpoint: endpoint.clone(),
+            response_timeout: self.response_timeout,
+        };
+        let versioned = Versioned::new(bucket, self.service)?.with_lease_ttl(self.lease_ttl)?;
+        Ok(BucketStore::new(versioned, endpoint))
+    }
+}
+
+/// The URL is not shown: it may hold a secret.
+impl fmt::Debug for BucketStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BucketStoreBuilder")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_used_is_refused_and_no_secret_shown() {
+        let builder = |url: &str| BucketStoreBuilder::by_url(url.to_owned(), "checkout".to_owned());
+        let url = "s3://flags/eu?region=eu-west-1&access_key_id=hunter2&secret_access_key=hunter2";
+        let store = builder(url).build().unwrap();
+        assert_eq!(store.endpoint(), "s3://flags/eu");
+        assert!(!format!("{store:?} {:?}", builder(url)).contains("hunter2"));
+        for refused in [
+            "flags?token=hunter2",
+            "s3:flags?token=hunter2",
+            "s3:///flags?token=hunter2",
+            "https://flags?token=hunter2",
+            "s3://hunter2:hunter2@flags",
+            "s3://flags:9000?token=hunter2",
+            "s3://flags?secret=hunter2",
+            "az://flags?account_name=flags&account_key=hunter2",
+        ] {
+            let error = builder(refused).build().unwrap_err();
+            let chain = format!("{error:?} {error}");
+            assert!(!chain.contains("hunter2"), "{chain}");
+        }
+        assert!(
+            builder(url)
+                .response_timeout(Duration::ZERO)
+                .build()
+                .is_err()
+        );
+        assert!(builder(url).lease_ttl(Duration::ZERO).build().is_err());
+        assert!(builder(url).root_certificates("none").build().is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! Opens a bucket by its URL.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::path::Path;
+use object_store::{BackoffConfig, Error, ObjectStore, RetryConfig};
+use url::Url;
+
+use super::BucketConfigError;
+use super::http::Connector;
+
+/// A bucket, and what of its URL may be shown.
+pub(super) struct Cloud {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) prefix: Path,
+    pub(super) endpoint: String,
+}
+
+/// Opens `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. Credentials come from the environment, and
+/// each option is a setting that object_store's builder knows by this name. Connects to nothing.
+pub(super) fn open(
+    text: &str,
+    connector: Connector,
+    response_timeout: Duration,
+) -> Result<Cloud, BucketConfigError> {
+    let url = Url::parse(text).map_err(BucketConfigError::Url)?;
+    let (Some(host), true) = (url.host_str(), is_plain(&url)) else {
+        return Err(BucketConfigError::Form);
+    };
+    let bucket = format!("{}://{host}", url.scheme());
+    let prefix = Path::from_url_path(url.path()).map_err(|_| BucketConfigError::Form)?;
+    let endpoint = format!("{bucket}/{prefix}");
+    let endpoint = endpoint.trim_end_matches('/').to_owned();
+    let retry = retry_within(response_timeout);
+    let refused = |source| BucketConfigError::Open {
+        endpoint: endpoint.clone(),
+        source,
+    };
+    // The three builders have the same methods and no trait in common.
+    macro_rules! build {
+        ($builder:ty) => {{
+            let builder = <$builder>::from_env()
+                .with_url(bucket)
+                .with_retry(retry)
+                .with_http_connector(connector);
+            let builder = configure(&url, builder, <$builder>::with_config)?;
+            Arc::new(builder.build().map_err(refused)?) as Arc<dyn ObjectStore>
+        }};
+    }
+    let store = match url.scheme() {
+        "s3" => build!(AmazonS3Builder),
+        "gs" => build!(GoogleCloudStorageBuilder),
+        "az" => build!(MicrosoftAzureBuilder),
+        _ => return Err(BucketConfigError::Form),
+    };
+    Ok(Cloud {
+        store,
+        prefix,
+        endpoint,
+    })
+}
+
+/// Credentials have no place before the host, and a server's address none in it.
+fn is_plain(url: &Url) -> bool {
+    url.username().is_empty()
+        && url.password().is_none()
+        && url.port().is_none()
+        && url.fragment().is_none()
+}
+
+fn configure<B, K: FromStr<Err = Error>>(
+    url: &Url,
+    mut builder: B,
+    set: impl Fn(B, K, String) -> B,
+) -> Result<B, BucketConfigError> {
+    let key = |name: &str| {
+        let known = name.to_ascii_lowercase().parse::<K>();
+        known.map_err(|_| BucketConfigError::Setting(name.to_owned()))
+    };
+    for (name, value) in url.query_pairs() {
+        if name == "endpoint" {
+            // Who writes this scheme wants it.
+            if value.starts_with("http://") {
+                builder = set(builder, key("allow_http")?, "true".to_owned());
+            }
+            // Google's has another name.
+            let name = if url.scheme() == "gs" {
+                "base_url"
+            } else {
+                "endpoint"
+            };
+            builder = set(builder, key(name)?, value.into_owned());
+        } else {
+            builder = set(builder, key(&name)?, value.into_owned());
+        }
+    }
+    Ok(builder)
+}
+
+/// By default the client goes on for minutes; a call of a provider must end in seconds.
+fn retry_within(response_timeout: Duration) -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: response_timeout / 20,
+            max_backoff: response_timeout / 4,
+            base: 2.0,
+        },
+        max_retries: 2,
+        retry_timeout: response_timeout,
+    }
+}
+
+impl fmt::Debug for Cloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cloud")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
