@@ -142,7 +142,7 @@ impl Pair {
     async fn new(providers: [Provider; 2], set: &FlagDefinitionCacheData) -> Self {
         let lines = [0, 1].map(|at: usize| {
             let line = PollerContextOwner::new(PollerSchedule::new(HOUR));
-            providers[at].on_poller_attached(line.link());
+            providers[at].on_poller_attached(line.context());
             line
         });
         let [leader, follower] = providers;

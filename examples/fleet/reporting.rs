@@ -138,7 +138,7 @@ impl FlagDefinitionCacheProvider for ReportingProvider {
         self.provider.on_fetch_without_update(outcome).await
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
-        self.provider.on_poller_attached(link);
+    fn on_poller_attached(&self, context: PollerContext) {
+        self.provider.on_poller_attached(context);
     }
 }

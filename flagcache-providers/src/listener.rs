@@ -201,8 +201,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn all_but_the_sender_are_notified() {
         let (listener, one, two) = (NotificationListener::new(), poller(), poller());
-        listener.attach("one", one.link(), never);
-        listener.attach("two", two.link(), never);
+        listener.attach("one", one.context(), never);
+        listener.attach("two", two.context(), never);
         listener.on_message(b"one");
         assert!(!is_notified(&one).await && is_notified(&two).await);
         listener.notify_all();
@@ -221,7 +221,7 @@ mod tests {
             Arc::new(AtomicU32::new(0)),
         );
         let count = Arc::clone(&calls);
-        listener.attach("one", owner.link(), move || {
+        listener.attach("one", owner.context(), move || {
             count.fetch_add(1, Ordering::Relaxed);
             async { Err("refused") }
         });

@@ -119,7 +119,7 @@ impl Worker {
 
     fn with_schedule(store: &FileStore, schedule: PollerSchedule) -> Self {
         let (provider, poller) = (store.provider(), PollerContextOwner::new(schedule));
-        provider.on_poller_attached(poller.link());
+        provider.on_poller_attached(poller.context());
         Self { provider, poller }
     }
 

@@ -161,7 +161,7 @@ mod cases {
             provider(folder),
             PollerContextOwner::new(PollerSchedule::new(Duration::from_secs(600))),
         );
-        follower.on_poller_attached(poller.link());
+        follower.on_poller_attached(poller.context());
         wait(follower.get_flag_definitions()).unwrap().unwrap();
         poller.take_report().unwrap().confirmed_ago.unwrap()
     }

@@ -37,7 +37,7 @@ impl Worker {
 
     fn with_schedule(store: &MemoryStore, schedule: PollerSchedule) -> Self {
         let (provider, poller) = (store.provider(), PollerContextOwner::new(schedule));
-        provider.on_poller_attached(poller.link());
+        provider.on_poller_attached(poller.context());
         Self { provider, poller }
     }
 

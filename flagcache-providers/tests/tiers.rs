@@ -53,7 +53,7 @@ async fn filled(key: &str) -> MemoryStore {
 
 fn attached(provider: &dyn FlagDefinitionCacheProvider) -> PollerContextOwner {
     let poller = PollerContextOwner::new(PollerSchedule::new(INTERVAL));
-    provider.on_poller_attached(poller.link());
+    provider.on_poller_attached(poller.context());
     poller
 }
 
@@ -138,7 +138,7 @@ async fn a_panic_of_a_fallback_at_attachment_is_contained() {
     second.panic_when_attached();
     let tiered = Tiered::new(first.clone()).fallback(second);
     let _poller = attached(&tiered);
-    assert!(first.link().unwrap().is_connected());
+    assert!(first.context().unwrap().is_connected());
 }
 
 #[tokio::test(start_paused = true)]

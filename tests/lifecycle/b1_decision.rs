@@ -295,7 +295,7 @@ async fn b1_06_a_change_notification_ends_the_pause_at_once() {
     sleep(millis(30)).await;
     worker.provider.read().always(Some(stored("new", "\"n\"")));
     let notified_at = Instant::now();
-    worker.provider.link().unwrap().notify_changed();
+    worker.provider.context().unwrap().notify_changed();
     worker.loads(1).await;
     assert!(
         notified_at.elapsed() <= millis(2),
@@ -320,7 +320,7 @@ async fn b1_06_a_change_notification_during_a_short_load_is_not_missed() {
         .always(Some(stored("new", "\"n\"")));
     let worker = rig.start_with(|builder| builder.hedge_after(None));
     worker.provider.called(Get, 1).await;
-    worker.provider.link().unwrap().notify_changed();
+    worker.provider.context().unwrap().notify_changed();
     sleep(millis(5)).await;
     let notified_at = Instant::now();
     gate.open();
@@ -336,10 +336,10 @@ async fn b1_06_a_change_notification_during_a_short_load_is_not_missed() {
 #[tokio::test(start_paused = true)]
 async fn b1_06_a_store_that_notifies_constantly_causes_no_busy_loop() {
     let worker = Rig::following_nothing().start();
-    let link = worker.provider.link().unwrap();
+    let context = worker.provider.context().unwrap();
     let shouting = tokio::spawn(async move {
         loop {
-            link.notify_changed();
+            context.notify_changed();
             sleep(millis(1)).await;
         }
     });
@@ -586,7 +586,7 @@ async fn b1_10_a_notification_is_never_a_reason_to_fetch() {
     worker.loads(1).await;
     rig.provider.decision().always_fault(DOWN);
     for load in 2..6 {
-        worker.provider.link().unwrap().notify_changed();
+        worker.provider.context().unwrap().notify_changed();
         worker.loads(load).await;
     }
     assert_eq!(worker.api.count(), 0);
@@ -775,7 +775,7 @@ async fn b1_15_a_slow_load_queues_no_second_one() {
     let worker = rig.start_with(|builder| builder.poll_interval(secs(1)));
     worker.api.requested(1).await;
     for _ in 0..10 {
-        worker.provider.link().unwrap().notify_changed();
+        worker.provider.context().unwrap().notify_changed();
         sleep(secs(1)).await;
     }
     assert_eq!(
@@ -812,7 +812,7 @@ async fn b1_15_a_shutdown_during_a_load_schedules_none() {
 async fn b1_16_in_manual_mode_nothing_runs_but_on_demand() {
     let worker = Rig::new().start_with(|builder| builder.manual());
     sleep(secs(600)).await;
-    worker.provider.link().unwrap().notify_changed();
+    worker.provider.context().unwrap().notify_changed();
     sleep(secs(600)).await;
     assert_eq!((worker.methods().len(), worker.api.count()), (0, 0));
 

@@ -553,7 +553,7 @@ async fn b2_29_a_follower_applies_its_own_policy_to_the_leaders_quota_report() {
         let worker = Rig::following(stored("a", "\"a\""))
             .start_with(|builder| builder.on_quota_limited(policy));
         worker.loads(1).await;
-        worker.provider.link().unwrap().report(
+        worker.provider.context().unwrap().report(
             FleetStatus::new()
                 .quota_limited(true)
                 .confirmed_ago(secs(1)),
@@ -572,7 +572,7 @@ async fn b2_29_a_follower_applies_its_own_policy_to_the_leaders_quota_report() {
         );
         worker
             .provider
-            .link()
+            .context()
             .unwrap()
             .report(FleetStatus::new().confirmed_ago(Duration::ZERO));
         worker.loads(3).await;

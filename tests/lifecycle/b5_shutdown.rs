@@ -249,11 +249,11 @@ async fn b5_47_a_failing_provider_shutdown_is_reported_and_the_rest_completes() 
 async fn b5_48_after_shutdown_nothing_is_called_and_the_snapshot_still_reads() {
     let worker = Rig::new().start();
     worker.loads(1).await;
-    let link = worker.provider.link().unwrap();
+    let context = worker.provider.context().unwrap();
     worker.poller.shutdown().await.unwrap();
     let (methods, requests) = (worker.methods(), worker.api.count());
-    link.notify_changed();
-    assert!(!link.is_connected() && link.schedule().is_none());
+    context.notify_changed();
+    assert!(!context.is_connected() && context.schedule().is_none());
     assert!(matches!(
         worker.poller.refresh().await,
         Err(RefreshError::Stopped)

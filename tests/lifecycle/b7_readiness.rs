@@ -111,7 +111,7 @@ async fn b7_55_no_duration_is_too_long() {
             .max_staleness(Duration::MAX)
     });
     worker.provider.called(ProviderMethod::Get, 2).await;
-    worker.provider.link().unwrap().report(
+    worker.provider.context().unwrap().report(
         FleetStatus::new()
             .lease_ends_in(Duration::MAX)
             .confirmed_ago(Duration::MAX),

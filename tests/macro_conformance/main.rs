@@ -92,8 +92,8 @@ macro_rules! form {
                     $wrap
                 }
 
-                fn on_poller_attached(&self, link: PollerContext) {
-                    self.0.attach(link);
+                fn on_poller_attached(&self, context: PollerContext) {
+                    self.0.attach(context);
                 }
             }
 

@@ -21,7 +21,7 @@ struct State {
     leader: Option<(u64, Instant)>,
     confirmed_at: Option<Instant>,
     quota_limited: bool,
-    links: HashMap<u64, PollerContext>,
+    contexts: HashMap<u64, PollerContext>,
     steps_down_until: HashMap<u64, Instant>,
 }
 
@@ -33,8 +33,8 @@ pub(crate) struct WorkerHandle {
 }
 
 impl WorkerHandle {
-    pub(crate) fn attach(&self, link: PollerContext) {
-        self.state().links.insert(self.worker, link);
+    pub(crate) fn attach(&self, context: PollerContext) {
+        self.state().contexts.insert(self.worker, context);
     }
 
     pub(crate) fn decide(&self) -> bool {
@@ -51,7 +51,7 @@ impl WorkerHandle {
         if leads {
             state.leader = Some((self.worker, now + LEASE));
         }
-        if let Some(link) = state.links.get(&self.worker) {
+        if let Some(context) = state.contexts.get(&self.worker) {
             let report = FleetStatus::new()
                 .confirmed_ago(state.confirmed_at.map(|at| now - at))
                 .lease_ends_in(
@@ -60,7 +60,7 @@ impl WorkerHandle {
                         .map(|(_, ends_at)| ends_at.saturating_duration_since(now)),
                 )
                 .quota_limited(state.quota_limited);
-            link.report(report);
+            context.report(report);
         }
         leads
     }
@@ -111,7 +111,7 @@ impl WorkerHandle {
 
     pub(crate) fn end(&self) {
         let mut state = self.state();
-        state.links.remove(&self.worker);
+        state.contexts.remove(&self.worker);
         if self.leads(&state) {
             state.leader = None;
             self.notify_others(&state);
@@ -126,10 +126,10 @@ impl WorkerHandle {
 
     fn notify_others(&self, state: &State) {
         state
-            .links
+            .contexts
             .iter()
             .filter(|(worker, _)| **worker != self.worker)
-            .for_each(|(_, link)| link.notify_changed());
+            .for_each(|(_, context)| context.notify_changed());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -222,8 +222,8 @@ mod attached {
         fn on_flag_definitions_received(&self, _: &Data) {}
 
         #[allow(clippy::unused_unit, reason = "the form under test")]
-        fn on_poller_attached(&self, link: PollerContext) -> () {
-            *self.0.lock().unwrap() = Some(link);
+        fn on_poller_attached(&self, context: PollerContext) -> () {
+            *self.0.lock().unwrap() = Some(context);
         }
     }
 
@@ -233,7 +233,7 @@ mod attached {
         let provider: Arc<dyn FlagDefinitionCacheProvider> = store.clone();
         let owner =
             PollerContextOwner::new(PollerSchedule::new(std::time::Duration::from_secs(30)));
-        provider.on_poller_attached(owner.link());
+        provider.on_poller_attached(owner.context());
         assert!(store.0.lock().unwrap().as_ref().unwrap().is_connected());
     }
 }

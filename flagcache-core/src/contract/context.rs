@@ -164,7 +164,7 @@ impl PollerContextOwner {
     }
 
     /// A store's side, to be passed to `on_poller_attached`.
-    pub fn link(&self) -> PollerContext {
+    pub fn context(&self) -> PollerContext {
         PollerContext {
             shared: Arc::downgrade(&self.shared),
         }

@@ -246,7 +246,7 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
         schedule.provider_timeout = self.provider_timeout;
         schedule.max_staleness = policy.max_staleness;
         schedule.manual = self.manual;
-        let link = PollerContextOwner::new(schedule);
+        let context = PollerContextOwner::new(schedule);
 
         let guard = self
             .provider
@@ -254,7 +254,7 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
         // An error of this optional method is only logged: the required methods may still work.
         let attached = guard
             .as_ref()
-            .map_or(Ok(()), |guard| guard.attach(link.link()));
+            .map_or(Ok(()), |guard| guard.attach(context.context()));
         let changes = broadcast::Sender::new(CHANGES_CAPACITY);
         let shared = Arc::new(Shared::new(policy.max_staleness, &changes));
         let config = TaskConfig {
@@ -263,7 +263,7 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
             source: self.source,
             fetch_timeout: self.fetch_timeout,
             schedule,
-            link,
+            context,
             attached,
             shared: Arc::clone(&shared),
             changes,

@@ -76,9 +76,11 @@ impl Guard {
             .await
     }
 
-    pub(crate) fn attach(&self, link: PollerContext) -> Result<(), ProviderError> {
-        catch_unwind(AssertUnwindSafe(|| self.provider.on_poller_attached(link)))
-            .map_err(|panic| panicked(ProviderMethod::Attached, &guard::message(panic.as_ref())))
+    pub(crate) fn attach(&self, context: PollerContext) -> Result<(), ProviderError> {
+        catch_unwind(AssertUnwindSafe(|| {
+            self.provider.on_poller_attached(context)
+        }))
+        .map_err(|panic| panicked(ProviderMethod::Attached, &guard::message(panic.as_ref())))
     }
 
     async fn call<T, F>(

@@ -53,7 +53,7 @@ pub(super) struct TaskConfig {
     pub(super) source: Option<Arc<dyn FlagDefinitionSource>>,
     pub(super) fetch_timeout: Duration,
     pub(super) schedule: PollerSchedule,
-    pub(super) link: PollerContextOwner,
+    pub(super) context: PollerContextOwner,
     /// The result of `on_poller_attached`.
     pub(super) attached: Result<(), ProviderError>,
     pub(super) shared: Arc<Shared>,
@@ -138,7 +138,7 @@ pub(super) struct PollerTask {
     project: Option<ProjectFingerprint>,
     fetch_timeout: Duration,
     schedule: PollerSchedule,
-    link: PollerContextOwner,
+    context: PollerContextOwner,
     shared: Arc<Shared>,
     changes: broadcast::Sender<DefinitionsChange>,
     inbox: mpsc::UnboundedReceiver<Request>,
@@ -165,7 +165,7 @@ impl PollerTask {
             source: config.source,
             fetch_timeout: config.fetch_timeout,
             schedule: config.schedule,
-            link: config.link,
+            context: config.context,
             shared: config.shared,
             changes: config.changes,
             inbox,
@@ -225,7 +225,7 @@ impl PollerTask {
                     Event::Stop
                 }
             },
-            () = self.link.changed() => Event::Notification,
+            () = self.context.changed() => Event::Notification,
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Event::Timer,
         }
     }
@@ -239,9 +239,9 @@ impl PollerTask {
         self.machine.set_key(key);
         if self.schedule.key != key {
             self.schedule.key = key;
-            self.link.set_schedule(self.schedule);
+            self.context.set_schedule(self.schedule);
         }
-        if let Some(report) = self.link.take_report() {
+        if let Some(report) = self.context.take_report() {
             self.machine.handle(Instant::now(), Event::Reported(report));
         }
         let mut steps = VecDeque::from(self.machine.handle(Instant::now(), event));
@@ -446,7 +446,7 @@ impl PollerTask {
         self.shared.announce();
         if self.schedule.fetch_backoff != backoff {
             self.schedule.fetch_backoff = backoff;
-            self.link.set_schedule(self.schedule);
+            self.context.set_schedule(self.schedule);
         }
     }
 }

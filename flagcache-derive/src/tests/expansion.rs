@@ -45,7 +45,7 @@ fn every_shape_of_method() {
                 Box::pin(async {})
             }
 
-            fn on_poller_attached(&self, link: PollerContext) {}
+            fn on_poller_attached(&self, context: PollerContext) {}
         }
     };
     expect_file!["snapshots/every_shape_of_method.rs"].assert_eq(&expansion_of(quote!(), block));

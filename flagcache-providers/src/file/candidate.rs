@@ -20,7 +20,7 @@ pub(super) struct Candidate {
 #[derive(Debug)]
 struct CandidateState {
     lock: Lock,
-    link: Option<PollerContext>,
+    context: Option<PollerContext>,
     asked_at: Option<Instant>,
     /// The last decision was `true` and the lock was never lost since. A lock that the store's thread acquired
     /// meanwhile does not count: what this load fetched without it must not overwrite anything.
@@ -43,7 +43,7 @@ impl Candidate {
     pub(super) fn new(files: Arc<Files>) -> Self {
         let state = CandidateState {
             lock: Lock::new(files),
-            link: None,
+            context: None,
             asked_at: None,
             leads_load: false,
             steps_down_until: None,
@@ -55,12 +55,12 @@ impl Candidate {
         }
     }
 
-    pub(super) fn attach(&self, link: PollerContext) {
-        self.state().link = Some(link);
+    pub(super) fn attach(&self, context: PollerContext) {
+        self.state().context = Some(context);
     }
 
-    pub(super) fn link(&self) -> Option<PollerContext> {
-        self.state().link.clone()
+    pub(super) fn context(&self) -> Option<PollerContext> {
+        self.state().context.clone()
     }
 
     /// The decision.
@@ -128,10 +128,10 @@ impl Candidate {
     pub(super) fn maintain(&self, now: Instant, data: Option<Option<Identity>>) -> MaintenancePass {
         let mut state = self.state();
         let mut maintained = MaintenancePass::default();
-        let Some(link) = state.link.clone() else {
+        let Some(context) = state.context.clone() else {
             return maintained;
         };
-        if !state.is_asking(&link, now) {
+        if !state.is_asking(&context, now) {
             if state.lock.is_held() {
                 tracing::warn!(
                     "the leading poller has not asked for a decision for too long; its lock is released"
@@ -153,7 +153,7 @@ impl Candidate {
             maintained.saw_a_change = true;
         }
         if maintained != MaintenancePass::default() {
-            link.notify_changed();
+            context.notify_changed();
         }
         maintained
     }
@@ -175,7 +175,7 @@ impl CandidateState {
             return false;
         };
         failure.bars(
-            self.link
+            self.context
                 .as_ref()
                 .and_then(PollerContext::schedule)
                 .and_then(|schedule| schedule.key),
@@ -184,10 +184,10 @@ impl CandidateState {
 
     /// Whether the poller is alive and asks for decisions. One that never asks only reads; one that has stopped, while
     /// its process lives on, must not keep the lock.
-    fn is_asking(&self, link: &PollerContext, now: Instant) -> bool {
+    fn is_asking(&self, context: &PollerContext, now: Instant) -> bool {
         /// A load may wait for a request and for some calls of the store.
         const LONGEST_LOAD: Duration = Duration::from_secs(20);
-        let Some(schedule) = link.schedule() else {
+        let Some(schedule) = context.schedule() else {
             return false;
         };
         let max_silence = schedule
@@ -201,7 +201,7 @@ impl CandidateState {
 
     /// A manual poller acquires the lock only in a decision: between them its process may be suspended.
     fn ticks(&self) -> bool {
-        self.link
+        self.context
             .as_ref()
             .and_then(PollerContext::schedule)
             .is_some_and(|schedule| !schedule.manual)
@@ -234,7 +234,7 @@ mod tests {
             candidate(folder),
             PollerContextOwner::new(PollerSchedule::new(INTERVAL)),
         );
-        candidate.attach(poller.link());
+        candidate.attach(poller.context());
         (candidate, poller)
     }
 

@@ -84,8 +84,8 @@ impl FileProvider {
             .await
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
-        if self.store.attach(&self.candidate, link)
+    fn on_poller_attached(&self, context: PollerContext) {
+        if self.store.attach(&self.candidate, context)
             && let Err(error) = maintenance::start(&self.store)
         {
             self.store.thread_failed();

@@ -229,7 +229,9 @@ impl Shared {
     }
 
     fn report(&self, candidate: &Candidate) {
-        let Some(link) = candidate.link() else { return };
+        let Some(context) = candidate.context() else {
+            return;
+        };
         let note = LockMetadata::read(&self.files.lock);
         // A time in the future, after the clock was set back, counts as now.
         let ago = note
@@ -239,7 +241,7 @@ impl Shared {
             .confirmed_ago(ago)
             .quota_limited(note.quota_limited)
             .fleet_failure(failure::read(&self.files.failure));
-        link.report(report);
+        context.report(report);
     }
 
     fn pollers(&self) -> MutexGuard<'_, Pollers> {

@@ -49,8 +49,8 @@ impl MemoryProvider {
             .fetch_without_update(self.id, outcome, Instant::now());
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
-        self.store.state().attach(self.id, link);
+    fn on_poller_attached(&self, context: PollerContext) {
+        self.store.state().attach(self.id, context);
     }
 }
 

@@ -34,7 +34,7 @@ struct Lease {
 
 #[derive(Debug, Default)]
 struct Member {
-    link: Option<PollerContext>,
+    context: Option<PollerContext>,
     steps_down_until: Option<Instant>,
 }
 
@@ -59,9 +59,9 @@ impl State {
         id
     }
 
-    pub(super) fn attach(&mut self, id: MemberId, link: PollerContext) {
+    pub(super) fn attach(&mut self, id: MemberId, context: PollerContext) {
         if let Some(member) = self.members.get_mut(&id) {
-            member.link = Some(link);
+            member.context = Some(context);
         }
     }
 
@@ -79,15 +79,15 @@ impl State {
             .lease
             .as_ref()
             .is_some_and(|lease| lease.leader != id && lease.ends_at > now);
-        let link = member.link.clone();
-        let key = link
+        let context = member.context.clone();
+        let key = context
             .as_ref()
             .and_then(PollerContext::schedule)
             .and_then(|schedule| schedule.key);
         let barred = self.failure(now).is_some_and(|failure| failure.bars(key));
         let leads = !taken && !barred && member.steps_down_until.is_none_or(|until| until <= now);
         if leads {
-            let ends_at = later(now, self.lease_of(link.as_ref()));
+            let ends_at = later(now, self.lease_of(context.as_ref()));
             self.lease = Some(Lease {
                 leader: id,
                 ends_at,
@@ -160,8 +160,8 @@ impl State {
     }
 
     /// The lease must last until the leader's next decision. In manual mode there is no next one to wait for.
-    fn lease_of(&self, link: Option<&PollerContext>) -> Duration {
-        let wait = match link.and_then(PollerContext::schedule) {
+    fn lease_of(&self, context: Option<&PollerContext>) -> Duration {
+        let wait = match context.and_then(PollerContext::schedule) {
             Some(schedule) if !schedule.manual => schedule
                 .poll_interval
                 .saturating_mul(2)
@@ -172,10 +172,10 @@ impl State {
     }
 
     fn report(&self, id: MemberId, now: Instant) {
-        let Some(link) = self
+        let Some(context) = self
             .members
             .get(&id)
-            .and_then(|member| member.link.as_ref())
+            .and_then(|member| member.context.as_ref())
         else {
             return;
         };
@@ -189,7 +189,7 @@ impl State {
             .lease_ends_in(lease.map(|lease| lease.ends_at.saturating_duration_since(now)))
             .quota_limited(self.quota_limited)
             .fleet_failure(self.failure(now));
-        link.report(report);
+        context.report(report);
     }
 
     fn confirm(&mut self, now: Instant) {
@@ -218,7 +218,7 @@ impl State {
     fn notify_others(&self, id: MemberId) {
         let others = self.members.iter().filter(|(other, _)| **other != id);
         others
-            .filter_map(|(_, member)| member.link.as_ref())
+            .filter_map(|(_, member)| member.context.as_ref())
             .for_each(PollerContext::notify_changed);
     }
 }

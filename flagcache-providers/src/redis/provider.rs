@@ -142,13 +142,13 @@ impl RedisProvider {
         self.release().await
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
+    fn on_poller_attached(&self, context: PollerContext) {
         let Shared { keys, client, .. } = &*self.shared;
         // The store's connection, which all its pollers share, also receives the notifications.
         let listening = client.clone();
         client
             .listeners()
-            .attach(self.lead.worker(), link.clone(), move || {
+            .attach(self.lead.worker(), context.clone(), move || {
                 let client = listening.clone();
                 async move {
                     client.connect().await?;
@@ -160,11 +160,11 @@ impl RedisProvider {
             Arc::clone(&self.lead),
             client.clone(),
             Arc::clone(keys),
-            link.clone(),
+            context.clone(),
         );
         *self.renewal() = Some(tokio::spawn(renewal).abort_handle());
         // Set once: a provider has one poller.
-        let _ = self.poller.set(link);
+        let _ = self.poller.set(context);
     }
 }
 

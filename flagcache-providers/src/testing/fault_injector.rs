@@ -62,7 +62,7 @@ impl<P: ?Sized> FaultInjector<P> {
     /// Makes calls of `method` go wrong; replaces the fault injected there before.
     ///
     /// For [`ProviderMethod::Attached`], which is not async and has no result, only [`Fault::Panic`] has a meaning; any other fault
-    /// keeps the link from the provider.
+    /// keeps the context from the provider.
     pub fn inject(&self, method: ProviderMethod, fault: Fault, times: Times) {
         self.lock().insert(method, (fault, times));
     }
@@ -154,11 +154,11 @@ impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for Fa
         self.provider.on_fetch_without_update(outcome).await
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
+    fn on_poller_attached(&self, context: PollerContext) {
         match self.take(ProviderMethod::Attached) {
             Some(Fault::Panic) => super::fault::injected_panic(),
             Some(_) => {}
-            None => self.provider.on_poller_attached(link),
+            None => self.provider.on_poller_attached(context),
         }
     }
 }

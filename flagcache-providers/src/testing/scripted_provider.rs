@@ -57,7 +57,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Attach {
     panics: bool,
-    link: Option<PollerContext>,
+    context: Option<PollerContext>,
 }
 
 impl ScriptedProvider {
@@ -107,14 +107,14 @@ impl ScriptedProvider {
         &self.inner.fetch_without_update
     }
 
-    /// Makes `on_poller_attached` panic, once it has kept the link.
+    /// Makes `on_poller_attached` panic, once it has kept the context.
     pub fn panic_when_attached(&self) {
         self.with_attach(|attach| attach.panics = true);
     }
 
-    /// The link of the poller that this provider was attached to last.
-    pub fn link(&self) -> Option<PollerContext> {
-        self.with_attach(|attach| attach.link.clone())
+    /// The context of the poller that this provider was attached to last.
+    pub fn context(&self) -> Option<PollerContext> {
+        self.with_attach(|attach| attach.context.clone())
     }
 
     /// Every call so far, in order of beginning.
@@ -242,10 +242,10 @@ impl FlagDefinitionCacheProvider for ScriptedProvider {
         running.end(self.inner.fetch_without_update.play().await)
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
+    fn on_poller_attached(&self, context: PollerContext) {
         let running = self.inner.log.begin(ProviderMethod::Attached);
         let panics = self.with_attach(|attach| {
-            attach.link = Some(link);
+            attach.context = Some(context);
             attach.panics
         });
         if panics {
@@ -377,8 +377,8 @@ mod tests {
     async fn the_link_and_what_a_load_brought_are_kept() {
         let provider = ScriptedProvider::new();
         let owner = PollerContextOwner::new(PollerSchedule::new(Duration::from_secs(30)));
-        provider.on_poller_attached(owner.link());
-        assert!(provider.link().unwrap().is_connected());
+        provider.on_poller_attached(owner.context());
+        assert!(provider.context().unwrap().is_connected());
         let outcome = FetchOutcome::failed(FetchErrorKind::Connect, None);
         let outcome = outcome.with_step_down_for(Some(Duration::from_secs(9)));
         provider.on_fetch_without_update(outcome).await.unwrap();

@@ -43,7 +43,7 @@ impl FallbackTier {
     pub(super) fn attach(&self, schedule: PollerSchedule) {
         let line = PollerContextOwner::new(schedule);
         if catch_unwind(AssertUnwindSafe(|| {
-            self.provider.on_poller_attached(line.link())
+            self.provider.on_poller_attached(line.context())
         }))
         .is_err()
         {

@@ -65,7 +65,7 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for ReadOnly<P>
         Ok(())
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
-        self.0.on_poller_attached(link);
+    fn on_poller_attached(&self, context: PollerContext) {
+        self.0.on_poller_attached(context);
     }
 }

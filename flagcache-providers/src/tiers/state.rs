@@ -15,7 +15,7 @@ pub(super) struct State {
 
 #[derive(Debug, Default)]
 struct Inner {
-    link: Option<PollerContext>,
+    context: Option<PollerContext>,
     /// The worker has definitions, as far as can be seen from here.
     warm: bool,
     /// The last decision was `false` and nothing was read since: the failure of such a read must be returned as an
@@ -24,17 +24,17 @@ struct Inner {
 }
 
 impl State {
-    pub(super) fn attach(&self, link: PollerContext) {
-        self.lock().link = Some(link);
+    pub(super) fn attach(&self, context: PollerContext) {
+        self.lock().context = Some(context);
     }
 
-    pub(super) fn link(&self) -> Option<PollerContext> {
-        self.lock().link.clone()
+    pub(super) fn context(&self) -> Option<PollerContext> {
+        self.lock().context.clone()
     }
 
     pub(super) fn schedule(&self) -> PollerSchedule {
-        self.link()
-            .and_then(|link| link.schedule())
+        self.context()
+            .and_then(|context| context.schedule())
             .unwrap_or_else(|| PollerSchedule::new(INTERVAL))
     }
 

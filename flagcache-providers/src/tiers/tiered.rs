@@ -120,10 +120,10 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
             return answer;
         };
         self.state.mark_warm();
-        if let Some(link) = self.state.link() {
+        if let Some(context) = self.state.context() {
             // A report of the first tier would be about a copy that it does not have.
             let age = age.unwrap_or(self.state.schedule().max_staleness);
-            link.report(FleetStatus::new().confirmed_ago(age));
+            context.report(FleetStatus::new().confirmed_ago(age));
         }
         Ok(Some(copy))
     }
@@ -188,10 +188,10 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
             .0
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
-        self.state.attach(link.clone());
+    fn on_poller_attached(&self, context: PollerContext) {
+        self.state.attach(context.clone());
         let schedule = self.state.schedule();
         self.fallbacks.iter().for_each(|tier| tier.attach(schedule));
-        self.first.on_poller_attached(link);
+        self.first.on_poller_attached(context);
     }
 }

@@ -240,16 +240,16 @@ impl VersionedProvider {
         self.release().await
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
-        self.shared.attach(&self.leadership, link.clone());
+    fn on_poller_attached(&self, context: PollerContext) {
+        self.shared.attach(&self.leadership, context.clone());
         let renewal = renewal::renew(
             Arc::clone(&self.shared),
             Arc::clone(&self.leadership),
-            link.clone(),
+            context.clone(),
         );
         *lock(&self.renewal) = Some(tokio::spawn(renewal).abort_handle());
         // Set once: a provider has one poller.
-        let _ = self.poller.set(link);
+        let _ = self.poller.set(context);
     }
 }
 

@@ -85,7 +85,7 @@ struct Board {
     lead: Option<(u64, Instant)>,
     confirmed_at: Option<Instant>,
     quota_limited: bool,
-    links: HashMap<u64, PollerContext>,
+    contexts: HashMap<u64, PollerContext>,
     busy: bool,
     outage: Option<Outage>,
     connected: HashSet<u64>,
@@ -153,10 +153,13 @@ impl TestStore for Model {
             Outage::Hang => {}
             Outage::Healed if was == Some(Outage::Cut) => {
                 if !self.has(Bug::ReconnectsInSilence) {
-                    board.links.values().for_each(PollerContext::notify_changed);
+                    board
+                        .contexts
+                        .values()
+                        .for_each(PollerContext::notify_changed);
                 }
                 if self.has(Bug::NeverSubscribesAgain) {
-                    board.links.clear();
+                    board.contexts.clear();
                 }
             }
             Outage::Healed => {}
@@ -207,10 +210,10 @@ impl ModelProvider {
 
     fn tell_others(&self) {
         self.board()
-            .links
+            .contexts
             .iter()
             .filter(|(id, _)| **id != self.id)
-            .for_each(|(_, link)| link.notify_changed());
+            .for_each(|(_, context)| context.notify_changed());
     }
 
     fn report(&self) {
@@ -225,8 +228,8 @@ impl ModelProvider {
                 lead.map(|(_, ends_at)| ends_at.saturating_duration_since(now).min(LEASE)),
             )
             .quota_limited(board.quota_limited && !self.has(Bug::HidesTheQuota));
-        if let Some(link) = board.links.get(&self.id) {
-            link.report(report);
+        if let Some(context) = board.contexts.get(&self.id) {
+            context.report(report);
         }
     }
 
@@ -332,9 +335,9 @@ impl ModelProvider {
             self.tell_others();
         }
         if self.has(Bug::NotifiesItself)
-            && let Some(link) = self.board().links.get(&self.id)
+            && let Some(context) = self.board().contexts.get(&self.id)
         {
-            link.notify_changed();
+            context.notify_changed();
         }
     }
 
@@ -524,8 +527,8 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         Ok(())
     }
 
-    fn on_poller_attached(&self, link: PollerContext) {
-        self.board().links.insert(self.id, link);
+    fn on_poller_attached(&self, context: PollerContext) {
+        self.board().contexts.insert(self.id, context);
     }
 }
 
@@ -534,7 +537,7 @@ impl Drop for ModelProvider {
         if self.has(Bug::DropNeedsARuntime) {
             tokio::runtime::Handle::current();
         }
-        self.board().links.remove(&self.id);
+        self.board().contexts.remove(&self.id);
         if !self.has(Bug::KeepsItsConnection) {
             self.board().connected.remove(&self.id);
         }

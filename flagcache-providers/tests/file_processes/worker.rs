@@ -32,7 +32,7 @@ pub(crate) fn run() {
         store.provider(),
         PollerContextOwner::new(PollerSchedule::new(TICK)),
     );
-    provider.on_poller_attached(poller.link());
+    provider.on_poller_attached(poller.context());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -166,7 +166,7 @@ fn attach_and_detach(store: &FileStore) {
             store.provider(),
             PollerContextOwner::new(PollerSchedule::new(TICK)),
         );
-        provider.on_poller_attached(poller.link());
+        provider.on_poller_attached(poller.context());
         report("attached", threads_until(1), now());
         drop(provider);
         report("detached", threads_until(0), now());

@@ -29,7 +29,7 @@ impl Worker {
     pub(crate) fn over(store: &PostgresStore) -> Self {
         let provider = store.provider();
         let poller = PollerContextOwner::new(PollerSchedule::new(Duration::from_secs(30)));
-        provider.on_poller_attached(poller.link());
+        provider.on_poller_attached(poller.context());
         Self { provider, poller }
     }
 

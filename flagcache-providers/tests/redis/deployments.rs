@@ -63,7 +63,7 @@ async fn b9_74_an_idle_connection_that_the_server_closed_costs_no_failed_call() 
             let mut schedule = PollerSchedule::new(Duration::from_secs(600));
             schedule.manual = true;
             let (provider, poller) = (store.provider(), PollerContextOwner::new(schedule));
-            provider.on_poller_attached(poller.link());
+            provider.on_poller_attached(poller.context());
             let polled = Worker::with(RedisStore::builder(
                 format!("{}?protocol={protocol}", server.url()),
                 "other",

@@ -38,7 +38,7 @@ impl Worker {
     pub(crate) fn polling(store: &RedisStore, interval: Duration) -> Self {
         let provider = store.provider();
         let poller = PollerContextOwner::new(PollerSchedule::new(interval));
-        provider.on_poller_attached(poller.link());
+        provider.on_poller_attached(poller.context());
         Self { provider, poller }
     }
 

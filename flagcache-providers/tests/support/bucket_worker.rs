@@ -26,7 +26,7 @@ impl Worker {
     pub(crate) fn with_lease(store: BucketStoreBuilder, ttl: Duration) -> Self {
         let provider = store.lease_ttl(ttl).build().unwrap().provider();
         let poller = PollerContextOwner::new(PollerSchedule::new(Duration::from_secs(30)));
-        provider.on_poller_attached(poller.link());
+        provider.on_poller_attached(poller.context());
         Self {
             provider,
             _poller: poller,

@@ -46,7 +46,7 @@ fn fingerprint(secret_key: &str) -> KeyFingerprint {
 /// A poller that asks the API with this key.
 pub(crate) fn set_key(poller: &PollerContextOwner, secret_key: &str) {
     let mut schedule = poller
-        .link()
+        .context()
         .schedule()
         .unwrap_or_else(|| PollerSchedule::new(WINDOW));
     schedule.key = Some(fingerprint(secret_key));

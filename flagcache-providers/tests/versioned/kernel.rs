@@ -34,7 +34,7 @@ impl Worker {
     fn in_process(store: &Versioned) -> Self {
         let provider = store.provider();
         let poller = PollerContextOwner::new(PollerSchedule::new(INTERVAL));
-        provider.on_poller_attached(poller.link());
+        provider.on_poller_attached(poller.context());
         Self { provider, poller }
     }
 

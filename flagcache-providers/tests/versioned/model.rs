@@ -186,7 +186,7 @@ impl Worker {
         let store = Versioned::new(client, SERVICE).unwrap();
         let provider = Arc::new(store.provider());
         let poller = PollerContextOwner::new(PollerSchedule::new(Duration::from_secs(30)));
-        provider.on_poller_attached(poller.link());
+        provider.on_poller_attached(poller.context());
         Self {
             provider,
             _poller: poller,

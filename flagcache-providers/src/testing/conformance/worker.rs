@@ -28,7 +28,7 @@ impl Worker {
     pub(super) fn join(store: &dyn TestStore) -> Self {
         let provider = store.provider();
         let poller = Arc::new(PollerContextOwner::new(PollerSchedule::new(POLL_INTERVAL)));
-        provider.on_poller_attached(poller.link());
+        provider.on_poller_attached(poller.context());
         Self { provider, poller }
     }
 
