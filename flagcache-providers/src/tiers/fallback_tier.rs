@@ -19,7 +19,7 @@ pub(super) struct FallbackTier {
     position: usize,
     provider: Box<dyn FlagDefinitionCacheProvider>,
     /// The tier's own context: its notifications and reports do not reach the poller.
-    line: Mutex<Option<PollerContextOwner>>,
+    context: Mutex<Option<PollerContextOwner>>,
     seen: Mutex<HeldCopy>,
 }
 
@@ -35,15 +35,15 @@ impl FallbackTier {
         Self {
             position,
             provider,
-            line: Mutex::default(),
+            context: Mutex::default(),
             seen: Mutex::default(),
         }
     }
 
     pub(super) fn attach(&self, schedule: PollerSchedule) {
-        let line = PollerContextOwner::new(schedule);
+        let context = PollerContextOwner::new(schedule);
         if catch_unwind(AssertUnwindSafe(|| {
-            self.provider.on_poller_attached(line.context())
+            self.provider.on_poller_attached(context.context())
         }))
         .is_err()
         {
@@ -52,7 +52,7 @@ impl FallbackTier {
                 "a fallback tier panicked when it was attached"
             );
         }
-        *lock(&self.line) = Some(line);
+        *lock(&self.context) = Some(context);
     }
 
     /// The tier's copy, and how long ago it was confirmed or else fetched.
@@ -63,7 +63,7 @@ impl FallbackTier {
         let copy = self
             .logged(timeout, self.provider.get_flag_definitions())
             .await??;
-        let confirmed_ago = lock(&self.line)
+        let confirmed_ago = lock(&self.context)
             .as_ref()
             .and_then(PollerContextOwner::take_report)
             .and_then(|it| it.confirmed_ago);
@@ -171,8 +171,8 @@ impl FallbackTier {
     }
 
     fn renew(&self, schedule: PollerSchedule) {
-        if let Some(line) = &*lock(&self.line) {
-            line.set_schedule(schedule);
+        if let Some(context) = &*lock(&self.context) {
+            context.set_schedule(schedule);
         }
     }
 

@@ -96,6 +96,7 @@ impl ServerTls {
     }
 
     /// As arguments of a server.
+    #[cfg(feature = "redis")]
     pub(crate) fn arguments(&self) -> impl Iterator<Item = String> {
         self.settings
             .iter()
@@ -103,6 +104,7 @@ impl ServerTls {
     }
 
     /// As lines of a configuration.
+    #[cfg(feature = "redis")]
     pub(crate) fn lines(&self) -> String {
         self.settings
             .iter()
