@@ -1,4 +1,4 @@
-//! The rules on the Redis store, and those that only a server can break.
+//! The rules on the Redis store, and those that depend on a server.
 
 mod mixed;
 mod peer;
