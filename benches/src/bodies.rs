@@ -65,7 +65,7 @@ pub fn decoded_by_the_peer(body: &[u8]) -> LocalEvaluationResponse {
     serde_json::from_slice(body).expect("a set that the peer can read")
 }
 
-/// A poller in manual mode whose source gives these bodies by turns, after its first load.
+/// A poller in manual mode whose source alternates between these bodies after its first load.
 pub async fn poller(bodies: impl IntoIterator<Item = Bytes>) -> FlagDefinitionPoller {
     let source = Alternating {
         bodies: bodies.into_iter().collect(),

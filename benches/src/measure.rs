@@ -34,7 +34,7 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// What `samples` say; `None` without any.
+    /// The statistics of `samples`; `None` without any.
     pub fn of(mut samples: Vec<Duration>) -> Option<Self> {
         samples.sort();
         let (min, max) = (*samples.first()?, *samples.last()?);

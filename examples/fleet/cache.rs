@@ -18,7 +18,7 @@ use crate::text::in_one_line;
 
 /// How long the copy of a killed fleet stays on a server.
 const DATA_TTL: &str = "10m";
-/// Definitions of about 10 KB and 10 MB: what they are called in the name of a service, and how many flags they have.
+/// Definitions of about 10 KB and 10 MB: their part of the service's name, and their number of flags.
 const SIZES: [(&str, usize); 2] = [("10-kb", 12), ("10-mb", 13_000)];
 
 /// A URL that opens a store, as `ProviderRegistry` knows them. It may hold a password, so it goes to the workers by the
@@ -197,7 +197,7 @@ impl fmt::Debug for CacheUrl {
     }
 }
 
-/// Direct access to the shared copy, past the store.
+/// Direct access to the shared copy, without the store.
 #[derive(Clone, Debug)]
 pub(crate) enum CopyLocation {
     File(PathBuf),
@@ -238,7 +238,7 @@ fn with_option(url: &str, name: &str, value: &str) -> String {
     format!("{before}?{}", options.join("&"))
 }
 
-/// Percent-encoded, but for letters, digits, what never has a meaning of its own in a URL, and what is to be `kept`.
+/// Percent-encoded, except letters, digits, unreserved characters and those of `unescaped`.
 fn encoded(bytes: &[u8], unescaped: &[u8]) -> String {
     let mut encoded = String::new();
     for &byte in bytes {

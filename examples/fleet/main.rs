@@ -191,7 +191,7 @@ async fn conclude_early(workspace: &Workspace, output: &Output) -> ExitCode {
     ExitCode::from(INTERRUPTED)
 }
 
-/// Prints what the story came to.
+/// Prints the result of the story.
 fn conclude(args: &StoryArgs, outcome: &Outcome, output: &Output) -> ExitCode {
     if outcome.unshared.cold_start.is_some() {
         output.print(&format!("\n{}", table::render(outcome)));

@@ -45,7 +45,7 @@ pub(crate) struct Output {
 pub(crate) struct FleetDisplay {
     pub(crate) view_model: Arc<ViewModel>,
     pub(crate) fleet: usize,
-    /// There is a live view, which nothing else may write over.
+    /// There is a live view; other output would damage it.
     pub(crate) is_live: bool,
 }
 
@@ -98,7 +98,7 @@ impl Output {
         self.closed.notified().await;
     }
 
-    /// Another fleet begins. `name` is short, `title` says what it is.
+    /// Begins another fleet, with a short name and a title.
     pub(crate) fn begin_fleet(&self, name: &'static str, title: String) -> FleetDisplay {
         let fleet = self.view_model.begin(name, title);
         FleetDisplay {

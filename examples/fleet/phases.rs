@@ -104,7 +104,7 @@ pub(crate) async fn change(
     }))
 }
 
-/// Asks all workers to end, at once. What went wrong is an error.
+/// Asks all workers to end, at once. A worker that does not end cleanly is an error.
 pub(crate) async fn shut_down(fleet: &mut Fleet) -> Result<Shutdown, String> {
     let (position, begun) = (fleet.record.position(), UnixMicros::now());
     let endings = fleet.shut_down().await?;
@@ -121,7 +121,7 @@ pub(crate) async fn shut_down(fleet: &mut Fleet) -> Result<Shutdown, String> {
             }
         }
     }
-    // What was said last may still be in the pipes.
+    // The last reports may still be in the pipes.
     let all_gone = |entries: &[Entry]| {
         let gone = entries
             .iter()

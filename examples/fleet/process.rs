@@ -26,7 +26,7 @@ pub(crate) struct WorkerProcess {
 pub(crate) type Message = (String, Report);
 
 impl WorkerProcess {
-    /// Starts this very program as a worker. What it reports goes to `reports`.
+    /// Starts this program as a worker. Its reports go to `reports`.
     pub(crate) fn start(
         args: &WorkerArgs,
         credentials: &Credentials,
@@ -111,7 +111,7 @@ fn forward(
     });
 }
 
-/// What a worker writes to its standard error would spoil the view; it becomes part of the story.
+/// Adds a worker's standard error to the story, because it would damage the view.
 fn show(name: &str, errors: impl Iterator<Item = String>, display: &FleetDisplay) {
     for line in errors {
         display.view_model.log(format!("         {name}: {line}"));

@@ -16,13 +16,13 @@ use crate::protocol::Event;
 use crate::text::count;
 use crate::{faults, phases};
 
-/// How soon another worker leads when the leader was killed, beyond the TTL of its lock.
+/// The time within which another worker leads after the leader was killed, beyond the TTL of its lock.
 const FAILOVER: Duration = Duration::from_millis(300);
-/// How soon another worker leads when the leader was asked to end.
+/// The time within which another worker leads after the leader was asked to end.
 const HANDOVER: Duration = Duration::from_millis(200);
-/// How soon every worker has what the leader published.
+/// The time within which every worker has what the leader published.
 const PUBLISHED: Duration = Duration::from_millis(50);
-/// How soon every worker process has ended.
+/// The time within which every worker process ends.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 /// The share of the poll interval that chance adds to it, or takes.
 const JITTER: f64 = 0.1;
@@ -234,7 +234,7 @@ async fn repair(
         a_tick,
         garbage,
     );
-    // Each worker has looked at what it was then.
+    // Each worker has read the damaged copy by then.
     sleep(a_tick).await;
 
     output.log("the shared copy is overwritten with a valid set without flags");
@@ -245,7 +245,7 @@ async fn repair(
         a_tick,
         empty,
     );
-    // Time for a worker to believe it all the same.
+    // Time for a worker to accept it by mistake.
     sleep(a_tick).await;
 
     Ok(Repair {

@@ -124,11 +124,11 @@ async fn run_shared(
     );
     let result = shared::live(args, &mut fleet, api, output, figures, claims).await;
     shared::check_losses(&mut fleet, api, output, figures, claims);
-    // An API of the user's may answer with what is of no use, while the flags in memory do well.
+    // The user's own API may send answers that cannot be used, while the flags in memory stay valid.
     if result.is_err() || !claims.all_held() || !api.can_change() {
         log_errors(&mut fleet, output);
     }
-    // Its workers would write again to what is cleared.
+    // Its workers would write again to the store that is cleared.
     drop(fleet);
     result?;
     ticks::measure(workspace, output, claims, &mut figures.unchanged_tick).await

@@ -23,7 +23,7 @@ const NOT_COUNTED: u64 = 5;
 const NO_TICK: Duration = Duration::from_secs(600);
 /// What a tick may move.
 const MOST_BYTES: f64 = 700.0;
-/// The server tells the size of the copy: the digits of it differ.
+/// The server reports the size of the copy, whose number of digits differs.
 const DIGITS: f64 = 8.0;
 
 /// Measures with little and with much to share, if the store is on a server that reports its counters.
@@ -170,7 +170,7 @@ async fn load(fleet: &mut Fleet, workers: &[String], times: u64) -> Result<(), S
     Ok(())
 }
 
-/// As people say it.
+/// As text for people.
 pub(crate) fn size(bytes: usize) -> String {
     let (number, unit) = if bytes < 1_000_000 {
         (bytes as f64 / 1e3, "KB")

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::protocol::UnixMicros;
 use crate::view_model::{Row, Tally, ViewState, WorkerState};
 
-/// How large the terminal is, and whether it is to show colours.
+/// The size of the terminal, and whether it shows colours.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Canvas {
     pub(crate) width: usize,
@@ -13,7 +13,7 @@ pub(crate) struct Canvas {
     pub(crate) colour: bool,
 }
 
-/// A line of a story begins with the time, which takes so much.
+/// The width of the time at the beginning of a line of the story.
 const STORY_INDENT: usize = 9;
 /// Fleets whose requests are shown.
 const TALLIES: usize = 2;
@@ -43,7 +43,7 @@ pub(crate) fn render(
     );
     let mut lines = vec![(title, Paint::Bold)];
 
-    // A low terminal does without what is less wanted.
+    // A terminal with few lines omits the less important parts.
     let gaps = usize::from(height >= 18);
     let story_at_least = (height / 4).clamp(1, 8);
     let tallies = if height >= 10 {
@@ -78,7 +78,7 @@ fn workers(state: &ViewState, now: UnixMicros, room: usize) -> Vec<(String, Pain
     }
     let mut left_out = 0;
     if rows.len() > room {
-        // The leader is wanted most, and more than the number of those that are left out.
+        // The leader is the most important row, more than the number of the omitted ones.
         rows.sort_by_key(|row| !leads(row));
         let shown = (room - 1).max(1);
         left_out = rows.len() - shown;
@@ -146,7 +146,7 @@ fn leads(row: &Row) -> bool {
         && row.load.as_ref().is_some_and(|load| load.role == "leader")
 }
 
-/// The header, and what the last fleets have asked of the API.
+/// The header, and the requests of the last fleets.
 fn tallies(state: &ViewState) -> Vec<(String, Paint)> {
     let header = format!(
         "{:<17}  {:>6}  {:>6}  {:>6}  {:>7}",
@@ -179,7 +179,7 @@ fn story(state: &ViewState, width: usize, room: usize) -> Vec<(String, Paint)> {
             rest if rest.starts_with("DOES NOT HOLD") => Paint::Red,
             _ => Paint::Plain,
         };
-        // Last line first: the whole is turned round.
+        // Last line first: the result is reversed at the end.
         lines.extend(
             wrapped(line, width)
                 .into_iter()
@@ -215,7 +215,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Cut to the width of the terminal, without anything that it would obey.
+/// Cut to the width of the terminal, without control characters.
 fn painted(text: &str, paint: Paint, canvas: Canvas) -> String {
     let text: String = text
         .chars()

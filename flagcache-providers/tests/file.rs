@@ -11,6 +11,8 @@
 mod failures;
 #[path = "support/sets.rs"]
 mod sets;
+#[path = "support/worker.rs"]
+mod worker;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -22,13 +24,12 @@ use std::time::{Duration, SystemTime};
 use failures::{WINDOW, connect, failed, refusal, set_key};
 use flagcache_core::{
     DataError, FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
-    FleetFailure, FleetStatus, PollerContextOwner, PollerSchedule, ProviderError,
-    ProviderErrorKind,
+    FleetStatus, PollerSchedule, ProviderError, ProviderErrorKind,
 };
 use flagcache_providers::{FileProvider, FileStore};
 use sets::{fetched, foreign};
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// Longer than any wait of these tests: what they see comes by itself, not by a tick.
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -107,10 +108,7 @@ impl Folder {
     }
 }
 
-struct Worker {
-    provider: FileProvider,
-    poller: PollerContextOwner,
-}
+type Worker = worker::Worker<FileProvider>;
 
 impl Worker {
     fn of(store: &FileStore) -> Self {
@@ -118,44 +116,15 @@ impl Worker {
     }
 
     fn with_schedule(store: &FileStore, schedule: PollerSchedule) -> Self {
-        let (provider, poller) = (store.provider(), PollerContextOwner::new(schedule));
-        provider.on_poller_attached(poller.context());
-        Self { provider, poller }
-    }
-
-    async fn leads(&self) -> bool {
-        self.provider.should_fetch_flag_definitions().await.unwrap()
-    }
-
-    async fn reads(&self) -> Option<FlagDefinitionCacheData> {
-        self.provider.get_flag_definitions().await.unwrap()
-    }
-
-    async fn publishes(&self, data: &FlagDefinitionCacheData) {
-        self.provider
-            .on_flag_definitions_received(data)
-            .await
-            .unwrap();
-    }
-
-    async fn fetches_without_update(&self, outcome: FetchOutcome) {
-        self.provider
-            .on_fetch_without_update(outcome)
-            .await
-            .unwrap();
+        Self::attached(store.provider(), schedule)
     }
 
     async fn is_notified(&self) {
-        timeout(DEADLINE, self.poller.changed())
-            .await
-            .expect("no notification came");
+        assert!(self.noticed(DEADLINE).await, "no notification came");
     }
 
     async fn is_not_notified(&self) {
-        assert!(
-            timeout(A_WHILE, self.poller.changed()).await.is_err(),
-            "an unexpected notification"
-        );
+        assert!(!self.noticed(A_WHILE).await, "an unexpected notification");
     }
 
     /// Asks again on each notification, as a poller does, until the decision is `true`.
@@ -164,18 +133,14 @@ impl Worker {
         while !self.leads().await {
             tokio::time::timeout_at(deadline, self.poller.changed())
                 .await
-                .expect("never got the lead");
+                .expect("the worker never leads");
         }
     }
 
-    /// What the store reports of the API's failure.
-    async fn failure(&self) -> Option<FleetFailure> {
-        self.is_told().await.fleet_failure
-    }
-
-    async fn is_told(&self) -> FleetStatus {
+    /// What the store reports with a read.
+    async fn read_report(&self) -> FleetStatus {
         self.reads().await;
-        self.poller.take_report().unwrap()
+        self.report()
     }
 }
 
@@ -334,10 +299,10 @@ async fn a_stay_out_beyond_the_clock_is_a_long_one() {
 async fn b8_62_the_time_of_the_last_confirmation_is_in_the_lock_file() {
     let folder = Folder::new();
     let (leader, reader) = (folder.worker(), folder.worker());
-    assert_eq!(reader.is_told().await.confirmed_ago, None);
+    assert_eq!(reader.read_report().await.confirmed_ago, None);
     assert!(leader.leads().await);
     assert_eq!(
-        reader.is_told().await.confirmed_ago,
+        reader.read_report().await.confirmed_ago,
         None,
         "a lead alone confirms nothing"
     );
@@ -346,7 +311,7 @@ async fn b8_62_the_time_of_the_last_confirmation_is_in_the_lock_file() {
     leader.publishes(&data).await;
     age(&folder.lock(), Duration::from_secs(7));
     let written = fs::metadata(folder.data()).unwrap();
-    let ago = reader.is_told().await.confirmed_ago.unwrap();
+    let ago = reader.read_report().await.confirmed_ago.unwrap();
     assert!(
         ago >= Duration::from_secs(7) && ago < Duration::from_secs(17),
         "{ago:?}"
@@ -355,11 +320,11 @@ async fn b8_62_the_time_of_the_last_confirmation_is_in_the_lock_file() {
     leader
         .fetches_without_update(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
         .await;
-    assert!(reader.is_told().await.confirmed_ago.unwrap() >= Duration::from_secs(7));
+    assert!(reader.read_report().await.confirmed_ago.unwrap() >= Duration::from_secs(7));
     leader
         .fetches_without_update(FetchOutcome::unchanged(&data))
         .await;
-    assert!(reader.is_told().await.confirmed_ago.unwrap() < Duration::from_secs(7));
+    assert!(reader.read_report().await.confirmed_ago.unwrap() < Duration::from_secs(7));
     leader.publishes(&data).await;
 
     let confirmed = fs::metadata(folder.data()).unwrap();
@@ -379,7 +344,10 @@ async fn a_confirmation_ahead_of_the_clock_is_as_good_as_now() {
     let lock = File::options().write(true).open(folder.lock()).unwrap();
     lock.set_modified(SystemTime::now() + Duration::from_secs(3600))
         .unwrap();
-    assert_eq!(leader.is_told().await.confirmed_ago, Some(Duration::ZERO));
+    assert_eq!(
+        leader.read_report().await.confirmed_ago,
+        Some(Duration::ZERO)
+    );
 }
 
 #[tokio::test]
@@ -394,14 +362,14 @@ async fn b2_29_a_used_up_quota_is_reported_until_the_next_success() {
             Some(&data),
         ))
         .await;
-    let report = reader.is_told().await;
+    let report = reader.read_report().await;
     assert!(report.quota_limited);
     assert_eq!(report.confirmed_ago, None, "never confirmed so far");
 
     leader
         .fetches_without_update(FetchOutcome::unchanged(&data))
         .await;
-    assert!(!reader.is_told().await.quota_limited);
+    assert!(!reader.read_report().await.quota_limited);
     age(&folder.lock(), Duration::from_secs(7));
     leader
         .fetches_without_update(FetchOutcome::failed(
@@ -412,14 +380,14 @@ async fn b2_29_a_used_up_quota_is_reported_until_the_next_success() {
     leader
         .fetches_without_update(FetchOutcome::failed(FetchErrorKind::Server, Some(&data)))
         .await;
-    let report = reader.is_told().await;
+    let report = reader.read_report().await;
     assert!(report.quota_limited, "a 5xx says nothing about the quota");
     assert!(
         report.confirmed_ago.unwrap() >= Duration::from_secs(7),
         "a 402 confirms nothing"
     );
     leader.publishes(&fetched("gamma", "\"2\"", 0)).await;
-    assert!(!reader.is_told().await.quota_limited);
+    assert!(!reader.read_report().await.quota_limited);
 }
 
 #[tokio::test]

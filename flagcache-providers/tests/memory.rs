@@ -11,24 +11,20 @@
 mod failures;
 #[path = "support/sets.rs"]
 mod sets;
+#[path = "support/worker.rs"]
+mod worker;
 
 use std::time::Duration;
 
 use failures::{WINDOW, connect, failed, refusal, set_key};
-use flagcache_core::{
-    FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
-    FleetFailure, PollerContextOwner, PollerSchedule,
-};
+use flagcache_core::{FetchErrorKind, FetchOutcome, FlagDefinitionCacheProvider, PollerSchedule};
 use flagcache_providers::{MemoryProvider, MemoryStore};
 use sets::{fetched, foreign};
-use tokio::time::{advance, timeout};
+use tokio::time::advance;
 
 const INTERVAL: Duration = Duration::from_secs(30);
 
-struct Worker {
-    provider: MemoryProvider,
-    poller: PollerContextOwner,
-}
+type Worker = worker::Worker<MemoryProvider>;
 
 impl Worker {
     fn of(store: &MemoryStore) -> Self {
@@ -36,31 +32,7 @@ impl Worker {
     }
 
     fn with_schedule(store: &MemoryStore, schedule: PollerSchedule) -> Self {
-        let (provider, poller) = (store.provider(), PollerContextOwner::new(schedule));
-        provider.on_poller_attached(poller.context());
-        Self { provider, poller }
-    }
-
-    async fn leads(&self) -> bool {
-        self.provider.should_fetch_flag_definitions().await.unwrap()
-    }
-
-    async fn reads(&self) -> Option<FlagDefinitionCacheData> {
-        self.provider.get_flag_definitions().await.unwrap()
-    }
-
-    async fn publishes(&self, data: &FlagDefinitionCacheData) {
-        self.provider
-            .on_flag_definitions_received(data)
-            .await
-            .unwrap();
-    }
-
-    async fn fetches_without_update(&self, outcome: FetchOutcome) {
-        self.provider
-            .on_fetch_without_update(outcome)
-            .await
-            .unwrap();
+        Self::attached(store.provider(), schedule)
     }
 
     fn with_key(store: &MemoryStore, secret_key: &str) -> Self {
@@ -69,16 +41,8 @@ impl Worker {
         worker
     }
 
-    /// What the store reports of the API's failure.
-    async fn failure(&self) -> Option<FleetFailure> {
-        self.reads().await;
-        self.poller.take_report().unwrap().fleet_failure
-    }
-
     async fn was_notified(&self) -> bool {
-        timeout(Duration::from_millis(1), self.poller.changed())
-            .await
-            .is_ok()
+        self.noticed(Duration::from_millis(1)).await
     }
 }
 

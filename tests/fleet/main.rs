@@ -208,7 +208,7 @@ fn until_one_leads(story: &mut Child) {
         lines.any(|line| line.unwrap().contains("leads")),
         "the story ended early"
     );
-    // Somebody has to go on reading.
+    // The pipe must still be read.
     std::thread::spawn(move || lines.for_each(drop));
 }
 

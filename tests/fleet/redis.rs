@@ -33,7 +33,7 @@ fn b8_58_to_60_what_a_fleet_costs_over_redis_is_measured_and_no_key_is_left() {
     let printed = result(&output);
     assert_eq!(printed["error"], Value::Null, "{story}");
     for claim in printed["claims"].as_array().unwrap() {
-        // Whether a busy machine was fast enough is not for a test to say.
+        // No test asserts that a busy machine is fast enough.
         assert!(
             claim["held"] == true || claim["limit_seconds"].is_number(),
             "{claim}\n{story}"

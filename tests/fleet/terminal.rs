@@ -179,7 +179,7 @@ fn the_view_shows_each_worker_what_was_asked_and_the_story() {
     }
     assert!(seen.contains("\x1b[32m"), "no colours");
 
-    // The terminal is what it was, and holds the story and the table.
+    // The terminal is restored, and shows the story and the table.
     let after = after(&seen);
     assert!(
         seen.contains("\x1b[?25h") && !after.contains('\x1b'),

@@ -38,7 +38,7 @@ impl Api {
         self.stub.url()
     }
 
-    /// Serves that many flags from now on; each number stands for one set, with an ETag of its own.
+    /// Serves that many flags from now on; definitions of each size have an ETag of their own.
     pub(crate) fn serve(&self, flags: usize) {
         self.stub
             .set_definitions(Definitions::realistic(flags, flags as u64));

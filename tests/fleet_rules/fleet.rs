@@ -18,9 +18,9 @@ use crate::worker::{ASSIGNMENT, Assignment, Settings};
 pub(crate) const AMPLE: Duration = Duration::from_secs(30);
 /// For what must *not* happen.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(500);
-/// A poll interval beyond the end of any test: what happens then comes of something else than a tick.
+/// A poll interval beyond the end of any test: no tick causes what a test observes.
 pub(crate) const NO_TICKS: Duration = Duration::from_secs(300);
-/// What the tests themselves may add to a time that is promised, beside what a busy machine takes. Without its rule each
+/// The time that the tests themselves may add to a promised time, besides the delay of a busy machine. Without its rule each
 /// promise would be missed by more.
 const SLACK: Duration = Duration::from_millis(450);
 /// The flags that a fleet starts with.
@@ -125,9 +125,9 @@ impl<P: TestStore> Fleet<P> {
         next.unwrap()
     }
 
-    /// Lets the workers that wait to begin do so, once all stand ready.
+    /// Starts the workers that wait for [`Order::Begin`], once all are prepared.
     pub(crate) fn begin(&mut self) {
-        self.wait(AMPLE, "all stand ready", |fleet| {
+        self.wait(AMPLE, "all are prepared", |fleet| {
             let mut workers = fleet.workers.iter_mut();
             workers.all(|worker| {
                 worker
@@ -229,7 +229,7 @@ impl<P: TestStore> Fleet<P> {
         Some(start.elapsed())
     }
 
-    /// Prints a figure beside what was promised, and holds it to that. `lost` began with it, or before.
+    /// Prints a measured time beside the promised one, and asserts that it is kept. `lost` began with the measurement, or before.
     pub(crate) fn promised(what: &str, took: Duration, promised: Duration, lost: SchedulingDelay) {
         let lost = lost.so_far();
         println!(

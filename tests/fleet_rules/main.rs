@@ -1,4 +1,4 @@
-//! The rules of many workers (B8), held to by real processes: each worker is this very binary, started again.
+//! The rules of many workers (B8), tested with real processes: each worker is this binary, started again.
 //!
 //! A rule that does not depend on the store is written once, in `rules`, and runs for each store. The figures that a test
 //! measures are printed: `cargo test --all-features --test fleet_rules -- --nocapture`.

@@ -19,7 +19,7 @@ pub(crate) struct Report {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event {
-    /// It stands ready and waits for [`Order::Begin`].
+    /// It is prepared, and waits for [`Order::Begin`].
     Prepared,
     /// Its poller runs.
     Started,

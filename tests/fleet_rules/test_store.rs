@@ -1,4 +1,4 @@
-//! [`TestStore`]: what a rule must know about a store.
+//! [`TestStore`]: what the rules need of a store.
 
 use std::time::Duration;
 
@@ -22,25 +22,25 @@ pub(crate) trait TestStore {
     /// The copy as it lies in the store.
     fn copy(&self) -> Option<Vec<u8>>;
 
-    /// Writes a copy past all rules, as a foreign writer does.
+    /// Writes a copy directly, as a foreign writer does.
     fn put(&self, copy: &[u8]);
 
     /// Fills the store with much that is not ours, where that is possible.
     fn add_unrelated_data(&self) {}
 
-    /// A paused leader loses leadership: by this, or because its lock's TTL ends.
+    /// Takes the lock from a paused leader, where no TTL does so.
     fn take_leadership_away(&self);
 
-    /// Takes the lock for a holder that neither loads nor ends.
+    /// Gives the lock to a holder that neither loads nor ends.
     fn block_leadership(&self, leader: &mut Worker);
 }
 
-/// A place whose servers can fail.
+/// A store whose servers can fail.
 pub(crate) trait Failing: TestStore {
     /// How long its servers need to find each other, once all of them run.
     const GATHERS_IN: Duration;
 
-    /// Loses the copy, and nothing else.
+    /// Loses the copy only.
     fn evict(&self);
 
     /// Loses all that it holds.
@@ -55,14 +55,14 @@ pub(crate) trait Failing: TestStore {
     /// All servers run again, empty.
     fn start_again(&mut self);
 
-    /// All servers stand still.
+    /// All servers are paused.
     fn hang(&mut self);
 
-    /// All servers go on.
+    /// All servers resume.
     fn resume(&mut self);
 }
 
-/// A place with a replica that takes over from the primary.
+/// A store with a replica that takes over from the primary.
 #[cfg(feature = "redis")]
 pub(crate) trait Redundant: TestStore {
     /// The primary at the start.

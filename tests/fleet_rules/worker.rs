@@ -25,7 +25,7 @@ use crate::protocol::{Event, Order, Report};
 pub(crate) const ASSIGNMENT: &str = "FLAGCACHE_TEST_ASSIGNMENT";
 pub(crate) const SERVICE: &str = "checkout";
 
-/// What a worker is to be.
+/// The configuration of a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Assignment {
     /// The end of its User-Agent.
@@ -59,7 +59,7 @@ pub(crate) enum Store {
     },
 }
 
-/// How often a worker looks at its status, which is asked for, not announced. This is often enough to measure by.
+/// How often a worker polls its status. Often enough for the measurements.
 const STATUS_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The options of a poller, `None` being the default, and what else its worker does.
@@ -68,7 +68,7 @@ pub(crate) struct Settings {
     pub(crate) interval: Duration,
     pub(crate) fail_open: Option<Duration>,
     pub(crate) max_staleness: Option<Duration>,
-    /// So long by default that nothing comes of its end.
+    /// By default longer than any test.
     pub(crate) lock_ttl: Duration,
     pub(crate) status_interval: Duration,
     pub(crate) waits_to_begin: bool,
@@ -104,7 +104,7 @@ impl Settings {
         Self { lock_ttl, ..self }
     }
 
-    /// How often its worker looks at its status.
+    /// How often its worker polls its status.
     pub(crate) fn status_interval(self, every: Duration) -> Self {
         Self {
             status_interval: every,
@@ -278,7 +278,7 @@ impl StatusReporter {
         let mut ready = false;
         while let Some(change) = changes.next().await {
             let new = change.new.as_ref();
-            // Before the change itself: whoever has seen that there are flags finds out when the worker got ready.
+            // Before the change itself, so that a test that has seen the flags knows when the worker was ready.
             if !std::mem::replace(&mut ready, true) {
                 Report::print(Event::Ready);
             }
@@ -298,7 +298,7 @@ impl StatusReporter {
         }
     }
 
-    /// Whoever has the answer knows the status at that moment, too.
+    /// Reports the status first, so that a test with the answer knows the status at that moment.
     fn answer(&self, answer: Event) {
         self.report_status();
         Report::print(answer);

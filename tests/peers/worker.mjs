@@ -3,7 +3,7 @@
 // Shares its flag definitions as PostHog documents it: a provider over Redis after the pattern of the example that the page
 // on distributed environments points to (it is in Python: examples/redis_flag_cache.py of posthog-python), with a client as
 // node-redis makes it. The TTL of the lock is an option here; the example has 60 s. The worker speaks the lines of
-// tests/fleet_rules/line.rs, and takes the order {"evaluate": "<key of a flag>"} too.
+// tests/fleet_rules/protocol.rs, and takes the order {"evaluate": "<key of a flag>"} too.
 
 import { randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
@@ -15,7 +15,7 @@ const require = createRequire(assignment.packages + '/')
 const { PostHog } = require('posthog-node')
 const { createClient } = require('redis')
 
-// What the SDK says of the test's flags and of its own methods is nobody's concern here.
+// Drops the SDK's warnings about the test's flags and about its own methods.
 console.warn = console.error = () => {}
 
 function say(event, more = {}) {
@@ -26,7 +26,7 @@ function say(event, more = {}) {
 
 const COPY_LIFE_SECONDS = 24 * 60 * 60
 
-// Takes the lock if it is free, or prolongs it if it is this worker's.
+// Takes the lock if it is free, or renews it if it is this worker's.
 const LEAD = `
   local holder = redis.call('GET', KEYS[1])
   if not holder then
@@ -49,13 +49,13 @@ class RedisFlagCache {
     this.lock = `posthog:flags:${service}:lock`
     this.lockLifeMs = lockLifeMs
     this.token = `node-${randomUUID()}`
-    this.told = new Told()
+    this.reporter = new Reporter()
   }
 
   async shouldFetchFlagDefinitions() {
     const lead = { keys: [this.lock], arguments: [this.token, String(this.lockLifeMs)] }
     const leads = (await this.redis.eval(LEAD, lead)) === 1
-    this.told.decided(leads)
+    this.reporter.decided(leads)
     return leads
   }
 
@@ -63,13 +63,13 @@ class RedisFlagCache {
     const copy = await this.redis.get(this.data)
     if (!copy) return undefined
     const data = JSON.parse(copy)
-    this.told.loaded(data, 'cache')
+    this.reporter.loaded(data, 'cache')
     return data
   }
 
   async onFlagDefinitionsReceived(data) {
     await this.redis.set(this.data, JSON.stringify(data), { EX: COPY_LIFE_SECONDS })
-    this.told.loaded(data, 'api')
+    this.reporter.loaded(data, 'api')
   }
 
   async shutdown() {
@@ -77,8 +77,8 @@ class RedisFlagCache {
   }
 }
 
-// Tells the test what passes through the provider, and changes nothing about it. A set is told by its number of flags.
-class Told {
+// Reports the calls of the provider to the test, and changes nothing. Definitions are reported by their number of flags.
+class Reporter {
   decisions = 0
 
   decided(leads) {
@@ -109,7 +109,7 @@ const redis = createClient({ url: assignment.redis })
 redis.on('error', () => {})
 // Not waited for, so that a server that does not answer keeps no SDK from starting.
 redis.connect().catch(() => {})
-const cache = new RedisFlagCache(redis, assignment.service, assignment.lock_life_ms)
+const cache = new RedisFlagCache(redis, assignment.service, assignment.lock_ttl_ms)
 const client = new PostHog(assignment.project_key, {
   host: assignment.api,
   secretKey: assignment.secret_key,
@@ -133,7 +133,7 @@ load()
 for await (const line of orders) {
   const order = JSON.parse(line)
   if (order === 'count') {
-    say('counted', { loads: cache.told.decisions, requests: 0 })
+    say('counted', { loads: cache.reporter.decisions, requests: 0 })
   } else if (order.evaluate) {
     const key = order.evaluate
     const value = await client.getFeatureFlag(key, 'user-1', { onlyEvaluateLocally: true, sendFeatureFlagEvents: false })

@@ -2,7 +2,7 @@
 
 Shares its flag definitions as PostHog documents it: a provider over Redis after the pattern of the example that the page on
 distributed environments points to (examples/redis_flag_cache.py of posthog-python), with a client as that example makes it.
-The TTL of the lock is an option here; the example has 60 s. The worker speaks the lines of tests/fleet_rules/line.rs, and
+The TTL of the lock is an option here; the example has 60 s. The worker speaks the lines of tests/fleet_rules/protocol.rs, and
 takes the order {"evaluate": "<key of a flag>"} too.
 """
 
@@ -19,7 +19,7 @@ import warnings
 import redis
 from posthog import Posthog
 
-# What the SDK says of the test's flags and of its own methods is nobody's concern here.
+# Drops the SDK's warnings about the test's flags and about its own methods.
 logging.disable(logging.CRITICAL)
 warnings.simplefilter("ignore")
 
@@ -40,7 +40,7 @@ class RedisFlagCache:
 
     COPY_LIFE_SECONDS = 24 * 60 * 60
 
-    # Takes the lock if it is free, or prolongs it if it is this worker's.
+    # Takes the lock if it is free, or renews it if it is this worker's.
     LEAD = """
         local holder = redis.call('GET', KEYS[1])
         if not holder then
@@ -55,19 +55,19 @@ class RedisFlagCache:
     """
     RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
-    def __init__(self, client, service, lock_life_ms):
+    def __init__(self, client, service, lock_ttl_ms):
         self.redis = client
         self.data = f"posthog:flags:{service}"
         self.lock = f"posthog:flags:{service}:lock"
-        self.lock_life_ms = lock_life_ms
+        self.lock_ttl_ms = lock_ttl_ms
         self.token = f"python-{uuid.uuid4()}"
         self.lead = client.register_script(self.LEAD)
         self.release = client.register_script(self.RELEASE)
-        self.told = Told()
+        self.reporter = Reporter()
 
     def should_fetch_flag_definitions(self):
-        leads = self.lead(keys=[self.lock], args=[self.token, self.lock_life_ms]) == 1
-        self.told.decided(leads)
+        leads = self.lead(keys=[self.lock], args=[self.token, self.lock_ttl_ms]) == 1
+        self.reporter.decided(leads)
         return leads
 
     def get_flag_definitions(self):
@@ -75,19 +75,19 @@ class RedisFlagCache:
         if not copy:
             return None
         data = json.loads(copy)
-        self.told.loaded(data, "cache")
+        self.reporter.loaded(data, "cache")
         return data
 
     def on_flag_definitions_received(self, data):
         self.redis.set(self.data, json.dumps(data), ex=self.COPY_LIFE_SECONDS)
-        self.told.loaded(data, "api")
+        self.reporter.loaded(data, "api")
 
     def shutdown(self):
         self.release(keys=[self.lock], args=[self.token])
 
 
-class Told:
-    """Tells the test what passes through the provider, and changes nothing about it. A set is told by its number of flags."""
+class Reporter:
+    """Reports the calls of the provider to the test, and changes nothing. Definitions are reported by their number of flags."""
 
     def __init__(self):
         self.decisions = 0
@@ -116,7 +116,7 @@ if ASSIGNMENT["waits_to_begin"]:
 cache = RedisFlagCache(
     redis.Redis.from_url(ASSIGNMENT["redis"], decode_responses=True),
     ASSIGNMENT["service"],
-    ASSIGNMENT["lock_life_ms"],
+    ASSIGNMENT["lock_ttl_ms"],
 )
 client = Posthog(
     ASSIGNMENT["project_key"],
@@ -138,7 +138,7 @@ def obey():
     for line in sys.stdin:
         order = json.loads(line)
         if order == "count":
-            say("counted", loads=cache.told.decisions, requests=0)
+            say("counted", loads=cache.reporter.decisions, requests=0)
         elif "evaluate" in order:
             key = order["evaluate"]
             value = client.get_feature_flag(key, "user-1", only_evaluate_locally=True, send_feature_flag_events=False)

@@ -1,4 +1,4 @@
-//! TLS fronts: with HTTP/2, without, and with nothing else.
+//! TLS fronts: with HTTP/2, without it, and with HTTP/2 only.
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Command, Stdio};

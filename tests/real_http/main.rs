@@ -1,4 +1,4 @@
-//! The API source with what stands between it and PostHog: a TLS front, a forward proxy, a network that fails. Real nginx,
+//! The API source and the network between it and PostHog: a TLS front, a forward proxy, a network that fails. Real nginx,
 //! tinyproxy, Node and network namespaces, each started by the test on ports of its own.
 //!
 //! ```text

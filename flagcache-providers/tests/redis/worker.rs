@@ -4,21 +4,21 @@ use std::time::{Duration, SystemTime};
 
 use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
-    FleetStatus, PollerContextOwner, PollerSchedule, ProviderError,
+    PollerSchedule,
 };
 use flagcache_providers::redis::{RedisProvider, RedisStore, RedisStoreBuilder};
 use flagcache_test_support::RedisServer;
+
+#[path = "../support/worker.rs"]
+mod test_worker;
+
 pub(crate) const SERVICE: &str = "checkout";
 pub(crate) const DATA: &str = "posthog:flags:checkout";
 pub(crate) const LOCK: &str = "posthog:flags:checkout:lock";
 pub(crate) const META: &str = "posthog:flags:checkout:meta";
 pub(crate) const CHANNEL: &str = "posthog:flags:checkout:changes";
 
-/// A provider attached to a stand-in for a poller.
-pub(crate) struct Worker {
-    pub(crate) provider: RedisProvider,
-    pub(crate) poller: PollerContextOwner,
-}
+pub(crate) type Worker = test_worker::Worker<RedisProvider>;
 
 impl Worker {
     /// A worker with a store, and so a connection, of its own, as in a process of its own.
@@ -36,22 +36,7 @@ impl Worker {
     }
 
     pub(crate) fn polling(store: &RedisStore, interval: Duration) -> Self {
-        let provider = store.provider();
-        let poller = PollerContextOwner::new(PollerSchedule::new(interval));
-        provider.on_poller_attached(poller.context());
-        Self { provider, poller }
-    }
-
-    pub(crate) async fn decide(&self) -> Result<bool, ProviderError> {
-        self.provider.should_fetch_flag_definitions().await
-    }
-
-    pub(crate) async fn leads(&self) -> bool {
-        self.decide().await.unwrap()
-    }
-
-    pub(crate) async fn read(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.provider.get_flag_definitions().await
+        Self::attached(store.provider(), PollerSchedule::new(interval))
     }
 
     /// A follower's load.
@@ -60,24 +45,10 @@ impl Worker {
         self.read().await.unwrap()
     }
 
-    pub(crate) async fn publish(
-        &self,
-        data: &FlagDefinitionCacheData,
-    ) -> Result<(), ProviderError> {
-        self.provider.on_flag_definitions_received(data).await
-    }
-
     /// A leader's load that brings `data`.
     pub(crate) async fn lead_with(&self, data: &FlagDefinitionCacheData) {
         assert!(self.leads().await, "this worker should lead");
         self.publish(data).await.unwrap();
-    }
-
-    pub(crate) async fn fetch_without_update(
-        &self,
-        outcome: FetchOutcome,
-    ) -> Result<(), ProviderError> {
-        self.provider.on_fetch_without_update(outcome).await
     }
 
     pub(crate) async fn unchanged(&self, data: &FlagDefinitionCacheData) {
@@ -94,17 +65,6 @@ impl Worker {
 
     pub(crate) async fn shutdown(&self) {
         self.provider.shutdown().await.unwrap();
-    }
-
-    pub(crate) fn report(&self) -> FleetStatus {
-        self.poller.take_report().expect("a report")
-    }
-
-    /// Waits for a notification.
-    pub(crate) async fn noticed(&self, timeout: Duration) -> bool {
-        tokio::time::timeout(timeout, self.poller.changed())
-            .await
-            .is_ok()
     }
 
     /// Discards the notifications so far, until none comes for a while.

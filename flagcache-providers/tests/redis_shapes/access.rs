@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::failures::{connect, failed};
 use crate::worker::{SERVICE, Worker, set};
-use crate::{cluster, failover, sharing};
+use crate::{cluster, sentinels, sharing};
 
 const PASSWORD: &str = "s3cret-pa55";
 
@@ -157,7 +157,7 @@ async fn another_database_and_sentinels_take_one_permission_more() {
     let watched = RedisSentinels::start_with(1, "", None);
     let mut rule = documented();
     grant(&watched.primary, &rule);
-    let behind = || Worker::with(as_app(failover::builder(&watched)));
+    let behind = || Worker::with(as_app(sentinels::builder(&watched)));
     lacks(&behind().decide().await.unwrap_err(), "role");
     rule.push(beside("with Sentinels"));
     grant(&watched.primary, &rule);
@@ -174,7 +174,7 @@ async fn the_user_of_the_sentinels_takes_one_permission_alone() {
     let watched = RedisSentinels::start_with(1, &users, None);
     let user = |name: &str| {
         Worker::with(
-            failover::builder(&watched)
+            sentinels::builder(&watched)
                 .sentinel_username(name)
                 .sentinel_password(PASSWORD),
         )

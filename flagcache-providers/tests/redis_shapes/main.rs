@@ -6,11 +6,10 @@
 
 mod access;
 mod cluster;
-mod failover;
 #[path = "../support/failures.rs"]
 mod failures;
-mod outdated;
 mod recovery;
+mod sentinels;
 mod sharing;
 mod tls;
 mod urls;

@@ -7,7 +7,7 @@ use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use flagcache_test_support::{Certificates, RedisCluster, RedisSentinels, RedisServer, eventually};
 
 use crate::worker::{SERVICE, Worker, set};
-use crate::{cluster, failover, recovery, sharing};
+use crate::{cluster, recovery, sentinels, sharing};
 
 /// The error for a certificate that is not accepted.
 const NOT_ACCEPTED: &str = "its TLS certificate is signed by none of the trusted root certificates; give the builder the one";
@@ -127,7 +127,7 @@ async fn sentinels_and_the_primary_that_they_name_are_spoken_to_with_tls() {
     let certificates = Certificates::make();
     let tls = certificates.server("server").for_known_clients();
     let mut watched = RedisSentinels::start_with(3, "", Some(&tls));
-    let with = |client| known(failover::builder(&watched), &certificates, client);
+    let with = |client| known(sentinels::builder(&watched), &certificates, client);
     sharing::works(&with(Some("client")), SERVICE, &mut watched.primary.admin()).await;
     // The store made the connection: the primary's plain port has had no client but the test itself.
     let worker = Worker::with(with(Some("client")));

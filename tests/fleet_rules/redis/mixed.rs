@@ -6,10 +6,10 @@ use flagcache_providers::testing::Definitions;
 use flagcache_test_support::SchedulingDelay;
 use serde_json::{Value, json};
 
-use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
+use crate::fleet::{A_WHILE, AMPLE, FLAGS, Fleet, NO_TICKS};
 use crate::protocol::{Event, now};
 use crate::redis::peer::{self, Sdk};
-use crate::redis::{LOCK, Server};
+use crate::redis::{DATA, LOCK, Server};
 use crate::rules::late_leader::{LATE, NEWER, has, pause_leader_in_a_get, stored_flags};
 use crate::test_store::TestStore;
 use crate::worker::Settings;
@@ -207,4 +207,35 @@ fn b8_68_a_copy_that_a_late_python_leader_overwrites_is_restored() {
         lost,
     );
     fleet.wait_until_all_have(NEWER);
+}
+
+const THEIRS: &str = r#"{"flags":[{"key":"theirs"}],"group_type_mapping":{},"cohorts":{}}"#;
+
+#[test]
+fn b8_65_a_leader_that_wakes_up_overwrites_nothing_of_another_sdk() {
+    let mut fleet =
+        Fleet::<Server>::running(Settings::every(NO_TICKS).lock_ttl(Server::LOCK_TTL), 1);
+    let leader = pause_leader_in_a_get(&mut fleet);
+    fleet
+        .test_store
+        .0
+        .run::<()>(&format!("SET {LOCK} python-7 PX 60000"));
+    fleet.test_store.0.run_args::<()>(&["SET", DATA, THEIRS]);
+
+    let woken = now();
+    fleet.workers[leader].resume();
+    fleet.wait(
+        AMPLE,
+        "it had its answer, and then read what the other stored",
+        |fleet| {
+            let late = &mut fleet.workers[leader];
+            late.first(woken, has(LATE)).is_some() && late.flags() == 1
+        },
+    );
+    std::thread::sleep(A_WHILE);
+    assert_eq!(fleet.test_store.copy().unwrap(), THEIRS.as_bytes());
+    assert_eq!(
+        fleet.test_store.0.run::<String>(&format!("GET {LOCK}")),
+        "python-7"
+    );
 }

@@ -1,6 +1,5 @@
-//! The rules on the Redis store, and those that only a server can break.
+//! The rules on the Redis store, and those that depend on a server.
 
-mod late_leader;
 mod mixed;
 mod peer;
 mod sdks;

@@ -62,7 +62,7 @@ pub(crate) fn start(fleet: &mut Fleet<Server>, sdk: Sdk, interval: Duration) -> 
         "project_key": ApiStub::PROJECT_KEY,
         "secret_key": ApiStub::SECRET_KEY,
         "interval_ms": interval.as_millis(),
-        "lock_life_ms": fleet.settings.lock_ttl.as_millis(),
+        "lock_ttl_ms": fleet.settings.lock_ttl.as_millis(),
         "waits_to_begin": fleet.settings.waits_to_begin,
         "packages": packages().join("node"),
     });

@@ -165,7 +165,7 @@ pub(crate) fn b8_64_a_primary_that_hangs_is_replaced<P: Redundant>() {
     fleet.wait_until_all_have(NEWER);
     assert_eq!(stored(&fleet), Some(NEWER));
 
-    // The old primary goes on, with what it had.
+    // The old primary resumes, with its old data.
     fleet.test_store.primary().resume();
     fleet.wait(AMPLE, "it has become a replica", |fleet| {
         has_role(fleet.test_store.primary(), "slave")

@@ -1,4 +1,4 @@
-//! A leader that stands still in the middle of a load, and wakes up too late.
+//! A leader that is paused in the middle of a load, and resumes too late.
 
 use std::time::Duration;
 

@@ -33,7 +33,7 @@ pub(crate) fn b8_63_what_the_server_lost_comes_back_while_the_api_fails<P: Faili
     what_is_lost_comes_back::<P>(Some(500));
 }
 
-/// The server loses the copy, in each of the ways in which it can; the next tick brings it back, whatever the API says.
+/// The server loses the copy in each possible way; the next tick restores it, whatever the API answers.
 fn what_is_lost_comes_back<P: Failing>(api: Option<u16>) {
     let mut fleet = fleet::<P>(4);
     if let Some(status) = api {

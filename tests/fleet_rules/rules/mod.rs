@@ -13,7 +13,7 @@ pub(crate) mod staleness;
 pub(crate) mod step_down;
 pub(crate) mod ticks;
 
-/// Makes a test of each rule, for one store: of all of them, of those also that servers can break, or of those that may
+/// Makes a test of each rule, for one store: of all rules, of those for failing servers too, or of those that may
 /// differ where only the servers are others.
 macro_rules! rules_for {
     ($test_store:ty) => {

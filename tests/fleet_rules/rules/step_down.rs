@@ -1,4 +1,4 @@
-//! A leader that cannot fetch, while others may.
+//! A leader that cannot fetch steps down.
 
 use std::io::copy;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -30,8 +30,8 @@ pub(crate) fn b8_61_a_leader_without_connection_steps_down_the_second_time<P: Te
     steps_down_after(&mut fleet, &ApiReply::reset(), 2, 1);
 }
 
-/// The leader meets the failure that many times and steps down; another leads at once and fetches. The first does not lead again. The
-/// client repeats so many of the requests that fail.
+/// The leader meets the failure `times` times and steps down; another worker leads at once and fetches. The first one does not
+/// lead again. The client repeats `repeated` of the failed requests.
 fn steps_down_after<P: TestStore>(
     fleet: &mut Fleet<P>,
     failure: &ApiReply,
@@ -90,12 +90,12 @@ const WORKERS: usize = 8;
 const LASTS: Duration = Duration::from_secs(6);
 
 pub(crate) fn b8_61_a_key_that_is_refused_to_all_is_tried_by_one<P: TestStore>() {
-    // One request in each window of an interval at least, whoever sends it.
+    // At least one request in each interval, from any worker.
     all_see::<P>(&ApiReply::status(401), 1, Some("unauthorized"));
 }
 
 pub(crate) fn b8_61_a_connection_that_fails_for_all_is_tried_by_three<P: TestStore>() {
-    // The leader tries twice, two others once, and the last of them goes on alone.
+    // The leader tries twice, two others once, and the last of them continues alone.
     all_see::<P>(&ApiReply::reset(), 4, None);
 }
 
@@ -227,7 +227,7 @@ pub(crate) fn b8_61_a_closed_port_is_tried_by_three<P: TestStore>() {
     let before = sent(&mut fleet);
     front.stops_listening();
     thread::sleep(LASTS);
-    // The leader tries twice, two others once, and the last of them goes on alone.
+    // The leader tries twice, two others once, and the last of them continues alone.
     let (requests, most) = (sent(&mut fleet) - before, 4 + LASTS.as_secs());
     println!(
         "{}: {requests} requests of {WORKERS} workers in {LASTS:?} of refused connections",
@@ -293,7 +293,7 @@ impl Front {
         format!("http://127.0.0.1:{}", self.port.number())
     }
 
-    /// From now on it closes every connection, those that are open too.
+    /// From now on it closes every connection, including the open ones.
     fn is_down(&self) {
         self.becomes(Way::Closing);
     }

@@ -2,15 +2,15 @@
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-/// A TCP port of 127.0.0.1 that stays the test's own while this lives, also while nothing listens there: a server can be
-/// killed and started again on it.
+/// A TCP port of 127.0.0.1 that stays reserved for the test until this is dropped, also while no server listens there: a
+/// server can be killed and started again on it.
 ///
-/// It lies below the ports that systems give to outgoing connections and to listeners that ask for any, and the tests that
-/// run at the same time, in whatever process, keep out of each other's way by the UDP port of the same number.
+/// It is below the ports that systems assign to outgoing connections and to listeners without a port. Tests that run at the
+/// same time, also in other processes, avoid each other's ports by binding the UDP port of the same number.
 #[derive(Debug)]
 pub struct FreePort {
     number: u16,
-    _mark: UdpSocket,
+    _reservation: UdpSocket,
 }
 
 impl FreePort {
@@ -22,13 +22,13 @@ impl FreePort {
     pub fn find() -> Self {
         for _ in 0..10_000 {
             let number = fastrand::u16(10_000..30_000);
-            let Ok(mark) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else {
+            let Ok(reservation) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else {
                 continue;
             };
             if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
                 return Self {
                     number,
-                    _mark: mark,
+                    _reservation: reservation,
                 };
             }
         }

@@ -25,7 +25,7 @@ pub struct SchedulingDelay {
 }
 
 impl SchedulingDelay {
-    /// What is taken as lost where nothing is known.
+    /// The assumed delay where it cannot be measured.
     const UNKNOWN: Duration = Duration::from_secs(5);
 
     /// Begins to measure.
@@ -33,7 +33,7 @@ impl SchedulingDelay {
         Self { begun: lost() }
     }
 
-    /// The most that a chain of processes can have lost since then.
+    /// The most that a chain of processes can have been delayed since then.
     pub fn so_far(&self) -> Duration {
         match (self.begun, lost()) {
             (Some(begun), Some(now)) => now.saturating_sub(begun),
@@ -41,16 +41,16 @@ impl SchedulingDelay {
         }
     }
 
-    /// What is left of `took` without that.
+    /// `took` without that delay.
     pub fn without(&self, took: Duration) -> Duration {
         took.saturating_sub(self.so_far())
     }
 }
 
-/// What was lost since the machine started.
+/// The delay since the machine started.
 fn lost() -> Option<Duration> {
     let pressure = waited("/proc/pressure/cpu")? + waited("/proc/pressure/io")?;
-    // It is an average over the processors; all that is lost may have been lost on one of them.
+    // It is an average over the processors; the whole delay may have been on one of them.
     let processors = available_parallelism().map_or(1, usize::from) as u32;
     Some(pressure * processors + stolen().unwrap_or_default())
 }
@@ -65,7 +65,7 @@ fn waited(file: &str) -> Option<Duration> {
     Some(Duration::from_micros(total.trim().parse().ok()?))
 }
 
-/// What the host gave to other machines: the eighth number of the first line, in hundredths of a second.
+/// The time that the host gave to other machines: the eighth number of the first line, in hundredths of a second.
 fn stolen() -> Option<Duration> {
     let text = fs::read_to_string("/proc/stat").ok()?;
     let ticks: u64 = text

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use flagcache_benches::Table;
 
-/// Crates whose versions matter: what the hot paths stand on, and the peers.
+/// Crates whose versions matter: those of the hot paths, and the peers.
 const CRATES: [&str; 9] = [
     "posthog-rs",
     "serde_json",

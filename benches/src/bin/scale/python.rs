@@ -52,7 +52,7 @@ impl Pythons {
             "secret_key": ApiStub::SECRET_KEY,
             "interval_ms": interval.as_millis(),
             // As in PostHog's example: a lock that outlasts two polls by far.
-            "lock_life_ms": 60_000,
+            "lock_ttl_ms": 60_000,
             "waits_to_begin": false,
         });
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/worker.py");

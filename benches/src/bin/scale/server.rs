@@ -26,7 +26,7 @@ impl Info {
             .unwrap_or_default()
     }
 
-    /// How often a command did what it is for, called by clients and by scripts. The first call of a script fails: the
+    /// How often a command succeeded, called by clients and by scripts. The first call of a script fails: the
     /// server does not know it yet.
     pub(crate) fn calls(&self, command: &str) -> f64 {
         let stats = self

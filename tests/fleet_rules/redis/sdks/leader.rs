@@ -55,8 +55,8 @@ pub(super) fn killed_at_defaults(sdk: Option<Sdk>) -> Vec<Figure> {
     vec![Figure::time_within(LIMIT, next.map(|_| now() - killed))]
 }
 
-/// The leader stands still while the answer to its request is on its way; its lock ends, another takes over and fetches newer
-/// flags; then the first goes on.
+/// The leader is paused while the answer to its request is on its way. Its lock ends, another worker leads and fetches newer
+/// flags; then the first one resumes.
 pub(super) fn late(sdk: Option<Sdk>) -> Vec<Figure> {
     let mut fleet = SdkFleet::running(sdk);
     let old = fleet.change();

@@ -1,4 +1,4 @@
-//! How the flags get into the workers, and what it costs while there is no news.
+//! How changes reach the workers, and the cost of ticks without a change.
 
 use std::thread::sleep;
 use std::time::Duration;

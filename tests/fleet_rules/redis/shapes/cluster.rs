@@ -120,7 +120,7 @@ fn a_slot_migration_under_a_running_fleet_costs_no_flag() {
     a_change_reaches_all(&mut fleet, FLAGS + 1);
     assert_eq!(fleet.leader(), leader, "the lock has moved with its TTL");
 
-    // They are on their way for so long that every worker comes upon them: calls fail, and nothing else.
+    // The move takes so long that every worker meets it: calls fail, and have no other effect.
     let (from, begun) = (fleet.api.count(), Instant::now());
     move_slot(&mut fleet, next, last, Some(INTERVAL * 3));
     let gets = fleet.api.gets_from(from);
@@ -171,7 +171,7 @@ fn move_slot(fleet: &mut Fleet<Cluster>, from: usize, to: usize, pause: Option<D
         sleep(pause);
     }
     slot.keys_at_once(&[LOCK, DATA, &meta]);
-    // All are there now, but those who ask still have to be sent on.
+    // All keys are moved now, but clients are still redirected.
     sleep(INTERVAL * 2);
     slot.end();
     let before = fleet.count();

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchOutcome, FlagDefinitionCacheProvider, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
-use flagcache_test_support::{RedisSentinels, eventually};
+use flagcache_test_support::{RedisSentinels, RedisServer, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::worker::{SERVICE, Worker, set};
-use crate::{outdated, recovery, sharing};
+use crate::{recovery, sharing};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -120,7 +121,7 @@ async fn a_primary_that_is_demoted_while_it_runs_is_left() {
 #[tokio::test]
 async fn a_sentinel_that_names_a_replica_is_passed_over() {
     let watched = RedisSentinels::start_with(1, "", None);
-    let old = outdated::sentinel(&watched.replica).await;
+    let old = outdated_sentinel(&watched.replica).await;
     let alone = RedisStore::builder(format!("redis+sentinel://{old}/flags"), SERVICE);
     let error = Worker::with(alone).decide().await.unwrap_err();
     assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
@@ -169,4 +170,21 @@ async fn a_wrong_name_and_a_missing_password_of_the_sentinels_are_clear_errors()
             .contains("it watches no primary of that name; check the path of the URL"),
         "{error}"
     );
+}
+
+/// Answers as a Sentinel would that was cut off from the others before they agreed on another primary. Gives its address.
+async fn outdated_sentinel(primary: &RedisServer) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let port = primary.port().to_string();
+    let answer = format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len());
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut request = [0; 1_024];
+            // One command a connection.
+            let _ = connection.read(&mut request).await;
+            let _ = connection.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
 }
