@@ -38,7 +38,7 @@ mod redis {
     use std::error::Error;
 
     use bytes::Bytes;
-    use flagcache::{OpenProvider, RedisProvider, StoreUrl};
+    use flagcache::StoreUrl;
     use flagcache_providers::testing::RedisInspector;
 
     use super::Counters;
@@ -54,9 +54,7 @@ mod redis {
             if !url.scheme().starts_with("redis") {
                 return Ok(None);
             }
-            let provider = <RedisProvider as OpenProvider>::open(url)
-                .map_err(|error| error as Box<dyn Error>)?;
-            Ok(Some(Self(RedisInspector::of(&provider))))
+            Ok(Some(Self(RedisInspector::of_url(url)?)))
         }
 
         pub(crate) async fn counters(&self) -> Result<Counters, String> {
