@@ -61,7 +61,7 @@ pub(crate) fn generate(item: TokenStream) -> TokenStream {
                 const SCHEMES: &'static [&'static str] = &[#(#schemes),*];
                 const OPTIONS: &'static [__flagcache::UrlOption] = &[#(#options),*];
 
-                fn open_url(#url: &__flagcache::StoreUrl) -> __flagcache::Opened {
+                fn provider_at(#url: &__flagcache::StoreUrl) -> __flagcache::Opened {
                     let #config: Self = ::core::convert::TryFrom::try_from(#url)?;
                     __flagcache::OpenOutcome::into_opened(#open)
                 }
@@ -91,7 +91,7 @@ fn fallback(input: &DeriveInput, krate: &Path) -> TokenStream {
                 const SCHEMES: &'static [&'static str] = &[];
                 const OPTIONS: &'static [__flagcache::UrlOption] = &[];
 
-                fn open_url(_: &__flagcache::StoreUrl) -> __flagcache::Opened {
+                fn provider_at(_: &__flagcache::StoreUrl) -> __flagcache::Opened {
                     ::core::unreachable!()
                 }
             }

@@ -50,7 +50,7 @@ impl OpenProvider for MineUrl {
         UrlOption::optional("limit", ""),
     ];
 
-    fn open_url(url: &StoreUrl) -> Opened {
+    fn provider_at(url: &StoreUrl) -> Opened {
         assert_eq!(
             (url.scheme(), url.host(), url.port(), url.path()),
             ("mine", Some("host"), Some(7), "/path")
@@ -297,7 +297,7 @@ fn a_scheme_is_registered_once_and_must_be_one() {
         const SCHEMES: &'static [&'static str] = &[BAD[N]];
         const OPTIONS: &'static [UrlOption] = &[];
 
-        fn open_url(_: &StoreUrl) -> Opened {
+        fn provider_at(_: &StoreUrl) -> Opened {
             Ok(Box::new(Mine))
         }
     }

@@ -39,7 +39,7 @@ pub type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error + S
 ///         UrlOption::optional("ttl", "How long a lease lasts.").with_default("10s"),
 ///     ];
 ///
-///     fn open_url(url: &StoreUrl) -> Opened {
+///     fn provider_at(url: &StoreUrl) -> Opened {
 ///         Ok(Box::new(EtcdProvider {
 ///             host: url.host().unwrap_or("127.0.0.1").to_owned(),
 ///             prefix: url.required("prefix")?,
@@ -63,7 +63,7 @@ pub trait OpenProvider {
     /// The schemes of the URLs.
     const SCHEMES: &'static [&'static str];
 
-    /// The options that may follow the question mark. Any other is rejected before [`open_url`](Self::open_url) is called.
+    /// The options that may follow the question mark. Any other is rejected before [`provider_at`](Self::provider_at) is called.
     const OPTIONS: &'static [UrlOption];
 
     /// A provider for one poller. Should not connect: the store may be down when a worker starts.
@@ -71,5 +71,5 @@ pub trait OpenProvider {
     /// # Errors
     ///
     /// If the URL is invalid. Never include a part of the URL in the message: it may be a password.
-    fn open_url(url: &StoreUrl) -> Opened;
+    fn provider_at(url: &StoreUrl) -> Opened;
 }

@@ -67,7 +67,7 @@ impl ProviderRegistry {
     pub(super) fn add<C: OpenProvider>(&mut self) {
         for scheme in C::SCHEMES {
             let options = options::<C>(scheme);
-            let open = C::open_url;
+            let open = C::provider_at;
             self.entries.insert(scheme, Entry { options, open });
         }
     }
