@@ -6,6 +6,9 @@
 pub mod guide;
 
 pub use flagcache_core::*;
+#[cfg(all(feature = "macros", feature = "registry"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "macros", feature = "registry"))))]
+pub use flagcache_derive::OpenProvider;
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 pub use flagcache_derive::{flag_cache_provider, flag_cache_store};
@@ -24,7 +27,7 @@ pub use flagcache_providers::{FileConfigError, FileProvider, FileStore, FileStor
 pub use flagcache_providers::{MemoryProvider, MemoryStore};
 pub use flagcache_providers::{NotificationListener, ReadOnly, Tiered};
 #[cfg(feature = "registry")]
-pub use flagcache_providers::{OpenProvider, ProviderRegistry, RegistryError, StoreUrl};
+pub use flagcache_providers::{OpenProvider, ProviderRegistry, RegistryError, StoreUrl, registry};
 #[cfg(feature = "postgres")]
 pub use flagcache_providers::{PostgresConfigError, PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]

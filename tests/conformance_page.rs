@@ -1,10 +1,15 @@
 //! `docs/conformance.md` and the tests agree: each rule has a test, and the page lists all tests that are named after a rule.
-//! Every test that `docs/guide/what-if.md` names exists.
+//! Every test that `docs/guide/what-if.md` names exists. The table of capabilities in the README is what the stores' conformance
+//! tests claim, and so prove.
 //!
-//! `FLAGCACHE_WRITE_CONFORMANCE=1 cargo test --test conformance_page` rewrites the column of tests. The text of the rules is
+//! `FLAGCACHE_WRITE_CONFORMANCE=1 cargo test --test conformance_page` rewrites the column of tests and that table. The text of the rules is
 //! written by hand. A rule without a test stands as a comment below its table, and becomes a row with its first test.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -243,4 +248,92 @@ fn each_row_of_the_what_if_page_names_tests_that_exist() {
         rows += 1;
     }
     assert!(rows > 0, "{WHAT_IF} has no rows");
+}
+
+/// The columns of the README's table of capabilities, and the function that the conformance test of each store calls.
+const STORES: [(&str, &str); 5] = [
+    ("Memory", "Memory::fresh"),
+    ("File", "Files::fresh"),
+    ("Redis", "Server::fresh"),
+    ("PostgreSQL", "Database::fresh"),
+    ("SQLite (example)", "Sqlite::fresh"),
+];
+const CAPABILITIES: [(&str, &str); 13] = [
+    ("elects", "at most one worker leads"),
+    (
+        "lease",
+        "a leader that is killed is replaced when its lease ends",
+    ),
+    (
+        "create_only",
+        "a follower fills an empty store and overwrites nothing",
+    ),
+    ("fenced", "a late leader overwrites nothing"),
+    ("stored_copy", "a new leader starts from the stored copy"),
+    ("restores", "a lost or damaged copy is restored"),
+    ("steps_down", "a leader that cannot fetch steps down"),
+    ("push", "followers are notified of changes"),
+    ("confirms", "followers see when the copy was last confirmed"),
+    ("reports_lease", "followers see when the lease ends"),
+    ("quota_mark", "followers see that the quota is used up"),
+    ("damage", "tested with damaged copies"),
+    ("outage", "tested through outages of the server"),
+];
+const BEGIN: &str = "<!-- capabilities -->\n";
+const END: &str = "<!-- end of capabilities -->";
+
+/// The capabilities that `conformance!(fresh, …)` names, wherever that stands.
+fn claims(sources: &[String], fresh: &str) -> Vec<String> {
+    let mut found = sources.iter().flat_map(|source| {
+        let calls = source.split("conformance!(").skip(1);
+        calls.filter_map(|call| call.trim_start().strip_prefix(fresh)?.split_once(')'))
+    });
+    let (claims, _) = found
+        .next()
+        .unwrap_or_else(|| panic!("no conformance!({fresh}, …)"));
+    assert!(found.next().is_none(), "two of conformance!({fresh}, …)");
+    let claims = claims.split(',').map(|claim| claim.trim().to_owned());
+    claims.filter(|claim| !claim.is_empty()).collect()
+}
+
+#[test]
+fn the_table_of_capabilities_is_what_the_stores_prove() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["flagcache-providers/tests", "examples"].map(|folder| root.join(folder));
+    let sources: Vec<_> = folders
+        .iter()
+        .flat_map(|folder| rust_files(folder))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let claimed = STORES.map(|(_, fresh)| claims(&sources, fresh));
+    let mut table = format!(
+        "| |{}\n|---|",
+        STORES.map(|(name, _)| format!(" {name} |")).concat()
+    );
+    table += &"---|".repeat(STORES.len());
+    table.push('\n');
+    for (name, meaning) in CAPABILITIES {
+        let cells = claimed.each_ref().map(|claimed| {
+            let has = claimed.iter().any(|claim| claim == name);
+            if has { " yes |" } else { " |" }
+        });
+        table += &format!("| {meaning} (`{name}`) |{}\n", cells.concat());
+    }
+    for claim in claimed.iter().flatten() {
+        let known = CAPABILITIES.iter().any(|(name, _)| name == claim);
+        assert!(known, "{claim} has no row in the table of capabilities");
+    }
+    let path = root.join("README.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (present, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("FLAGCACHE_WRITE_CONFORMANCE").is_some() {
+        fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        present == table,
+        "README.md and the claims of the conformance tests differ: run \
+         `FLAGCACHE_WRITE_CONFORMANCE=1 cargo test --test conformance_page`"
+    );
 }

@@ -74,7 +74,7 @@ impl CacheUrl {
             parsed = StoreUrl::parse(&url)?;
         }
         ProviderRegistry::default().open(&url)?;
-        let service = parsed.required("service")?.to_owned();
+        let service: String = parsed.required("service")?;
         let copy_location = match parsed.file_path().filter(|_| parsed.scheme() == "file") {
             Some(folder) => Some(CopyLocation::File(
                 FileStore::builder(folder, &service)
@@ -87,9 +87,7 @@ impl CacheUrl {
         // The operating system releases a file's lock at once; other locks stay until their TTL ends.
         let lock_ttl = match &copy_location {
             Some(CopyLocation::File(_)) => Duration::ZERO,
-            _ => parsed
-                .duration("lock_ttl")?
-                .unwrap_or(Duration::from_secs(10)),
+            _ => parsed.value("lock_ttl")?.unwrap_or(Duration::from_secs(10)),
         };
         Ok(Self {
             scheme: parsed.scheme().to_owned(),

@@ -38,7 +38,7 @@ mod redis {
     use std::error::Error;
 
     use bytes::Bytes;
-    use flagcache::{OpenProvider, RedisProvider, StoreUrl};
+    use flagcache::StoreUrl;
     use flagcache_providers::testing::RedisInspector;
 
     use super::Counters;
@@ -54,9 +54,9 @@ mod redis {
             if !url.scheme().starts_with("redis") {
                 return Ok(None);
             }
-            let provider = <RedisProvider as OpenProvider>::open(url)
-                .map_err(|error| error as Box<dyn Error>)?;
-            Ok(Some(Self(RedisInspector::of(&provider))))
+            let inspector =
+                RedisInspector::of_url(url).map_err(|error| -> Box<dyn Error> { error })?;
+            Ok(Some(Self(inspector)))
         }
 
         pub(crate) async fn counters(&self) -> Result<Counters, String> {

@@ -9,6 +9,7 @@
 //! | `args`, `method_attr`, `parse` | parse the attribute's arguments, `#[flag_cache(…)]`, the block |
 //! | `checks`, `similar`, `halves` | the checks that the macro itself makes |
 //! | `expand` | the trait impl of a valid block |
+//! | `open_provider` | `#[derive(OpenProvider)]`: the options of a URL, read into a struct |
 //! | `misuse`, `fallback`, `errors` | the output for a block or an item with errors |
 //! | `return_type`, `span_range` | inspect a signature; where the compiler shows an error |
 //! | `externs` | the name by which the compiler knows flagcache |
@@ -24,6 +25,7 @@ mod frame;
 mod halves;
 mod method_attr;
 mod misuse;
+mod open_provider;
 mod parse;
 mod provider;
 mod return_type;
@@ -361,6 +363,80 @@ pub fn flag_cache_store(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     frame::generate::<StoreMethod>(args.into(), item.into()).into()
+}
+
+/// Makes the struct that it is put on the configuration of a provider, read from a URL: the fields are the options of the URL.
+///
+/// Write the struct and a method `open` that makes the provider of it, and register the struct.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use flagcache::{MemoryProvider, MemoryStore, OpenProvider, ProviderRegistry};
+/// use flagcache::registry::SecretString;
+///
+/// #[derive(OpenProvider)]
+/// #[open_provider(schemes("etcd", "etcds"))]
+/// struct EtcdUrl {
+///     /// What the keys begin with.
+///     prefix: String,
+///     /// How long a lease lasts.
+///     #[open_provider(default = "10s")]
+///     ttl: Duration,
+///     /// The token, which no error and no `Debug` shows.
+///     token: Option<SecretString>,
+///     /// A file with the certificates to trust.
+///     #[open_provider(schemes("etcds"))]
+///     ca: Option<String>,
+/// }
+///
+/// impl EtcdUrl {
+///     fn open(self) -> Result<MemoryProvider, String> {
+///         // …
+///         # let _ = (self.prefix, self.ttl, self.token, self.ca);
+///         # Ok(MemoryStore::new().provider())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = ProviderRegistry::default().register::<EtcdUrl>()?;
+/// let provider = registry.open("etcd://10.0.0.7?prefix=/flags/checkout&ttl=5s")?;
+/// # drop(provider);
+/// let error = registry.open("etcd://10.0.0.7?prefx=/flags").err().ok_or("opened")?;
+/// assert_eq!(
+///     error.to_string(),
+///     "a etcd URL has no option `prefx`; it has prefix, ttl, token; did you mean `prefix`?"
+/// );
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Fields
+///
+/// | field | without the option |
+/// |---|---|
+/// | `name: T` | an error that names it; also if it is empty |
+/// | `name: Option<T>` | `None` |
+/// | `#[open_provider(default = "10s")] name: T` | the default, written as in a URL |
+/// | `#[open_provider(url)] url: StoreUrl` | no option: the URL itself, with its servers and its path |
+///
+/// `T` is `String`, `bool`, `u16`, `u32`, `u64`, `Duration`, `PathBuf`, `SecretString`, or a type of your own that implements
+/// `OptionValue`. The doc comment becomes the option's description, which `ProviderRegistry::options` returns.
+/// `#[open_provider(schemes("…"))]` on a field limits it to some of the schemes. Unknown and repeated options and invalid values
+/// are errors that say what to write and never show the value.
+///
+/// The struct also implements `TryFrom<&StoreUrl>`, to test what it reads.
+///
+/// # `open`
+///
+/// `fn open(self) -> Result<P, E>`, with a `P` that implements `FlagDefinitionCacheProvider` and an `E` that is
+/// `Into<Box<dyn Error + Send + Sync>>`. Should not connect, so it is no `async fn`: the store may be down when a worker starts.
+///
+/// `#[open_provider(crate = path)]` on the struct names the crate, without quotes; it must lead to flagcache or
+/// flagcache-providers.
+#[proc_macro_derive(OpenProvider, attributes(open_provider))]
+pub fn derive_open_provider(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    open_provider::generate(item.into()).into()
 }
 
 // The example of the README compiles.

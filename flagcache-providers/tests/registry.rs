@@ -7,11 +7,16 @@
 )]
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderError};
-use flagcache_providers::registry::{OpenProvider, ProviderRegistry, RegistryError, StoreUrl};
+use flagcache_derive::OpenProvider;
+use flagcache_providers::registry::{
+    ExposeSecret, OpenProvider, Opened, ProviderRegistry, RegistryError, SecretString, StoreUrl,
+    UrlOption,
+};
 
 /// What a third party registers.
 struct Mine;
@@ -34,10 +39,18 @@ impl FlagDefinitionCacheProvider for Mine {
     }
 }
 
-impl OpenProvider for Mine {
-    const OPTIONS: &'static [&'static str] = &["name", "fast", "limit"];
+/// What its URLs configure, by hand.
+struct MineUrl;
 
-    fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
+impl OpenProvider for MineUrl {
+    const SCHEMES: &'static [&'static str] = &["mine"];
+    const OPTIONS: &'static [UrlOption] = &[
+        UrlOption::optional("name", ""),
+        UrlOption::optional("fast", ""),
+        UrlOption::optional("limit", ""),
+    ];
+
+    fn provider_at(url: &StoreUrl) -> Opened {
         assert_eq!(
             (url.scheme(), url.host(), url.port(), url.path()),
             ("mine", Some("host"), Some(7), "/path")
@@ -47,16 +60,64 @@ impl OpenProvider for Mine {
             "mine://user:hunter2@host:7/path?name=a+b"
         );
         assert!(!format!("{url:?}").contains("hunter2"), "{url:?}");
-        assert_eq!(url.required("name")?, "a b");
-        assert_eq!(url.flag("fast")?, Some(true));
-        assert_eq!(url.duration("limit")?, Some(Duration::from_secs(300)));
-        Ok(Self)
+        assert_eq!(url.required::<String>("name")?, "a b");
+        assert_eq!(url.value("fast")?, Some(true));
+        assert_eq!(url.value("limit")?, Some(Duration::from_secs(300)));
+        Ok(Box::new(Mine))
+    }
+}
+
+/// The same by the derive, with an option of each kind.
+#[derive(OpenProvider)]
+#[open_provider(schemes("derived", "derived+tls"), crate = flagcache_providers)]
+struct DerivedUrl {
+    #[open_provider(url)]
+    url: StoreUrl,
+    /// The name of
+    /// the service.
+    ///
+    /// It is required.
+    name: String,
+    /// How often.
+    #[open_provider(default = "3")]
+    retries: u16,
+    #[open_provider(default = "10s")]
+    ttl: Duration,
+    size: Option<u64>,
+    fast: Option<bool>,
+    token: Option<SecretString>,
+    #[open_provider(schemes("derived+tls"))]
+    r#ca: Option<PathBuf>,
+}
+
+impl DerivedUrl {
+    fn open(self) -> Result<Mine, String> {
+        assert_eq!(self.url.host(), Some("host"));
+        match self.name.as_str() {
+            "none" => {
+                assert_eq!((self.retries, self.ttl), (3, Duration::from_secs(10)));
+                assert_eq!((self.size, self.fast, self.ca), (None, None, None));
+                assert!(self.token.is_none());
+            }
+            "all" => {
+                assert_eq!((self.retries, self.ttl), (7, Duration::from_millis(5)));
+                assert_eq!((self.size, self.fast), (Some(1 << 40), Some(true)));
+                assert_eq!(self.ca, Some(PathBuf::from("/ca.pem")));
+                let token = self.token.ok_or("no token")?;
+                assert_eq!(token.expose_secret(), "hunter2");
+                assert!(!format!("{token:?}").contains("hunter2"));
+            }
+            _ => return Err("there is no such service".to_owned()),
+        }
+        Ok(Mine)
     }
 }
 
 fn registry() -> ProviderRegistry {
     ProviderRegistry::default()
-        .register::<Mine>("mine")
+        .register::<MineUrl>()
+        .unwrap()
+        .register::<DerivedUrl>()
         .unwrap()
 }
 
@@ -125,18 +186,131 @@ fn each_mistake_is_named_and_no_secret_shown() {
 }
 
 #[test]
+fn a_derived_configuration_is_read_with_its_types() {
+    for url in [
+        "derived://host?name=none",
+        "derived+tls://host?name=all&retries=7&ttl=5ms&size=1099511627776&fast=true&token=hunter2&ca=/ca.pem",
+    ] {
+        registry().open(url).unwrap();
+    }
+}
+
+#[test]
+fn each_mistake_in_a_derived_url_is_named_and_no_secret_shown() {
+    for (rest, words) in [
+        (
+            "://host",
+            "a derived URL needs the option `name`; add name=… after the question mark",
+        ),
+        ("://host?name=", "a derived URL needs the option `name`"),
+        (
+            "://host?name=x",
+            "cannot be set up: there is no such service",
+        ),
+        (
+            "://host?name=all&retires=3",
+            "has no option `retires`; it has name, retries, ttl, size, fast, token; did you mean `retries`?",
+        ),
+        (
+            "://host?name=all&xyz=hunter2",
+            "has no option `xyz`; it has name, retries, ttl, size, fast, token",
+        ),
+        ("://host?name=all&ca=/ca.pem", "has no option `ca`"),
+        ("+tls://host?name=all&cb=/ca.pem", "did you mean `ca`?"),
+        (
+            "://host?name=all&retries=hunter2",
+            "option `retries` of a derived URL cannot be read; give a whole number from 0 to 65535",
+        ),
+        (
+            "://host?name=all&retries=65536",
+            "give a whole number from 0 to 65535",
+        ),
+        (
+            "://host?name=all&ttl=10",
+            "give a whole number with a unit: 500ms, 10s, 5m, 24h",
+        ),
+        (
+            "://host?name=all&size=-1",
+            "give a whole number from 0 to 18446744073709551615",
+        ),
+        ("://host?name=all&fast=yes", "give true or false"),
+        (
+            "://host?token=hunter2&token=hunter2",
+            "gives the option `token` more than once; give it once",
+        ),
+    ] {
+        let error = refused(&format!("derived{rest}"));
+        assert!(error.contains(words), "{rest}: {error}");
+    }
+    assert!(refused("derivd://host").contains("did you mean derived?"));
+}
+
+#[test]
+fn the_options_of_a_scheme_are_known_with_their_descriptions() {
+    let registry = registry();
+    let names = |scheme| -> Vec<_> { registry.options(scheme).iter().map(|it| it.name).collect() };
+    assert_eq!(
+        names("derived"),
+        ["name", "retries", "ttl", "size", "fast", "token"]
+    );
+    assert_eq!(names("derived+tls").last(), Some(&"ca"));
+    assert!(names("etcd").is_empty());
+    let [name, retries, ..] = registry.options("derived") else {
+        panic!("{:?}", registry.options("derived"))
+    };
+    assert_eq!(
+        name.description,
+        "The name of the service.\nIt is required."
+    );
+    assert!(name.required && name.default.is_none());
+    assert!(!retries.required);
+    assert_eq!(retries.default, Some("3"));
+}
+
+/// What the module's documentation says of URLs is what the stores take.
+#[test]
+fn each_option_of_a_bundled_store_is_described_and_documented() {
+    let page = include_str!("../src/registry/mod.rs");
+    let registry = ProviderRegistry::default();
+    for scheme in registry.schemes() {
+        for option in registry.options(scheme) {
+            assert!(!option.description.is_empty(), "{scheme}: {}", option.name);
+            let opened = [format!("`{}`", option.name), format!("`{}=", option.name)];
+            assert!(
+                opened.iter().any(|it| page.contains(it)),
+                "{scheme}: {}",
+                option.name
+            );
+        }
+    }
+}
+
+#[test]
 fn a_scheme_is_registered_once_and_must_be_one() {
     assert!(matches!(
-        registry().register::<Mine>("mine"),
+        registry().register::<MineUrl>(),
         Err(RegistryError::AlreadyRegistered(_))
     ));
-    for scheme in ["", "Mine", "7up", "a b", "a:"] {
+    const BAD: [&str; 5] = ["", "Mine", "7up", "a b", "a:"];
+    struct Bad<const N: usize>;
+    impl<const N: usize> OpenProvider for Bad<N> {
+        const SCHEMES: &'static [&'static str] = &[BAD[N]];
+        const OPTIONS: &'static [UrlOption] = &[];
+
+        fn provider_at(_: &StoreUrl) -> Opened {
+            Ok(Box::new(Mine))
+        }
+    }
+    for registered in [
+        registry().register::<Bad<0>>(),
+        registry().register::<Bad<1>>(),
+        registry().register::<Bad<2>>(),
+        registry().register::<Bad<3>>(),
+        registry().register::<Bad<4>>(),
+    ] {
         assert!(
-            matches!(
-                registry().register::<Mine>(scheme),
-                Err(RegistryError::BadScheme(_))
-            ),
-            "{scheme:?}"
+            matches!(registered, Err(RegistryError::BadScheme(_))),
+            "{registered:?}"
         );
     }
 }

@@ -24,4 +24,5 @@ fn what_a_conformance_test_may_claim() {
 fn messages_of_the_compiler() {
     trybuild::TestCases::new().compile_fail("rustc/*.rs");
     trybuild::TestCases::new().compile_fail("rustc/store/*.rs");
+    trybuild::TestCases::new().compile_fail("rustc/open/*.rs");
 }

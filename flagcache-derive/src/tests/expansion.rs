@@ -5,6 +5,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::frame;
+use crate::open_provider;
 use crate::provider::ProviderMethod;
 
 /// The output without the block itself, which goes back as it came.
@@ -163,4 +164,27 @@ fn the_block_goes_back_as_it_came() {
     let output = frame::generate::<ProviderMethod>(quote!(), block.clone()).to_string();
     assert!(output.starts_with(&block.to_string()), "{output}");
     assert!(!output.contains("compile_error"), "{output}");
+}
+
+#[test]
+fn options_of_a_url() {
+    let configuration = quote! {
+        #[open_provider(schemes("etcd", "etcds"), crate = flags)]
+        struct EtcdUrl {
+            #[open_provider(url)]
+            url: StoreUrl,
+            /// What the keys
+            /// begin with.
+            ///
+            /// Required.
+            prefix: String,
+            #[open_provider(default = "10s")]
+            ttl: Duration,
+            r#type: Option<u16>,
+            #[open_provider(schemes("etcds"))]
+            ca: std::option::Option<PathBuf>,
+        }
+    };
+    let file = syn::parse2(open_provider::generate(configuration)).unwrap();
+    expect_file!["snapshots/options_of_a_url.rs"].assert_eq(&prettyplease::unparse(&file));
 }

@@ -11,6 +11,7 @@ use syn::{Item, Meta};
 use crate::contract::{Contract, Forward};
 use crate::frame;
 use crate::halves;
+use crate::open_provider;
 use crate::provider::ProviderMethod;
 use crate::store::StoreMethod;
 
@@ -173,4 +174,29 @@ fn the_damage_is_what_it_says() {
     assert_eq!(mangle(2, Damage::Swap), quote!(a (c b) d).to_string());
     assert_eq!(mangle(1, Damage::Swap), quote!(a d (b c)).to_string());
     assert_eq!(count(tokens), 5);
+}
+
+#[test]
+fn no_configuration_makes_the_derive_panic() {
+    let item = quote! {
+        #[open_provider(schemes("etcd", "etcds"), crate = flags)]
+        struct EtcdUrl {
+            #[open_provider(url)]
+            url: StoreUrl,
+            /// Documentation.
+            #[open_provider(default = "10s", schemes("etcds"))]
+            ttl: Duration,
+            r#type: Option<u16>,
+        }
+    };
+    for damage in [Damage::Drop, Damage::Double, Damage::Swap] {
+        for index in 0..count(item.clone()) {
+            let output = open_provider::generate(damaged(item.clone(), &mut Some(index), damage));
+            let output = output.to_string();
+            assert!(
+                output.contains("OpenProvider") || output.contains("compile_error"),
+                "{output}"
+            );
+        }
+    }
 }

@@ -1,56 +1,55 @@
-//! Opens the bundled stores by URL.
+//! What the URLs of the bundled stores configure.
 
 use super::schemes::ProviderRegistry;
-#[cfg(feature = "redis")]
-use super::schemes::SCHEMES;
 
 /// The registry of the bundled stores that are compiled in.
 impl Default for ProviderRegistry {
     fn default() -> Self {
+        #[allow(unused_mut, reason = "there may be no store")]
         let mut registry = Self::empty();
         #[cfg(feature = "memory")]
-        registry.add::<crate::MemoryProvider>("memory");
+        registry.add::<memory::MemoryUrl>();
         #[cfg(feature = "file")]
-        registry.add::<crate::FileProvider>("file");
+        registry.add::<file::FileUrl>();
         #[cfg(feature = "redis")]
-        for (scheme, ..) in SCHEMES.iter().filter(|(_, feature, _)| *feature == "redis") {
-            registry.add_with::<crate::RedisProvider>(scheme, redis::options(scheme));
-        }
+        registry.add::<redis::RedisUrl>();
         #[cfg(feature = "postgres")]
-        for scheme in ["postgres", "postgresql"] {
-            registry.add_fn(scheme, postgres::OPTIONS, postgres::open);
-        }
+        registry.add::<postgres::PostgresUrl>();
         #[cfg(feature = "object-store")]
-        for (scheme, options) in super::bucket::OPTIONS {
-            registry.add_fn(scheme, options, super::bucket::open);
-        }
+        registry.add::<bucket::BucketUrl>();
         registry
     }
 }
 
 #[cfg(feature = "memory")]
 mod memory {
-    use parking_lot::Mutex;
     use std::collections::HashMap;
-    use std::error::Error;
 
-    use crate::registry::{OpenProvider, StoreUrl};
+    use flagcache_derive::OpenProvider;
+    use parking_lot::Mutex;
+
+    use crate::registry::{RegistryError, StoreUrl};
     use crate::{MemoryProvider, MemoryStore};
 
     /// The named stores of this process. They live as long as it does: a copy outlives the poller that stored it.
     static STORES: Mutex<Option<HashMap<String, MemoryStore>>> = Mutex::new(None);
 
-    impl OpenProvider for MemoryProvider {
-        const OPTIONS: &'static [&'static str] = &[];
+    #[derive(OpenProvider)]
+    #[open_provider(schemes("memory"), crate = crate)]
+    pub(super) struct MemoryUrl {
+        #[open_provider(url)]
+        url: StoreUrl,
+    }
 
-        fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
-            if url.has_authority() {
-                return Err(url.bad_url("write memory: or memory:name").into());
+    impl MemoryUrl {
+        fn open(self) -> Result<MemoryProvider, RegistryError> {
+            if self.url.has_authority() {
+                return Err(self.url.bad_url("write memory: or memory:name"));
             }
             let mut stores = STORES.lock();
             let store = stores
                 .get_or_insert_default()
-                .entry(url.path().to_owned())
+                .entry(self.url.path().to_owned())
                 .or_default();
             Ok(store.provider())
         }
@@ -61,35 +60,93 @@ mod memory {
 mod file {
     use std::error::Error;
 
-    use crate::registry::{OpenProvider, StoreUrl};
+    use flagcache_derive::OpenProvider;
+
+    use crate::registry::StoreUrl;
     use crate::{FileProvider, FileStore};
 
-    impl OpenProvider for FileProvider {
-        const OPTIONS: &'static [&'static str] = &["service", "watch"];
+    #[derive(OpenProvider)]
+    #[open_provider(schemes("file"), crate = crate)]
+    pub(super) struct FileUrl {
+        #[open_provider(url)]
+        url: StoreUrl,
+        /// The name of the service, which names the files in the folder.
+        service: String,
+        /// Whether to use the operating system's notifications of changes; not on a network file system.
+        #[open_provider(default = "true")]
+        watch: bool,
+    }
 
-        fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    impl FileUrl {
+        fn open(self) -> Result<FileProvider, Box<dyn Error + Send + Sync>> {
             // Without the slashes a relative path would be taken for an absolute one.
-            let folder = url.file_path().filter(|_| url.has_authority());
+            let folder = self.url.file_path().filter(|_| self.url.has_authority());
             let folder = folder.ok_or_else(|| {
-                url.bad_url("write file:///folder?service=name, with three slashes")
+                self.url
+                    .bad_url("write file:///folder?service=name, with three slashes")
             })?;
-            let mut builder = FileStore::builder(folder, url.required("service")?);
-            if let Some(watch) = url.flag("watch")? {
-                builder = builder.watch(watch);
-            }
-            Ok(builder.build()?.provider())
+            let store = FileStore::builder(folder, self.service).watch(self.watch);
+            Ok(store.build()?.provider())
         }
+    }
+}
+
+/// The content of the file that the option names.
+#[cfg(any(feature = "redis", feature = "postgres", feature = "object-store"))]
+struct Pem(Vec<u8>);
+
+#[cfg(any(feature = "redis", feature = "postgres", feature = "object-store"))]
+impl super::OptionValue for Pem {
+    const EXPECTED: &'static str = "the path of a file that can be read";
+
+    fn parse(path: &str) -> Option<Self> {
+        std::fs::read(path).ok().map(Self)
     }
 }
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    use super::file_content;
-    use crate::PostgresStore;
-    use crate::registry::StoreUrl;
-    use crate::registry::open::Opened;
+    use std::time::Duration;
 
-    /// Options of the client's own.
+    use flagcache_derive::OpenProvider;
+
+    use super::Pem;
+    use crate::registry::StoreUrl;
+    use crate::{PostgresConfigError, PostgresStore, VersionedProvider};
+
+    #[derive(OpenProvider)]
+    #[open_provider(schemes("postgres", "postgresql"), crate = crate)]
+    pub(super) struct PostgresUrl {
+        #[open_provider(url)]
+        url: StoreUrl,
+        /// The name of the service, which the rows begin with.
+        service: String,
+        /// The table, with a schema if wanted; without it `flagcache`.
+        table: Option<String>,
+        /// Within which time a leader that was killed is replaced; without it 10 s.
+        lease_ttl: Option<Duration>,
+        /// How long an answer may take, connecting included; without it 1 s.
+        response_timeout: Option<Duration>,
+        /// Whether to listen for changes on a connection of its own.
+        #[open_provider(default = "true")]
+        listen: bool,
+        /// A file with the root certificates to trust, in PEM.
+        ca: Option<Pem>,
+        /// Whether to use TLS: disable, prefer (unless given) or require.
+        #[expect(dead_code, reason = "the client reads it from the URL")]
+        sslmode: Option<String>,
+        /// The name by which the server's views show the connections; without it `flagcache`.
+        #[expect(dead_code, reason = "the client reads it from the URL")]
+        application_name: Option<String>,
+        /// Command-line options for the server.
+        #[expect(dead_code, reason = "the client reads it from the URL")]
+        options: Option<String>,
+        /// Which of several servers to use: any, read-write or read-only.
+        #[expect(dead_code, reason = "the client reads it from the URL")]
+        target_session_attrs: Option<String>,
+    }
+
+    /// The options that the client reads.
     const CLIENT: &[&str] = &[
         "sslmode",
         "application_name",
@@ -97,104 +154,182 @@ mod postgres {
         "target_session_attrs",
     ];
 
-    pub(super) const OPTIONS: &[&str] = &[
-        "service",
-        "table",
-        "lease_ttl",
-        "response_timeout",
-        "listen",
-        "ca",
-        "sslmode",
-        "application_name",
-        "options",
-        "target_session_attrs",
-    ];
-
-    pub(super) fn open(url: &StoreUrl) -> Opened {
-        let own = url.expose_with_options(CLIENT);
-        let mut builder = PostgresStore::builder(own, url.required("service")?);
-        if let Some(table) = url.option("table") {
-            builder = builder.table(table);
+    impl PostgresUrl {
+        fn open(self) -> Result<VersionedProvider, PostgresConfigError> {
+            let own = self.url.expose_with_options(CLIENT);
+            let mut builder = PostgresStore::builder(own, self.service).listen(self.listen);
+            if let Some(table) = self.table {
+                builder = builder.table(table);
+            }
+            if let Some(ttl) = self.lease_ttl {
+                builder = builder.lease_ttl(ttl);
+            }
+            if let Some(timeout) = self.response_timeout {
+                builder = builder.response_timeout(timeout);
+            }
+            if let Some(Pem(roots)) = self.ca {
+                builder = builder.root_certificates(roots);
+            }
+            Ok(builder.build()?.provider())
         }
-        if let Some(ttl) = url.duration("lease_ttl")? {
-            builder = builder.lease_ttl(ttl);
-        }
-        if let Some(timeout) = url.duration("response_timeout")? {
-            builder = builder.response_timeout(timeout);
-        }
-        if let Some(listen) = url.flag("listen")? {
-            builder = builder.listen(listen);
-        }
-        if let Some(roots) = file_content(url, "ca")? {
-            builder = builder.root_certificates(roots);
-        }
-        Ok(Box::new(builder.build()?.provider()))
     }
 }
 
-#[cfg(any(feature = "redis", feature = "postgres", feature = "object-store"))]
-pub(super) fn file_content(
-    url: &super::StoreUrl,
-    option: &'static str,
-) -> Result<Option<Vec<u8>>, super::RegistryError> {
-    let read = |path| {
-        std::fs::read(path)
-            .map_err(|_| url.bad_option(option, "the path of a file that can be read"))
-    };
-    url.option(option).map(read).transpose()
+#[cfg(feature = "object-store")]
+mod bucket {
+    use std::time::Duration;
+
+    use flagcache_derive::OpenProvider;
+
+    use super::Pem;
+    use crate::registry::StoreUrl;
+    use crate::{BucketConfigError, BucketStore, VersionedProvider};
+
+    #[derive(OpenProvider)]
+    #[open_provider(schemes("s3", "gs", "az"), crate = crate)]
+    pub(super) struct BucketUrl {
+        #[open_provider(url)]
+        url: StoreUrl,
+        /// The name of the service, which the names of the objects begin with.
+        service: String,
+        /// Within which time a leader that was killed is replaced; without it 60 s.
+        lease_ttl: Option<Duration>,
+        /// How long an answer may take, connecting included; without it 1 s.
+        response_timeout: Option<Duration>,
+        /// A file with root certificates to trust beside the system's, in PEM.
+        ca: Option<Pem>,
+        /// The URL of a server that speaks the protocol.
+        #[expect(dead_code, reason = "the client reads it from the URL")]
+        endpoint: Option<String>,
+        /// The region of the bucket.
+        #[open_provider(schemes("s3"))]
+        #[expect(dead_code, reason = "the client reads it from the URL")]
+        region: Option<String>,
+        /// The name of the storage account.
+        #[open_provider(schemes("az"))]
+        #[expect(dead_code, reason = "the client reads it from the URL")]
+        account_name: Option<String>,
+    }
+
+    /// The options that the client reads. Secrets belong in the environment.
+    const CLIENT: &[&str] = &["endpoint", "region", "account_name"];
+
+    impl BucketUrl {
+        fn open(self) -> Result<VersionedProvider, BucketConfigError> {
+            let own = self.url.expose_with_options(CLIENT);
+            let mut builder = BucketStore::builder(own, self.service);
+            if let Some(ttl) = self.lease_ttl {
+                builder = builder.lease_ttl(ttl);
+            }
+            if let Some(timeout) = self.response_timeout {
+                builder = builder.response_timeout(timeout);
+            }
+            if let Some(Pem(roots)) = self.ca {
+                builder = builder.root_certificates(roots);
+            }
+            Ok(builder.build()?.provider())
+        }
+    }
 }
 
 #[cfg(feature = "redis")]
 mod redis {
     use std::error::Error;
+    use std::time::Duration;
 
-    use super::file_content as file;
-    use crate::registry::{OpenProvider, StoreUrl};
+    use flagcache_derive::OpenProvider;
+    use secrecy::{ExposeSecret, SecretString};
+
+    use super::Pem;
+    use crate::registry::{OptionValue, StoreUrl};
     use crate::{RedisProvider, RedisStore};
 
-    const ALWAYS: &[&str] = &[
-        "service",
-        "lock_ttl",
-        "response_timeout",
-        "data_ttl",
-        "protocol",
-    ];
-    const WITH_TLS: &[&str] = &["ca", "cert", "key"];
-    const WITH_SENTINELS: &[&str] = &["sentinel_username", "sentinel_password"];
-    /// Options for which the URL of a socket has no other place.
-    const BY_SOCKET: &[&str] = &["db", "user", "pass"];
+    /// `None`: for ever.
+    struct DataTtl(Option<Duration>);
 
-    /// The options of this scheme.
-    pub(super) fn options(scheme: &str) -> Vec<&'static str> {
-        let more = |has: bool, options: &'static [&'static str]| if has { options } else { &[] };
-        [
-            ALWAYS,
-            more(scheme.starts_with("rediss"), WITH_TLS),
-            more(scheme.ends_with("+sentinel"), WITH_SENTINELS),
-            more(scheme.ends_with("unix"), BY_SOCKET),
-        ]
-        .concat()
+    impl OptionValue for DataTtl {
+        const EXPECTED: &'static str =
+            "a whole number with a unit: 500ms, 10s, 5m, 24h; or none, for ever";
+
+        fn parse(text: &str) -> Option<Self> {
+            match text {
+                "none" => Some(Self(None)),
+                _ => Duration::parse(text).map(|ttl| Self(Some(ttl))),
+            }
+        }
     }
 
-    impl OpenProvider for RedisProvider {
-        /// The options of all schemes; each scheme has some of them.
-        const OPTIONS: &'static [&'static str] = &[
-            "service",
-            "lock_ttl",
-            "response_timeout",
-            "data_ttl",
-            "protocol",
-            "ca",
-            "cert",
-            "key",
-            "sentinel_username",
-            "sentinel_password",
-            "db",
-            "user",
-            "pass",
-        ];
+    #[derive(OpenProvider)]
+    #[open_provider(
+        schemes(
+            "redis",
+            "rediss",
+            "redis+sentinel",
+            "rediss+sentinel",
+            "redis+cluster",
+            "rediss+cluster",
+            "redis+unix",
+            "unix",
+        ),
+        crate = crate
+    )]
+    pub(super) struct RedisUrl {
+        #[open_provider(url)]
+        url: StoreUrl,
+        /// The name of the service, which the keys begin with.
+        service: String,
+        /// The TTL of the leader lock: how long a fleet waits after its leader was killed; without it 10 s.
+        lock_ttl: Option<Duration>,
+        /// The timeout of one exchange with the server, connecting included; without it 1 s.
+        response_timeout: Option<Duration>,
+        /// How long the copy outlives the last leader, or none, for ever; without it 24 h.
+        data_ttl: Option<DataTtl>,
+        /// The protocol of the connections: resp3 (unless given) or resp2.
+        #[expect(dead_code, reason = "the client reads it from the URL")]
+        protocol: Option<String>,
+        /// A file with the root certificates to trust, in PEM.
+        #[open_provider(schemes("rediss", "rediss+sentinel", "rediss+cluster"))]
+        ca: Option<Pem>,
+        /// A file with the client certificate, in PEM; together with `key`.
+        #[open_provider(schemes("rediss", "rediss+sentinel", "rediss+cluster"))]
+        cert: Option<Pem>,
+        /// A file with the private key of the client certificate, in PEM.
+        #[open_provider(schemes("rediss", "rediss+sentinel", "rediss+cluster"))]
+        key: Option<Pem>,
+        /// The ACL user of the Sentinels.
+        #[open_provider(schemes("redis+sentinel", "rediss+sentinel"))]
+        sentinel_username: Option<String>,
+        /// The password of the Sentinels.
+        #[open_provider(schemes("redis+sentinel", "rediss+sentinel"))]
+        sentinel_password: Option<SecretString>,
+        /// The number of the database.
+        #[open_provider(schemes("redis+unix", "unix"))]
+        #[expect(dead_code, reason = "the client reads it from the URL")]
+        db: Option<String>,
+        /// The ACL user, for which the URL of a socket has no other place.
+        #[open_provider(schemes("redis+unix", "unix"))]
+        #[expect(dead_code, reason = "the client reads it from the URL")]
+        user: Option<String>,
+        /// The password, for which the URL of a socket has no other place.
+        #[open_provider(schemes("redis+unix", "unix"))]
+        #[expect(dead_code, reason = "the client reads it from the URL")]
+        pass: Option<SecretString>,
+    }
 
-        fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    #[cfg(feature = "testing")]
+    impl crate::testing::RedisInspector {
+        /// For the store that this URL opens.
+        ///
+        /// # Errors
+        /// If the URL does not open a Redis store.
+        pub fn of_url(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
+            Ok(Self::of(&RedisUrl::try_from(url)?.open()?))
+        }
+    }
+
+    impl RedisUrl {
+        fn open(self) -> Result<RedisProvider, Box<dyn Error + Send + Sync>> {
+            let url = self.url;
             let is_socket = url.scheme().ends_with("unix");
             if is_socket
                 && (!url.has_authority()
@@ -207,23 +342,21 @@ mod redis {
             }
             // Options of the Redis client.
             let own = url.expose_with_options(&["protocol", "db", "user", "pass"]);
-            let mut builder = RedisStore::builder(own, url.required("service")?);
-            if let Some(life) = url.duration("lock_ttl")? {
-                builder = builder.lock_ttl(life);
+            let mut builder = RedisStore::builder(own, self.service);
+            if let Some(ttl) = self.lock_ttl {
+                builder = builder.lock_ttl(ttl);
             }
-            if let Some(limit) = url.duration("response_timeout")? {
-                builder = builder.response_timeout(limit);
+            if let Some(timeout) = self.response_timeout {
+                builder = builder.response_timeout(timeout);
             }
-            match url.option("data_ttl") {
-                None => {}
-                Some("none") => builder = builder.data_ttl(None),
-                Some(_) => builder = builder.data_ttl(url.duration("data_ttl")?),
+            if let Some(DataTtl(ttl)) = self.data_ttl {
+                builder = builder.data_ttl(ttl);
             }
-            if let Some(roots) = file(url, "ca")? {
+            if let Some(Pem(roots)) = self.ca {
                 builder = builder.root_certificates(roots);
             }
-            match (file(url, "cert")?, file(url, "key")?) {
-                (Some(certificate), Some(key)) => {
+            match (self.cert, self.key) {
+                (Some(Pem(certificate)), Some(Pem(key))) => {
                     builder = builder.client_certificate(certificate, key)
                 }
                 (None, None) => {}
@@ -234,11 +367,11 @@ mod redis {
                     return Err(url.bad_option("key", "it together with `cert`").into());
                 }
             }
-            if let Some(username) = url.option("sentinel_username") {
+            if let Some(username) = self.sentinel_username {
                 builder = builder.sentinel_username(username);
             }
-            if let Some(password) = url.option("sentinel_password") {
-                builder = builder.sentinel_password(password);
+            if let Some(password) = self.sentinel_password {
+                builder = builder.sentinel_password(password.expose_secret());
             }
             Ok(builder.build()?.provider())
         }

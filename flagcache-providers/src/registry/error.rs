@@ -27,7 +27,7 @@ pub enum RegistryError {
     UnknownScheme {
         /// The URL's scheme.
         scheme: String,
-        /// The known schemes, and those that a feature would add.
+        /// The known schemes, those that a feature would add, and a similar one.
         known: String,
     },
     /// The scheme belongs to a bundled store that is not compiled in.
@@ -47,7 +47,7 @@ pub enum RegistryError {
         scheme: String,
         /// The unknown name.
         option: String,
-        /// The known names.
+        /// The known names, and a similar one.
         known: String,
     },
     /// An option is repeated.

@@ -37,17 +37,22 @@
 //!
 //! # A store of your own
 //!
-//! Implement [`OpenProvider`] for the provider and register it; nothing registers itself.
+//! Write what a URL configures as a struct, derive [`OpenProvider`] for it, and [register](ProviderRegistry::register) it;
+//! nothing registers itself.
 
-#[cfg(feature = "object-store")]
-mod bucket;
 mod bundled;
 mod error;
 mod open;
+mod options;
 mod schemes;
 mod store_url;
+#[doc(hidden)]
+pub mod support;
 
 pub use error::RegistryError;
-pub use open::OpenProvider;
+pub use open::{OpenProvider, Opened};
+pub use options::{OptionValue, UrlOption};
 pub use schemes::ProviderRegistry;
+// The type of an option that is a secret, and what reads it.
+pub use secrecy::{ExposeSecret, SecretString};
 pub use store_url::StoreUrl;

@@ -1,24 +1,26 @@
-//! [`OpenProvider`]: implemented by providers that a URL can open.
+//! [`OpenProvider`]: implemented by what a URL configures.
 
 use std::error::Error;
 
 use flagcache_core::FlagDefinitionCacheProvider;
 
-use super::StoreUrl;
+use super::{StoreUrl, UrlOption};
 
 /// What a URL opened.
-pub(super) type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error + Send + Sync>>;
+pub type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error + Send + Sync>>;
 
-/// A provider that a URL describes.
+/// The configuration of a provider, read from a URL.
+///
+/// Derive it with `#[derive(OpenProvider)]` of flagcache: the fields of a struct become the options, and its method `open`
+/// makes the provider. By hand:
 ///
 /// ```
 /// # #[cfg(feature = "memory")]
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use async_trait::async_trait;
 /// # use flagcache_core::{FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderError};
-/// use std::error::Error;
 /// use std::time::Duration;
-/// use flagcache_providers::registry::{OpenProvider, StoreUrl};
+/// use flagcache_providers::registry::{OpenProvider, Opened, StoreUrl, UrlOption};
 /// use flagcache_providers::ProviderRegistry;
 ///
 /// # struct EtcdProvider { host: String, prefix: String, ttl: Duration }
@@ -28,34 +30,46 @@ pub(super) type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Er
 /// #     async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> { Ok(None) }
 /// #     async fn on_flag_definitions_received(&self, _: &FlagDefinitionCacheData) -> Result<(), ProviderError> { Ok(()) }
 /// # }
-/// impl OpenProvider for EtcdProvider {
-///     const OPTIONS: &'static [&'static str] = &["prefix", "ttl"];
+/// struct EtcdUrl;
 ///
-///     fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
-///         Ok(Self {
+/// impl OpenProvider for EtcdUrl {
+///     const SCHEMES: &'static [&'static str] = &["etcd"];
+///     const OPTIONS: &'static [UrlOption] = &[
+///         UrlOption::required("prefix", "What the keys begin with."),
+///         UrlOption::optional("ttl", "How long a lease lasts.").with_default("10s"),
+///     ];
+///
+///     fn provider_at(url: &StoreUrl) -> Opened {
+///         Ok(Box::new(EtcdProvider {
 ///             host: url.host().unwrap_or("127.0.0.1").to_owned(),
-///             prefix: url.required("prefix")?.to_owned(),
-///             ttl: url.duration("ttl")?.unwrap_or(Duration::from_secs(10)),
-///         })
+///             prefix: url.required("prefix")?,
+///             ttl: url.value("ttl")?.unwrap_or(Duration::from_secs(10)),
+///         }))
 ///     }
 /// }
 ///
-/// let registry = ProviderRegistry::default().register::<EtcdProvider>("etcd")?;
+/// let registry = ProviderRegistry::default().register::<EtcdUrl>()?;
 /// registry.open("etcd://10.0.0.7?prefix=/flags/checkout&ttl=5s")?;
 /// # Ok(())
 /// # }
 /// # #[cfg(not(feature = "memory"))]
 /// # fn main() {}
 /// ```
-pub trait OpenProvider: FlagDefinitionCacheProvider + Sized {
-    /// The names of the options that may follow the question mark. Any other is rejected before [`open`](Self::open) is
-    /// called.
-    const OPTIONS: &'static [&'static str];
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be opened by a URL",
+    note = "put `#[derive(OpenProvider)]` on a struct with the options of the URL as its fields, and register that struct"
+)]
+pub trait OpenProvider {
+    /// The schemes of the URLs.
+    const SCHEMES: &'static [&'static str];
+
+    /// The options that may follow the question mark. Any other is rejected before [`provider_at`](Self::provider_at) is called.
+    const OPTIONS: &'static [UrlOption];
 
     /// A provider for one poller. Should not connect: the store may be down when a worker starts.
     ///
     /// # Errors
     ///
     /// If the URL is invalid. Never include a part of the URL in the message: it may be a password.
-    fn open(url: &StoreUrl) -> Result<Self, Box<dyn Error + Send + Sync>>;
+    fn provider_at(url: &StoreUrl) -> Opened;
 }

@@ -6,10 +6,12 @@ use std::fmt;
 use flagcache_core::FlagDefinitionCacheProvider;
 
 use super::open::{OpenProvider, Opened};
-use super::{RegistryError, StoreUrl};
+use super::options::similar;
+use super::support::options;
+use super::{RegistryError, StoreUrl, UrlOption};
 
 /// The schemes of the bundled stores, the feature of each, and whether it is enabled.
-pub(super) const SCHEMES: [(&str, &str, bool); 15] = [
+const SCHEMES: [(&str, &str, bool); 15] = [
     ("memory", "memory", cfg!(feature = "memory")),
     ("file", "file", cfg!(feature = "file")),
     ("postgres", "postgres", cfg!(feature = "postgres")),
@@ -29,7 +31,7 @@ pub(super) const SCHEMES: [(&str, &str, bool); 15] = [
 
 #[derive(Clone)]
 struct Entry {
-    options: Vec<&'static str>,
+    options: Vec<UrlOption>,
     open: fn(&StoreUrl) -> Opened,
 }
 
@@ -47,49 +49,37 @@ impl ProviderRegistry {
         }
     }
 
-    /// Registers a scheme: URLs with it open a `P`.
+    /// Registers the schemes of `C`: URLs with them are read as a `C`, which opens a provider.
     ///
     /// # Errors
     ///
     /// [`RegistryError::AlreadyRegistered`], or [`RegistryError::BadScheme`] if no URL can have the scheme.
-    pub fn register<P: OpenProvider>(
-        mut self,
-        scheme: &'static str,
-    ) -> Result<Self, RegistryError> {
-        if !is_scheme(scheme) {
-            return Err(RegistryError::BadScheme(scheme.to_owned()));
+    pub fn register<C: OpenProvider>(mut self) -> Result<Self, RegistryError> {
+        for scheme in C::SCHEMES {
+            if !is_scheme(scheme) {
+                return Err(RegistryError::BadScheme((*scheme).to_owned()));
+            }
+            if self.entries.contains_key(scheme) {
+                return Err(RegistryError::AlreadyRegistered((*scheme).to_owned()));
+            }
         }
-        if self.entries.contains_key(scheme) {
-            return Err(RegistryError::AlreadyRegistered(scheme.to_owned()));
-        }
-        self.add::<P>(scheme);
+        self.add::<C>();
         Ok(self)
     }
 
-    pub(super) fn add<P: OpenProvider>(&mut self, scheme: &'static str) {
-        self.add_with::<P>(scheme, P::OPTIONS.to_vec());
+    pub(super) fn add<C: OpenProvider>(&mut self) {
+        for scheme in C::SCHEMES {
+            let options = options::<C>(scheme);
+            let open = C::provider_at;
+            self.entries.insert(scheme, Entry { options, open });
+        }
     }
 
-    /// Like [`register`](Self::register), but URLs of this scheme have only these of the provider's options.
-    pub(super) fn add_with<P: OpenProvider>(
-        &mut self,
-        scheme: &'static str,
-        options: Vec<&'static str>,
-    ) {
-        let open = |url: &StoreUrl| -> Opened { Ok(Box::new(P::open(url)?)) };
-        self.entries.insert(scheme, Entry { options, open });
-    }
-
-    /// The same for a store whose providers share their type with those of other stores.
-    #[cfg(any(feature = "postgres", feature = "object-store"))]
-    pub(super) fn add_fn(
-        &mut self,
-        scheme: &'static str,
-        options: &[&'static str],
-        open: fn(&StoreUrl) -> Opened,
-    ) {
-        let options = options.to_vec();
-        self.entries.insert(scheme, Entry { options, open });
+    /// The options of a scheme's URLs, for example to print what can be configured; empty for an unknown scheme.
+    pub fn options(&self, scheme: &str) -> &[UrlOption] {
+        self.entries
+            .get(scheme)
+            .map_or(&[], |entry| entry.options.as_slice())
     }
 
     /// The registered schemes, in order.
@@ -133,6 +123,9 @@ impl ProviderRegistry {
         };
         for (scheme, feature, _) in absent {
             text.push_str(&format!("; {scheme} with the feature `{feature}`"));
+        }
+        if let Some(meant) = similar(&scheme, self.schemes()) {
+            text.push_str(&format!("; did you mean {meant}?"));
         }
         RegistryError::UnknownScheme {
             scheme,

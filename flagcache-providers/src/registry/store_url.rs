@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use url::{Position, Url};
 
-use super::RegistryError;
+use super::options::similar;
+use super::{OptionValue, RegistryError, UrlOption};
 
 /// The parsed URL of a store. It may contain a password: `Debug` shows only its scheme and the names of its options.
 #[derive(Clone)]
@@ -108,48 +108,38 @@ impl StoreUrl {
         self.options.get(name).map(String::as_str)
     }
 
+    /// The value of an option that a URL may leave out.
+    ///
+    /// # Errors
+    ///
+    /// If it is not the text of a `T`.
+    pub fn value<T: OptionValue>(&self, option: &'static str) -> Result<Option<T>, RegistryError> {
+        self.option(option)
+            .map(|value| self.parse_option(option, value))
+            .transpose()
+    }
+
     /// The value of a required option.
     ///
     /// # Errors
     ///
-    /// If it is missing or empty.
-    pub fn required(&self, option: &'static str) -> Result<&str, RegistryError> {
-        let missing = || RegistryError::MissingOption {
-            scheme: self.owned_scheme(),
-            option,
-        };
-        self.option(option)
-            .filter(|value| !value.is_empty())
-            .ok_or_else(missing)
+    /// If it is missing or empty, or not the text of a `T`.
+    pub fn required<T: OptionValue>(&self, option: &'static str) -> Result<T, RegistryError> {
+        match self.option(option) {
+            Some(value) if !value.is_empty() => self.parse_option(option, value),
+            _ => Err(RegistryError::MissingOption {
+                scheme: self.owned_scheme(),
+                option,
+            }),
+        }
     }
 
-    /// The value of an option that is `true` or `false`.
-    ///
-    /// # Errors
-    ///
-    /// If it is neither.
-    /// If it is neither.
-    pub fn flag(&self, option: &'static str) -> Result<Option<bool>, RegistryError> {
-        let parse = |value: &str| {
-            value
-                .parse()
-                .map_err(|_| self.bad_option(option, "true or false"))
-        };
-        self.option(option).map(parse).transpose()
-    }
-
-    /// The value of an option that is a duration: a whole number with a unit, `500ms`, `10s`, `5m`, `24h`.
-    ///
-    /// # Errors
-    ///
-    /// If it is not.
-    pub fn duration(&self, option: &'static str) -> Result<Option<Duration>, RegistryError> {
-        let parse = |value: &str| {
-            duration(value).ok_or_else(|| {
-                self.bad_option(option, "a whole number with a unit: 500ms, 10s, 5m, 24h")
-            })
-        };
-        self.option(option).map(parse).transpose()
+    pub(super) fn parse_option<T: OptionValue>(
+        &self,
+        option: &'static str,
+        value: &str,
+    ) -> Result<T, RegistryError> {
+        T::parse(value).ok_or_else(|| self.bad_option(option, T::EXPECTED))
     }
 
     /// The URL with its secrets and with only these options, for a client that takes a URL.
@@ -185,23 +175,28 @@ impl StoreUrl {
         }
     }
 
-    pub(super) fn refuse_other_options(&self, known: &[&str]) -> Result<(), RegistryError> {
-        match self
+    pub(super) fn refuse_other_options(&self, known: &[UrlOption]) -> Result<(), RegistryError> {
+        let known: Vec<_> = known.iter().map(|option| option.name).collect();
+        let Some(option) = self
             .options
             .keys()
             .find(|option| !known.contains(&option.as_str()))
-        {
-            None => Ok(()),
-            Some(option) => Err(RegistryError::UnknownOption {
-                scheme: self.owned_scheme(),
-                option: option.clone(),
-                known: if known.is_empty() {
-                    "none".to_owned()
-                } else {
-                    known.join(", ")
-                },
-            }),
+        else {
+            return Ok(());
+        };
+        let mut text = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
+        if let Some(meant) = similar(option, known) {
+            text.push_str(&format!("; did you mean `{meant}`?"));
         }
+        Err(RegistryError::UnknownOption {
+            scheme: self.owned_scheme(),
+            option: option.clone(),
+            known: text,
+        })
     }
 
     pub(super) fn owned_scheme(&self) -> String {
@@ -233,17 +228,4 @@ fn other_servers(text: &str) -> Range<usize> {
     text[hosts..end]
         .find(',')
         .map_or(end..end, |comma| hosts + comma..end)
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        "h" => number.checked_mul(60 * 60).map(Duration::from_secs),
-        _ => None,
-    }
 }

@@ -14,6 +14,14 @@ macro_rules! capabilities {
             /// All of them.
             pub const ALL: Self = Self { $($name: true,)+ };
 
+            /// The name of each.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+
+            /// Those of these names; an unknown one counts for nothing.
+            pub fn named(names: &[&str]) -> Self {
+                Self { $($name: names.contains(&stringify!($name)),)+ }
+            }
+
             /// Whether the capability of this name is claimed; `false` for an unknown one.
             pub fn has(&self, name: &str) -> bool {
                 match name {

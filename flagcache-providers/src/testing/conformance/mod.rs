@@ -66,6 +66,13 @@
 //! The rules can also be called one by one, they are the async functions here, or all with [`run_all`], for a test harness
 //! of your own.
 //!
+//! # The result
+//!
+//! When its last rule has run, [`conformance!`](crate::conformance!) prints a [`Report`]: which capabilities the provider
+//! proved, failed or does not have, as a Markdown table for the provider's README. If the environment variable
+//! `FLAGCACHE_CONFORMANCE_JSON` holds the path of a file, the result goes there as JSON too, under the path of the test module;
+//! each run replaces what the file says of the rules that it ran, and leaves the other modules.
+//!
 //! # What is not tested here
 //!
 //! That the store works between *processes* and through a crash of one: that takes a test of your own.
@@ -78,6 +85,7 @@ mod election;
 mod list;
 mod notifications;
 mod outage;
+mod report;
 mod reports;
 mod run;
 mod sample;
@@ -112,6 +120,7 @@ pub use outage::{
     changes_during_an_outage_are_notified_after_it, notifications_come_back_after_an_outage,
     outage_is_an_error, shutdown_closes_the_connections,
 };
+pub use report::{Kit, Report, run_case};
 pub use reports::{
     confirmation_age_is_reported, follower_confirms_nothing, lease_end_is_reported,
     used_up_quota_is_reported,

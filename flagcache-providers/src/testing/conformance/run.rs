@@ -74,7 +74,7 @@ async fn limited(case: impl Future<Output = ()>) {
     assert!(ended.is_ok(), "no end after {TIMEOUT:?}");
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+pub(super) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<String>()
         .map(String::as_str)
@@ -96,6 +96,11 @@ macro_rules! conformance {
             ($other:ident { $yes:item } { $no:item }) => { $no };
         }
 
+        static __FLAGCACHE_KIT: $crate::testing::conformance::Kit = $crate::testing::conformance::Kit::new(
+            ::core::module_path!(),
+            &[$(::core::stringify!($capability)),*],
+        );
+
         $crate::__conformance_cases!(__conformance_tests($fresh));
     };
 }
@@ -114,7 +119,7 @@ macro_rules! __conformance_test {
     (($fresh:expr) $case:ident []) => {
         #[test]
         fn $case() {
-            $crate::testing::conformance::run(async {
+            $crate::testing::conformance::run_case(&__FLAGCACHE_KIT, ::core::stringify!($case), async {
                 let store = ($fresh)();
                 $crate::testing::conformance::$case(&store).await;
             });

@@ -1,0 +1,9 @@
+use flagcache::OpenProvider;
+
+#[derive(OpenProvider)]
+#[open_provider(schemes("etcd", "etcds"))]
+enum Store {
+    One,
+}
+
+fn main() {}

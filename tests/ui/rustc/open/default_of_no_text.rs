@@ -1,0 +1,16 @@
+use flagcache::{MemoryProvider, MemoryStore, OpenProvider};
+
+#[derive(OpenProvider)]
+#[open_provider(schemes("etcd", "etcds"))]
+struct Store {
+    #[open_provider(default = "a")]
+    hosts: Vec<String>,
+}
+
+impl Store {
+    fn open(self) -> Result<MemoryProvider, String> {
+        Ok(MemoryStore::new().provider())
+    }
+}
+
+fn main() {}

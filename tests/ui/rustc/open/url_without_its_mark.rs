@@ -1,0 +1,15 @@
+use flagcache::{MemoryProvider, MemoryStore, OpenProvider};
+
+#[derive(OpenProvider)]
+#[open_provider(schemes("etcd", "etcds"))]
+struct Store {
+    url: flagcache::StoreUrl,
+}
+
+impl Store {
+    fn open(self) -> Result<MemoryProvider, String> {
+        Ok(MemoryStore::new().provider())
+    }
+}
+
+fn main() {}
