@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use flagcache_providers::{BucketStore, BucketStoreBuilder};
-use futures_util::stream::BoxStream;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result,
 };
 
 use crate::worker::SERVICE;
@@ -144,6 +146,22 @@ impl Recorder {
             Versions::None => (None, None),
         }
     }
+
+    /// The object as read from memory, with what the store shows of its version.
+    async fn show(&self, found: GetResult) -> Result<GetResult> {
+        let (mut meta, range) = (found.meta.clone(), found.range.clone());
+        let (attributes, extensions) = (found.attributes.clone(), found.extensions.clone());
+        let value = found.bytes().await?;
+        (meta.e_tag, meta.version) = self.shown(meta.e_tag, &value);
+        let payload = stream::once(async { Ok(value) }).boxed();
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(payload),
+            meta,
+            range,
+            attributes,
+            extensions,
+        })
+    }
 }
 
 #[async_trait]
@@ -204,18 +222,16 @@ impl ObjectStore for Recorder {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let known = options.if_none_match.clone();
-        let mut found = self
+        let known = options.if_none_match;
+        let found = match self
             .0
             .objects
             .get_opts(location, GetOptions::default())
-            .await;
-        if let Ok(found) = &mut found {
-            let whole = self.0.objects.get_opts(location, GetOptions::default());
-            let value = whole.await?.bytes().await?;
-            let (e_tag, version) = self.shown(found.meta.e_tag.clone(), &value);
-            (found.meta.e_tag, found.meta.version) = (e_tag, version);
-        }
+            .await
+        {
+            Ok(found) => Ok(self.show(found).await?),
+            Err(error) => Err(error),
+        };
         let present = found
             .as_ref()
             .ok()
