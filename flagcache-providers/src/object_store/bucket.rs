@@ -10,6 +10,7 @@ use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, Error, GetOptions, ObjectStore, PutMode, PutOptions, UpdateVersion,
 };
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::error::{failed, is_missing_bucket, timed_out, without_version};
@@ -20,6 +21,8 @@ pub(super) struct Bucket {
     pub(super) prefix: Path,
     pub(super) endpoint: String,
     pub(super) response_timeout: Duration,
+    /// Set once the server was seen to honour conditions.
+    pub(super) is_conditional: OnceCell<()>,
 }
 
 #[flag_cache_store(crate = flagcache_core)]
@@ -64,7 +67,12 @@ impl Bucket {
             ..PutOptions::default()
         };
         let path = self.path(key);
-        let put = self.store.put_opts(&path, value.into(), options);
+        let put = async {
+            self.is_conditional
+                .get_or_try_init(|| self.check_conditions(key))
+                .await?;
+            self.store.put_opts(&path, value.into(), options).await
+        };
         match self.within_timeout(put).await? {
             Ok(written) => to_version(written.e_tag, written.version)
                 .map(Some)
@@ -96,6 +104,28 @@ impl Bucket {
         };
         let version = to_version(found.meta.e_tag.clone(), found.meta.version.clone());
         Ok(Some((found.bytes().await?, version)))
+    }
+
+    /// Fails if the server ignores the condition of a put. Some that speak S3's protocol do, and would let any worker overwrite
+    /// anything without an error.
+    async fn check_conditions(&self, key: &str) -> Result<(), Error> {
+        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+        // No state of any object.
+        let never = UpdateVersion {
+            e_tag: Some("\"0\"".to_owned()),
+            version: Some("1".to_owned()),
+        };
+        let path = self.path(&format!("{folder}/{PROBE}"));
+        let options = PutOptions::from(PutMode::Update(never));
+        match self.store.put_opts(&path, "{}".into(), options).await {
+            Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) => Ok(()),
+            Err(error @ Error::NotFound { .. }) if !is_missing_bucket(&error) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(Error::NotImplemented {
+                operation: "a put with If-Match, whose condition was ignored,".to_owned(),
+                implementer: self.endpoint.clone(),
+            }),
+        }
     }
 
     /// What was read, with its version, or what went wrong.
@@ -136,6 +166,9 @@ fn to_version(e_tag: Option<String>, version: Option<String>) -> Option<Version>
         ))),
     }
 }
+
+/// What is written only by a server that ignores conditions.
+const PROBE: &str = "probe";
 
 /// Can be in neither, since both come from HTTP headers.
 const SEPARATOR: char = '\n';

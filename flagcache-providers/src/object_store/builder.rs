@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use object_store::path::Path;
+use tokio::sync::OnceCell;
 
 use super::bucket::Bucket;
 use super::cloud::{self, Cloud};
@@ -106,6 +107,7 @@ impl BucketStoreBuilder {
             prefix,
             endpoint: endpoint.clone(),
             response_timeout: self.response_timeout,
+            is_conditional: OnceCell::new(),
         };
         let versioned = Versioned::new(bucket, self.service)?.with_lease_ttl(self.lease_ttl)?;
         Ok(BucketStore::new(versioned, endpoint))

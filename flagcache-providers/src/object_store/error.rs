@@ -70,7 +70,7 @@ pub(super) fn failed(endpoint: &str, error: Error) -> ProviderError {
         ),
         _ => (
             ProviderErrorKind::Unavailable,
-            "check that it can be reached, and its region and endpoint",
+            "check that it can be reached, and its region, endpoint and credentials",
         ),
     };
     let message = format!("the object store at {endpoint} failed; {remedy}");

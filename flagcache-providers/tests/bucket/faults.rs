@@ -158,6 +158,12 @@ async fn a_store_without_conditional_writes_or_versions_is_refused() {
     assert!(matches!(error, BucketConfigError::NoConditionalPuts(_)));
     assert!(error.to_string().contains("use `FileStore`"), "{error}");
 
+    let careless = Recorder::with_versions(Versions::Ignored);
+    let error = Worker::over(careless.store()).tries_to_lead().await;
+    let text = chain(&error.unwrap_err());
+    assert!(text.contains("whose condition was ignored"), "{text}");
+    assert!(text.contains("cannot write on condition"), "{text}");
+
     let blind = Recorder::with_versions(Versions::None);
     let error = Worker::over(blind.store())
         .tries_to_lead()

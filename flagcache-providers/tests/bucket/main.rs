@@ -6,6 +6,7 @@
 
 mod conformance;
 mod faults;
+mod google;
 #[path = "../support/objects.rs"]
 mod objects;
 mod recorder;

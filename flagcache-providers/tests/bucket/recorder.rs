@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use flagcache_providers::{BucketStore, BucketStoreBuilder};
-use futures_util::stream::BoxStream;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result,
 };
 
 use crate::worker::SERVICE;
@@ -54,6 +56,8 @@ pub(crate) enum Versions {
     Generation,
     /// None at all.
     None,
+    /// Unique ones, but the condition of a put is ignored.
+    Ignored,
 }
 
 #[derive(Clone, Default)]
@@ -136,11 +140,27 @@ impl Recorder {
     fn shown(&self, generation: Option<String>, value: &[u8]) -> (Option<String>, Option<String>) {
         let hash = || Some(format!("\"{:x}\"", xxhash_rust::xxh3::xxh3_64(value)));
         match self.0.versions {
-            Versions::Unique => (generation, None),
+            Versions::Unique | Versions::Ignored => (generation, None),
             Versions::Hash => (hash(), None),
             Versions::Generation => (hash(), generation),
             Versions::None => (None, None),
         }
+    }
+
+    /// The object as read from memory, with what the store shows of its version.
+    async fn show(&self, found: GetResult) -> Result<GetResult> {
+        let (mut meta, range) = (found.meta.clone(), found.range.clone());
+        let (attributes, extensions) = (found.attributes.clone(), found.extensions.clone());
+        let value = found.bytes().await?;
+        (meta.e_tag, meta.version) = self.shown(meta.e_tag, &value);
+        let payload = stream::once(async { Ok(value) }).boxed();
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(payload),
+            meta,
+            range,
+            attributes,
+            extensions,
+        })
     }
 }
 
@@ -158,6 +178,7 @@ impl ObjectStore for Recorder {
         if let PutMode::Update(expected) = &mut options.mode {
             match self.0.versions {
                 Versions::Unique | Versions::None => {}
+                Versions::Ignored => options.mode = PutMode::Overwrite,
                 Versions::Hash => {
                     // The present object's generation, if its hash is the expected one.
                     let present = self
@@ -176,7 +197,8 @@ impl ObjectStore for Recorder {
                 Versions::Generation => expected.e_tag = expected.version.take(),
             }
         }
-        let fault = self.put_fault();
+        let is_probe = location.filename() == Some("probe");
+        let fault = if is_probe { None } else { self.put_fault() };
         let written = self
             .0
             .objects
@@ -200,18 +222,16 @@ impl ObjectStore for Recorder {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let known = options.if_none_match.clone();
-        let mut found = self
+        let known = options.if_none_match;
+        let found = match self
             .0
             .objects
             .get_opts(location, GetOptions::default())
-            .await;
-        if let Ok(found) = &mut found {
-            let whole = self.0.objects.get_opts(location, GetOptions::default());
-            let value = whole.await?.bytes().await?;
-            let (e_tag, version) = self.shown(found.meta.e_tag.clone(), &value);
-            (found.meta.e_tag, found.meta.version) = (e_tag, version);
-        }
+            .await
+        {
+            Ok(found) => Ok(self.show(found).await?),
+            Err(error) => Err(error),
+        };
         let present = found
             .as_ref()
             .ok()

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::FreePort;
+use flagcache_providers::testing::{Certificates, FreePort};
 use flagcache_providers::{BucketStore, BucketStoreBuilder};
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
@@ -70,6 +70,7 @@ pub(crate) struct Emulator {
     port: FreePort,
     /// For what it leaves behind.
     folder: TempDir,
+    options: Vec<String>,
 }
 
 impl Emulator {
@@ -80,13 +81,25 @@ impl Emulator {
     }
 
     pub(crate) fn start_empty(kind: Kind) -> Self {
+        Self::start_with(kind, Vec::new())
+    }
+
+    /// With this certificate, and without a bucket.
+    pub(crate) fn azurite_with_tls(certificates: &Certificates, name: &str) -> Self {
+        let path = |kind: &str| certificates.path(&format!("{name}.{kind}"));
+        let options = ["--cert".into(), path("crt"), "--key".into(), path("key")];
+        Self::start_with(Kind::Azurite, options.into())
+    }
+
+    fn start_with(kind: Kind, options: Vec<String>) -> Self {
         let (port, folder) = (FreePort::find(), tempfile::tempdir().unwrap());
-        let child = launch(kind, port.number(), &folder);
+        let child = launch(kind, port.number(), &folder, &options);
         let mut emulator = Self {
             kind,
             child,
             port,
             folder,
+            options,
         };
         emulator.wait();
         emulator
@@ -207,7 +220,7 @@ impl Emulator {
 
     /// With a bucket, and without what was in it.
     pub(crate) fn start_again(&mut self) {
-        self.child = launch(self.kind, self.port(), &self.folder);
+        self.child = launch(self.kind, self.port(), &self.folder, &self.options);
         self.wait();
         self.create_bucket();
     }
@@ -220,7 +233,7 @@ impl Drop for Emulator {
     }
 }
 
-fn launch(kind: Kind, port: u16, folder: &TempDir) -> Child {
+fn launch(kind: Kind, port: u16, folder: &TempDir, options: &[String]) -> Child {
     let port = port.to_string();
     let mut command = match kind {
         Kind::Moto => {
@@ -238,6 +251,7 @@ fn launch(kind: Kind, port: u16, folder: &TempDir) -> Child {
         }
     };
     command
+        .args(options)
         .current_dir(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

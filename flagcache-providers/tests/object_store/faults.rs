@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchOutcome, ProviderErrorKind};
 use flagcache_providers::BucketStore;
+use flagcache_providers::testing::Certificates;
 use futures_util::future::join_all;
 
 use crate::emulator::{Emulator, Kind};
@@ -120,4 +121,32 @@ async fn wrong_credentials_are_an_error_that_shows_no_secret() {
         !chain.contains(SECRET) && !format!("{error:?}").contains(SECRET),
         "{chain}"
     );
+}
+
+/// A server with a certificate of an unknown root gets no request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_verified() {
+    let certificates = Certificates::make();
+    for (name, is_trusted) in [("server", true), ("elsewhere", false)] {
+        let emulator = Emulator::azurite_with_tls(&certificates, name);
+        let url = emulator.url_with_secret("", emulator.port());
+        let url = url.replace("http://", "https://");
+        let store = || {
+            let store = BucketStore::builder(&url, SERVICE);
+            store.response_timeout(Duration::from_secs(20))
+        };
+        let attempt = async |store| {
+            let error = Worker::over(store).tries_to_lead().await.unwrap_err();
+            chain(&error)
+        };
+        let unknown = attempt(store()).await;
+        assert!(unknown.contains("certificate"), "{unknown}");
+        let known = attempt(store().root_certificates(certificates.pem("root.crt"))).await;
+        // It answers: there is no bucket.
+        assert_eq!(
+            known.contains("ContainerNotFound"),
+            is_trusted,
+            "{name}: {known}"
+        );
+    }
 }

@@ -49,16 +49,17 @@ async fn pass(mut near: TcpStream, mut far: TcpStream, counts: Arc<Counts>) {
         tokio::select! {
             read = near.read(&mut up) => {
                 let Ok(count @ 1..) = read else { return };
-                if up.starts_with(b"PUT ") {
+                let line = up[..count].split(|byte| *byte == b'\r').next();
+                let line = String::from_utf8_lossy(line.unwrap_or_default());
+                if line.starts_with("PUT ") && !line.contains("/probe") {
                     counts.puts.fetch_add(1, Ordering::SeqCst);
                     is_put = true;
-                } else if up.starts_with(b"GET ") {
+                } else if line.starts_with("GET ") || line.starts_with("PUT ") {
                     is_put = false;
                 }
                 if far.write_all(&up[..count]).await.is_err() {
                     return;
                 }
-                up[..4].fill(0);
             }
             read = far.read(&mut down) => {
                 let Ok(count @ 1..) = read else { return };
