@@ -39,6 +39,11 @@ pages! {
 #[doc = concat!("```rust,ignore\n", include_str!("../docs/guide/sqlite_provider.rs"), "```")]
 pub mod sqlite_provider {}
 
+/// The code of `examples/nats_provider`: a store in two methods for a fleet, and a third that watches, as a third party writes it.
+///
+#[doc = concat!("```rust,ignore\n", include_str!("../docs/guide/nats_provider.rs"), "```")]
+pub mod nats_provider {}
+
 /// The code of `examples/postgres_provider`: a store for a fleet, as a third party writes it.
 ///
 #[doc = concat!("```rust,ignore\n", include_str!("../docs/guide/postgres_provider.rs"), "```")]

@@ -237,8 +237,8 @@ async fn a_fleet_shares_a_redis_and_replaces_its_leader() {
     redis_fleet::end_one(&mut fleet).await.unwrap();
 }
 
-// Every provider that stands in a page or an example keeps the rules that apply to it. The one of examples/sqlite_provider and
-// the one of examples/postgres_provider have tests of their own.
+// Every provider that stands in a page or an example keeps the rules that apply to it. Those of
+// examples/sqlite_provider, examples/nats_provider and examples/postgres_provider have tests of their own.
 
 mod readme_store_keeps_the_rules {
     use std::sync::Arc;

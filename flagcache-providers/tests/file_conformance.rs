@@ -59,5 +59,6 @@ flagcache_providers::conformance!(
     push,
     confirms,
     quota_mark,
+    fleet_failure,
     damage
 );

@@ -15,8 +15,8 @@ fn main() -> ExitCode {
     if !PostgresServer::is_installed() {
         return server::missing("the_provider_keeps_every_rule");
     }
-    // All but the mark of a used-up quota.
-    let applies = |needs: &[&str]| !needs.contains(&"quota_mark");
+    // All but the mark of a used-up quota and the record of a failed request.
+    let applies = |needs: &[&str]| !needs.iter().any(|need| ["quota_mark", "fleet_failure"].contains(need));
     let cases: Vec<_> = CASES.iter().filter(|case| applies(case.needs)).map(|case| ((), case)).collect();
     let mut failed = 0;
     server::run_each(

@@ -93,5 +93,6 @@ flagcache::testing::conformance!(
     confirms,
     reports_lease,
     quota_mark,
+    fleet_failure,
     damage
 );

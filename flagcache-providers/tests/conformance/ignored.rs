@@ -20,6 +20,7 @@ mod everything {
         confirms,
         reports_lease,
         quota_mark,
+        fleet_failure,
         damage,
         outage
     );

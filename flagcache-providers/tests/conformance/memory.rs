@@ -39,5 +39,6 @@ flagcache_providers::conformance!(
     push,
     confirms,
     reports_lease,
-    quota_mark
+    quota_mark,
+    fleet_failure
 );

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flagcache_core::{
     FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
-    FleetStatus, PollerContext, ProviderError, ProviderErrorKind,
+    FleetFailure, FleetStatus, PollerContext, ProviderError, ProviderErrorKind,
 };
 use flagcache_providers::testing::conformance::TestStore;
 use flagcache_providers::testing::{Connections, Outage, ProviderMethod};
@@ -51,6 +51,10 @@ pub(crate) enum Bug {
     NeverConfirmsAgain,
     HidesTheLease,
     HidesTheQuota,
+    ForgetsTheAgeOfAFailure,
+    RefusedKeyLeads,
+    NotifiesOfRenewals,
+    InterruptedPublishIsFine,
     GarbageIsAnEmptyStore,
     RefusesOtherSdks,
     RestoresOnlyOnFailure,
@@ -85,6 +89,7 @@ struct Board {
     lead: Option<(u64, Instant)>,
     confirmed_at: Option<Instant>,
     quota_limited: bool,
+    failure: Option<(FleetFailure, Instant)>,
     contexts: HashMap<u64, PollerContext>,
     busy: bool,
     outage: Option<Outage>,
@@ -227,10 +232,23 @@ impl ModelProvider {
             .lease_ends_in(
                 lead.map(|(_, ends_at)| ends_at.saturating_duration_since(now).min(LEASE)),
             )
-            .quota_limited(board.quota_limited && !self.has(Bug::HidesTheQuota));
+            .quota_limited(board.quota_limited && !self.has(Bug::HidesTheQuota))
+            .fleet_failure(self.failure_of(&board));
         if let Some(context) = board.contexts.get(&self.id) {
             context.report(report);
         }
+    }
+
+    fn failure(&self) -> Option<FleetFailure> {
+        self.failure_of(&self.board())
+    }
+
+    fn failure_of(&self, board: &Board) -> Option<FleetFailure> {
+        let (failure, at) = board.failure?;
+        Some(match self.has(Bug::ForgetsTheAgeOfAFailure) {
+            true => failure,
+            false => failure.with_age(at.elapsed()),
+        })
     }
 
     /// What each call begins with: one at a time where the bug says so, over a connection, in bounded time.
@@ -393,6 +411,15 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         {
             return Ok(false);
         }
+        let key = self
+            .board()
+            .links
+            .get(&self.id)
+            .and_then(|link| link.schedule()?.key);
+        let is_barred = self.failure().is_some_and(|failure| failure.bars(key));
+        if is_barred && !self.has(Bug::RefusedKeyLeads) {
+            return Ok(false);
+        }
         let lead = self.board().lead;
         if lead.is_some_and(|(leader, ends_at)| leader != self.id && ends_at > now) {
             return Ok(false);
@@ -410,6 +437,9 @@ impl FlagDefinitionCacheProvider for ModelProvider {
             self.board().lead = Some((self.id, now + lease));
         }
         self.has_led.store(true, Ordering::Relaxed);
+        if is_renewal && self.has(Bug::NotifiesOfRenewals) {
+            self.tell_others();
+        }
         Ok(!(is_renewal && asked_before && self.has(Bug::RefusesToBeAskedTwice)))
     }
 
@@ -440,6 +470,12 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         data: &FlagDefinitionCacheData,
     ) -> Result<(), ProviderError> {
         self.begin(ProviderMethod::Received).await?;
+        if self.has(Bug::InterruptedPublishIsFine) {
+            yield_now().await;
+            if self.board().outage == Some(Outage::Cut) {
+                return Ok(());
+            }
+        }
         let was_late = self.has_led.load(Ordering::Relaxed) && self.has(Bug::LateLeaderOverwrites);
         let is_creator =
             self.has_created.load(Ordering::Relaxed) && self.has(Bug::CreatorOverwrites);
@@ -448,6 +484,7 @@ impl FlagDefinitionCacheProvider for ModelProvider {
             let mut board = self.board();
             board.confirmed_at = Some(Instant::now());
             board.quota_limited = false;
+            board.failure = None;
         } else {
             self.create(data).await;
         }
@@ -490,10 +527,15 @@ impl FlagDefinitionCacheProvider for ModelProvider {
 
     async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         self.begin(ProviderMethod::FetchWithoutUpdate).await?;
-        if self.holds_lead() || self.has(Bug::FollowerConfirms) {
+        let leads = self.holds_lead();
+        if leads || self.has(Bug::FollowerConfirms) {
             let mut board = self.board();
+            if let Some(failure) = outcome.fleet_failure().filter(|_| leads) {
+                board.failure = Some((failure, Instant::now()));
+            }
             if outcome.is_unchanged() {
                 board.quota_limited = false;
+                board.failure = None;
                 if !self.has(Bug::NeverConfirmsAgain) {
                     board.confirmed_at = Some(Instant::now());
                 }

@@ -49,5 +49,6 @@ flagcache_providers::conformance!(
     push,
     confirms,
     reports_lease,
-    quota_mark
+    quota_mark,
+    fleet_failure
 );

@@ -8,6 +8,7 @@
 mod conformance;
 mod faults;
 mod figures;
+mod history;
 mod pooler;
 mod server;
 #[path = "../support/sets.rs"]

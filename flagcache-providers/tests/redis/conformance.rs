@@ -73,6 +73,7 @@ flagcache_providers::conformance!(
     confirms,
     reports_lease,
     quota_mark,
+    fleet_failure,
     damage,
     outage
 );

@@ -58,5 +58,6 @@ flagcache_providers::conformance!(
     confirms,
     reports_lease,
     quota_mark,
+    fleet_failure,
     damage
 );

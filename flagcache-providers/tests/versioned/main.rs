@@ -6,6 +6,8 @@
 mod conformance;
 #[path = "../support/failures.rs"]
 mod failures;
+mod faults;
+mod faulty;
 mod kernel;
 mod memory;
 mod model;

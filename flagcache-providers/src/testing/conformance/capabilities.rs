@@ -57,6 +57,9 @@ capabilities! {
     reports_lease,
     /// Reports to followers that the quota is used up.
     quota_mark,
+    /// Keeps a leader's failed request, reports it to every worker, and grants no leadership to a worker that it
+    /// [bars](flagcache_core::FleetFailure::bars).
+    fleet_failure,
     /// The test can put anything in the place of the copy: [`TestStore::damage`](super::TestStore::damage).
     damage,
     /// The test can cut off the store from its server: [`TestStore::outage`](super::TestStore::outage).

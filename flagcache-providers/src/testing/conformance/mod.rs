@@ -14,7 +14,7 @@
 //!             let store = MemoryStore::new();
 //!             move || store.provider()
 //!         },
-//!         elects, create_only, stored_copy, steps_down, push, confirms, reports_lease, quota_mark
+//!         elects, create_only, stored_copy, steps_down, push, confirms, reports_lease, quota_mark, fleet_failure
 //!     );
 //! }
 //! ```
@@ -112,18 +112,18 @@ pub use election::{
 };
 pub use list::{CASES, Case};
 pub use notifications::{
-    publish_is_notified, release_is_notified, restored_copy_is_notified,
+    publish_is_notified, release_is_notified, renewal_is_not_notified, restored_copy_is_notified,
     writer_is_not_notified_of_its_own_write,
 };
 pub use outage::{
     calls_to_a_hanging_server_are_bounded, calls_work_again_after_an_outage,
-    changes_during_an_outage_are_notified_after_it, notifications_come_back_after_an_outage,
-    outage_is_an_error, shutdown_closes_the_connections,
+    changes_during_an_outage_are_notified_after_it, interrupted_publish_is_stored_or_an_error,
+    notifications_come_back_after_an_outage, outage_is_an_error, shutdown_closes_the_connections,
 };
 pub use report::{Kit, Report, run_case};
 pub use reports::{
-    confirmation_age_is_reported, follower_confirms_nothing, lease_end_is_reported,
-    used_up_quota_is_reported,
+    confirmation_age_is_reported, failure_is_reported, follower_confirms_nothing,
+    lease_end_is_reported, refused_key_does_not_lead, used_up_quota_is_reported,
 };
 pub use run::{Verdict, run, run_all};
 pub use soundness::{

@@ -81,9 +81,23 @@ pub async fn release_is_notified(store: &dyn TestStore) {
     );
 }
 
+/// A leader that asks again, and renews its lease, changes nothing that others should load: it notifies no other worker.
+pub async fn renewal_is_not_notified(store: &dyn TestStore) {
+    let (leader, follower) = (Worker::join(store), Worker::join(store));
+    let is_quiet = listen(store, &leader, &follower).await;
+    let limit = store.notification_time();
+    assert!(
+        is_quiet,
+        "a follower was notified again and again while the leader only asked again: there were never {limit:?} without \
+         a notification; notify of changes of the copy and of the leader alone"
+    );
+}
+
 /// Publishes until the follower is notified, since a subscription takes its time, and then waits until no more notifications
-/// come. Never fails: the test is what follows.
-pub(super) async fn listen(store: &dyn TestStore, leader: &Worker, follower: &Worker) {
+/// come, which it returns. Never fails: the test is what follows.
+pub(super) async fn listen(store: &dyn TestStore, leader: &Worker, follower: &Worker) -> bool {
+    /// How often the leader asks again at most. A round without a notification takes half a poll interval.
+    const ROUNDS: u32 = 400;
     leader.loads(&numbered(0)).await;
     follower.follows().await;
     for number in 1..=20 {
@@ -96,7 +110,10 @@ pub(super) async fn listen(store: &dyn TestStore, leader: &Worker, follower: &Wo
         }
     }
     let mut quiet_since = Instant::now();
-    while quiet_since.elapsed() < store.notification_time() {
+    for _ in 0..ROUNDS {
+        if quiet_since.elapsed() >= store.notification_time() {
+            return true;
+        }
         // As pollers do at their ticks: a leader that stops asking loses the lead, and a follower that does not read may not be
         // notified again.
         leader.leads().await;
@@ -105,4 +122,5 @@ pub(super) async fn listen(store: &dyn TestStore, leader: &Worker, follower: &Wo
             quiet_since = Instant::now();
         }
     }
+    false
 }

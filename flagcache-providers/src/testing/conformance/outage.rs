@@ -9,6 +9,7 @@ use super::TestStore;
 use super::difference::answer;
 use super::notifications::listen;
 use super::sample::numbered;
+use super::stepwise::Stepwise;
 use super::worker::{POLL_INTERVAL, Worker};
 use crate::testing::Outage;
 
@@ -49,6 +50,52 @@ pub async fn outage_is_an_error(store: &dyn TestStore) {
         "on_flag_definitions_received gave `Ok` while the server was cut off: return the error"
     );
     store.outage(Outage::Healed).await;
+}
+
+/// B8 64: a publish during which the server is cut off is stored, or it is an error. One that swallows the error of its write
+/// lets the leader believe that the others have what it serves.
+///
+/// The publish is held up at each point at which it waits, and the server is cut off there.
+pub async fn interrupted_publish_is_stored_or_an_error(store: &dyn TestStore) {
+    // Few waits are usual; more would only make the test long.
+    const MOST_WAITS: u32 = 16;
+    let (leader, reader) = (Worker::join(store), Worker::join(store));
+    for waits in 1..=MOST_WAITS {
+        // Another length each time: a store that takes sets of one length for the same breaks another rule.
+        let data = numbered(10_u64.pow(1 + waits % 16));
+        let begin = Instant::now();
+        while leader.tries_to_decide().await.is_err() {
+            assert!(
+                begin.elapsed() < BACK_WITHIN,
+                "no decision {BACK_WITHIN:?} after an outage"
+            );
+            sleep(POLL_INTERVAL).await;
+        }
+        let mut published = None;
+        let mut publish =
+            Stepwise::new(async { published = Some(leader.tries_to_publish(&data).await) });
+        let has_ended = publish.waits(waits).await;
+        publish.held_up_during(cut(store)).await;
+        store.outage(Outage::Healed).await;
+        if matches!(published, Some(Ok(()))) {
+            let begin = Instant::now();
+            let copy = loop {
+                match reader.tries_to_read().await {
+                    Err(_) if begin.elapsed() < BACK_WITHIN => sleep(POLL_INTERVAL).await,
+                    copy => break copy,
+                }
+            };
+            assert!(
+                matches!(&copy, Ok(Some(copy)) if copy.same_content(&data)),
+                "on_flag_definitions_received gave `Ok` though the server was cut off before the copy was stored: return \
+                 the error; the store gives {}",
+                answer(&copy)
+            );
+        }
+        if has_ended {
+            break;
+        }
+    }
 }
 
 /// B8 64: a call to a server that accepts connections and never answers ends within the provider timeout.

@@ -147,6 +147,7 @@ macro_rules! conformance_capability {
     (confirms) => {};
     (reports_lease) => {};
     (quota_mark) => {};
+    (fleet_failure) => {};
     (damage) => {};
     (outage) => {};
     ($other:ident) => {
@@ -154,7 +155,8 @@ macro_rules! conformance_capability {
             "`",
             ::core::stringify!($other),
             "` is no capability of a store; name those that it has of `elects`, `lease`, `create_only`, `fenced`, ",
-            "`stored_copy`, `restores`, `steps_down`, `push`, `confirms`, `reports_lease`, `quota_mark`, `damage`, `outage`",
+            "`stored_copy`, `restores`, `steps_down`, `push`, `confirms`, `reports_lease`, `quota_mark`, `fleet_failure`, ",
+            "`damage`, `outage`",
         ));
     };
 }
@@ -198,6 +200,12 @@ macro_rules! __conformance_ignored {
     };
     (quota_mark $case:ident) => {
         $crate::__conformance_ignored!("does not apply: does not report a used-up quota", $case);
+    };
+    (fleet_failure $case:ident) => {
+        $crate::__conformance_ignored!(
+            "does not apply: does not share a failed request of the leader",
+            $case
+        );
     };
     (damage $case:ident) => {
         $crate::__conformance_ignored!("does not apply: the copy cannot be damaged", $case);

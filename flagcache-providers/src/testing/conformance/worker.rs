@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flagcache_core::{
     FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, FleetStatus,
-    PollerContextOwner, PollerSchedule, ProviderError, ProviderErrorKind,
+    KeyFingerprint, PollerContextOwner, PollerSchedule, ProviderError, ProviderErrorKind,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -30,6 +30,14 @@ impl Worker {
         let poller = Arc::new(PollerContextOwner::new(PollerSchedule::new(POLL_INTERVAL)));
         provider.on_poller_attached(poller.context());
         Self { provider, poller }
+    }
+
+    /// The same worker, asking the API with another key.
+    pub(super) fn with_key(self, key: KeyFingerprint) -> Self {
+        let mut schedule = PollerSchedule::new(POLL_INTERVAL);
+        schedule.key = Some(key);
+        self.poller.set_schedule(schedule);
+        self
     }
 
     /// The bare provider, for calls that are to be cut.
