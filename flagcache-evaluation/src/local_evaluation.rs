@@ -220,10 +220,10 @@ impl LocalEvaluation {
     /// per subject, flag, value and groups; this handle and its clones remember at least the last 100 000 such
     /// combinations.
     ///
-    /// The event is minimal if the definitions enable `minimal_flag_called_events` and the flag has no experiment: it
-    /// then lacks the payload, `$feature/…`, and most properties of the context. posthog-rs adds the parts of its
-    /// version (`$lib_version__major` and two more) to minimal events too, and the client's `before_send` hooks may add
-    /// properties.
+    /// The event is minimal if the definitions enable `minimal_flag_called_events` and state that the flag has no
+    /// experiment: it then lacks the payload, `$feature/…`, and most properties of the context. posthog-rs adds the
+    /// parts of its version (`$lib_version__major` and two more) to minimal events too, and the client's `before_send`
+    /// hooks may add properties.
     ///
     /// A flag that the definitions do not contain is captured as missing. No event is sent for an empty distinct id,
     /// for a value that depends on an override, without definitions, or if the evaluation is inconclusive.

@@ -1,4 +1,4 @@
-//! Cohorts and their property groups.
+//! [`Compiler`]: compiles cohorts and their property groups.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The filters of a condition or cohort, and what they depend on.
+//! [`Compiler`]: compiles the filters of conditions and cohorts, and collects what they depend on.
 
 use posthog_rs::FlagValue;
 use serde_json::{Map, Value};

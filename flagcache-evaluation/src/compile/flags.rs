@@ -1,4 +1,4 @@
-//! The rules of a flag.
+//! [`Compiler`]: compiles the rules of a flag.
 
 use std::collections::HashMap;
 

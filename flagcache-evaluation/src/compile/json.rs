@@ -1,4 +1,4 @@
-//! Access to JSON values, with the leniency of other SDKs.
+//! Functions that read JSON values, with the leniency of the other SDKs.
 
 use std::collections::HashMap;
 
