@@ -211,12 +211,12 @@ async fn b10_76_reasons_are_listed_and_only_changes_are_logged() {
                 "dependent",
                 r#"it depends on the flag "switch", which cannot be evaluated locally"#
             ),
+            ("odd\u{1b}[31mkey", r#"the operator "near" is unknown"#),
+            ("operator", r#"the operator "near" is unknown"#),
             (
                 "persistent",
                 "experience continuity can only be evaluated by PostHog"
             ),
-            ("odd\u{1b}[31mkey", r#"the operator "near" is unknown"#),
-            ("operator", r#"the operator "near" is unknown"#),
             ("switch", "`active` is missing or not a boolean"),
             ("type", r#"the property type "behavioral" is unknown"#),
             ("v2", "the version of `filters` is unknown"),
