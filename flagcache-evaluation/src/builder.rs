@@ -1,4 +1,4 @@
-//! The options of an evaluation.
+//! [`LocalEvaluationBuilder`]: the options of a [`LocalEvaluation`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use flagcache_core::FlagDefinitionPoller;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::state::EvaluatorState;
-use crate::sync::{self, Progress, SyncTask};
+use crate::evaluator_state::EvaluatorState;
+use crate::sync_task::{self, Progress, SyncTask};
 use crate::{LocalEvaluation, Overrides};
 
 /// Configures a [`LocalEvaluation`]; from [`LocalEvaluation::builder`].
@@ -17,7 +17,7 @@ use crate::{LocalEvaluation, Overrides};
 pub struct LocalEvaluationBuilder<'a> {
     poller: &'a FlagDefinitionPoller,
     contexts: HashSet<String>,
-    as_posthog_rs: bool,
+    use_posthog_rs: bool,
     overrides: Overrides,
     ask_timeout: Duration,
 }
@@ -30,14 +30,14 @@ impl<'a> LocalEvaluationBuilder<'a> {
         Self {
             poller,
             contexts: HashSet::new(),
-            as_posthog_rs: false,
+            use_posthog_rs: false,
             overrides: Overrides::new(),
             ask_timeout: ASK_TIMEOUT,
         }
     }
 
-    /// This service's evaluation contexts. A flag that names contexts, and none of these, is absent here, and `false` for
-    /// flags that depend on it, as in PostHog's Node SDK. Without contexts all flags are evaluated.
+    /// Sets the evaluation contexts of this service. A flag that is restricted to other contexts is treated as absent,
+    /// and as `false` for flags that depend on it, as in PostHog's Node SDK. Default: none, which evaluates all flags.
     #[must_use]
     pub fn evaluation_contexts<S: Into<String>>(
         mut self,
@@ -47,42 +47,42 @@ impl<'a> LocalEvaluationBuilder<'a> {
         self
     }
 
-    /// Gives posthog-rs's own answers, from its own evaluator: in its time, which grows with the cohorts of the project,
-    /// and where other SDKs give other values or none, as the guide lists them.
+    /// Evaluates with posthog-rs's own evaluator. Its evaluations take longer the more cohorts the project has, and
+    /// some of its values differ from those of the other SDKs; the guide lists the differences.
     #[must_use]
-    pub fn answer_as_posthog_rs(mut self) -> Self {
-        self.as_posthog_rs = true;
+    pub fn use_posthog_rs_evaluator(mut self) -> Self {
+        self.use_posthog_rs = true;
         self
     }
 
-    /// Values that count in place of what the definitions decide, for development and tests. None by default.
+    /// Sets fixed values for flags, for development and tests. Default: none.
     #[must_use]
     pub fn overrides(mut self, overrides: Overrides) -> Self {
         self.overrides = overrides;
         self
     }
 
-    /// How long `evaluate_or_ask` waits for PostHog's answer. Default: 3 s.
+    /// The timeout of a request by `evaluate_or_ask` and `evaluate_all_or_ask`. Default: 3 s.
     #[must_use]
     pub fn ask_timeout(mut self, timeout: Duration) -> Self {
         self.ask_timeout = timeout;
         self
     }
 
-    /// Follows the poller from now on, as [`LocalEvaluation::attach`] does.
+    /// Starts to follow the poller, as [`LocalEvaluation::attach`] does.
     pub fn attach(self) -> LocalEvaluation {
         let state = Arc::new(EvaluatorState::new(
             self.contexts,
-            self.as_posthog_rs,
+            self.use_posthog_rs,
             self.overrides,
         ));
-        sync::log_changes(&state, &[], &HashMap::new());
+        sync_task::log_changes(&state, &[], &HashMap::new());
         let (sender, progress) = watch::channel(Progress::default());
         let task = SyncTask {
             watch: self.poller.watch_definitions(),
             state: Arc::clone(&state),
             progress: sender,
-            file: BTreeMap::new(),
+            file_overrides: BTreeMap::new(),
             file_error: None,
         };
         let span = tracing::info_span!(target: "flagcache", "flagcache_evaluation");

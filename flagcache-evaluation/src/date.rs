@@ -1,7 +1,7 @@
-//! Dates of conditions and properties, as PostHog's Python SDK reads them.
+//! [`DateFilter`] and [`parse`]: dates in conditions and properties, with the semantics of PostHog's Python SDK.
 //!
-//! posthog-rs takes a month for 30 days and a year for 365, where the other SDKs go by the calendar, and it panics at some
-//! texts.
+//! posthog-rs counts 30 days per month and 365 per year, while the other SDKs use calendar months and years, and it
+//! panics on some strings.
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 
@@ -22,21 +22,21 @@ pub(crate) enum Unit {
 }
 
 impl DateFilter {
-    /// `None` for a text that this crate does not read, which the other SDKs may.
+    /// `None` for unsupported formats, which other SDKs may support.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         relative(text).or_else(|| parse(text).map(Self::At))
     }
 
-    /// The point in time, relative to now; `None` if it does not exist.
+    /// The point in time, with relative dates counted from now; `None` if it does not exist.
     pub(crate) fn moment(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::At(moment) => Some(*moment),
-            Self::Ago(number, unit) => before(Utc::now(), *number, *unit),
+            Self::Ago(number, unit) => subtract(Utc::now(), *number, *unit),
         }
     }
 }
 
-/// `-7d`, `7d`.
+/// Parses a relative date such as `-7d` or `7d`.
 fn relative(text: &str) -> Option<DateFilter> {
     let text = text.strip_prefix('-').unwrap_or(text);
     let unit = match text.as_bytes().last()? {
@@ -55,13 +55,13 @@ fn relative(text: &str) -> Option<DateFilter> {
     (number < 10_000).then_some(DateFilter::Ago(number, unit))
 }
 
-fn before(now: DateTime<Utc>, number: u32, unit: Unit) -> Option<DateTime<Utc>> {
+fn subtract(now: DateTime<Utc>, number: u32, unit: Unit) -> Option<DateTime<Utc>> {
     match unit {
         Unit::Hours => now.checked_sub_signed(TimeDelta::hours(i64::from(number))),
         Unit::Days => now.checked_sub_days(Days::new(u64::from(number))),
         Unit::Weeks => now.checked_sub_days(Days::new(u64::from(number) * 7)),
         Unit::Months => months_before(now, number),
-        // From the 29th of February it is the 28th in every year.
+        // 29 February becomes 28 February, even in another leap year.
         Unit::Years if number > 0 && (now.month(), now.day()) == (2, 29) => {
             years_before(now.with_day(28)?, number)
         }
@@ -74,7 +74,7 @@ fn years_before(now: DateTime<Utc>, years: u32) -> Option<DateTime<Utc>> {
     now.checked_sub_months(Months::new(years * 12))
 }
 
-/// One month after the other: two months before the 31st of March is the 28th of January, by way of February.
+/// Subtracts month by month: two months before 31 March is 28 January, via 28 February.
 fn months_before(mut now: DateTime<Utc>, mut months: u32) -> Option<DateTime<Utc>> {
     while months > 0 && now.day() > 28 {
         now = now.checked_sub_months(Months::new(1))?;
@@ -83,10 +83,10 @@ fn months_before(mut now: DateTime<Utc>, mut months: u32) -> Option<DateTime<Utc
     now.checked_sub_months(Months::new(months))
 }
 
-/// `2024-06-15`, with a time after it or not, with an offset after that or not. Nothing else: what more the SDKs read
-/// differs between them.
+/// Parses a date such as `2024-06-15`, optionally with a time, optionally with an offset. The SDKs differ in which
+/// other formats they support.
 pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
-    // The shape first: chrono takes more than the other SDKs do.
+    // Check the shape first, because chrono accepts more formats than the other SDKs.
     let shape: String = text
         .chars()
         .map(|c| if c.is_ascii_digit() { '0' } else { c })
@@ -104,7 +104,7 @@ pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
         );
     }
     let time = rest.strip_prefix('T')?.strip_prefix("00:00:00")?;
-    // A second of 60 is a leap second for chrono, and a mistake for the others.
+    // chrono accepts 60 as a leap second; the other SDKs reject it.
     if text.get(17..19)? >= "60" {
         return None;
     }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_is_what_all_sdks_read() {
+    fn only_formats_common_to_all_sdks_are_parsed() {
         for text in [
             "2024-06-15",
             "2024-06-15T10:30:00",
@@ -139,7 +139,7 @@ mod tests {
         ] {
             assert!(parse(text).is_some(), "{text}");
         }
-        let others = [
+        let unsupported = [
             "",
             "2024",
             "soon",
@@ -150,7 +150,7 @@ mod tests {
             "2024-06-15 10:30:00",
             "20240615",
         ];
-        for text in others.into_iter().chain([
+        for text in unsupported.into_iter().chain([
             "2024-06-15T10:30:60Z",
             "2024-06-15T10:30",
             "2024-06-15t10:30:00z",
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn months_and_years_go_by_the_calendar() {
+    fn months_and_years_are_calendar_units() {
         let at = |text: &str| parse(text).unwrap();
         for (now, number, unit, then) in [
             ("2023-03-31", 1, Unit::Months, "2023-02-28"),
@@ -183,11 +183,11 @@ mod tests {
             ("2024-06-15", 3, Unit::Weeks, "2024-05-25"),
         ] {
             assert_eq!(
-                before(at(now), number, unit),
+                subtract(at(now), number, unit),
                 Some(at(then)),
                 "{number} {unit:?} before {now}"
             );
         }
-        assert_eq!(before(at("2024-06-15"), 9999, Unit::Years), None);
+        assert_eq!(subtract(at("2024-06-15"), 9999, Unit::Years), None);
     }
 }

@@ -1,4 +1,4 @@
-//! One condition on one property.
+//! [`PropertyFilter`]: a condition on one property.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,13 +10,13 @@ use posthog_rs::{
 use serde_json::{Map, Value};
 
 use crate::date::{self, DateFilter};
-use crate::open::{Open, Reason};
+use crate::inconclusive::{Inconclusive, Reason};
 use crate::pattern::{self, Pattern};
 
 /// The properties of a person or a group.
 pub(crate) type Properties = HashMap<String, Value>;
 
-/// A condition on a property.
+/// A compiled condition on a property.
 #[derive(Debug)]
 pub(crate) struct PropertyFilter {
     name: Box<str>,
@@ -26,8 +26,8 @@ pub(crate) struct PropertyFilter {
 #[derive(Debug)]
 enum Test {
     IsSet(bool),
-    /// What posthog-rs decides as the other SDKs do: equality, parts of texts, versions.
-    Official(Box<Property>),
+    /// Equality, substrings and versions, which posthog-rs compares as the other SDKs do.
+    PosthogRs(Box<Property>),
     Number(NumberOperator, f64),
     Date {
         is_before: bool,
@@ -37,7 +37,7 @@ enum Test {
         negated: bool,
         pattern: Pattern,
     },
-    /// Not understood here, for this reason.
+    /// Unsupported, for this reason.
     Unsupported(Box<str>),
 }
 
@@ -49,7 +49,7 @@ enum NumberOperator {
     Lte,
 }
 
-const TEXT: [&str; 6] = [
+const TEXT_OPERATORS: [&str; 6] = [
     "icontains",
     "not_icontains",
     "starts_with",
@@ -57,7 +57,7 @@ const TEXT: [&str; 6] = [
     "ends_with",
     "not_ends_with",
 ];
-const VERSION: [&str; 9] = [
+const VERSION_OPERATORS: [&str; 9] = [
     "semver_eq",
     "semver_neq",
     "semver_gt",
@@ -70,39 +70,41 @@ const VERSION: [&str; 9] = [
 ];
 
 impl PropertyFilter {
+    /// Compiles the JSON of a filter.
+    ///
     /// # Errors
     ///
-    /// What is wrong with its form. An operator or a value that is not known is no error: it matters only where it is
-    /// reached.
+    /// If the structure is invalid. An unknown operator or value is not an error: it makes only evaluations that reach
+    /// it inconclusive.
     pub(crate) fn compile(json: &Map<String, Value>) -> Result<Self, String> {
         let name: Box<str> = match json.get("key") {
             Some(Value::String(name)) => name.as_str().into(),
-            _ => return Err("the `key` of a property filter is not a text".to_owned()),
+            _ => return Err("the `key` of a property filter is not a string".to_owned()),
         };
         let operator = match json.get("operator") {
             None | Some(Value::Null) => "exact",
             Some(Value::String(operator)) if operator.is_empty() => "exact",
             Some(Value::String(operator)) => operator,
-            Some(_) => return Err("the `operator` of a property filter is not a text".to_owned()),
+            Some(_) => return Err("the `operator` of a property filter is not a string".to_owned()),
         };
         let property_type = match json.get("type") {
             None | Some(Value::Null) => None,
             Some(Value::String(property_type)) => Some(property_type.as_str()),
-            Some(_) => return Err("the `type` of a property filter is not a text".to_owned()),
+            Some(_) => return Err("the `type` of a property filter is not a string".to_owned()),
         };
         let test = match property_type {
             None | Some("person" | "group" | "property") => {
                 Test::new(&name, operator, json.get("value"))
             }
             Some(other) => {
-                Test::Unsupported(format!("the property type {other:?} is not known").into())
+                Test::Unsupported(format!("the property type {other:?} is unknown").into())
             }
         };
         Ok(Self { name, test })
     }
 
-    /// Why it never decides, if that is so.
-    pub(crate) fn fault(&self) -> Option<&str> {
+    /// The reason, if the filter is inconclusive for every value.
+    pub(crate) fn undecidable(&self) -> Option<&str> {
         match &self.test {
             Test::Unsupported(reason) => Some(reason),
             Test::Regex {
@@ -117,21 +119,21 @@ impl PropertyFilter {
         &'a self,
         properties: &Properties,
         version: i64,
-    ) -> Result<bool, Open<'a>> {
-        if let Some(reason) = self.fault() {
-            return Err(Open::unsupported(Reason::Definition(reason)));
+    ) -> Result<bool, Inconclusive<'a>> {
+        if let Some(reason) = self.undecidable() {
+            return Err(Inconclusive::unsupported(Reason::Definition(reason)));
         }
         let Some(value) = properties.get(&*self.name) else {
-            return Err(Open::unknown(Reason::Property(&self.name)));
+            return Err(Inconclusive::unknown(Reason::Property(&self.name)));
         };
-        let unsupported = |fault| Open::unsupported(Reason::Value(&self.name, fault));
+        let unsupported = |problem| Inconclusive::unsupported(Reason::Value(&self.name, problem));
         match &self.test {
             Test::IsSet(expected) => Ok(*expected),
             Test::Number(..) if value.is_null() => Ok(false),
             Test::Number(operator, filter) => match number(value) {
-                Some(value) => Ok(operator.holds(value, *filter)),
+                Some(value) => Ok(operator.compare(value, *filter)),
                 None => Err(unsupported(
-                    "is not a number, and the SDKs compare it differently",
+                    "is not a number, which the SDKs compare differently",
                 )),
             },
             Test::Date { .. } if value.is_null() => Ok(false),
@@ -139,10 +141,9 @@ impl PropertyFilter {
                 let moment = filter
                     .moment()
                     .ok_or_else(|| unsupported("is compared with a date that does not exist"))?;
-                let value = value
-                    .as_str()
-                    .and_then(date::parse)
-                    .ok_or_else(|| unsupported("is not a date in a format that all SDKs read"))?;
+                let value = value.as_str().and_then(date::parse).ok_or_else(|| {
+                    unsupported("is not a date in a format that all SDKs support")
+                })?;
                 Ok(if *is_before {
                     value < moment
                 } else {
@@ -150,51 +151,58 @@ impl PropertyFilter {
                 })
             }
             Test::Regex { negated, pattern } => match pattern {
-                Pattern::Compiled(_) if !is_spelled_alike(value) || is_inexact(value) => {
-                    Err(unsupported(UNLIKE_TEXT))
+                Pattern::Compiled(_) if !has_portable_text(value) || is_inexact(value) => {
+                    Err(unsupported(UNPORTABLE_TEXT))
                 }
                 Pattern::Compiled(regex) => {
                     let text = match value {
                         Value::String(text) => text.as_str().into(),
                         other => std::borrow::Cow::from(other.to_string()),
                     };
-                    if !pattern::is_searched_alike(&text) {
+                    if !pattern::is_portable_text(&text) {
                         return Err(unsupported(
-                            "is not plain ASCII text, in which the SDKs' regular expressions can match differently",
+                            "is not plain ASCII text, which the SDKs' regular expressions may match differently",
                         ));
                     }
                     Ok(regex.is_match(&text) != *negated)
                 }
                 _ => Ok(false),
             },
-            Test::Official(property) => self.official(property, value, properties, version),
-            Test::Unsupported(reason) => Err(Open::unsupported(Reason::Definition(reason))),
+            Test::PosthogRs(property) => {
+                self.match_with_posthog_rs(property, value, properties, version)
+            }
+            Test::Unsupported(reason) => Err(Inconclusive::unsupported(Reason::Definition(reason))),
         }
     }
 
-    fn official<'a>(
+    fn match_with_posthog_rs<'a>(
         &'a self,
         property: &Property,
         value: &Value,
         properties: &Properties,
         version: i64,
-    ) -> Result<bool, Open<'a>> {
+    ) -> Result<bool, Inconclusive<'a>> {
         if value.is_null() && property.operator.starts_with("semver_") {
             return Ok(false);
         }
         if is_inexact(value) {
-            return Err(Open::unsupported(Reason::Value(&self.name, INEXACT)));
+            return Err(Inconclusive::unsupported(Reason::Value(
+                &self.name, INEXACT,
+            )));
         }
-        if TEXT.contains(&&*property.operator) && !is_spelled_alike(value) {
-            return Err(Open::unsupported(Reason::Value(&self.name, UNLIKE_TEXT)));
+        if TEXT_OPERATORS.contains(&&*property.operator) && !has_portable_text(value) {
+            return Err(Inconclusive::unsupported(Reason::Value(
+                &self.name,
+                UNPORTABLE_TEXT,
+            )));
         }
         let context = EvaluationContext {
-            cohorts: &NOTHING.cohorts,
-            flags: &NOTHING.flags,
+            cohorts: &EMPTY_CONTEXT.cohorts,
+            flags: &EMPTY_CONTEXT.flags,
             distinct_id: "",
-            groups: &NOTHING.groups,
-            group_properties: &NOTHING.group_properties,
-            group_type_mapping: &NOTHING.groups,
+            groups: &EMPTY_CONTEXT.groups,
+            group_properties: &EMPTY_CONTEXT.group_properties,
+            group_type_mapping: &EMPTY_CONTEXT.groups,
             property_matching_version: version,
         };
         catch_unwind(AssertUnwindSafe(|| {
@@ -205,29 +213,31 @@ impl PropertyFilter {
                 "posthog-rs panicked",
             ))
         })
-        // The other SDKs may read it.
-        .map_err(|_| Open::unsupported(Reason::Value(&self.name, "cannot be compared here")))
+        // The other SDKs may support it.
+        .map_err(|_| {
+            Inconclusive::unsupported(Reason::Value(&self.name, "cannot be compared locally"))
+        })
     }
 }
 
-/// posthog-rs is given neither cohorts nor flags: those are decided here.
-struct Nothing {
+/// The context for posthog-rs, without cohorts and flags, which this crate evaluates itself.
+struct EmptyContext {
     cohorts: HashMap<String, CohortDefinition>,
     flags: HashMap<String, FeatureFlag>,
     groups: HashMap<String, String>,
     group_properties: HashMap<String, Properties>,
 }
 
-static NOTHING: LazyLock<Nothing> = LazyLock::new(|| Nothing {
+static EMPTY_CONTEXT: LazyLock<EmptyContext> = LazyLock::new(|| EmptyContext {
     cohorts: HashMap::new(),
     flags: HashMap::new(),
     groups: HashMap::new(),
     group_properties: HashMap::new(),
 });
 
-const UNLIKE_TEXT: &str = "is not a text, and the SDKs write it as text differently";
-const INEXACT: &str = "is a number too large or too small to be compared exactly";
-const UNPORTABLE_PATTERN: &str = "a regular expression that the SDKs may read differently";
+const UNPORTABLE_TEXT: &str = "is not a string, and the SDKs convert it differently";
+const INEXACT: &str = "is a number too large or too small to compare exactly";
+const UNPORTABLE_PATTERN: &str = "a regular expression that the SDKs may interpret differently";
 
 impl Test {
     fn new(name: &str, operator: &str, value: Option<&Value>) -> Self {
@@ -237,7 +247,7 @@ impl Test {
             "is_set" => Self::IsSet(true),
             "is_not_set" => Self::IsSet(false),
             "gt" | "gte" | "lt" | "lte" => match value.and_then(number) {
-                Some(filter) => Self::Number(NumberOperator::of(operator), filter),
+                Some(filter) => Self::Number(NumberOperator::parse(operator), filter),
                 None => unsupported("a numeric condition without a number"),
             },
             "is_date_before" | "is_date_after" => match text.and_then(DateFilter::parse) {
@@ -245,52 +255,52 @@ impl Test {
                     is_before: operator == "is_date_before",
                     filter,
                 },
-                None => unsupported("a date in a format that the SDKs read differently"),
+                None => unsupported("a date in a format that the SDKs parse differently"),
             },
             "regex" | "not_regex" => match text {
                 Some(text) => Self::Regex {
                     negated: operator == "not_regex",
                     pattern: Pattern::new(text),
                 },
-                None => unsupported("a regular expression that is not a text"),
+                None => unsupported("a regular expression that is not a string"),
             },
             _ if operator == "exact"
                 || operator == "is_not"
-                || TEXT.contains(&operator)
-                || VERSION.contains(&operator) =>
+                || TEXT_OPERATORS.contains(&operator)
+                || VERSION_OPERATORS.contains(&operator) =>
             {
                 let Some(value) = value else {
                     return unsupported("a property filter without a value");
                 };
                 if is_inexact(value) {
-                    return unsupported("a number too large or too small to be compared exactly");
+                    return unsupported("a number too large or too small to compare exactly");
                 }
-                if TEXT.contains(&operator) && !is_spelled_alike(value) {
+                if TEXT_OPERATORS.contains(&operator) && !has_portable_text(value) {
                     return unsupported(
-                        "a condition on a part of a text with a value that the SDKs write as text differently",
+                        "a text operator with a value that the SDKs convert to text differently",
                     );
                 }
                 if name.starts_with("$feature/") {
-                    // posthog-rs would take it for a dependency.
-                    return unsupported("a person property named as a flag");
+                    // posthog-rs would interpret it as a flag dependency.
+                    return unsupported("a person property whose name starts with `$feature/`");
                 }
-                if VERSION.contains(&operator) && !has_small_numbers(value) {
-                    return unsupported("a version that the SDKs may read differently");
+                if VERSION_OPERATORS.contains(&operator) && !has_small_version_parts(value) {
+                    return unsupported("a version that the SDKs may parse differently");
                 }
-                Self::Official(Box::new(Property {
+                Self::PosthogRs(Box::new(Property {
                     key: name.to_owned(),
                     value: value.clone(),
                     operator: operator.to_owned(),
                     property_type: None,
                 }))
             }
-            _ => Self::Unsupported(format!("the operator {operator:?} is not known").into()),
+            _ => Self::Unsupported(format!("the operator {operator:?} is unknown").into()),
         }
     }
 }
 
 impl NumberOperator {
-    fn of(operator: &str) -> Self {
+    fn parse(operator: &str) -> Self {
         match operator {
             "gt" => Self::Gt,
             "gte" => Self::Gte,
@@ -299,7 +309,7 @@ impl NumberOperator {
         }
     }
 
-    fn holds(self, value: f64, filter: f64) -> bool {
+    fn compare(self, value: f64, filter: f64) -> bool {
         match self {
             Self::Gt => value > filter,
             Self::Gte => value >= filter,
@@ -309,7 +319,8 @@ impl NumberOperator {
     }
 }
 
-/// A number, or a text that is one for every SDK: posthog-rs would also take `inf`, and compares other texts by letters.
+/// Parses a number, or a string that is a number in every SDK. posthog-rs would also accept `inf`, and compares other
+/// strings lexicographically.
 fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
@@ -324,12 +335,12 @@ fn number(value: &Value) -> Option<f64> {
     .filter(|number| number.is_finite())
 }
 
-/// Whether it holds a number whose digits may be others elsewhere: a whole one that an `f64` does not hold exactly, or one
-/// that some SDKs write with an exponent.
+/// Whether the value contains a number whose text may differ between the SDKs: one that an `f64` cannot represent
+/// exactly, or that some SDKs write with an exponent.
 fn is_inexact(value: &Value) -> bool {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    const LEAST: f64 = 1e-5;
-    let is_exact = |number: f64| number == 0.0 || (LEAST..EXACT).contains(&number.abs());
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+    const MIN_PLAIN: f64 = 1e-5;
+    let is_exact = |number: f64| number == 0.0 || (MIN_PLAIN..MAX_EXACT).contains(&number.abs());
     match value {
         Value::Number(number) => number.is_f64() && !number.as_f64().is_some_and(is_exact),
         Value::Array(values) => values.iter().any(is_inexact),
@@ -338,8 +349,8 @@ fn is_inexact(value: &Value) -> bool {
     }
 }
 
-/// Whether all SDKs search the same text in it: a list, an object and a number such as `1.0` are written differently.
-fn is_spelled_alike(value: &Value) -> bool {
+/// Whether all SDKs convert the value to the same text. They differ for lists, objects and numbers such as `1.0`.
+fn has_portable_text(value: &Value) -> bool {
     match value {
         Value::Array(_) | Value::Object(_) => false,
         Value::Number(number) => !number
@@ -349,8 +360,8 @@ fn is_spelled_alike(value: &Value) -> bool {
     }
 }
 
-/// posthog-rs adds one to the parts of a version, which may be as large as fits.
-fn has_small_numbers(value: &Value) -> bool {
+/// Whether no part of a version can overflow: posthog-rs increments parts without a check.
+fn has_small_version_parts(value: &Value) -> bool {
     let text = value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned);

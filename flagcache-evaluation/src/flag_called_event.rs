@@ -1,4 +1,4 @@
-//! The event `$feature_flag_called`, as posthog-rs's own client makes it of a flag that it evaluated itself.
+//! [`event`]: builds `$feature_flag_called`, as posthog-rs's own client does for a local evaluation.
 
 use posthog_rs::{Error, Event, FlagValue, RequestContext};
 use serde_json::Value;
@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::FlagSubject;
 use crate::rules::Flag;
 
-/// What is left on an event that is to be minimal. The list is PostHog's, the same in all SDKs.
-const MINIMAL: [&str; 21] = [
+/// The properties of a minimal event, the same in all SDKs of PostHog.
+const MINIMAL_PROPERTIES: [&str; 21] = [
     "$feature_flag",
     "$feature_flag_response",
     "$feature_flag_has_experiment",
@@ -31,13 +31,14 @@ const MINIMAL: [&str; 21] = [
     "$os_version",
 ];
 
-/// The event for this call. `flag` is missing if the set lists none of this key.
+/// Builds the event. `flag` is `None` if the definitions do not contain the key; `allow_minimal` is
+/// `minimal_flag_called_events` of the definitions.
 pub(super) fn event(
     subject: &FlagSubject,
     key: &str,
     value: Option<&FlagValue>,
     flag: Option<&Flag>,
-    gate_is_open: bool,
+    allow_minimal: bool,
 ) -> Result<Event, Error> {
     let mut event = Event::new("$feature_flag_called", subject.distinct_id());
     let response = match value {
@@ -67,22 +68,23 @@ pub(super) fn event(
     RequestContext::current()
         .unwrap_or_default()
         .apply_to_event(&mut event);
-    // Unless the definitions say that the flag has no experiment, its event keeps what an analysis may need.
-    if gate_is_open && flag.is_some_and(|flag| flag.has_experiment == Some(false)) {
-        let others: Vec<String> = event
+    // Only events of flags without an experiment are minimal: the analysis of an experiment may need the other
+    // properties.
+    if allow_minimal && flag.is_some_and(|flag| flag.has_experiment == Some(false)) {
+        let removed: Vec<String> = event
             .properties()
             .keys()
-            .filter(|name| !MINIMAL.contains(&name.as_str()))
+            .filter(|name| !MINIMAL_PROPERTIES.contains(&name.as_str()))
             .cloned()
             .collect();
-        for name in others {
+        for name in removed {
             event.remove_prop(&name);
         }
     }
     Ok(event)
 }
 
-/// The payload of this value. It comes as JSON inside a string, and is shown as what it means.
+/// The payload of this value. Payloads are JSON encoded in a string; returned decoded.
 fn payload(flag: &Flag, value: &FlagValue) -> Option<Value> {
     let name = match value {
         FlagValue::Boolean(false) => return None,

@@ -2,37 +2,40 @@
 //!
 //! Applications depend on the facade `flagcache`, which re-exports everything here under its feature `evaluation`.
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! |---|---|
 //! | `local_evaluation`, `builder` | [`LocalEvaluation`]: the handle, and its options |
-//! | `sync`, `state` | following a poller, and what every evaluation loads |
-//! | `compile` | from the API's JSON to what is evaluated, flag by flag |
-//! | `rules`, `filter`, `date`, `pattern`, `open` | the evaluation, and why it may stay open |
-//! | `official`, `foreign_form` | posthog-rs's own evaluator, for those who want it; flags as PHP and document stores write them |
-//! | `ask` | asking PostHog for what cannot be decided here, with feature `ask` |
+//! | `sync_task`, `evaluator_state` | follows a poller; the state that evaluations load |
+//! | `compile` | compiles the API's JSON, flag by flag |
+//! | `rules`, `filter`, `date`, `pattern` | the evaluation |
+//! | `inconclusive` | why an evaluation has no local result |
+//! | `posthog_evaluator` | the definitions for posthog-rs's own evaluator |
+//! | `lenient_decode` | decodes flags from PHP and document stores |
+//! | `remote_evaluation` | asks PostHog if the local evaluation is inconclusive; feature `ask` |
 //! | `overrides`, `test_flags` | [`Overrides`] and [`TestFlags`] |
-//! | `flag_called_event`, `sent_events`, `subject` | exposures, and whom a flag is evaluated for |
+//! | `flag_called_event`, `sent_events` | the event `$feature_flag_called` |
+//! | `subject` | [`FlagSubject`] |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "ask")]
-mod ask;
 mod builder;
 mod compile;
 mod date;
+mod evaluator_state;
 mod filter;
 mod flag_called_event;
-mod foreign_form;
+mod inconclusive;
+mod lenient_decode;
 mod local_evaluation;
-mod official;
-mod open;
 mod overrides;
 mod pattern;
+mod posthog_evaluator;
+#[cfg(feature = "ask")]
+mod remote_evaluation;
 mod rules;
 mod sent_events;
-mod state;
 mod subject;
-mod sync;
+mod sync_task;
 mod test_flags;
 
 pub use builder::LocalEvaluationBuilder;

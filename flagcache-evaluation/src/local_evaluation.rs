@@ -1,4 +1,4 @@
-//! The handle of an evaluation.
+//! [`LocalEvaluation`]: the handle that evaluates flags.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,16 +10,15 @@ use posthog_rs::{Client, FlagValue, InconclusiveMatchError, LocalEvaluator};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::state::EvaluatorState;
-use crate::sync::Progress;
+use crate::evaluator_state::EvaluatorState;
+use crate::sync_task::Progress;
 use crate::{FlagSubject, LocalEvaluationBuilder};
 
-/// Evaluates flags on the definitions of a poller.
+/// Evaluates flags locally, on the current definitions of a poller.
 ///
-/// Each change of the definitions is taken up flag by flag, from the JSON as the API sent it. Values are those of
-/// PostHog's Python SDK on the same definitions. Where the Python or the Node SDK leaves the decision to the server, or where
-/// the two disagree, the evaluation is inconclusive: the error says why, and PostHog can be asked. The guide lists the two
-/// exceptions, in which Python decides as the server does and Node cannot.
+/// Values equal those of PostHog's Python SDK for the same definitions. The evaluation is inconclusive if the Python or
+/// the Node SDK requires the server, or if the two SDKs disagree; the error contains the reason, and PostHog can be
+/// asked instead. The guide lists two exceptions, in which Python agrees with the server and Node does not.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -31,59 +30,58 @@ use crate::{FlagSubject, LocalEvaluationBuilder};
 /// # async fn serve(
 /// #     poller: FlagDefinitionPoller, client: posthog_rs::Client
 /// # ) -> Result<(), Box<dyn std::error::Error>> {
-/// // Once, when the service starts. The poller is a running `FlagDefinitionPoller`, the client a `posthog_rs::Client`.
+/// // Once, when the service starts, with a running `FlagDefinitionPoller` and a `posthog_rs::Client`.
 /// let flags = LocalEvaluation::attach(&poller);
 /// flags.wait_ready(Duration::from_secs(5)).await?;
 ///
-/// // In each request. Nothing here waits for the network.
+/// // In each request. Never waits for the network.
 /// let ada = FlagSubject::new("ada").property("plan", "pro");
 /// match flags.evaluate_and_capture(&client, "new-checkout", &ada) {
 ///     Ok(Some(FlagValue::Boolean(on))) => println!("{on}"),
 ///     Ok(Some(FlagValue::String(variant))) => println!("{variant}"),
-///     Ok(None) => println!("there is no such flag"),
-///     Err(inconclusive) => println!("it cannot be decided here: {inconclusive}"),
+///     Ok(None) => println!("no such flag"),
+///     Err(inconclusive) => println!("inconclusive: {inconclusive}"),
 /// }
 /// # Ok(()) }
 /// ```
 ///
-/// # Which one to call
+/// # Methods
 ///
-/// | | events |
+/// | | sends events |
 /// |---|---|
-/// | [`evaluate_and_capture`](Self::evaluate_and_capture) | sends `$feature_flag_called` when a subject first gets a value |
-/// | `evaluate_or_ask`, with feature `ask` | the same; asks PostHog where nothing is decided here |
+/// | [`evaluate_and_capture`](Self::evaluate_and_capture) | `$feature_flag_called`, once per subject and value |
+/// | `evaluate_or_ask`, with feature `ask` | the same; asks PostHog if the local evaluation is inconclusive |
 /// | [`evaluate`](Self::evaluate), [`evaluate_all`](Self::evaluate_all) | none |
-/// | [`evaluator`](Self::evaluator) | none: posthog-rs's own [`LocalEvaluator`], with its own answers and in its time |
+/// | [`evaluator`](Self::evaluator) | none: posthog-rs's own [`LocalEvaluator`], with its own values and performance |
 ///
-/// PostHog counts the exposures of an experiment, and shows who called a flag, by the event `$feature_flag_called`. An
-/// evaluation on this machine sends none by itself: an experiment whose flag is evaluated without it has no
-/// participants. Use `evaluate_and_capture` where a user meets what the flag decides; use `evaluate` for kill switches,
-/// and wherever the value is only looked at.
+/// PostHog counts the exposures of an experiment by the event `$feature_flag_called`. Without it, an experiment has no
+/// participants. Use `evaluate_and_capture` where a user sees the effect of a flag; use `evaluate` for kill switches,
+/// and where the value is only inspected.
 ///
-/// # Flags that cannot be decided here
+/// # Undecidable flags
 ///
-/// [`undecidable`](Self::undecidable) lists them with their reasons, and one warning is logged when the list changes. All
-/// other flags are evaluated: a flag that cannot be read does not affect them.
+/// [`undecidable`](Self::undecidable) lists the flags that cannot be evaluated locally, with their reasons. One warning
+/// is logged when the list changes. An undecidable flag affects no other flag, except those that depend on it.
 ///
-/// # Life
+/// # Lifetime
 ///
-/// Attach once for each poller. The evaluation follows the poller until that ends, and keeps the last definitions then. A
-/// policy that clears the definitions clears them here too. This handle is cheap to clone and keeps the poller running, as
-/// any handle of it does; an [`evaluator`](Self::evaluator) on its own does not.
+/// Attach once per poller. The evaluation follows the poller until the poller ends, and then keeps the last
+/// definitions. If a policy clears the poller's definitions, they are cleared here too. The handle is cheap to clone
+/// and keeps the poller running, as every handle of the poller does; an [`evaluator`](Self::evaluator) alone does not.
 ///
-/// # Cost
+/// # Performance
 ///
-/// An evaluation takes no lock, and what it costs depends on the flag alone: not on the other flags, the cohorts or the
-/// changes of the project. A change of the definitions compiles the flags that changed, and those that depend on what did.
+/// An evaluation takes no lock. Its cost depends on the flag alone, not on the number of other flags or cohorts, nor on
+/// updates. An update compiles only the flags that changed, and those that depend on a change.
 ///
 /// # posthog-rs
 ///
-/// It is built without its default features, so without its async client. Name `posthog-rs` among your own dependencies,
-/// in the same version as this crate, with the features that you use: `posthog-rs = "0.30"`. The client that captures
-/// needs no secret key and no local evaluation of its own: that would poll a second time.
+/// This crate depends on posthog-rs without its default features, that is, without its async client. Add `posthog-rs`
+/// to your own dependencies, in the same version and with the features you need: `posthog-rs = "0.30"`. The client that
+/// captures events needs no secret key. Do not enable its local evaluation, which would poll a second time.
 #[derive(Clone)]
 pub struct LocalEvaluation {
-    /// None where the definitions never change.
+    /// `None` for fixed definitions.
     poller: Option<FlagDefinitionPoller>,
     pub(crate) state: Arc<EvaluatorState>,
     progress: watch::Receiver<Progress>,
@@ -94,14 +92,14 @@ pub struct LocalEvaluation {
     pub(crate) ask_timeout: Duration,
 }
 
-/// Durations over one year (such as `Duration::MAX`) are clamped to one year.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Timeouts over one year (such as `Duration::MAX`) are clamped to one year.
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl LocalEvaluation {
-    /// Follows this poller from now on, on the poller's runtime. Waits for nothing: call
+    /// Starts to follow a poller, in a task on the poller's runtime. Returns immediately: call
     /// [`wait_ready`](Self::wait_ready) before the first evaluation.
     ///
-    /// A poller that has ended is followed up to its last definitions, unless its runtime is gone.
+    /// If the poller has ended, its last definitions are evaluated, unless its runtime has shut down.
     pub fn attach(poller: &FlagDefinitionPoller) -> Self {
         Self::builder(poller).attach()
     }
@@ -125,23 +123,24 @@ impl LocalEvaluation {
         }
     }
 
-    /// Waits until there are definitions to evaluate and the poller's status shows them, at most for `limit`. Empty
-    /// definitions count. Cancel safe.
+    /// Waits until there are definitions to evaluate and the poller's status reflects them. Definitions without flags
+    /// count. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`NotReadyError`] when the limit passed, with what keeps them away, or when the poller ended without any.
-    pub async fn wait_ready(&self, limit: Duration) -> Result<(), NotReadyError> {
+    /// [`NotReadyError`] if the timeout elapses, with the last load's error, or if the poller ends without definitions.
+    pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotReadyError> {
         let Some(poller) = &self.poller else {
             return Ok(());
         };
-        let deadline = Instant::now() + limit.min(LONGEST);
+        let deadline = Instant::now() + timeout.min(MAX_TIMEOUT);
         let mut progress = self.progress.clone();
         let ready = async {
             let ready = progress.wait_for(|now| now.ready).await.is_ok();
             if ready {
-                // It can be a little later. An error says that it has ended, which takes nothing away.
-                let _ = poller.wait_ready(limit).await;
+                // The status may be updated slightly later. If the poller has ended, its definitions are still
+                // evaluated.
+                let _ = poller.wait_ready(timeout).await;
             }
             ready
         };
@@ -149,18 +148,18 @@ impl LocalEvaluation {
             Ok(true) => Ok(()),
             Ok(false) => Err(NotReadyError::Stopped),
             Err(_) => Err(NotReadyError::Timeout {
-                timeout: limit,
+                timeout,
                 last_error: poller.status().last_error,
             }),
         }
     }
 
-    /// Waits until what the poller has in memory now is evaluated. For tests, and for a poller in manual mode, after its
-    /// [`refresh`](FlagDefinitionPoller::refresh). Cancel safe.
+    /// Waits until the definitions that the poller has in memory now are evaluated. For tests, and for use after
+    /// [`refresh`](FlagDefinitionPoller::refresh) in manual mode. Cancel safe.
     pub async fn synced(&self) {
         let Some(poller) = &self.poller else { return };
         let count = poller.install_count();
-        // An error says that the poller has ended: nothing more will come.
+        // An error means that the poller has ended, and no update follows.
         let _ = self
             .progress
             .clone()
@@ -168,36 +167,36 @@ impl LocalEvaluation {
             .await;
     }
 
-    /// The definitions that are evaluated now; `None` until the first ones, and after a policy cleared them.
+    /// The definitions being evaluated; `None` before the first load, and after a policy cleared them.
     pub fn definitions(&self) -> Option<FlagDefinitionCacheData> {
         self.state.current().definitions.clone()
     }
 
-    /// The flags that cannot be decided here for some subjects or for all, each with its key and the reason, by key.
+    /// The flags that cannot be evaluated locally for some or all subjects, as pairs of key and reason, sorted by key.
     ///
-    /// A flag of a form or a format that is not known is among them, and one with experience continuity, an unknown
-    /// operator or a cohort that PostHog alone knows; and every flag that depends on such a flag. What is missing of a
-    /// subject, such as a property, is not: the error of the evaluation says that.
+    /// These are flags with an invalid or unknown definition, experience continuity, an unknown operator, or a cohort
+    /// that the definitions do not contain, and all flags that depend on them. Flags that are inconclusive only because
+    /// a subject lacks a property or group are not listed.
     pub fn undecidable(&self) -> Vec<(String, String)> {
         self.state.current().undecidable.to_vec()
     }
 
-    /// The flags that are overridden in this process, with their values.
+    /// The overrides in use, by flag key.
     pub fn overrides(&self) -> HashMap<String, FlagValue> {
         self.state.current().overrides.clone()
     }
 
-    /// posthog-rs's own evaluator, with its own answers. Built when it is first requested, and updated for as long as the
-    /// poller runs. Flags that posthog-rs cannot decode are not in it; overrides are.
+    /// posthog-rs's own evaluator. Built on first use, and updated for as long as the poller runs. Contains the
+    /// overrides, but not the flags that posthog-rs cannot decode.
     pub fn evaluator(&self) -> LocalEvaluator {
-        self.state.official().clone()
+        self.state.posthog_evaluator().clone()
     }
 
-    /// Evaluates a flag and sends nothing. `None` if there is no such flag, or no definitions at all.
+    /// Evaluates a flag without sending an event. `None` if there is no such flag, or there are no definitions.
     ///
     /// # Errors
     ///
-    /// [`InconclusiveMatchError`] if it cannot be decided here, with the reason.
+    /// [`InconclusiveMatchError`], with the reason, if the flag cannot be evaluated locally for this subject.
     pub fn evaluate(
         &self,
         key: &str,
@@ -206,7 +205,7 @@ impl LocalEvaluation {
         self.state.evaluate(key, subject)
     }
 
-    /// Evaluates every flag, on the same definitions, and sends nothing.
+    /// Evaluates every flag on the same definitions, without sending events.
     pub fn evaluate_all(
         &self,
         subject: &FlagSubject,
@@ -214,24 +213,24 @@ impl LocalEvaluation {
         self.state.evaluate_all(subject)
     }
 
-    /// Evaluates a flag and sends `$feature_flag_called` for it, without waiting for that.
+    /// Evaluates a flag and captures the event `$feature_flag_called`, without waiting for it to be sent.
     ///
-    /// The event has the properties that posthog-rs's client gives to one of a flag that it evaluated itself, those of the
-    /// [`RequestContext`](posthog_rs::RequestContext) in scope among them, and goes the way of any event that `client`
-    /// captures. It is sent once for each subject, flag, value and groups; the last 100 000 such calls at least are
-    /// remembered, by this handle and its clones.
+    /// The event has the same properties as that of posthog-rs's client for a local evaluation, including those of the
+    /// [`RequestContext`](posthog_rs::RequestContext) in scope. `client` sends it as any other event. It is sent once
+    /// per subject, flag, value and groups; this handle and its clones remember at least the last 100 000 such
+    /// combinations.
     ///
-    /// It is minimal if the definitions ask for it (`minimal_flag_called_events`) and say that the flag has no
-    /// experiment: without payload, `$feature/…`, and all but a few properties of the context. posthog-rs adds the parts
-    /// of its version (`$lib_version__major` and two more) to this event too, and what a `before_send` hook of the client
-    /// adds stays.
+    /// The event is minimal if the definitions enable `minimal_flag_called_events` and state that the flag has no
+    /// experiment: it then lacks the payload, `$feature/…`, and most properties of the context. posthog-rs adds the
+    /// parts of its version (`$lib_version__major` and two more) to minimal events too, and the client's `before_send`
+    /// hooks may add properties.
     ///
-    /// A flag that the definitions do not list is reported as missing. Nothing is sent for an empty distinct id, for a
-    /// value in which an override had a part, while there are no definitions, and for an evaluation that fails.
+    /// A flag that the definitions do not contain is captured as missing. No event is sent for an empty distinct id,
+    /// for a value that depends on an override, without definitions, or if the evaluation is inconclusive.
     ///
     /// # Errors
     ///
-    /// As [`evaluate`](Self::evaluate). The client can ask PostHog then, and captures that call itself:
+    /// As for [`evaluate`](Self::evaluate). In that case, the client can ask PostHog and capture the event itself:
     /// `client.evaluate_flags(subject.distinct_id(), subject.into())`.
     pub fn evaluate_and_capture(
         &self,

@@ -1,4 +1,4 @@
-//! Values that count in place of what the definitions decide, for development and tests.
+//! [`Overrides`]: fixed flag values for development and tests.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,18 +7,24 @@ use std::{env, fmt, fs};
 use posthog_rs::FlagValue;
 use serde_json::Value;
 
-/// Flags that have a fixed value in this process, whatever the definitions say. For development and tests.
+/// Fixed values for flags in this process, which replace the evaluation of their definitions. For development and
+/// tests.
 ///
-/// They count for every evaluator of the [`LocalEvaluation`](crate::LocalEvaluation) that has them, and for flags that
-/// depend on them. They reach no store and no other worker, and no exposure is sent of what they decide. A log line says
-/// which flags are overridden, and [`LocalEvaluation::overrides`](crate::LocalEvaluation::overrides) lists them.
+/// They apply to every evaluator of the [`LocalEvaluation`](crate::LocalEvaluation), and to flags that depend on them.
+/// They are not written to a store or shared with other workers, and no exposure event is sent for values that depend
+/// on them. The overridden flags are logged, and [`LocalEvaluation::overrides`](crate::LocalEvaluation::overrides)
+/// returns them.
 ///
-/// A value from the environment counts before one from the file, and that before one from the code.
+/// The environment takes precedence over the file, and the file over values set in code.
 ///
 /// ```
 /// use flagcache_evaluation::Overrides;
 ///
-/// let overrides = Overrides::new().set("new-checkout", "blue").set("beta", true).file("flags.local.json").environment();
+/// let overrides = Overrides::new()
+///     .set("new-checkout", "blue")
+///     .set("beta", true)
+///     .file("flags.local.json")
+///     .environment();
 /// ```
 #[derive(Clone, Default)]
 pub struct Overrides {
@@ -27,43 +33,46 @@ pub struct Overrides {
     environment: bool,
 }
 
-const VARIABLE: &str = "FLAGCACHE_OVERRIDE_";
+/// The prefix of environment variables.
+const PREFIX: &str = "FLAGCACHE_OVERRIDE_";
 
 impl Overrides {
-    /// None yet.
+    /// No overrides.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// This flag has this value: `true`, `false`, or the name of a variant.
+    /// Sets the value of a flag: `true`, `false`, or the key of a variant.
     #[must_use]
     pub fn set(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.set.insert(key.into(), flag_value(value.into()));
         self
     }
 
-    /// Reads a JSON file such as `{"new-checkout": "blue", "beta": true}`, and reads it again within a second of every
-    /// change. A file that is missing holds none; one that cannot be read leaves in force what was read before.
+    /// Reads overrides from a JSON file such as `{"new-checkout": "blue", "beta": true}`, and applies changes within
+    /// about a second. A missing file means no overrides; if the file cannot be read, the previous overrides remain in
+    /// use.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = Some(path.into());
         self
     }
 
-    /// Reads the environment: `FLAGCACHE_OVERRIDE_NEW_CHECKOUT=blue` is for the flag whose key is `new-checkout`, in
-    /// capitals and with `_` for all that is neither letter nor digit. `true` and `false` are what they say, anything else
-    /// is a variant.
+    /// Reads overrides from environment variables: `FLAGCACHE_OVERRIDE_NEW_CHECKOUT=blue` overrides the flag
+    /// `new-checkout`. The name is the key in upper case, with `_` for each character that is not a letter or digit.
+    /// `true` and `false` are booleans, any other value is a variant.
     #[must_use]
     pub fn environment(mut self) -> Self {
         self.environment = true;
         self
     }
 
-    pub(crate) fn watched_file(&self) -> Option<&Path> {
+    pub(crate) fn file_path(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
-    /// What is in force, given what the file holds and the keys of the flags that there are.
+    /// The overrides in use, from the code, the file's content, and the environment. `keys` are the keys of the
+    /// definitions.
     pub(crate) fn resolve<'a>(
         &self,
         file: &BTreeMap<String, FlagValue>,
@@ -79,7 +88,7 @@ impl Overrides {
             overrides.extend(resolve_variables(
                 env::vars_os().filter_map(|(name, value)| {
                     Some((
-                        name.to_str()?.strip_prefix(VARIABLE)?.to_owned(),
+                        name.to_str()?.strip_prefix(PREFIX)?.to_owned(),
                         value.to_str()?.to_owned(),
                     ))
                 }),
@@ -90,7 +99,7 @@ impl Overrides {
     }
 }
 
-/// Shows the keys.
+/// Shows only the keys.
 impl fmt::Debug for Overrides {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Overrides")
@@ -120,14 +129,14 @@ fn resolve_variables<'a>(
         return overrides;
     }
     for key in keys {
-        if let Some(value) = variables.get(&variable(key)) {
+        if let Some(value) = variables.get(&variable_suffix(key)) {
             overrides.insert(key.to_owned(), value.clone());
         }
     }
     for key in overrides.keys() {
-        variables.remove(&variable(key));
+        variables.remove(&variable_suffix(key));
     }
-    // A flag that is not there yet: its key is most likely written like this.
+    // Flags that do not exist yet: kebab case is the most likely form of the key.
     overrides.extend(
         variables
             .into_iter()
@@ -136,8 +145,8 @@ fn resolve_variables<'a>(
     overrides
 }
 
-/// What comes after the prefix in the name of this flag's variable.
-fn variable(key: &str) -> String {
+/// The name of the flag's environment variable, without the prefix.
+fn variable_suffix(key: &str) -> String {
     key.chars()
         .map(|c| {
             if c.is_ascii_alphanumeric() {
@@ -149,11 +158,11 @@ fn variable(key: &str) -> String {
         .collect()
 }
 
-/// What the file holds.
+/// Reads the overrides from a file; none if it does not exist.
 ///
 /// # Errors
 ///
-/// Why it cannot be read, without what is in it.
+/// The reason why it cannot be read, without its content.
 pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, FlagValue>, String> {
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -162,7 +171,7 @@ pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, FlagValue>, String> {
     };
     let values: BTreeMap<String, Value> = serde_json::from_slice(&text).map_err(|error| {
         format!(
-            "it is not a JSON object (line {} column {})",
+            "the file is not a JSON object (line {} column {})",
             error.line(),
             error.column()
         )
@@ -173,7 +182,7 @@ pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, FlagValue>, String> {
         .collect())
 }
 
-/// Other JSON than booleans and texts is taken as a variant of that name.
+/// Values other than booleans and strings become variants with their JSON as the key.
 pub(crate) fn flag_value(value: Value) -> FlagValue {
     match value {
         Value::Bool(on) => FlagValue::Boolean(on),
@@ -187,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variable_is_for_the_flag_that_is_named_like_it() {
+    fn variables_match_flags_by_normalized_key() {
         let variables = [
             ("NEW_CHECKOUT", "blue"),
             ("KILL", "false"),

@@ -1,74 +1,75 @@
-//! Regular expressions that all of PostHog's SDKs understand alike.
+//! [`Pattern`]: regular expressions that all of PostHog's SDKs interpret identically.
 
 use regex::Regex;
 
-/// The expression of a condition.
+/// The regular expression of a condition.
 #[derive(Debug)]
 pub(crate) enum Pattern {
     Compiled(Regex),
-    /// No SDK can compile it: it matches nothing, and neither does its negation.
+    /// Invalid in all SDKs: neither the operator nor its negation matches.
     Invalid,
-    /// The SDKs may read it differently.
+    /// The SDKs may interpret it differently.
     Unsupported,
 }
 
 impl Pattern {
     pub(crate) fn new(pattern: &str) -> Self {
-        match Scan::of(pattern) {
-            Shape::Invalid => Self::Invalid,
-            Shape::Unsupported => Self::Unsupported,
-            Shape::Shared => Regex::new(pattern).map_or(Self::Unsupported, Self::Compiled),
+        match Scanner::classify(pattern) {
+            Syntax::Invalid => Self::Invalid,
+            Syntax::Unsupported => Self::Unsupported,
+            Syntax::Portable => Regex::new(pattern).map_or(Self::Unsupported, Self::Compiled),
         }
     }
 }
 
-/// Whether all SDKs find the same in such a text: line ends and other alphabets part them.
-pub(crate) fn is_searched_alike(text: &str) -> bool {
+/// Whether all SDKs search this text identically. They differ for line breaks and non-ASCII characters.
+pub(crate) fn is_portable_text(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
+/// The classification of a pattern's syntax.
 #[derive(Debug, PartialEq)]
-enum Shape {
-    Shared,
+enum Syntax {
+    Portable,
     Invalid,
     Unsupported,
 }
 
-/// What came before, as far as a quantifier may or may not follow it.
+/// The preceding element, which determines whether a quantifier may follow.
 #[derive(Clone, Copy, PartialEq)]
-enum Before {
+enum Previous {
     Nothing,
     Atom,
-    /// A group with a quantifier in it: repeated again, it may take a backtracking engine forever.
+    /// A group that contains a quantifier. Repeating it may cause catastrophic backtracking in other engines.
     RepeatingGroup,
     Quantifier,
 }
 
-struct Scan<'a> {
+struct Scanner<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
-    before: Before,
-    /// The open groups: whether a quantifier is in each, and whether anything is.
+    previous: Previous,
+    /// The unclosed groups: whether each contains a quantifier, and whether it contains anything.
     groups: Vec<(bool, bool)>,
 }
 
-/// Escaped, they stand for themselves everywhere.
+/// Characters that every engine treats as literals when escaped.
 const ESCAPABLE: &str = r"\-[]^.$*+?(){}|/";
 
-impl<'a> Scan<'a> {
-    fn of(pattern: &'a str) -> Shape {
-        if !is_searched_alike(pattern) {
-            return Shape::Unsupported;
+impl<'a> Scanner<'a> {
+    fn classify(pattern: &'a str) -> Syntax {
+        if !is_portable_text(pattern) {
+            return Syntax::Unsupported;
         }
         let scan = Self {
             rest: pattern.chars().peekable(),
-            before: Before::Nothing,
+            previous: Previous::Nothing,
             groups: Vec::new(),
         };
-        scan.run().unwrap_or(Shape::Unsupported)
+        scan.run().unwrap_or(Syntax::Unsupported)
     }
 
-    /// `None` for what the SDKs may read differently.
-    fn run(mut self) -> Option<Shape> {
+    /// `None` if the SDKs may interpret the pattern differently.
+    fn run(mut self) -> Option<Syntax> {
         let mut is_invalid = false;
         while let Some(next) = self.rest.next() {
             match next {
@@ -80,10 +81,10 @@ impl<'a> Scan<'a> {
                 '(' => self.open_group()?,
                 ')' => match self.groups.pop() {
                     Some((repeats, true)) => {
-                        self.before = if repeats {
-                            Before::RepeatingGroup
+                        self.previous = if repeats {
+                            Previous::RepeatingGroup
                         } else {
-                            Before::Atom
+                            Previous::Atom
                         };
                         if let Some((outer_repeats, has_content)) = self.groups.last_mut() {
                             *outer_repeats |= repeats;
@@ -100,7 +101,7 @@ impl<'a> Scan<'a> {
                 }
                 '}' => return None,
                 '|' | '^' | '$' => {
-                    self.before = Before::Nothing;
+                    self.previous = Previous::Nothing;
                     self.note_content();
                 }
                 _ => self.atom(),
@@ -108,14 +109,14 @@ impl<'a> Scan<'a> {
         }
         is_invalid |= !self.groups.is_empty();
         Some(if is_invalid {
-            Shape::Invalid
+            Syntax::Invalid
         } else {
-            Shape::Shared
+            Syntax::Portable
         })
     }
 
     fn atom(&mut self) {
-        self.before = Before::Atom;
+        self.previous = Previous::Atom;
         self.note_content();
     }
 
@@ -136,11 +137,11 @@ impl<'a> Scan<'a> {
             self.rest.next_if_eq(&':')?;
         }
         self.groups.push((false, false));
-        self.before = Before::Nothing;
+        self.previous = Previous::Nothing;
         Some(())
     }
 
-    /// The rest of a class; `false` if it has no end.
+    /// Reads the rest of a character class; `false` if it is not closed.
     fn class(&mut self) -> Option<bool> {
         self.rest.next_if_eq(&'^');
         let mut is_empty = true;
@@ -154,7 +155,7 @@ impl<'a> Scan<'a> {
                 '&' | '~' | '-' if last == next => return None,
                 '\\' => {
                     let escaped = self.rest.next()?;
-                    // Not a class in a class: `[\w-.]` is a range in some engines.
+                    // No class escapes inside a class: `[\w-.]` is a range in some engines.
                     (ESCAPABLE.contains(escaped) && escaped != '/').then_some(())?;
                 }
                 _ => {}
@@ -165,7 +166,7 @@ impl<'a> Scan<'a> {
         Some(false)
     }
 
-    /// `{2}`, `{2,}`, `{2,5}`, up to its end.
+    /// Reads the rest of bounds such as `{2}`, `{2,}` and `{2,5}`.
     fn bounds(&mut self) -> Option<()> {
         let mut inside = String::new();
         loop {
@@ -174,25 +175,25 @@ impl<'a> Scan<'a> {
                 next => inside.push(next),
             }
         }
-        let (least, most) = inside.split_once(',').unwrap_or((&inside, &inside));
+        let (min, max) = inside.split_once(',').unwrap_or((&inside, &inside));
         let number = |text: &str| {
             text.bytes()
                 .all(|byte| byte.is_ascii_digit())
                 .then(|| text.parse::<u8>().ok())?
         };
-        let least = number(least)?;
-        if !most.is_empty() && number(most)? < least {
+        let min = number(min)?;
+        if !max.is_empty() && number(max)? < min {
             return None;
         }
-        (least <= 100).then_some(())
+        (min <= 100).then_some(())
     }
 
     fn quantifier(&mut self) -> Option<()> {
-        if self.before != Before::Atom {
+        if self.previous != Previous::Atom {
             return None;
         }
         self.rest.next_if_eq(&'?');
-        self.before = Before::Quantifier;
+        self.previous = Previous::Quantifier;
         if let Some((repeats, _)) = self.groups.last_mut() {
             *repeats = true;
         }
@@ -205,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_all_sdks_understand_is_compiled() {
+    fn only_portable_patterns_are_compiled() {
         for pattern in [
             "",
             r"^.*@example\.(com|org)$",
@@ -216,14 +217,14 @@ mod tests {
             "a|b",
             r"[\]\-]",
         ] {
-            assert_eq!(Scan::of(pattern), Shape::Shared, "{pattern}");
+            assert_eq!(Scanner::classify(pattern), Syntax::Portable, "{pattern}");
             assert!(
                 matches!(Pattern::new(pattern), Pattern::Compiled(_)),
                 "{pattern}"
             );
         }
         for pattern in ["p(ro", "pro)", "[a-z", "(a(b)"] {
-            assert_eq!(Scan::of(pattern), Shape::Invalid, "{pattern}");
+            assert_eq!(Scanner::classify(pattern), Syntax::Invalid, "{pattern}");
             assert!(Regex::new(pattern).is_err(), "{pattern}");
         }
         let unsupported = [
@@ -233,7 +234,7 @@ mod tests {
         for pattern in unsupported.into_iter().chain([
             r"[\w-.]", "[a&&b]", r"\1", "(?<n>a)", "a{101}", r"\", "a{2}{3}",
         ]) {
-            assert_eq!(Scan::of(pattern), Shape::Unsupported, "{pattern}");
+            assert_eq!(Scanner::classify(pattern), Syntax::Unsupported, "{pattern}");
         }
     }
 }

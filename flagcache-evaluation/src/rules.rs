@@ -1,4 +1,4 @@
-//! A flag as it is evaluated, and its evaluation: in the order and with the outcomes of PostHog's Python SDK.
+//! [`Flag`]: a compiled flag, and its [`Evaluation`], in the order and with the results of PostHog's Python SDK.
 
 use std::collections::HashMap;
 use std::ptr;
@@ -9,42 +9,41 @@ use serde_json::value::RawValue;
 
 use crate::FlagSubject;
 use crate::filter::{Properties, PropertyFilter};
-use crate::open::{Open, OpenKind, Reason};
+use crate::inconclusive::{Inconclusive, InconclusiveKind, Reason};
 
-/// A flag, with all that its evaluation needs: the cohorts and flags that it names are shared with the others that name
-/// them.
+/// A compiled flag, with everything that its evaluation needs. Cohorts and flags that it depends on are shared.
 #[derive(Debug)]
 pub(crate) struct Flag {
     pub(crate) key: Box<str>,
-    /// Of the definition's text.
+    /// The hash of the definition's JSON.
     pub(crate) fingerprint: u128,
-    /// The rules, or why there are none here.
+    /// The rules, or the reason why the definition is unsupported.
     pub(crate) rules: Result<Rules, String>,
-    /// Why it cannot be decided here for some subjects or for all, if that is so.
-    pub(crate) fault: Option<String>,
+    /// The reason, if the flag cannot be evaluated locally for some or all subjects.
+    pub(crate) undecidable: Option<String>,
     pub(crate) has_experiment: Option<bool>,
     pub(crate) payloads: HashMap<String, Box<RawValue>>,
-    /// What it names, so that it is kept as long as that stays the same.
-    pub(crate) named: Named,
+    /// What it depends on. An update reuses the flag if neither it nor these changed.
+    pub(crate) dependencies: Dependencies,
 }
 
-/// What a definition names.
+/// The cohorts and flags that a definition depends on, directly.
 #[derive(Debug, Default)]
-pub(crate) struct Named {
+pub(crate) struct Dependencies {
     pub(crate) cohorts: Vec<(Box<str>, Option<Arc<Cohort>>)>,
-    pub(crate) flags: Vec<(Box<str>, Reference)>,
+    pub(crate) flags: Vec<(Box<str>, FlagReference)>,
 }
 
-/// A flag that another one names.
+/// A flag that another flag depends on.
 #[derive(Clone, Debug)]
-pub(crate) enum Reference {
+pub(crate) enum FlagReference {
     Flag(Arc<Flag>),
-    /// It is not among the definitions.
+    /// The definitions do not contain it.
     Missing,
-    /// It belongs to other services.
-    Elsewhere,
-    /// It depends on the one that names it.
-    Machine,
+    /// It is restricted to other evaluation contexts.
+    OtherContext,
+    /// It depends on the flag that depends on it, or the dependencies are nested too deeply.
+    Cyclic,
 }
 
 #[derive(Debug, Default)]
@@ -76,9 +75,9 @@ pub(crate) struct Variant {
 pub(crate) struct Condition {
     pub(crate) filters: Vec<Filter>,
     pub(crate) percentage: Option<f64>,
-    /// One of the flag's variants, for all whom the condition matches.
+    /// The variant for all subjects that match the condition; one of the flag's variants.
     pub(crate) variant: Option<Box<str>>,
-    /// The group type, if it is not the flag's.
+    /// The group type, if it differs from the flag's.
     pub(crate) group: Option<u64>,
 }
 
@@ -90,54 +89,56 @@ pub(crate) enum Filter {
         cohort: Option<Arc<Cohort>>,
         negated: bool,
     },
-    Flag(Dependency),
+    Flag(FlagDependency),
     Unsupported(String),
 }
 
+/// A condition on the value of another flag.
 #[derive(Debug)]
-pub(crate) struct Dependency {
-    /// In the order in which they are evaluated, the one that is asked for among them.
-    pub(crate) chain: Vec<Reference>,
-    /// Which of them is asked for.
+pub(crate) struct FlagDependency {
+    /// The flags to evaluate, in order, including the target.
+    pub(crate) chain: Vec<FlagReference>,
+    /// The index of the target in the chain.
     pub(crate) target: usize,
     pub(crate) key: Box<str>,
     pub(crate) expected: FlagValue,
 }
 
-/// A cohort: the properties that make a subject a member.
+/// A compiled cohort.
 #[derive(Debug)]
 pub(crate) struct Cohort {
     pub(crate) fingerprint: u128,
-    pub(crate) members: Result<Members, String>,
-    pub(crate) fault: Option<String>,
-    /// It depends on flags, itself or by a cohort in it.
+    pub(crate) properties: Result<PropertyGroup, String>,
+    pub(crate) undecidable: Option<String>,
+    /// Whether it depends on flags, directly or via other cohorts.
     pub(crate) has_flags: bool,
-    pub(crate) named: Named,
+    pub(crate) dependencies: Dependencies,
 }
 
+/// A conjunction (`all`) or disjunction of filters or groups.
 #[derive(Debug)]
-pub(crate) struct Members {
+pub(crate) struct PropertyGroup {
     pub(crate) all: bool,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<GroupEntry>,
 }
 
 #[derive(Debug)]
-pub(crate) enum Entry {
-    Members(Members),
+pub(crate) enum GroupEntry {
+    Group(PropertyGroup),
     Filter { filter: Filter, negated: bool },
 }
 
 /// A flag's value, borrowed from its definition.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Outcome<'a> {
-    Is(bool),
+    Boolean(bool),
     Variant(&'a str),
 }
 
 impl From<Outcome<'_>> for FlagValue {
     fn from(outcome: Outcome<'_>) -> Self {
         match outcome {
-            Outcome::Is(on) => Self::Boolean(on),
+            Outcome::Boolean(on) => Self::Boolean(on),
             Outcome::Variant(variant) => Self::String(variant.to_owned()),
         }
     }
@@ -146,7 +147,7 @@ impl From<Outcome<'_>> for FlagValue {
 impl<'a> From<&'a FlagValue> for Outcome<'a> {
     fn from(value: &'a FlagValue) -> Self {
         match value {
-            FlagValue::Boolean(on) => Self::Is(*on),
+            FlagValue::Boolean(on) => Self::Boolean(*on),
             FlagValue::String(variant) => Self::Variant(variant),
         }
     }
@@ -158,64 +159,64 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) group_types: &'a HashMap<String, String>,
     pub(crate) version: i64,
     pub(crate) overrides: &'a HashMap<String, FlagValue>,
-    /// The flags that were evaluated on the way; `None` for one that was inconclusive.
-    pub(crate) done: Vec<(&'a Flag, Option<Outcome<'a>>)>,
-    /// An override had a part in it.
-    pub(crate) is_overridden: bool,
+    /// The dependencies evaluated so far; `None` for an inconclusive one.
+    pub(crate) evaluated: Vec<(&'a Flag, Option<Outcome<'a>>)>,
+    /// Whether the value depends on an override.
+    pub(crate) uses_override: bool,
 }
 
-/// How a condition ended.
+/// The result of a condition.
 enum Match {
     Yes,
     No,
-    /// Its filters match, and the percentage excludes the subject.
+    /// Its filters match, but the subject is outside the rollout percentage.
     OutOfRollout,
 }
 
 impl<'a> Evaluation<'a> {
-    pub(crate) fn of(&mut self, flag: &'a Flag) -> Result<Outcome<'a>, Open<'a>> {
+    pub(crate) fn evaluate(&mut self, flag: &'a Flag) -> Result<Outcome<'a>, Inconclusive<'a>> {
         if !self.overrides.is_empty()
             && let Some(value) = self.overrides.get(&*flag.key)
         {
-            self.is_overridden = true;
+            self.uses_override = true;
             return Ok(value.into());
         }
         let rules = flag
             .rules
             .as_ref()
-            .map_err(|reason| Open::unsupported(Reason::Definition(reason)))?;
+            .map_err(|reason| Inconclusive::unsupported(Reason::Definition(reason)))?;
         if !rules.active {
-            return Ok(Outcome::Is(false));
+            return Ok(Outcome::Boolean(false));
         }
         let subject = self.subject;
         let (id, properties) = match rules.group {
-            None if rules.by_device => match subject.known_device_id() {
+            None if rules.by_device => match subject.device_id_if_set() {
                 Some(device) => (device, subject.properties()),
-                None => return Err(Open::unknown(Reason::Device)),
+                None => return Err(Inconclusive::unknown(Reason::Device)),
             },
             None => (subject.distinct_id(), subject.properties()),
             Some(index) => {
                 let Some(group_type) = self.group_types.get(&index.to_string()) else {
-                    return Err(Open::unsupported(Reason::GroupTypeIndex(index)));
+                    return Err(Inconclusive::unsupported(Reason::GroupTypeIndex(index)));
                 };
                 let Some(key) = subject.groups().get(group_type) else {
-                    return Ok(Outcome::Is(false));
+                    return Ok(Outcome::Boolean(false));
                 };
                 match subject.group_properties().get(group_type) {
                     Some(properties) => (key.as_str(), properties),
-                    None => return Err(Open::unknown(Reason::Group(group_type))),
+                    None => return Err(Inconclusive::unknown(Reason::Group(group_type))),
                 }
             }
         };
         if let Some(property) = &rules.enrollment {
             return match properties.get(&**property) {
-                Some(value) => Ok(Outcome::Is(value == true || value == "true")),
-                None => Err(Open::unknown(Reason::Property(property))),
+                Some(value) => Ok(Outcome::Boolean(value == true || value == "true")),
+                None => Err(Inconclusive::unknown(Reason::Property(property))),
             };
         }
         if let Some(holdout) = &rules.holdout
             && (holdout.percentage == 100.0
-                || share(&["holdout-", id]) <= holdout.percentage / 100.0)
+                || rollout_hash(&["holdout-", id]) <= holdout.percentage / 100.0)
         {
             return Ok(Outcome::Variant(&holdout.value));
         }
@@ -228,8 +229,8 @@ impl<'a> Evaluation<'a> {
         rules: &'a Rules,
         flag_id: &'a str,
         flag_properties: &'a Properties,
-    ) -> Result<Outcome<'a>, Open<'a>> {
-        let mut open: Option<Open<'a>> = None;
+    ) -> Result<Outcome<'a>, Inconclusive<'a>> {
+        let mut inconclusive: Option<Inconclusive<'a>> = None;
         for condition in &rules.conditions {
             let (id, properties) = match condition.group {
                 None => (flag_id, flag_properties),
@@ -243,7 +244,8 @@ impl<'a> Evaluation<'a> {
                     match self.subject.group_properties().get(group_type) {
                         Some(properties) => (key.as_str(), properties),
                         None => {
-                            open = Some(Open::unknown(Reason::Group(group_type)).or(open));
+                            let missing = Inconclusive::unknown(Reason::Group(group_type));
+                            inconclusive = Some(missing.max(inconclusive));
                             continue;
                         }
                     }
@@ -257,105 +259,114 @@ impl<'a> Evaluation<'a> {
                         .or_else(|| variant(&flag.key, &rules.variants, id));
                     return Ok(match variant {
                         Some(variant) if !variant.is_empty() => Outcome::Variant(variant),
-                        _ => Outcome::Is(true),
+                        _ => Outcome::Boolean(true),
                     });
                 }
                 Ok(Match::No) => {}
                 Ok(Match::OutOfRollout) if rules.early_exit => break,
                 Ok(Match::OutOfRollout) => {}
-                Err(error) if error.kind == OpenKind::Unknown => open = Some(error.or(open)),
+                Err(error) if error.kind == InconclusiveKind::Unknown => {
+                    inconclusive = Some(error.max(inconclusive));
+                }
                 Err(error) => return Err(error),
             }
         }
-        open.map_or(Ok(Outcome::Is(false)), Err)
+        inconclusive.map_or(Ok(Outcome::Boolean(false)), Err)
     }
 
-    /// All filters are looked at: one that does not match decides, whatever the others leave open.
+    /// Checks all filters: if one does not match, the result is `No`, even if others are inconclusive.
     fn condition(
         &mut self,
         key: &str,
         condition: &'a Condition,
         id: &str,
         properties: &'a Properties,
-    ) -> Result<Match, Open<'a>> {
-        // A filter that PostHog alone can check ends the evaluation only if it is the first that is open.
-        let (mut first, mut unsupported): (Option<Open<'a>>, Option<Open<'a>>) = (None, None);
+    ) -> Result<Match, Inconclusive<'a>> {
+        // A filter that only PostHog can check ends the evaluation only if it is the first inconclusive one.
+        let (mut first, mut unsupported): (Option<Inconclusive<'a>>, Option<Inconclusive<'a>>) =
+            (None, None);
         for filter in &condition.filters {
             match self.filter(filter, properties) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Match::No),
-                // A flag or a cohort that is not understood may be an error in the other SDKs, which nothing puts right.
-                Err(open)
-                    if open.kind == OpenKind::Unsupported
+                // An unsupported flag or cohort may be an error in the other SDKs, which ends their evaluation.
+                Err(error)
+                    if error.kind == InconclusiveKind::Unsupported
                         && !matches!(filter, Filter::Property(_)) =>
                 {
-                    return Err(open);
+                    return Err(error);
                 }
-                Err(open) if open.kind == OpenKind::Unsupported => {
-                    unsupported = Some(open.or(unsupported))
+                Err(error) if error.kind == InconclusiveKind::Unsupported => {
+                    unsupported = Some(error.max(unsupported))
                 }
-                Err(open) => first = first.or(Some(open)),
+                Err(error) => first = first.or(Some(error)),
             }
         }
-        if let Some(open) = unsupported.or(first) {
-            return Err(open);
+        if let Some(error) = unsupported.or(first) {
+            return Err(error);
         }
         match condition.percentage {
-            Some(percentage) if share(&[key, ".", id]) > percentage / 100.0 => {
+            Some(percentage) if rollout_hash(&[key, ".", id]) > percentage / 100.0 => {
                 Ok(Match::OutOfRollout)
             }
             _ => Ok(Match::Yes),
         }
     }
 
-    fn filter(&mut self, filter: &'a Filter, properties: &'a Properties) -> Result<bool, Open<'a>> {
+    fn filter(
+        &mut self,
+        filter: &'a Filter,
+        properties: &'a Properties,
+    ) -> Result<bool, Inconclusive<'a>> {
         match filter {
             Filter::Property(filter) => filter.matches(properties, self.version),
             Filter::Cohort {
                 id, cohort: None, ..
-            } => Err(Open::server_only(Reason::Cohort(id))),
+            } => Err(Inconclusive::server_only(Reason::Cohort(id))),
             Filter::Cohort {
                 cohort: Some(cohort),
                 negated,
                 ..
             } => {
-                let members = cohort
-                    .members
+                let group = cohort
+                    .properties
                     .as_ref()
-                    .map_err(|reason| Open::unsupported(Reason::Definition(reason)))?;
-                Ok(self.members(members, properties)? != *negated)
+                    .map_err(|reason| Inconclusive::unsupported(Reason::Definition(reason)))?;
+                Ok(self.property_group(group, properties)? != *negated)
             }
             Filter::Flag(dependency) => self.dependency(dependency),
-            Filter::Unsupported(reason) => Err(Open::unsupported(Reason::Definition(reason))),
+            Filter::Unsupported(reason) => {
+                Err(Inconclusive::unsupported(Reason::Definition(reason)))
+            }
         }
     }
 
-    /// All entries are looked at: what PostHog alone can check leaves the cohort open, whatever the others say.
-    fn members(
+    /// Checks all entries: one that only PostHog can check makes the group inconclusive, whatever the others result in.
+    fn property_group(
         &mut self,
-        members: &'a Members,
+        group: &'a PropertyGroup,
         properties: &'a Properties,
-    ) -> Result<bool, Open<'a>> {
-        if members.entries.is_empty() {
+    ) -> Result<bool, Inconclusive<'a>> {
+        if group.entries.is_empty() {
             return Ok(true);
         }
-        let (mut is_decided, mut open): (bool, Option<Open<'a>>) = (false, None);
-        for entry in &members.entries {
+        let (mut is_decided, mut inconclusive): (bool, Option<Inconclusive<'a>>) = (false, None);
+        for entry in &group.entries {
             let result = match entry {
-                Entry::Members(members) => self.members(members, properties),
-                Entry::Filter { filter, negated } => self
+                GroupEntry::Group(group) => self.property_group(group, properties),
+                GroupEntry::Filter { filter, negated } => self
                     .filter(filter, properties)
-                    .map(|holds| holds != *negated),
+                    .map(|matches| matches != *negated),
             };
             match result {
-                Ok(holds) => is_decided |= holds != members.all,
-                // Only of a property is it certain that PostHog's SDKs go on.
+                Ok(matches) => is_decided |= matches != group.all,
+                // The SDKs are known to continue only after an unsupported property filter.
                 Err(error)
-                    if error.kind == OpenKind::ServerOnly
-                        || error.kind == OpenKind::Unsupported
+                    if error.kind == InconclusiveKind::ServerOnly
+                        || error.kind == InconclusiveKind::Unsupported
                             && !matches!(
                                 entry,
-                                Entry::Filter {
+                                GroupEntry::Filter {
                                     filter: Filter::Property(_),
                                     ..
                                 }
@@ -363,31 +374,33 @@ impl<'a> Evaluation<'a> {
                 {
                     return Err(error);
                 }
-                Err(error) => open = Some(error.or(open)),
+                Err(error) => inconclusive = Some(error.max(inconclusive)),
             }
         }
-        match open {
-            _ if is_decided => Ok(!members.all),
-            Some(open) => Err(open),
-            None => Ok(members.all),
+        match inconclusive {
+            _ if is_decided => Ok(!group.all),
+            Some(error) => Err(error),
+            None => Ok(group.all),
         }
     }
 
-    fn dependency(&mut self, dependency: &'a Dependency) -> Result<bool, Open<'a>> {
+    fn dependency(&mut self, dependency: &'a FlagDependency) -> Result<bool, Inconclusive<'a>> {
         let reason = Reason::Dependency(&dependency.key);
         for reference in &dependency.chain {
             match reference {
-                Reference::Elsewhere => {}
-                Reference::Missing | Reference::Machine => return Err(Open::unsupported(reason)),
-                Reference::Flag(flag) if self.outcome(flag).is_some() => {}
-                Reference::Flag(flag) => match self.of(flag) {
-                    Ok(outcome) => self.done.push((flag, Some(outcome))),
-                    Err(open) => {
-                        if open.kind == OpenKind::Unknown {
-                            self.done.push((flag, None));
+                FlagReference::OtherContext => {}
+                FlagReference::Missing | FlagReference::Cyclic => {
+                    return Err(Inconclusive::unsupported(reason));
+                }
+                FlagReference::Flag(flag) if self.outcome(flag).is_some() => {}
+                FlagReference::Flag(flag) => match self.evaluate(flag) {
+                    Ok(outcome) => self.evaluated.push((flag, Some(outcome))),
+                    Err(error) => {
+                        if error.kind == InconclusiveKind::Unknown {
+                            self.evaluated.push((flag, None));
                         }
-                        return Err(Open {
-                            kind: open.kind,
+                        return Err(Inconclusive {
+                            kind: error.kind,
                             reason,
                         });
                     }
@@ -395,46 +408,49 @@ impl<'a> Evaluation<'a> {
             }
         }
         let outcome = match dependency.chain.get(dependency.target) {
-            Some(Reference::Flag(flag)) => {
-                self.outcome(flag).flatten().ok_or(Open::unknown(reason))?
-            }
-            _ => Outcome::Is(false),
+            Some(FlagReference::Flag(flag)) => self
+                .outcome(flag)
+                .flatten()
+                .ok_or(Inconclusive::unknown(reason))?,
+            _ => Outcome::Boolean(false),
         };
         Ok(match (&dependency.expected, outcome) {
-            (FlagValue::Boolean(expected), Outcome::Is(on)) => on == *expected,
+            (FlagValue::Boolean(expected), Outcome::Boolean(on)) => on == *expected,
             (FlagValue::Boolean(expected), Outcome::Variant(_)) => *expected,
             (FlagValue::String(expected), Outcome::Variant(variant)) => expected == variant,
-            (FlagValue::String(_), Outcome::Is(_)) => false,
+            (FlagValue::String(_), Outcome::Boolean(_)) => false,
         })
     }
 
+    /// The outcome of a dependency, if it was evaluated already.
     fn outcome(&self, flag: &Flag) -> Option<Option<Outcome<'a>>> {
-        self.done
+        self.evaluated
             .iter()
-            .find(|(done, _)| ptr::eq(*done, flag))
+            .find(|(evaluated, _)| ptr::eq(*evaluated, flag))
             .map(|(_, outcome)| *outcome)
     }
 }
 
+/// Assigns a variant by the subject's hash.
 fn variant<'a>(key: &str, variants: &'a [Variant], id: &str) -> Option<&'a str> {
     if variants.is_empty() {
         return None;
     }
-    let at = share(&[key, ".", id, "variant"]);
-    let mut least = 0.0;
+    let hash = rollout_hash(&[key, ".", id, "variant"]);
+    let mut lower = 0.0;
     for variant in variants {
-        let most = least + variant.percentage / 100.0;
-        if at >= least && at < most {
+        let upper = lower + variant.percentage / 100.0;
+        if hash >= lower && hash < upper {
             return Some(&variant.key);
         }
-        least = most;
+        lower = upper;
     }
     None
 }
 
-/// Where the text stands between 0 and 1, the same in all SDKs: the first 60 bits of its SHA-1.
-#[expect(clippy::cast_precision_loss, reason = "as the other SDKs do it")]
-fn share(parts: &[&str]) -> f64 {
+/// Hashes a string to a number from 0 to 1, by the first 60 bits of its SHA-1, as all SDKs do.
+#[expect(clippy::cast_precision_loss, reason = "as in the other SDKs")]
+fn rollout_hash(parts: &[&str]) -> f64 {
     const SCALE: f64 = 0x0FFF_FFFF_FFFF_FFFF_u64 as f64;
     let mut sha1 = sha1_smol::Sha1::new();
     for part in parts {

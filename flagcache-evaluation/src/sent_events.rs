@@ -1,4 +1,4 @@
-//! Which `$feature_flag_called` events were sent already.
+//! [`SentEvents`]: deduplicates `$feature_flag_called` events.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -9,52 +9,52 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::FlagSubject;
 
-/// How many calls one generation holds. Two of them are 5 MB at the most.
-const GENERATION: usize = 100_000;
+/// The capacity of one generation. Two generations take at most 5 MB.
+const GENERATION_CAPACITY: usize = 100_000;
 
-/// Remembers the calls that were sent: subject, flag, value and groups, as posthog-rs's client distinguishes them.
+/// The set of events already sent, identified by subject, flag, value and groups, as in posthog-rs's client.
 ///
-/// In two generations: the older is dropped when the younger is full. A call that recurs is never forgotten, and calls are
-/// never all forgotten at once.
+/// Kept in two generations: when the newer is full, the older is dropped. Events that recur are never dropped, and the
+/// set is never emptied at once.
 pub(super) struct SentEvents {
-    /// Random, so that an id cannot be chosen to collide with another subject's call.
+    /// Random, so that a distinct id cannot be crafted to collide with another subject's event.
     seed: u64,
     generations: Mutex<[HashSet<u128>; 2]>,
-    size: usize,
+    capacity: usize,
 }
 
 impl SentEvents {
     pub(super) fn new() -> Self {
-        Self::with_generations_of(GENERATION)
+        Self::with_capacity(GENERATION_CAPACITY)
     }
 
-    fn with_generations_of(size: usize) -> Self {
+    fn with_capacity(capacity: usize) -> Self {
         Self {
             seed: fastrand::u64(..),
             generations: Mutex::default(),
-            size,
+            capacity,
         }
     }
 
-    /// Whether this call was not sent before. It is from now on.
-    pub(super) fn is_first(
+    /// Inserts an event. Returns whether it is new.
+    pub(super) fn insert(
         &self,
         subject: &FlagSubject,
         key: &str,
         value: Option<&FlagValue>,
     ) -> bool {
-        let call = self.digest(subject, key, value);
+        let event = self.digest(subject, key, value);
         let mut generations = self.generations.lock();
-        let [younger, older] = &mut *generations;
-        if younger.contains(&call) {
+        let [newer, older] = &mut *generations;
+        if newer.contains(&event) {
             return false;
         }
-        if younger.len() >= self.size {
-            std::mem::swap(younger, older);
-            younger.clear();
+        if newer.len() >= self.capacity {
+            std::mem::swap(newer, older);
+            newer.clear();
         }
-        younger.insert(call);
-        !older.contains(&call)
+        newer.insert(event);
+        !older.contains(&event)
     }
 
     fn digest(&self, subject: &FlagSubject, key: &str, value: Option<&FlagValue>) -> u128 {
@@ -94,17 +94,17 @@ mod tests {
     const ON: Option<&FlagValue> = Some(&FlagValue::Boolean(true));
 
     #[test]
-    fn a_call_is_told_apart_by_subject_flag_value_and_groups() {
+    fn events_are_distinguished_by_subject_flag_value_and_groups() {
         let sent = SentEvents::new();
         let ada = FlagSubject::new("ada");
         let variant = |name: &str| FlagValue::String(name.to_owned());
         let first = |subject: &FlagSubject, key, value: Option<&FlagValue>| {
-            sent.is_first(subject, key, value)
+            sent.insert(subject, key, value)
         };
         assert!(first(&ada, "a", ON));
         assert!(
             !first(&ada.clone().property("plan", "pro"), "a", ON),
-            "properties are no part of it"
+            "properties are not part of the identity"
         );
         assert!(first(&ada, "b", ON));
         assert!(first(&FlagSubject::new("grace"), "a", ON));
@@ -123,17 +123,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_often_is_never_forgotten() {
-        let sent = SentEvents::with_generations_of(10);
+    fn recurring_events_are_never_forgotten() {
+        let sent = SentEvents::with_capacity(10);
         let ada = FlagSubject::new("ada");
-        assert!(sent.is_first(&ada, "a", ON));
+        assert!(sent.insert(&ada, "a", ON));
         for other in 0..100 {
-            assert!(sent.is_first(&FlagSubject::new(other.to_string()), "a", ON));
-            assert!(!sent.is_first(&ada, "a", ON), "after {other}");
+            assert!(sent.insert(&FlagSubject::new(other.to_string()), "a", ON));
+            assert!(!sent.insert(&ada, "a", ON), "after {other}");
         }
         assert!(
-            sent.is_first(&FlagSubject::new("0"), "a", ON),
-            "what is not called is"
+            sent.insert(&FlagSubject::new("0"), "a", ON),
+            "an event that does not recur is forgotten"
         );
         let generations = sent.generations.lock();
         assert!(generations.iter().all(|generation| generation.len() <= 10));

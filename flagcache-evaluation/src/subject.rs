@@ -1,4 +1,4 @@
-//! Whom a flag is evaluated for.
+//! [`FlagSubject`]: the user, device and groups that flags are evaluated for.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::fmt;
 use posthog_rs::EvaluateFlagsOptions;
 use serde_json::Value;
 
-/// Whom a flag is evaluated for: a user, with what is known of the user and of the groups that the user belongs to.
+/// The subject of an evaluation: a user with properties, a device, and groups with properties.
 ///
-/// A condition on a property that is not given here cannot be decided. As in posthog-rs's own client, the property
-/// `distinct_id` is the distinct id unless it is given.
+/// A condition on a property that the subject lacks is inconclusive. As in posthog-rs's own client, the property
+/// `distinct_id` defaults to the distinct id.
 ///
 /// ```
 /// use flagcache_evaluation::FlagSubject;
@@ -31,7 +31,7 @@ pub struct FlagSubject {
 }
 
 impl FlagSubject {
-    /// A user of whom only the distinct id is known.
+    /// A user with this distinct id, without further properties.
     pub fn new(distinct_id: impl Into<String>) -> Self {
         let distinct_id = distinct_id.into();
         let properties =
@@ -52,15 +52,15 @@ impl FlagSubject {
         self
     }
 
-    /// The device that the user is at. Flags that are decided by device are inconclusive without it.
+    /// Sets the id of the user's device. Without it, flags bucketed by device are inconclusive.
     #[must_use]
     pub fn device_id(mut self, device_id: impl Into<String>) -> Self {
         self.device_id = Some(device_id.into());
         self
     }
 
-    /// Adds a group that the user belongs to, by the name of its type. As in PostHog's other SDKs, the group's property
-    /// `$group_key` is this key unless it is given.
+    /// Adds a group of the user, by the name of its type. As in PostHog's other SDKs, the group's property `$group_key`
+    /// defaults to the key.
     #[must_use]
     pub fn group(mut self, group_type: impl Into<String>, key: impl Into<String>) -> Self {
         let (group_type, key) = (group_type.into(), key.into());
@@ -92,7 +92,7 @@ impl FlagSubject {
         &self.distinct_id
     }
 
-    /// The properties of the person, `distinct_id` among them.
+    /// The properties of the person, including `distinct_id`.
     pub fn properties(&self) -> &HashMap<String, Value> {
         &self.properties
     }
@@ -102,20 +102,20 @@ impl FlagSubject {
         &self.groups
     }
 
-    /// The device id, unless it is empty.
-    pub(crate) fn known_device_id(&self) -> Option<&str> {
+    /// The device id; `None` if it is empty.
+    pub(crate) fn device_id_if_set(&self) -> Option<&str> {
         self.device_id
             .as_deref()
             .filter(|device_id| !device_id.is_empty())
     }
 
-    /// The properties of the groups, by type and name, `$group_key` among them.
+    /// The properties of the groups, by type and name, including `$group_key`.
     pub fn group_properties(&self) -> &HashMap<String, HashMap<String, Value>> {
         &self.group_properties
     }
 }
 
-/// For asking posthog-rs's client about the same subject, where an evaluation here is inconclusive.
+/// Converts the subject for posthog-rs's client, to ask PostHog if a local evaluation is inconclusive.
 impl From<&FlagSubject> for EvaluateFlagsOptions {
     fn from(subject: &FlagSubject) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl From<&FlagSubject> for EvaluateFlagsOptions {
     }
 }
 
-/// Shows how much is known, not what: that is personal data.
+/// Shows the number of properties and groups, not their values, which are personal data.
 impl fmt::Debug for FlagSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FlagSubject")

@@ -1,4 +1,4 @@
-//! Flags for a user's own tests.
+//! [`TestFlags`]: fixed flags for the tests of an application.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::builder::ASK_TIMEOUT;
+use crate::evaluator_state::EvaluatorState;
 use crate::overrides::flag_value;
-use crate::state::EvaluatorState;
-use crate::sync::Progress;
-use crate::{LocalEvaluation, Overrides, official};
+use crate::sync_task::Progress;
+use crate::{LocalEvaluation, Overrides, posthog_evaluator};
 
-/// A ready [`LocalEvaluation`] for a unit test: without network, poller and runtime.
+/// Builds a ready [`LocalEvaluation`] for unit tests, without network, poller or runtime.
 ///
 /// ```
 /// use flagcache_evaluation::{FlagSubject, TestFlags};
@@ -35,29 +35,29 @@ impl TestFlags {
         Self::default()
     }
 
-    /// This flag has this value for every subject: `true`, `false`, or the name of a variant.
+    /// Sets the value of a flag for all subjects: `true`, `false`, or the key of a variant.
     #[must_use]
     pub fn set(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.flags.insert(key.into(), flag_value(value.into()));
         self
     }
 
-    /// The evaluation of these flags.
+    /// Builds the evaluation.
     pub fn build(self) -> LocalEvaluation {
         let flags: Vec<Value> = self
             .flags
             .iter()
-            .map(|(key, value)| official::definition(key, value))
+            .map(|(key, value)| posthog_evaluator::definition(key, value))
             .collect();
-        // Cannot fail: these are flags with keys.
+        // Cannot fail: the definitions are valid.
         ready(FlagDefinitionCacheData::from_json(json!({ "flags": flags }).to_string()).ok())
     }
 
-    /// The evaluation of these definitions, as PostHog's API gives them: for tests of the rules themselves.
+    /// Builds an evaluation of definitions in the JSON format of PostHog's API, for tests of the rules themselves.
     ///
     /// # Errors
     ///
-    /// If the JSON holds no flag definitions.
+    /// [`DataError`] if the JSON is not valid definitions.
     pub fn from_json(json: impl Into<String>) -> Result<LocalEvaluation, DataError> {
         FlagDefinitionCacheData::from_json(json.into()).map(|definitions| ready(Some(definitions)))
     }

@@ -20,7 +20,7 @@ pub(crate) struct Health {
     units_spent: u64,
     units_saved: u64,
     last_error: Option<String>,
-    /// The flags that cannot be decided here, for some subjects or for all. PostHog can be asked for those.
+    /// The flags that cannot be evaluated locally for some or all subjects.
     undecidable_flags: Vec<String>,
 }
 

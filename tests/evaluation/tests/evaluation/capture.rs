@@ -1,4 +1,4 @@
-//! The events of evaluations, at a server that takes them.
+//! The events of evaluations, as a server receives them.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,21 @@ use flagcache::{FlagDefinitionPoller, FlagSubject, LocalEvaluation, Overrides};
 use posthog_rs::{Client, ClientOptionsBuilder, EvaluateFlagsOptions, FlagValue, RequestContext};
 use serde_json::{Value, json};
 
+use crate::fixture::{TIMEOUT, api, definitions_of, on, poller};
 use crate::generated::{self, FLAGS};
-use crate::rig::{LIMIT, api, on, poller, set};
 
-/// The numbers of its version, which posthog-rs adds to any event but its own minimal ones.
+/// The parts of its version, which posthog-rs adds to all events except its own minimal ones.
 const VERSION_NUMBERS: [&str; 3] = [
     "$lib_version__major",
     "$lib_version__minor",
     "$lib_version__patch",
 ];
 
-/// Few, because a client takes a while to be made; so many users for each.
-const SETS: u64 = 20;
+/// Few cases, because clients are slow to build; several users for each case.
+const CASES: u64 = 20;
 const USERS: u64 = 10;
 
-/// A client that captures, and does not poll.
+/// A client that captures events and does not poll.
 async fn client(stub: &ApiStub) -> Client {
     let mut options = ClientOptionsBuilder::default();
     options
@@ -30,8 +30,8 @@ async fn client(stub: &ApiStub) -> Client {
     posthog_rs::client(options.build().unwrap()).await
 }
 
-/// A client that polls and evaluates for itself.
-async fn their_client(stub: &ApiStub) -> Client {
+/// A posthog-rs client with its own local evaluation.
+async fn evaluating_client(stub: &ApiStub) -> Client {
     let mut options = ClientOptionsBuilder::default();
     options
         .api_key(ApiStub::PROJECT_KEY.to_owned())
@@ -43,14 +43,14 @@ async fn their_client(stub: &ApiStub) -> Client {
     posthog_rs::client(options.build().unwrap()).await
 }
 
-struct Rig {
+struct Fixture {
     stub: ApiStub,
     poller: FlagDefinitionPoller,
     flags: LocalEvaluation,
     client: Client,
 }
 
-impl Rig {
+impl Fixture {
     async fn with(definitions: String) -> Self {
         Self::new(definitions, LocalEvaluation::attach).await
     }
@@ -63,7 +63,7 @@ impl Rig {
         stub.set_definitions(definitions);
         let poller = poller().source(api(&stub)).start().unwrap();
         let flags = attach(&poller);
-        flags.wait_ready(LIMIT).await.unwrap();
+        flags.wait_ready(TIMEOUT).await.unwrap();
         let client = client(&stub).await;
         Self {
             stub,
@@ -79,7 +79,7 @@ impl Rig {
             .unwrap()
     }
 
-    /// All that was sent.
+    /// All events received so far.
     async fn events(&self) -> Vec<Value> {
         self.client.flush().await;
         self.stub.events()
@@ -90,27 +90,27 @@ impl Rig {
     }
 }
 
-/// What is the same however often one thing is sent: all but the event's own id and time.
+/// Identifies an event, and removes its id and timestamp, which differ between equal events.
 fn content(event: &Value) -> (String, Value) {
     let mut event = event.clone();
     let id = format!(
         "{} {}",
         event["distinct_id"], event["properties"]["$feature_flag"]
     );
-    for own in ["uuid", "timestamp"] {
-        event.as_object_mut().unwrap().remove(own);
+    for name in ["uuid", "timestamp"] {
+        event.as_object_mut().unwrap().remove(name);
     }
     (id, event)
 }
 
 #[tokio::test]
-async fn an_exposure_arrives_once_for_each_subject_and_value() {
-    let rig = Rig::with(set(&[on("a"), on("b")])).await;
+async fn an_event_is_sent_once_per_subject_and_value() {
+    let fixture = Fixture::with(definitions_of(&[on("a"), on("b")])).await;
     let (ada, grace) = (FlagSubject::new("ada"), FlagSubject::new("grace"));
     for _ in 0..3 {
-        assert_eq!(rig.call("a", &ada), Some(FlagValue::Boolean(true)));
+        assert_eq!(fixture.call("a", &ada), Some(FlagValue::Boolean(true)));
     }
-    let events = rig.events().await;
+    let events = fixture.events().await;
     assert_eq!(events.len(), 1);
     assert_eq!(
         (&events[0]["event"], &events[0]["distinct_id"]),
@@ -127,54 +127,59 @@ async fn an_exposure_arrives_once_for_each_subject_and_value() {
     );
     assert_eq!(properties["locally_evaluated"], true);
 
-    rig.call("b", &ada);
-    rig.call("a", &grace);
-    rig.call("a", &ada.clone().group("company", "acme"));
-    assert_eq!(rig.count().await, 4);
+    fixture.call("b", &ada);
+    fixture.call("a", &grace);
+    fixture.call("a", &ada.clone().group("company", "acme"));
+    assert_eq!(fixture.count().await, 4);
     assert_eq!(
-        rig.stub.events()[3]["properties"]["$groups"],
+        fixture.stub.events()[3]["properties"]["$groups"],
         json!({ "company": "acme" })
     );
 
-    // Another set, another value: that is an exposure of its own. The same value under a new set is not.
-    rig.stub
-        .set_definitions(set(&[on("a").replace("true", "false"), on("b"), on("c")]));
-    rig.poller.refresh().await.unwrap();
-    rig.flags.synced().await;
-    rig.flags
+    // New definitions with another value cause another event; with the same value they do not.
+    fixture.stub.set_definitions(definitions_of(&[
+        on("a").replace("true", "false"),
+        on("b"),
+        on("c"),
+    ]));
+    fixture.poller.refresh().await.unwrap();
+    fixture.flags.synced().await;
+    fixture
+        .flags
         .clone()
-        .evaluate_and_capture(&rig.client, "a", &ada)
+        .evaluate_and_capture(&fixture.client, "a", &ada)
         .unwrap();
-    rig.call("a", &ada);
-    rig.call("b", &ada);
-    let events = rig.events().await;
+    fixture.call("a", &ada);
+    fixture.call("b", &ada);
+    let events = fixture.events().await;
     assert_eq!(events.len(), 5);
     assert_eq!(events[4]["properties"]["$feature_flag_response"], false);
 }
 
 #[tokio::test]
-async fn nothing_is_sent_for_what_is_no_call() {
+async fn no_event_is_sent_for_other_evaluations() {
     let conditional = r#"{"key":"b","active":true,"filters":{"groups":[{"properties":[{"key":"plan","value":"pro"}]}]}}"#;
-    let rig = Rig::with(set(&[on("a"), conditional.to_owned()])).await;
+    let fixture = Fixture::with(definitions_of(&[on("a"), conditional.to_owned()])).await;
     let ada = FlagSubject::new("ada");
-    rig.flags.evaluate("a", &ada).unwrap();
-    rig.flags
-        .evaluate_and_capture(&rig.client, "b", &ada)
+    fixture.flags.evaluate("a", &ada).unwrap();
+    fixture
+        .flags
+        .evaluate_and_capture(&fixture.client, "b", &ada)
         .unwrap_err();
-    rig.call("a", &FlagSubject::new(""));
-    let unready = LocalEvaluation::attach(&rig.poller);
+    fixture.call("a", &FlagSubject::new(""));
+    let unready = LocalEvaluation::attach(&fixture.poller);
     unready
-        .evaluate_and_capture(&rig.client, "a", &ada)
+        .evaluate_and_capture(&fixture.client, "a", &ada)
         .unwrap();
-    assert_eq!(rig.count().await, 0);
+    assert_eq!(fixture.count().await, 0);
 
-    // Once the property is known it is one.
-    rig.call("b", &ada.clone().property("plan", "pro"));
-    assert_eq!(rig.count().await, 1);
+    // With the property, the evaluation is conclusive and sends an event.
+    fixture.call("b", &ada.clone().property("plan", "pro"));
+    assert_eq!(fixture.count().await, 1);
 }
 
 #[tokio::test]
-async fn the_gate_makes_the_events_of_flags_without_experiment_minimal() {
+async fn minimal_flag_called_events_applies_to_flags_without_experiment() {
     let flag = |key: &str, has_experiment: Value| {
         json!({ "key": key, "active": true, "has_experiment": has_experiment,
             "filters": { "groups": [{}], "payloads": { "true": "{\"limit\":7}" } } })
@@ -184,9 +189,10 @@ async fn the_gate_makes_the_events_of_flags_without_experiment_minimal() {
         flag("experiment", json!(true)),
         flag("unknown", Value::Null),
     ];
-    let gated =
-        |gate: bool| json!({ "flags": flags, "minimal_flag_called_events": gate }).to_string();
-    let rig = Rig::with(gated(true)).await;
+    let with_minimal_events = |enabled: bool| {
+        json!({ "flags": flags, "minimal_flag_called_events": enabled }).to_string()
+    };
+    let fixture = Fixture::with(with_minimal_events(true)).await;
     let call_all = async |id: &str| {
         let context = RequestContext::new()
             .session_id("session-1")
@@ -194,11 +200,11 @@ async fn the_gate_makes_the_events_of_flags_without_experiment_minimal() {
             .unwrap();
         let calls = async {
             for key in ["plain", "experiment", "unknown", "missing"] {
-                rig.call(key, &FlagSubject::new(id).group("company", "acme"));
+                fixture.call(key, &FlagSubject::new(id).group("company", "acme"));
             }
         };
         context.scope(calls).await;
-        let mut events = rig.events().await;
+        let mut events = fixture.events().await;
         events.retain(|event| event["distinct_id"] == id);
         events
     };
@@ -241,9 +247,9 @@ async fn the_gate_makes_the_events_of_flags_without_experiment_minimal() {
     );
     assert_eq!(full[2]["properties"]["$feature_flag_error"], "flag_missing");
 
-    rig.stub.set_definitions(gated(false));
-    rig.poller.refresh().await.unwrap();
-    rig.flags.synced().await;
+    fixture.stub.set_definitions(with_minimal_events(false));
+    fixture.poller.refresh().await.unwrap();
+    fixture.flags.synced().await;
     let events = call_all("grace").await;
     assert!(
         events.len() == 4
@@ -253,44 +259,47 @@ async fn the_gate_makes_the_events_of_flags_without_experiment_minimal() {
     );
 }
 
-/// The strongest of these: event by event, the same as posthog-rs's own client sends.
+/// Compares each event with that of posthog-rs's own client.
 #[tokio::test]
-async fn the_events_are_those_of_posthog_rs() {
-    let as_theirs = |poller: &FlagDefinitionPoller| {
+async fn events_equal_those_of_posthog_rs() {
+    let attach = |poller: &FlagDefinitionPoller| {
         LocalEvaluation::builder(poller)
-            .answer_as_posthog_rs()
+            .use_posthog_rs_evaluator()
             .attach()
     };
     let mut compared = Compared::default();
-    for seed in 0..SETS {
-        let (ours, theirs) = events_of_both(seed, as_theirs).await;
+    for seed in 0..CASES {
+        let (ours, theirs) = events_of_both(seed, attach).await;
         compared.count(&ours);
-        assert_eq!(ours, theirs, "set {seed}");
+        assert_eq!(ours, theirs, "definitions {seed}");
     }
     compared.assert_all_kinds();
 }
 
-/// In the default mode some values are others, as the guide lists them; the same value has the same event.
+/// With the default evaluator, some values differ, as the guide lists. Equal values cause equal events.
 #[tokio::test]
-async fn the_events_of_the_default_mode_are_those_of_posthog_rs_wherever_both_have_one_value() {
+async fn events_of_the_default_evaluator_equal_those_of_posthog_rs_for_equal_values() {
     let mut compared = Compared::default();
-    let mut others = 0;
-    for seed in 0..SETS {
+    let mut different = 0;
+    for seed in 0..CASES {
         let (mut ours, mut theirs) = events_of_both(seed, LocalEvaluation::attach).await;
         let calls = ours.len();
         let response = |event: &Value| event["properties"]["$feature_flag_response"].clone();
         ours.retain(|id, event| response(event) == response(&theirs[id]));
         theirs.retain(|id, _| ours.contains_key(id));
-        others += calls - ours.len();
+        different += calls - ours.len();
         compared.count(&ours);
-        assert_eq!(ours, theirs, "set {seed}");
+        assert_eq!(ours, theirs, "definitions {seed}");
     }
     compared.assert_all_kinds();
     let same: usize = compared.0.values().sum();
-    assert!(others * 10 < same, "{others} of {same} have another value");
+    assert!(
+        different * 10 < same,
+        "{different} values differ, {same} are equal"
+    );
 }
 
-/// How many events were minimal, and how many had a payload.
+/// Counts the events by whether they are minimal and have a payload.
 #[derive(Debug, Default)]
 struct Compared(BTreeMap<(bool, bool), usize>);
 
@@ -304,7 +313,7 @@ impl Compared {
     }
 
     fn assert_all_kinds(&self) {
-        // Minimal ones have no payload.
+        // Minimal events have no payload.
         for kind in [(false, false), (false, true), (true, false)] {
             let is_frequent = self.0.get(&kind).is_some_and(|events| *events > 20);
             assert!(is_frequent, "{self:?}");
@@ -313,15 +322,15 @@ impl Compared {
     }
 }
 
-/// The events of all flags that are decided here, and those that posthog-rs's own client sends of the same ones.
+/// The events of all flags that are conclusive, and those of posthog-rs's own client for the same flags.
 async fn events_of_both(
     seed: u64,
     attach: impl Fn(&FlagDefinitionPoller) -> LocalEvaluation,
 ) -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {
-    let rig = Rig::new(generated::definitions(seed), attach).await;
+    let fixture = Fixture::new(generated::definitions(seed), attach).await;
     let their_stub = ApiStub::start().await.unwrap();
     their_stub.set_definitions(generated::definitions(seed));
-    let their_client = their_client(&their_stub).await;
+    let their_client = evaluating_client(&their_stub).await;
     let mut calls = 0;
     for user in 0..USERS {
         let user = generated::subject(seed * USERS + user);
@@ -334,7 +343,7 @@ async fn events_of_both(
             .property("path", "/checkout")
             .unwrap();
         let (called, their_flags) = (
-            rig.client_calls(&user),
+            fixture.client_calls(&user),
             their_client.evaluate_flags(user.distinct_id(), options),
         );
         let called = context.clone().scope(async { called() }).await;
@@ -345,9 +354,13 @@ async fn events_of_both(
         calls += called.len();
     }
     their_client.flush().await;
-    rig.client.flush().await;
-    let [ours, theirs] = [&rig.stub, &their_stub].map(|stub| stub.events());
-    assert_eq!((ours.len(), theirs.len()), (calls, calls), "set {seed}");
+    fixture.client.flush().await;
+    let [ours, theirs] = [&fixture.stub, &their_stub].map(|stub| stub.events());
+    assert_eq!(
+        (ours.len(), theirs.len()),
+        (calls, calls),
+        "definitions {seed}"
+    );
     let mut ours: BTreeMap<String, Value> = ours.iter().map(content).collect();
     let theirs: BTreeMap<String, Value> = theirs.iter().map(content).collect();
     for (id, event) in &mut ours {
@@ -360,13 +373,13 @@ async fn events_of_both(
         }
     }
     their_client.shutdown().await;
-    rig.client.shutdown().await;
-    rig.poller.shutdown().await.unwrap();
+    fixture.client.shutdown().await;
+    fixture.poller.shutdown().await.unwrap();
     (ours, theirs)
 }
 
-impl Rig {
-    /// Calls every flag, and one that is missing; gives the keys of those that were decided.
+impl Fixture {
+    /// Evaluates every flag, and one that does not exist. Returns the keys of the conclusive evaluations.
     fn client_calls(&self, user: &FlagSubject) -> impl FnOnce() -> Vec<String> {
         let (flags, client, user) = (&self.flags, &self.client, user.clone());
         move || {
@@ -378,19 +391,26 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn a_client_that_is_disabled_sends_nothing_and_flags_are_evaluated() {
-    let rig = Rig::with(set(&[on("a")])).await;
+async fn flags_are_evaluated_with_a_disabled_client() {
+    let fixture = Fixture::with(definitions_of(&[on("a")])).await;
     let disabled = posthog_rs::client("").await;
-    let value = rig
+    let value = fixture
         .flags
         .evaluate_and_capture(&disabled, "a", &FlagSubject::new("ada"))
         .unwrap();
     assert_eq!(value, Some(FlagValue::Boolean(true)));
-    assert!(rig.stub.wait_for_events(LIMIT, 0).await.unwrap().is_empty());
+    assert!(
+        fixture
+            .stub
+            .wait_for_events(TIMEOUT, 0)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
-async fn b10_79_no_exposure_is_sent_of_what_an_override_decides() {
+async fn b10_79_no_event_is_sent_for_values_that_depend_on_an_override() {
     let overridden = |poller: &FlagDefinitionPoller| {
         LocalEvaluation::builder(poller)
             .overrides(Overrides::new().set("a", "blue").set("gone", true))
@@ -399,15 +419,19 @@ async fn b10_79_no_exposure_is_sent_of_what_an_override_decides() {
     let dependency = json!({ "key": "a", "type": "flag", "operator": "flag_evaluates_to", "value": "blue",
         "dependency_chain": ["a"] });
     let dependent = json!({ "key": "d", "active": true, "filters": { "groups": [{ "properties": [dependency] }] } });
-    let rig = Rig::new(set(&[on("a"), on("b"), dependent.to_string()]), overridden).await;
+    let fixture = Fixture::new(
+        definitions_of(&[on("a"), on("b"), dependent.to_string()]),
+        overridden,
+    )
+    .await;
     let ada = FlagSubject::new("ada");
     assert_eq!(
-        rig.call("a", &ada),
+        fixture.call("a", &ada),
         Some(FlagValue::String("blue".to_owned()))
     );
-    assert_eq!(rig.call("gone", &ada), Some(FlagValue::Boolean(true)));
-    assert_eq!(rig.call("d", &ada), Some(FlagValue::Boolean(true)));
-    assert_eq!(rig.count().await, 0);
-    rig.call("b", &ada);
-    assert_eq!(rig.count().await, 1);
+    assert_eq!(fixture.call("gone", &ada), Some(FlagValue::Boolean(true)));
+    assert_eq!(fixture.call("d", &ada), Some(FlagValue::Boolean(true)));
+    assert_eq!(fixture.count().await, 0);
+    fixture.call("b", &ada);
+    assert_eq!(fixture.count().await, 1);
 }

@@ -1,4 +1,4 @@
-//! Random definitions and subjects, evaluated beside PostHog's Python and Node SDKs.
+//! Compares evaluations of random definitions and subjects with PostHog's Python and Node SDKs.
 //!
 //! ```text
 //! scripts/peers
@@ -21,7 +21,7 @@ const SUBJECTS: usize = 40;
 const FLAGS: usize = 10;
 const COHORTS: usize = 6;
 
-/// Where `scripts/peers` installs the SDKs, and where the programs are that run them.
+/// The folder in which `scripts/peers` installs the SDKs, and the folder of the programs that run them.
 fn folders() -> (PathBuf, PathBuf) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
@@ -31,7 +31,7 @@ fn folders() -> (PathBuf, PathBuf) {
     (target.join("peers"), root.join("tests/peers"))
 }
 
-/// Another SDK, as a process that evaluates.
+/// A process that evaluates flags with another SDK.
 struct Peer {
     process: Process,
     lines: Box<dyn Iterator<Item = String>>,
@@ -62,7 +62,7 @@ impl Peer {
         self.process.send_line(task).unwrap();
     }
 
-    fn answers(&mut self) -> Vec<Vec<Value>> {
+    fn results(&mut self) -> Vec<Vec<Value>> {
         serde_json::from_str(&self.lines.next().unwrap()).unwrap()
     }
 }
@@ -71,14 +71,14 @@ impl Peer {
 #[ignore = "needs PostHog's Python and Node SDKs, which scripts/peers installs"]
 fn b10_77_every_value_equals_that_of_the_python_sdk_and_is_absent_where_it_has_none() {
     let (mut python, mut node) = (Peer::python(), Peer::node());
-    let wanted: usize =
+    let count: usize =
         env::var("FLAGCACHE_EVALUATIONS").map_or(100_000, |count| count.parse().unwrap());
     let first: u64 = env::var("FLAGCACHE_SEED").map_or(0, |seed| seed.parse().unwrap());
     let mut tally: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut asked: BTreeMap<String, usize> = BTreeMap::new();
+    let mut inconclusive: BTreeMap<String, usize> = BTreeMap::new();
     let mut only_python: BTreeMap<&str, usize> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for seed in first..first + wanted.div_ceil(SUBJECTS * FLAGS) as u64 {
+    for seed in first..first + count.div_ceil(SUBJECTS * FLAGS) as u64 {
         let mut rng = Rng::with_seed(seed);
         let (definitions, keys) = definitions(&mut rng);
         let subjects: Vec<Subject> = (0..SUBJECTS).map(|_| subject(&mut rng)).collect();
@@ -99,53 +99,53 @@ fn b10_77_every_value_equals_that_of_the_python_sdk_and_is_absent_where_it_has_n
                     .collect()
             })
             .collect();
-        let (theirs, nodes) = (python.answers(), node.answers());
+        let (theirs, nodes) = (python.results(), node.results());
         for (index, ours) in ours.into_iter().enumerate() {
-            for (place, own) in ours.into_iter().enumerate() {
-                let (python, node) = (&theirs[index][place], &nodes[index][place]);
+            for (flag, value) in ours.into_iter().enumerate() {
+                let (python, node) = (&theirs[index][flag], &nodes[index][flag]);
                 *tally.entry("evaluations").or_default() += 1;
-                match own {
+                match value {
                     Ok(value) => {
                         let value = serde_json::to_value(value).unwrap();
-                        *tally.entry("decided").or_default() += 1;
+                        *tally.entry("conclusive").or_default() += 1;
                         if value != *python {
                             let kind = if python.is_null() {
-                                "Python has none"
+                                "Python inconclusive"
                             } else {
                                 "Python differs"
                             };
                             *tally.entry(kind).or_default() += 1;
                             wrong.push((
                                 seed,
-                                keys[place].clone(),
+                                keys[flag].clone(),
                                 subjects[index].json(),
                                 value,
                                 python.clone(),
                             ));
                         } else if value != node["value"] {
-                            let reason = Closure::of(&definitions, &keys[place])
-                                .node_differs_because(&node["messages"])
+                            let reason = Closure::of(&definitions, &keys[flag])
+                                .node_difference(&node["messages"])
                                 .unwrap_or("unknown");
                             *only_python.entry(reason).or_default() += 1;
                             if reason == "unknown" {
                                 println!(
                                     "seed {seed} {}: {value}, Node {node}\n{}\n{definitions}",
-                                    keys[place],
+                                    keys[flag],
                                     subjects[index].json()
                                 );
                             }
                         }
                     }
-                    Err(open) => {
+                    Err(error) => {
                         let kind = if python.is_null() {
-                            "open in both"
+                            "inconclusive in both"
                         } else {
-                            "asked, Python decides"
+                            "inconclusive, Python conclusive"
                         };
                         *tally.entry(kind).or_default() += 1;
                         if !python.is_null() {
-                            *asked
-                                .entry(without_quotations(&open.to_string()))
+                            *inconclusive
+                                .entry(without_quoted_parts(&error.to_string()))
                                 .or_default() += 1;
                         }
                     }
@@ -153,8 +153,8 @@ fn b10_77_every_value_equals_that_of_the_python_sdk_and_is_absent_where_it_has_n
             }
         }
     }
-    println!("{tally:#?}\nasked where Python decides: {asked:#?}");
-    println!("decided as Python does, and not as Node: {only_python:#?}");
+    println!("{tally:#?}\ninconclusive where Python is conclusive: {inconclusive:#?}");
+    println!("equal to Python, but not to Node: {only_python:#?}");
     for (seed, key, subject, ours, python) in wrong.iter().take(3) {
         let (definitions, _) = self::definitions(&mut Rng::with_seed(*seed));
         let flag = definitions["flags"]
@@ -163,7 +163,7 @@ fn b10_77_every_value_equals_that_of_the_python_sdk_and_is_absent_where_it_has_n
             .iter()
             .find(|flag| flag["key"] == **key);
         println!(
-            "seed {seed} {key}: {ours} where Python has {python}\n{subject}\n{}",
+            "seed {seed} {key}: {ours}, Python {python}\n{subject}\n{}",
             flag.unwrap()
         );
         println!(
@@ -174,16 +174,16 @@ fn b10_77_every_value_equals_that_of_the_python_sdk_and_is_absent_where_it_has_n
     assert_eq!(wrong.len(), 0);
     assert_eq!(only_python.get("unknown"), None, "Node differs");
     assert!(
-        tally["decided"] * 3 > tally["evaluations"],
-        "the definitions decide"
+        tally["conclusive"] * 3 > tally["evaluations"],
+        "too few conclusive evaluations"
     );
 }
 
-/// PostHog lets a member of a super group in, whatever the conditions say. The SDKs ignore super groups, so their value is
-/// wrong for such a user; here the flag is left to PostHog.
+/// PostHog enables the flag for members of a super group, regardless of the conditions. The SDKs ignore super groups
+/// and return a wrong value for these users; this crate is inconclusive.
 #[test]
 #[ignore = "needs PostHog's Python SDK, which scripts/peers installs"]
-fn b10_77_super_groups_are_left_to_posthog_where_the_python_sdk_ignores_them() {
+fn b10_77_super_groups_are_inconclusive_although_the_python_sdk_ignores_them() {
     let mut python = Peer::python();
     let enrolled = json!({ "key": "$feature_enrollment/beta", "type": "person", "operator": "exact", "value": ["true"] });
     let group = json!({ "properties": [enrolled], "rollout_percentage": 100 });
@@ -200,21 +200,21 @@ fn b10_77_super_groups_are_left_to_posthog_where_the_python_sdk_ignores_them() {
             "group_properties": {} });
         let task = json!({ "definitions": definitions, "keys": ["beta"], "subjects": [subject] });
         python.send(&task.to_string());
-        assert_eq!(python.answers(), [[json!(false)]], "{super_groups}");
+        assert_eq!(python.results(), [[json!(false)]], "{super_groups}");
         let flags = TestFlags::from_json(definitions.to_string()).unwrap();
         match flags.evaluate("beta", &ada) {
             Ok(value) => assert!(is_decided && value == Some(FlagValue::Boolean(false))),
-            Err(open) => {
+            Err(error) => {
                 assert!(
-                    !is_decided && open.to_string().contains("`super_groups`"),
-                    "{open}"
+                    !is_decided && error.to_string().contains("`super_groups`"),
+                    "{error}"
                 );
             }
         }
     }
 }
 
-/// All that the value of a flag depends on: its definition, and those of the flags and cohorts that it names.
+/// The definitions that the value of a flag depends on, directly and transitively.
 struct Closure<'a> {
     definitions: &'a Value,
     seen: Vec<&'a Value>,
@@ -239,7 +239,7 @@ impl<'a> Closure<'a> {
         }
     }
 
-    /// The value and all that it holds or names.
+    /// Adds a value, its members, and the flags and cohorts that it refers to.
     fn add(&mut self, value: &'a Value) {
         self.seen.push(value);
         if value["type"] == "flag" {
@@ -264,9 +264,8 @@ impl<'a> Closure<'a> {
         }
     }
 
-    /// Why the Node SDK has another value than the one that is given here, which is the Python SDK's, or none: the reasons
-    /// that the guide lists.
-    fn node_differs_because(&self, messages: &Value) -> Option<&'static str> {
+    /// The reason why the Node SDK's result differs from the Python SDK's, if it is one that the guide lists.
+    fn node_difference(&self, messages: &Value) -> Option<&'static str> {
         let is_about_whole_numbers = |message: &Value| {
             let message = message.as_str().unwrap_or_default();
             message.starts_with("Cannot distinguish integer")
@@ -285,7 +284,7 @@ impl<'a> Closure<'a> {
     }
 }
 
-fn without_quotations(text: &str) -> String {
+fn without_quoted_parts(text: &str) -> String {
     let outside = text
         .split('"')
         .enumerate()
@@ -402,7 +401,7 @@ fn key(index: usize) -> String {
     format!("flag-{index}")
 }
 
-/// A flag, and the chain that a dependency on it has.
+/// A flag, and the dependency chain for flags that depend on it.
 fn flag(rng: &mut Rng, index: usize, chains: &[Vec<String>]) -> (Value, Vec<String>) {
     let mut chain = Vec::new();
     let conditions: Vec<Value> = (0..rng.usize(..=3))
@@ -838,12 +837,12 @@ fn group(rng: &mut Rng, id: usize, chains: &[Vec<String>]) -> Value {
 
 fn entry(rng: &mut Rng, id: usize, chains: &[Vec<String>]) -> Value {
     let mut entry = match rng.u8(..8) {
-        // A later one, or one that is not there. In a circle the Node SDK would run forever.
+        // A later cohort, or one that does not exist. The Node SDK does not terminate on cycles.
         0 => {
             let other = rng.usize(id + 1..=COHORTS + 2);
             json!({ "type": "cohort", "key": "id", "value": other })
         }
-        // The first flags name no cohorts, so this makes no circle either.
+        // The first flags refer to no cohorts, so this creates no cycle either.
         1 if rng.u8(..4) == 0 => dependency(rng, &chains[..2], &mut Vec::new()),
         _ => leaf(rng),
     };

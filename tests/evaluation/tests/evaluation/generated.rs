@@ -1,4 +1,4 @@
-//! Definitions and users that meet each other in every way that posthog-rs knows.
+//! Generates random definitions and subjects that cover all features that posthog-rs supports.
 
 use fastrand::Rng;
 use flagcache::FlagSubject;
@@ -24,8 +24,8 @@ const VERSIONS: [&str; 6] = [
 ];
 const DATES: [&str; 5] = ["2024-06-15", "2031-01-01T10:30:00Z", "-7d", "-2y", "soon"];
 
-/// The body of an answer: flags with all operators, cohorts in cohorts, flags that depend on flags, groups, variants,
-/// payloads, and the members that say how to match.
+/// A response body: flags with all operators, nested cohorts, flags that depend on flags, groups, variants, payloads,
+/// and matching versions.
 pub(crate) fn definitions(seed: u64) -> String {
     let mut rng = Rng::with_seed(seed);
     let flags: Vec<Value> = (0..FLAGS).map(|index| flag(&mut rng, index)).collect();
@@ -47,7 +47,7 @@ pub(crate) fn key(index: usize) -> String {
     format!("flag-{index}-größer")
 }
 
-/// A user who has some of the properties that the conditions ask for.
+/// A user with some of the properties that the conditions refer to.
 pub(crate) fn subject(seed: u64) -> FlagSubject {
     let mut rng = Rng::with_seed(seed);
     let mut subject = FlagSubject::new(format!("user-{}", rng.u32(..)));
@@ -205,7 +205,7 @@ fn leaf(rng: &mut Rng) -> Value {
                 _ => (pick(rng, &comparing), value(rng, "version")),
             }
         }
-        // Where the versions of matching part.
+        // The matching versions differ here.
         ("beta", _) => (pick(rng, &["exact", "is_not"]), value(rng, "beta")),
         ("joined", _) => (
             pick(rng, &["is_date_before", "is_date_after"]),
@@ -216,7 +216,7 @@ fn leaf(rng: &mut Rng) -> Value {
     json!({ "key": name, "type": "person", "operator": operator, "value": value })
 }
 
-/// A value that a property of this name may have, or be asked for: of several types, since SDKs send what they are given.
+/// A random value for a property of this name, of several types.
 fn value(rng: &mut Rng, name: &str) -> Value {
     match name {
         "email" => json!(pick(rng, &MAILS)),
@@ -259,7 +259,7 @@ fn cohort(rng: &mut Rng, id: usize) -> Value {
         })
         .collect();
     if rng.u8(..3) == 0 {
-        // Another one, itself now and then, and one that is not there.
+        // Another cohort, sometimes itself or one that does not exist.
         values.push(
             json!({ "type": "cohort", "key": "id", "value": rng.usize(id..=COHORTS + 1), "negation": rng.bool() }),
         );

@@ -1,4 +1,4 @@
-//! What is logged in this process, from all its threads.
+//! Captures the log events of all threads of this process.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -15,30 +15,35 @@ pub(crate) struct Record {
     pub(crate) thread: ThreadId,
     pub(crate) level: Level,
     pub(crate) name: &'static str,
-    /// The fields as they would be shown, `message` among them.
+    /// The formatted fields, including `message`.
     pub(crate) fields: BTreeMap<&'static str, String>,
 }
 
 static RECORDS: Mutex<Vec<Record>> = Mutex::new(Vec::new());
 
-/// Starts to record the logs, once. The tests share the records: each looks for events that only it can cause.
-pub(crate) fn listen() {
+/// Starts to capture log events, once. The tests share the events: each must look for events that only it can cause.
+pub(crate) fn capture() {
     static SUBSCRIBER: Once = Once::new();
     SUBSCRIBER.call_once(|| {
-        tracing::subscriber::set_global_default(Registry::default().with(Listener)).unwrap()
+        tracing::subscriber::set_global_default(Registry::default().with(CaptureLayer)).unwrap()
     });
 }
 
-/// What was logged with this value of this field.
+/// The events in which this field has this value.
 pub(crate) fn with(field: &str, value: &str) -> Vec<Record> {
     let mut records = RECORDS.lock().unwrap().clone();
-    records.retain(|record| record.fields.get(field).is_some_and(|shown| shown == value));
+    records.retain(|record| {
+        record
+            .fields
+            .get(field)
+            .is_some_and(|formatted| formatted == value)
+    });
     records
 }
 
-struct Listener;
+struct CaptureLayer;
 
-impl<S: Subscriber> Layer<S> for Listener {
+impl<S: Subscriber> Layer<S> for CaptureLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);

@@ -1,16 +1,16 @@
-//! The evaluation bridge beside posthog-rs itself, over real HTTP.
+//! `LocalEvaluation`, compared with posthog-rs and PostHog's other SDKs, over real HTTP.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a test fails by panicking"
 )]
 
-mod ask;
-mod bridge;
 mod capture;
 mod differential;
-mod equal;
+mod fixture;
 mod generated;
-mod large;
+mod large_definitions;
+mod local_evaluation;
 mod logs;
-mod rig;
+mod posthog_rs_evaluator;
+mod remote_evaluation;

@@ -1,23 +1,23 @@
-//! A large set does not hold up the runtime.
+//! Compiling large definitions does not block the runtime.
 
 use std::thread;
 
 use flagcache::testing::{ApiStub, Definitions};
 
+use crate::fixture::start;
 use crate::logs;
-use crate::rig::bridge;
 
-/// No other test has as many flags, and each record of the log belongs to one test.
+/// Different from all other tests, to identify this test's log events.
 const FLAGS: usize = 3_141;
 const FEW_FLAGS: usize = 31;
 
 #[tokio::test]
-async fn a_large_set_is_compiled_away_from_the_runtimes_threads() {
-    logs::listen();
+async fn large_definitions_are_compiled_on_the_blocking_pool() {
+    logs::capture();
     let stub = ApiStub::start().await.unwrap();
-    for (flags, here) in [(FLAGS, false), (FEW_FLAGS, true)] {
+    for (flags, inline) in [(FLAGS, false), (FEW_FLAGS, true)] {
         stub.set_definitions(Definitions::realistic(flags, 1));
-        let (poller, evaluation) = bridge(&stub).await;
+        let (poller, evaluation) = start(&stub).await;
         assert_eq!(evaluation.definitions().unwrap().len(), flags);
         let threads: Vec<_> = logs::with("flags", &flags.to_string())
             .into_iter()
@@ -25,7 +25,11 @@ async fn a_large_set_is_compiled_away_from_the_runtimes_threads() {
             .map(|record| record.thread)
             .collect();
         assert_eq!(threads.len(), 1, "compiled once");
-        assert_eq!(threads[0] == thread::current().id(), here, "{flags} flags");
+        assert_eq!(
+            threads[0] == thread::current().id(),
+            inline,
+            "{flags} flags"
+        );
         poller.shutdown().await.unwrap();
     }
 }

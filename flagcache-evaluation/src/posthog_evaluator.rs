@@ -1,4 +1,4 @@
-//! The definitions as posthog-rs takes them, for the evaluator that it offers itself.
+//! [`response`]: converts the definitions into the type that posthog-rs's own evaluator takes.
 
 use std::collections::HashMap;
 
@@ -6,9 +6,9 @@ use flagcache_core::FlagDefinitionCacheData;
 use posthog_rs::{Cohort, FeatureFlag, FlagValue, LocalEvaluationResponse};
 
 use crate::compile::Compiled;
-use crate::foreign_form;
+use crate::lenient_decode;
 
-/// All flags that posthog-rs can decode and this service has. `None` stands for no definitions.
+/// Contains the compiled flags that posthog-rs can decode, and the overrides. Without definitions, only the overrides.
 pub(crate) fn response(
     definitions: Option<&FlagDefinitionCacheData>,
     compiled: &Compiled,
@@ -18,13 +18,13 @@ pub(crate) fn response(
     let mut cohorts: HashMap<String, Cohort> = HashMap::new();
     let mut minimal_flag_called_events = false;
     if let Some(definitions) = definitions {
-        let ours = definitions
+        let compiled_flags = definitions
             .flags()
             .filter(|flag| compiled.flags.contains_key(flag.key()));
-        flags.extend(ours.filter_map(|flag| {
+        flags.extend(compiled_flags.filter_map(|flag| {
             flag.deserialize()
                 .ok()
-                .or_else(|| foreign_form::decode(flag.json()))
+                .or_else(|| lenient_decode::decode(flag.json()))
         }));
         cohorts = definitions.cohorts().deserialize().unwrap_or_default();
         minimal_flag_called_events = definitions.minimal_flag_called_events();
@@ -44,13 +44,13 @@ pub(crate) fn response(
     }
 }
 
-/// A flag that has this value for all.
+/// A flag that has this value for all subjects.
 fn overridden(key: &str, value: &FlagValue) -> Option<FeatureFlag> {
     let flag = serde_json::from_value(definition(key, value));
     flag.ok()
 }
 
-/// The definition of a flag that has this value for all.
+/// The JSON definition of a flag that has this value for all subjects.
 pub(crate) fn definition(key: &str, value: &FlagValue) -> serde_json::Value {
     let filters = match value {
         FlagValue::Boolean(_) => {

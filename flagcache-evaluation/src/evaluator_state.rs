@@ -1,4 +1,4 @@
-//! What is evaluated.
+//! [`EvaluatorState`]: the compiled definitions and overrides of an evaluator, and the evaluation on them.
 
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,9 +13,9 @@ use crate::compile::Compiled;
 use crate::overrides::Overrides;
 use crate::rules::{Evaluation, Outcome};
 use crate::sent_events::SentEvents;
-use crate::{FlagSubject, flag_called_event, official};
+use crate::{FlagSubject, flag_called_event, posthog_evaluator};
 
-/// What every evaluation loads, once, and never waits for.
+/// The state that every evaluation loads once, without waiting.
 #[derive(Debug, Default)]
 pub(crate) struct Current {
     pub(crate) definitions: Option<FlagDefinitionCacheData>,
@@ -24,33 +24,33 @@ pub(crate) struct Current {
     pub(crate) undecidable: Arc<Vec<(String, String)>>,
 }
 
-/// The definitions that are evaluated, and all that belongs to them.
+/// The current state and the options of an evaluator.
 pub(crate) struct EvaluatorState {
     current: ArcSwap<Current>,
-    /// Made when it is first asked for.
-    official: OnceLock<LocalEvaluator>,
-    /// Held while `current` and `official` change, so that they change together.
-    changing: Mutex<()>,
+    /// Created on first use.
+    posthog_evaluator: OnceLock<LocalEvaluator>,
+    /// Locked while `current` and `posthog_evaluator` are updated, so that they match.
+    update_lock: Mutex<()>,
     contexts: HashSet<String>,
-    as_posthog_rs: bool,
+    use_posthog_rs: bool,
     pub(crate) overrides: Overrides,
-    sent: SentEvents,
+    sent_events: SentEvents,
 }
 
 impl EvaluatorState {
     pub(crate) fn new(
         contexts: HashSet<String>,
-        as_posthog_rs: bool,
+        use_posthog_rs: bool,
         overrides: Overrides,
     ) -> Self {
         let state = Self {
             current: ArcSwap::default(),
-            official: OnceLock::new(),
-            changing: Mutex::new(()),
+            posthog_evaluator: OnceLock::new(),
+            update_lock: Mutex::new(()),
             contexts,
-            as_posthog_rs,
+            use_posthog_rs,
             overrides,
-            sent: SentEvents::new(),
+            sent_events: SentEvents::new(),
         };
         state.install(None, &BTreeMap::new());
         state
@@ -60,13 +60,13 @@ impl EvaluatorState {
         self.current.load_full()
     }
 
-    /// Puts definitions in force, `None` for none, with the overrides that a file holds.
+    /// Compiles and installs definitions, or removes them if `None`, together with the overrides read from the file.
     pub(crate) fn install(
         &self,
         definitions: Option<FlagDefinitionCacheData>,
-        file: &BTreeMap<String, FlagValue>,
+        file_overrides: &BTreeMap<String, FlagValue>,
     ) {
-        let _changing = self.changing.lock();
+        let _guard = self.update_lock.lock();
         let before = self.current.load_full();
         let compiled = match &definitions {
             Some(definitions) => Compiled::new(definitions, &before.compiled, &self.contexts),
@@ -74,7 +74,7 @@ impl EvaluatorState {
         };
         let overrides = self
             .overrides
-            .resolve(file, compiled.flags.keys().map(AsRef::as_ref));
+            .resolve(file_overrides, compiled.flags.keys().map(AsRef::as_ref));
         let undecidable = Arc::new(compiled.undecidable());
         let current = Arc::new(Current {
             definitions,
@@ -82,31 +82,31 @@ impl EvaluatorState {
             overrides,
             undecidable,
         });
-        if let Some(evaluator) = self.official.get() {
-            evaluator.cache().update(current.official());
+        if let Some(evaluator) = self.posthog_evaluator.get() {
+            evaluator.cache().update(current.posthog_rs_response());
         }
         if let Some(definitions) = &current.definitions {
-            let kept = current.compiled.kept(&before.compiled);
+            let kept = current.compiled.count_reused(&before.compiled);
             tracing::debug!(
                 name: "flagcache.evaluation_updated",
                 target: "flagcache",
                 flags = definitions.len(),
                 kept,
-                "flag definitions are taken up"
+                "flag definitions installed"
             );
         }
         self.current.store(current);
     }
 
-    /// posthog-rs's own evaluator. From now on each update of the definitions updates it too.
-    pub(crate) fn official(&self) -> &LocalEvaluator {
-        if let Some(evaluator) = self.official.get() {
+    /// posthog-rs's own evaluator. From the first call on, `install` updates it too.
+    pub(crate) fn posthog_evaluator(&self) -> &LocalEvaluator {
+        if let Some(evaluator) = self.posthog_evaluator.get() {
             return evaluator;
         }
-        let _changing = self.changing.lock();
-        self.official.get_or_init(|| {
+        let _guard = self.update_lock.lock();
+        self.posthog_evaluator.get_or_init(|| {
             let cache = FlagCache::new();
-            cache.update(self.current.load().official());
+            cache.update(self.current.load().posthog_rs_response());
             LocalEvaluator::new(cache)
         })
     }
@@ -120,7 +120,7 @@ impl EvaluatorState {
             .map(|(value, _)| value)
     }
 
-    /// Every flag, and what is overridden.
+    /// Evaluates every flag, including overrides of flags that the definitions do not contain.
     pub(crate) fn evaluate_all(
         &self,
         subject: &FlagSubject,
@@ -146,7 +146,7 @@ impl EvaluatorState {
         .collect()
     }
 
-    /// The value, and whether an override had a part in it.
+    /// The value, and whether it depends on an override.
     fn evaluate_in(
         &self,
         current: &Current,
@@ -155,21 +155,26 @@ impl EvaluatorState {
     ) -> Result<(Option<FlagValue>, bool), InconclusiveMatchError> {
         let Some(flag) = current.compiled.flags.get(key) else {
             let overridden = current.overrides.get(key).cloned();
-            let is_overridden = overridden.is_some();
-            return Ok((overridden, is_overridden));
+            let uses_override = overridden.is_some();
+            return Ok((overridden, uses_override));
         };
-        if self.as_posthog_rs && !current.overrides.contains_key(key) {
+        if self.use_posthog_rs && !current.overrides.contains_key(key) {
             let (id, properties) = (subject.distinct_id(), subject.properties());
             let (groups, group_properties) = (subject.groups(), subject.group_properties());
             let evaluate = || {
-                self.official()
-                    .evaluate_flag(key, id, properties, groups, group_properties)
+                self.posthog_evaluator().evaluate_flag(
+                    key,
+                    id,
+                    properties,
+                    groups,
+                    group_properties,
+                )
             };
-            // There are dates that it panics at (`-1é`, in 0.30), and they may be a user's words.
+            // posthog-rs 0.30 panics on some dates, such as `-1é`, which may come from user input.
             let value = std::panic::catch_unwind(std::panic::AssertUnwindSafe(evaluate))
                 .unwrap_or_else(|_| {
                     Err(InconclusiveMatchError::new(
-                        "posthog-rs panicked in this evaluation",
+                        "posthog-rs panicked during the evaluation",
                     ))
                 })?;
             return Ok((value, false));
@@ -179,28 +184,28 @@ impl EvaluatorState {
             group_types: &current.compiled.group_types,
             version: current.compiled.version,
             overrides: &current.overrides,
-            done: Vec::new(),
-            is_overridden: false,
+            evaluated: Vec::new(),
+            uses_override: false,
         };
-        let outcome: Outcome<'_> = evaluation.of(flag)?;
-        Ok((Some(outcome.into()), evaluation.is_overridden))
+        let outcome: Outcome<'_> = evaluation.evaluate(flag)?;
+        Ok((Some(outcome.into()), evaluation.uses_override))
     }
 
-    /// Evaluates, and makes the event for it if there is one to send.
+    /// Evaluates a flag, and builds its event if one must be sent.
     pub(crate) fn evaluate_for_event(
         &self,
         key: &str,
         subject: &FlagSubject,
     ) -> Result<(Option<FlagValue>, Option<Event>), InconclusiveMatchError> {
         let current = self.current.load();
-        let (value, is_overridden) = self.evaluate_in(&current, key, subject)?;
-        // Without definitions there is no call to capture, and without an id no subject to capture it for.
+        let (value, uses_override) = self.evaluate_in(&current, key, subject)?;
+        // Without definitions or a distinct id, no event is sent.
         let Some(definitions) = &current.definitions else {
             return Ok((value, None));
         };
-        if is_overridden
+        if uses_override
             || subject.distinct_id().is_empty()
-            || !self.sent.is_first(subject, key, value.as_ref())
+            || !self.sent_events.insert(subject, key, value.as_ref())
         {
             return Ok((value, None));
         }
@@ -213,8 +218,8 @@ impl EvaluatorState {
 }
 
 impl Current {
-    fn official(&self) -> posthog_rs::LocalEvaluationResponse {
-        official::response(self.definitions.as_ref(), &self.compiled, &self.overrides)
+    fn posthog_rs_response(&self) -> posthog_rs::LocalEvaluationResponse {
+        posthog_evaluator::response(self.definitions.as_ref(), &self.compiled, &self.overrides)
     }
 }
 

@@ -1,10 +1,10 @@
-//! Flags as other languages and document stores write them.
+//! [`decode`]: decodes flags with the deviations that PHP and document stores introduce.
 
 use posthog_rs::FeatureFlag;
 use serde_json::{Map, Value};
 
-/// The flag, if it differs from the API's form only in what PHP and document stores cannot write: an empty mapping is `[]`
-/// to PHP's `json_encode`, and a document store returns whole numbers as doubles.
+/// Decodes a flag. Accepts an empty list for an empty object, as PHP's `json_encode` writes it, and doubles for
+/// integers, as document stores return them. `None` if anything else is wrong.
 pub(crate) fn decode(json: &str) -> Option<FeatureFlag> {
     let mut flag: Value = serde_json::from_str(json).ok()?;
     let filters = flag.get_mut("filters")?;
@@ -20,9 +20,9 @@ pub(crate) fn decode(json: &str) -> Option<FeatureFlag> {
             };
         }
     }
-    make_index_whole(filters);
+    convert_index(filters);
     if let Some(Value::Array(groups)) = filters.get_mut("groups") {
-        groups.iter_mut().for_each(make_index_whole);
+        groups.iter_mut().for_each(convert_index);
     }
     serde_json::from_value(flag).ok()
 }
@@ -31,8 +31,8 @@ fn is_empty_list(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty)
 }
 
-/// An index of a group type is a small number, so the cast loses nothing.
-fn make_index_whole(filters: &mut Value) {
+/// Converts a group type index from a double to an integer. Indexes are small, so the cast is lossless.
+fn convert_index(filters: &mut Value) {
     let Some(index) = filters.get_mut("aggregation_group_type_index") else {
         return;
     };
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b9_73_a_flag_of_php_or_of_a_document_store_is_decoded() {
+    fn b9_73_flags_from_php_and_document_stores_are_decoded() {
         let json = r#"{"key":"a","active":true,"filters":{"groups":[{"properties":[],"rollout_percentage":100.0,
             "aggregation_group_type_index":1.0}],"payloads":[],"multivariate":[],"aggregation_group_type_index":0.0}}"#;
         assert!(serde_json::from_str::<FeatureFlag>(json).is_err());
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_in_another_way_stays_an_error() {
+    fn other_deviations_are_rejected() {
         for json in [
             r#"{"key":"a","active":true,"filters":{"payloads":["x"]}}"#,
             r#"{"key":"a","active":true,"filters":{"aggregation_group_type_index":0.5}}"#,

@@ -1,4 +1,4 @@
-//! PostHog is asked where nothing is decided here.
+//! PostHog is asked if the local evaluation is inconclusive.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -11,29 +11,32 @@ use flagcache::{FlagSubject, LocalEvaluation};
 use posthog_rs::{Client, ClientOptionsBuilder, FlagValue};
 use serde_json::{Value, json};
 
-use crate::rig::{LIMIT, api, on, poller, set};
+use crate::fixture::{TIMEOUT, api, definitions_of, on, poller};
 
-/// A server that answers every `/flags` request alike, and keeps the requests.
-struct Flags {
+/// A server that returns the same response to every `/flags` request, and records the requests.
+struct FlagsServer {
     url: String,
-    asked: Arc<Mutex<Vec<Value>>>,
+    requests: Arc<Mutex<Vec<Value>>>,
 }
 
-impl Flags {
-    /// `None` for one that never answers.
-    fn start(answer: Option<Value>) -> Self {
+impl FlagsServer {
+    /// `None` for a server that never responds.
+    fn start(response: Option<Value>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let requests = Arc::clone(&asked);
-        // Ends with the process.
+        let recorded: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let requests = Arc::clone(&recorded);
+        // The thread ends with the process.
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (answer, requests) = (answer.clone(), Arc::clone(&requests));
-                thread::spawn(move || serve(stream.unwrap(), answer.as_ref(), &requests));
+                let (response, requests) = (response.clone(), Arc::clone(&requests));
+                thread::spawn(move || serve(stream.unwrap(), response.as_ref(), &requests));
             }
         });
-        Self { url, asked }
+        Self {
+            url,
+            requests: recorded,
+        }
     }
 
     async fn client(&self) -> Client {
@@ -44,21 +47,21 @@ impl Flags {
         posthog_rs::client(options.build().unwrap()).await
     }
 
-    /// The keys that were asked for, request by request.
+    /// The requested keys of each request.
     fn keys(&self) -> Vec<Vec<String>> {
-        let asked = self.asked.lock().unwrap();
+        let requests = self.requests.lock().unwrap();
         let keys = |request: &Value| {
             let keys: Vec<String> =
                 serde_json::from_value(request["flag_keys_to_evaluate"].clone()).unwrap();
             keys
         };
-        let mut keys: Vec<Vec<String>> = asked.iter().map(keys).collect();
+        let mut keys: Vec<Vec<String>> = requests.iter().map(keys).collect();
         keys.iter_mut().for_each(|keys| keys.sort_unstable());
         keys
     }
 }
 
-fn serve(mut stream: TcpStream, answer: Option<&Value>, requests: &Mutex<Vec<Value>>) {
+fn serve(mut stream: TcpStream, response: Option<&Value>, requests: &Mutex<Vec<Value>>) {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -78,40 +81,41 @@ fn serve(mut stream: TcpStream, answer: Option<&Value>, requests: &Mutex<Vec<Val
         if is_flags {
             requests.lock().unwrap().push(body);
         }
-        let Some(answer) = answer else { continue };
-        let answer = if is_flags {
-            answer.to_string()
+        let Some(response) = response else { continue };
+        let body = if is_flags {
+            response.to_string()
         } else {
             "{}".to_owned()
         };
-        let length = answer.len();
+        let length = body.len();
         let head = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close"
         );
-        let _ = write!(stream, "{head}\r\n\r\n{answer}");
+        let _ = write!(stream, "{head}\r\n\r\n{body}");
         return;
     }
 }
 
-fn lasting(key: &str) -> String {
+/// A flag with experience continuity, which only PostHog can evaluate.
+fn persistent(key: &str) -> String {
     let filters = json!({ "groups": [{}] });
     json!({ "key": key, "active": true, "ensure_experience_continuity": true, "filters": filters })
         .to_string()
 }
 
 #[tokio::test]
-async fn what_cannot_be_decided_here_is_asked_for_in_one_request() {
+async fn inconclusive_flags_are_requested_from_posthog_in_one_request() {
     let stub = ApiStub::start().await.unwrap();
-    stub.set_definitions(set(&[
+    stub.set_definitions(definitions_of(&[
         on("here"),
-        lasting("blue"),
-        lasting("off"),
-        lasting("gone"),
+        persistent("blue"),
+        persistent("off"),
+        persistent("gone"),
     ]));
     let poller = poller().source(api(&stub)).start().unwrap();
     let flags = LocalEvaluation::attach(&poller);
-    flags.wait_ready(LIMIT).await.unwrap();
-    let server = Flags::start(Some(json!({ "flags": {
+    flags.wait_ready(TIMEOUT).await.unwrap();
+    let server = FlagsServer::start(Some(json!({ "flags": {
         "blue": { "key": "blue", "enabled": true, "variant": "blue" },
         "off": { "key": "off", "enabled": false, "variant": null },
     }})));
@@ -132,7 +136,7 @@ async fn what_cannot_be_decided_here_is_asked_for_in_one_request() {
     assert_eq!(
         server.keys(),
         Vec::<Vec<String>>::new(),
-        "nothing to ask for"
+        "no request for conclusive evaluations"
     );
     assert_eq!(
         flags.evaluate_or_ask(&client, "blue", &ada).await.unwrap(),
@@ -161,20 +165,20 @@ async fn what_cannot_be_decided_here_is_asked_for_in_one_request() {
     assert_eq!(all["blue"].as_ref().unwrap(), &blue);
     assert_eq!(all["off"].as_ref().unwrap(), &FlagValue::Boolean(false));
     assert!(all["gone"].is_err());
-    assert_eq!(server.keys().len(), 3, "one request for all");
+    assert_eq!(server.keys().len(), 3, "one request for all flags");
     poller.shutdown().await.unwrap();
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_leaves_it_open() {
+async fn a_request_that_times_out_leaves_the_evaluation_inconclusive() {
     let stub = ApiStub::start().await.unwrap();
-    stub.set_definitions(set(&[on("here"), lasting("blue")]));
+    stub.set_definitions(definitions_of(&[on("here"), persistent("blue")]));
     let poller = poller().source(api(&stub)).start().unwrap();
     let flags = LocalEvaluation::builder(&poller)
         .ask_timeout(Duration::from_millis(50))
         .attach();
-    flags.wait_ready(LIMIT).await.unwrap();
-    let server = Flags::start(None);
+    flags.wait_ready(TIMEOUT).await.unwrap();
+    let server = FlagsServer::start(None);
     let (client, ada) = (server.client().await, FlagSubject::new("ada"));
     let error = flags
         .evaluate_or_ask(&client, "blue", &ada)
@@ -182,7 +186,7 @@ async fn an_answer_that_does_not_come_leaves_it_open() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("experience continuity") && error.contains("no answer within 50ms"),
+        error.contains("experience continuity") && error.contains("timed out after 50ms"),
         "{error}"
     );
     let all = flags.evaluate_all_or_ask(&client, &ada).await;

@@ -1,12 +1,12 @@
-//! An API, and a poller with the bridge on it.
+//! Helpers that start a poller and a `LocalEvaluation` on an API stub.
 
 use std::time::Duration;
 
 use flagcache::testing::ApiStub;
 use flagcache::{FlagDefinitionPoller, FlagDefinitionPollerBuilder, LocalEvaluation, PostHogApi};
 
-/// Long enough for anything that does come, on a busy machine too.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+/// The timeout for events that must occur. Generous, for slow machines.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) fn api(stub: &ApiStub) -> PostHogApi {
     let api = PostHogApi::builder()
@@ -16,28 +16,29 @@ pub(crate) fn api(stub: &ApiStub) -> PostHogApi {
     api.build().unwrap()
 }
 
-/// A poller that loads at its start and by `refresh` only.
+/// A poller that loads only when it starts and when `refresh` is called.
 pub(crate) fn poller() -> FlagDefinitionPollerBuilder {
     FlagDefinitionPoller::builder().poll_interval(Duration::from_secs(3600))
 }
 
-/// A poller of its own and the bridge, both with what `stub` serves.
-pub(crate) async fn bridge(stub: &ApiStub) -> (FlagDefinitionPoller, LocalEvaluation) {
+/// Starts a poller and an evaluation, and waits until they have the stub's definitions.
+pub(crate) async fn start(stub: &ApiStub) -> (FlagDefinitionPoller, LocalEvaluation) {
     let poller = poller().source(api(stub)).start().unwrap();
     let flags = LocalEvaluation::attach(&poller);
-    flags.wait_ready(LIMIT).await.unwrap();
+    flags.wait_ready(TIMEOUT).await.unwrap();
     assert!(
         poller.status().origin.is_some(),
-        "the status shows the definitions"
+        "the status reflects the definitions"
     );
     (poller, flags)
 }
 
-/// A flag that is on for everybody.
+/// A flag that is on for all subjects.
 pub(crate) fn on(key: &str) -> String {
     format!(r#"{{"key":"{key}","active":true,"filters":{{"groups":[{{}}]}}}}"#)
 }
 
-pub(crate) fn set(flags: &[String]) -> String {
+/// Definitions with these flags.
+pub(crate) fn definitions_of(flags: &[String]) -> String {
     format!(r#"{{"flags":[{}]}}"#, flags.join(","))
 }

@@ -1,6 +1,6 @@
-//! The task that follows the poller and the file of overrides.
+//! [`SyncTask`]: the background task that installs the poller's definitions and the override file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,55 +11,57 @@ use posthog_rs::FlagValue;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use crate::evaluator_state::EvaluatorState;
 use crate::overrides;
-use crate::state::EvaluatorState;
 
-/// The target of all records.
+/// The target of all log events.
 const TARGET: &str = "flagcache";
 
-/// Up to this size definitions are compiled on the spot: it takes about a millisecond.
-const INLINE_LEN: usize = 64 * 1024;
+/// Larger definitions are compiled on the blocking pool. Compiling definitions of this size takes about a millisecond.
+const COMPILE_INLINE: usize = 64 * 1024;
 
-/// How often the file of overrides is looked at.
+/// How often the override file is read.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many flags one record names.
-const NAMED: usize = 20;
+/// The maximum number of flags in one log event.
+const MAX_LOGGED_FLAGS: usize = 20;
 
-/// How far the evaluator is.
+/// The progress of the evaluator.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
-    /// The poller's count that was taken up.
+    /// The poller's install count whose definitions are evaluated.
     pub(crate) count: u64,
-    /// There are definitions to evaluate.
+    /// Whether there are definitions to evaluate.
     pub(crate) ready: bool,
 }
 
+/// Follows a poller and an override file, and keeps an [`EvaluatorState`] current.
 pub(crate) struct SyncTask {
     pub(crate) watch: DefinitionsWatch,
     pub(crate) state: Arc<EvaluatorState>,
-    /// Dropped with the task, which wakes those who wait.
+    /// Dropped with the task, which wakes all waiters.
     pub(crate) progress: watch::Sender<Progress>,
-    pub(crate) file: BTreeMap<String, FlagValue>,
-    /// Why the file cannot be read, as far as it was logged.
+    /// The overrides last read from the file.
+    pub(crate) file_overrides: BTreeMap<String, FlagValue>,
+    /// The last read error that was logged.
     pub(crate) file_error: Option<String>,
 }
 
 impl SyncTask {
-    /// Runs until the poller ends. What is evaluated then stays.
+    /// Runs until the poller ends. The last definitions remain installed.
     pub(crate) async fn run(mut self) {
         let mut interval = tokio::time::interval(FILE_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let is_new_file = self.read_file().await;
+            let file_changed = self.read_file().await;
             let WatchedDefinitions {
                 count,
                 definitions,
                 is_last,
                 ..
             } = self.watch.current();
-            // The runtime is going down, and this task with it.
-            if self.install(definitions, is_new_file).await.is_none() {
+            // The runtime is shutting down.
+            if self.install(definitions, file_changed).await.is_none() {
                 return;
             }
             let ready = self.state.current().definitions.is_some();
@@ -67,7 +69,7 @@ impl SyncTask {
             if is_last {
                 return;
             }
-            if self.state.overrides.watched_file().is_some() {
+            if self.state.overrides.file_path().is_some() {
                 tokio::select! {
                     () = self.watch.changed() => {}
                     _ = interval.tick() => {}
@@ -78,27 +80,27 @@ impl SyncTask {
         }
     }
 
-    /// Whether it holds something else than before.
+    /// Reads the override file. Returns whether its overrides changed.
     async fn read_file(&mut self) -> bool {
-        let Some(path) = self.state.overrides.watched_file().map(Path::to_owned) else {
+        let Some(path) = self.state.overrides.file_path().map(Path::to_owned) else {
             return false;
         };
         let read = tokio::task::spawn_blocking(move || overrides::read(&path)).await;
         match read {
             Ok(Ok(file)) => {
                 self.file_error = None;
-                let is_new = file != self.file;
-                self.file = file;
-                is_new
+                let changed = file != self.file_overrides;
+                self.file_overrides = file;
+                changed
             }
             Ok(Err(error)) => {
                 if self.file_error.as_ref() != Some(&error) {
                     tracing::warn!(
                         name: "flagcache.overrides_unreadable",
                         target: TARGET,
-                        file = ?self.state.overrides.watched_file(),
+                        file = ?self.state.overrides.file_path(),
                         error,
-                        "the file of flag overrides cannot be read; what was read before stays in force"
+                        "cannot read the override file; its previous overrides remain in use"
                     );
                 }
                 self.file_error = Some(error);
@@ -108,11 +110,11 @@ impl SyncTask {
         }
     }
 
-    /// Puts definitions in force, away from the runtime's threads if they are large; `None` if the runtime ended before.
+    /// Installs definitions, on the blocking pool if they are large. `None` if the runtime shut down meanwhile.
     async fn install(
         &self,
         definitions: Option<FlagDefinitionCacheData>,
-        is_new_file: bool,
+        file_changed: bool,
     ) -> Option<()> {
         let before = self.state.current();
         let is_same = match (&before.definitions, &definitions) {
@@ -120,15 +122,15 @@ impl SyncTask {
             (None, None) => true,
             _ => false,
         };
-        if is_same && !is_new_file {
+        if is_same && !file_changed {
             return Some(());
         }
         let is_large = definitions.as_ref().is_some_and(|definitions| {
             let flags: usize = definitions.flags().map(|flag| flag.json().len()).sum();
-            flags + definitions.cohorts().as_str().len() > INLINE_LEN
+            flags + definitions.cohorts().as_str().len() > COMPILE_INLINE
         });
-        let (state, file) = (Arc::clone(&self.state), self.file.clone());
-        // The task goes on whatever happens in it.
+        let (state, file) = (Arc::clone(&self.state), self.file_overrides.clone());
+        // A panic must not end the task.
         let install = move || catch_unwind(AssertUnwindSafe(|| state.install(definitions, &file)));
         let installed = if is_large {
             tokio::task::spawn_blocking(install).await.ok()?
@@ -139,7 +141,7 @@ impl SyncTask {
             tracing::error!(
                 name: "flagcache.evaluation_failed",
                 target: TARGET,
-                "taking up flag definitions panicked; those before are still evaluated"
+                "installing flag definitions panicked; the previous definitions remain in use"
             );
         }
         log_changes(&self.state, &before.undecidable, &before.overrides);
@@ -147,11 +149,11 @@ impl SyncTask {
     }
 }
 
-/// One record for each change of what is undecidable, and of what is overridden.
+/// Logs one event if the undecidable flags changed, and one if the overrides changed.
 pub(crate) fn log_changes(
     state: &EvaluatorState,
     undecidable: &[(String, String)],
-    overrides: &std::collections::HashMap<String, FlagValue>,
+    overrides: &HashMap<String, FlagValue>,
 ) {
     let now = state.current();
     if **now.undecidable != *undecidable {
@@ -160,24 +162,24 @@ pub(crate) fn log_changes(
             tracing::info!(
                 name: "flagcache.evaluation_recovered",
                 target: TARGET,
-                "all flags can be evaluated here again"
+                "all flags can be evaluated locally again"
             );
         } else {
-            // Keys are a user's texts: shown escaped.
-            let named: Vec<_> = now.undecidable.iter().take(NAMED).collect();
+            // Keys are user input: logged escaped.
+            let logged: Vec<_> = now.undecidable.iter().take(MAX_LOGGED_FLAGS).collect();
             tracing::warn!(
                 name: "flagcache.undecidable_flags",
                 target: TARGET,
                 count = now.undecidable.len(),
-                flags = ?named,
-                "some flags cannot be decided here for some subjects or for all; PostHog can be asked"
+                flags = ?logged,
+                "some flags cannot be evaluated locally for some or all subjects"
             );
         }
     }
     if now.overrides != *overrides {
         let mut keys: Vec<_> = now.overrides.keys().collect();
         keys.sort_unstable();
-        keys.truncate(NAMED);
+        keys.truncate(MAX_LOGGED_FLAGS);
         tracing::warn!(
             name: "flagcache.overrides",
             target: TARGET,
@@ -192,7 +194,7 @@ pub(crate) fn log_changes(
 mod meter {
     #[expect(
         clippy::cast_precision_loss,
-        reason = "a gauge is an f64; 2^53 flags are out of reach"
+        reason = "a gauge is an f64, which is exact up to 2^53"
     )]
     pub(super) fn undecidable(count: usize) {
         metrics::gauge!("flagcache_evaluation_undecidable_flags").set(count as f64);

@@ -1,4 +1,4 @@
-//! Asked to, the bridge evaluates as posthog-rs's own poller does.
+//! With `use_posthog_rs_evaluator`, values equal those of posthog-rs's own poller.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,31 +11,31 @@ use posthog_rs::{
 };
 use serde_json::Value;
 
+use crate::fixture::{TIMEOUT, api, poller};
 use crate::generated::{self, FLAGS};
-use crate::rig::{LIMIT, api, poller};
 
-const SETS: u64 = 300;
+const CASES: u64 = 300;
 const USERS: u64 = 6;
 
-/// What each function of the evaluator says of all flags.
+/// The results of the evaluator's functions for all flags.
 #[derive(Debug, PartialEq)]
-struct Said {
+struct Results {
     with_context: Vec<String>,
     simple: Vec<String>,
     all: BTreeMap<String, String>,
 }
 
-fn shown(outcome: Result<Option<FlagValue>, InconclusiveMatchError>) -> String {
+fn formatted(outcome: Result<Option<FlagValue>, InconclusiveMatchError>) -> String {
     match outcome {
         Ok(value) => format!("{value:?}"),
         Err(error) => error.to_string(),
     }
 }
 
-fn said(evaluator: &LocalEvaluator, user: &FlagSubject) -> Said {
+fn results(evaluator: &LocalEvaluator, user: &FlagSubject) -> Results {
     let (distinct_id, properties) = (user.distinct_id(), user.properties());
     let (groups, group_properties) = (user.groups(), user.group_properties());
-    // One more than there are: it is missing.
+    // Includes one key that does not exist.
     let keys: Vec<String> = (0..=FLAGS).map(generated::key).collect();
     let with_context =
         |key| evaluator.evaluate_flag(key, distinct_id, properties, groups, group_properties);
@@ -43,45 +43,49 @@ fn said(evaluator: &LocalEvaluator, user: &FlagSubject) -> Said {
         evaluator.evaluate_flag_simple(key, distinct_id, properties, groups, group_properties)
     };
     let all = evaluator.evaluate_all_flags(distinct_id, properties, groups, group_properties);
-    Said {
-        with_context: keys.iter().map(|key| shown(with_context(key))).collect(),
-        simple: keys.iter().map(|key| shown(simple(key))).collect(),
+    Results {
+        with_context: keys
+            .iter()
+            .map(|key| formatted(with_context(key)))
+            .collect(),
+        simple: keys.iter().map(|key| formatted(simple(key))).collect(),
         all: all
             .into_iter()
-            .map(|(key, outcome)| (key, shown(outcome.map(Some))))
+            .map(|(key, outcome)| (key, formatted(outcome.map(Some))))
             .collect(),
     }
 }
 
-fn theirs(stub: &ApiStub, cache: FlagCache) -> AsyncFlagPoller {
+/// posthog-rs's own poller.
+fn posthog_rs_poller(stub: &ApiStub, cache: FlagCache) -> AsyncFlagPoller {
     let config = LocalEvaluationConfig {
         personal_api_key: ApiStub::SECRET_KEY.to_owned(),
         project_api_key: ApiStub::PROJECT_KEY.to_owned(),
         api_host: stub.url(),
         poll_interval: Duration::from_secs(3600),
-        request_timeout: LIMIT,
+        request_timeout: TIMEOUT,
     };
     AsyncFlagPoller::new(config, cache)
 }
 
-/// Loads until the poller has this set and the bridge has taken it up.
-async fn take_up(poller: &FlagDefinitionPoller, flags: &LocalEvaluation, body: &str) {
-    let has_it = || {
+/// Refreshes until the evaluation has these definitions.
+async fn load(poller: &FlagDefinitionPoller, flags: &LocalEvaluation, body: &str) {
+    let is_current = || {
         flags
             .definitions()
-            .is_some_and(|set| set.raw_json() == body.as_bytes())
+            .is_some_and(|definitions| definitions.raw_json() == body.as_bytes())
     };
     let load = async {
-        while !has_it() {
+        while !is_current() {
             poller.refresh().await.unwrap();
             flags.synced().await;
         }
     };
-    tokio::time::timeout(LIMIT, load).await.unwrap();
+    tokio::time::timeout(TIMEOUT, load).await.unwrap();
 }
 
 #[tokio::test]
-async fn it_evaluates_what_is_fetched_and_what_is_shared_as_posthog_rs_does() {
+async fn leader_and_follower_evaluate_as_posthog_rs_does() {
     let (stub, folder) = (
         ApiStub::start().await.unwrap(),
         tempfile::tempdir().unwrap(),
@@ -89,10 +93,10 @@ async fn it_evaluates_what_is_fetched_and_what_is_shared_as_posthog_rs_does() {
     let store = FileStore::builder(folder.path(), "checkout")
         .build()
         .unwrap();
-    let their_cache = FlagCache::new();
-    let (their_poller, them) = (
-        theirs(&stub, their_cache.clone()),
-        LocalEvaluator::new(their_cache),
+    let posthog_cache = FlagCache::new();
+    let (posthog_poller, posthog_evaluator) = (
+        posthog_rs_poller(&stub, posthog_cache.clone()),
+        LocalEvaluator::new(posthog_cache),
     );
     let leader = poller()
         .source(api(&stub))
@@ -103,47 +107,47 @@ async fn it_evaluates_what_is_fetched_and_what_is_shared_as_posthog_rs_does() {
         .flag_definition_cache_provider(ReadOnly(store.provider()))
         .start()
         .unwrap();
-    let [of_leader, of_follower] = [&leader, &follower].map(|poller| {
+    let [leader_flags, follower_flags] = [&leader, &follower].map(|poller| {
         LocalEvaluation::builder(poller)
-            .answer_as_posthog_rs()
+            .use_posthog_rs_evaluator()
             .attach()
     });
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut different_by_version = 0;
-    for seed in 0..SETS {
+    for seed in 0..CASES {
         let body = generated::definitions(seed);
         stub.set_definitions(body.clone());
-        their_poller.load_flags().await.unwrap();
-        take_up(&leader, &of_leader, &body).await;
-        take_up(&follower, &of_follower, &body).await;
-        let other_version = with_the_other_version(&body);
+        posthog_poller.load_flags().await.unwrap();
+        load(&leader, &leader_flags, &body).await;
+        load(&follower, &follower_flags, &body).await;
+        let other_version = with_other_version(&body);
         for user in 0..USERS {
             let user = generated::subject(seed * USERS + user);
-            let their_word = said(&them, &user);
-            for (flags, which) in [(&of_leader, "leader"), (&of_follower, "follower")] {
+            let expected = results(&posthog_evaluator, &user);
+            for (flags, which) in [(&leader_flags, "leader"), (&follower_flags, "follower")] {
                 assert_eq!(
-                    said(&flags.evaluator(), &user),
-                    their_word,
-                    "{which}, set {seed}: {body}"
+                    results(&flags.evaluator(), &user),
+                    expected,
+                    "{which}, definitions {seed}: {body}"
                 );
-                let own =
-                    (0..=FLAGS).map(|index| shown(flags.evaluate(&generated::key(index), &user)));
+                let own = (0..=FLAGS)
+                    .map(|index| formatted(flags.evaluate(&generated::key(index), &user)));
                 assert_eq!(
                     own.collect::<Vec<_>>(),
-                    their_word.with_context,
-                    "{which}, set {seed}: {body}"
+                    expected.with_context,
+                    "{which}, definitions {seed}: {body}"
                 );
             }
-            different_by_version += usize::from(said(&other_version, &user) != their_word);
-            their_word
+            different_by_version += usize::from(results(&other_version, &user) != expected);
+            expected
                 .with_context
                 .iter()
-                .for_each(|word| *seen.entry(word.clone()).or_default() += 1);
+                .for_each(|result| *seen.entry(result.clone()).or_default() += 1);
         }
     }
-    // The comparison is worth something only if the definitions decide.
-    let often = |word: &str| seen.get(word).copied().unwrap_or_default();
-    for word in [
+    // Check that the generated definitions cover all kinds of results.
+    let count = |result: &str| seen.get(result).copied().unwrap_or_default();
+    for result in [
         r"Some(Boolean(true))",
         r"Some(Boolean(false))",
         r#"Some(String("control"))"#,
@@ -151,15 +155,15 @@ async fn it_evaluates_what_is_fetched_and_what_is_shared_as_posthog_rs_does() {
         "None",
         "Can't determine if feature flag is enabled or not with given properties",
     ] {
-        assert!(often(word) > 50, "{word}: {seen:?}");
+        assert!(count(result) > 50, "{result}: {seen:?}");
     }
     assert!(different_by_version > 20, "{different_by_version}");
     follower.shutdown().await.unwrap();
     leader.shutdown().await.unwrap();
 }
 
-/// An evaluator that ignores which rules of matching the set was made for.
-fn with_the_other_version(body: &str) -> LocalEvaluator {
+/// An evaluator of the same definitions with another `property_matching_version`.
+fn with_other_version(body: &str) -> LocalEvaluator {
     let mut body: Value = serde_json::from_str(body).unwrap();
     let version = if body["property_matching_version"] == 2 {
         1
