@@ -413,7 +413,7 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         }
         let key = self
             .board()
-            .links
+            .contexts
             .get(&self.id)
             .and_then(|link| link.schedule()?.key);
         let is_barred = self.failure().is_some_and(|failure| failure.bars(key));
