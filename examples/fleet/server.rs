@@ -54,7 +54,8 @@ mod redis {
             if !url.scheme().starts_with("redis") {
                 return Ok(None);
             }
-            Ok(Some(Self(RedisInspector::of_url(url)?)))
+            let inspector = RedisInspector::of_url(url).map_err(|error| error as Box<dyn Error>)?;
+            Ok(Some(Self(inspector)))
         }
 
         pub(crate) async fn counters(&self) -> Result<Counters, String> {
