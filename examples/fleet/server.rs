@@ -54,8 +54,7 @@ mod redis {
             if !url.scheme().starts_with("redis") {
                 return Ok(None);
             }
-            let inspector =
-                RedisInspector::of_url(url).map_err(|error| -> Box<dyn Error> { error })?;
+            let inspector = RedisInspector::of_url(url).map_err(|error| error as Box<dyn Error>)?;
             Ok(Some(Self(inspector)))
         }
 

@@ -34,7 +34,7 @@ impl TestStore for Fresh {
 }
 
 mod rules {
-    // 7. Add `push` if the store implements `watch`, `damage` and `outage` if `TestStore` above does.
+    // 7. Add `push` if the store implements `watch`; `damage` and `restores`, and `outage`, if `TestStore` above does.
     flagcache::testing::conformance!(
         super::Fresh::store,
         elects,
@@ -42,7 +42,6 @@ mod rules {
         create_only,
         fenced,
         stored_copy,
-        restores,
         steps_down,
         confirms,
         reports_lease,

@@ -70,7 +70,7 @@
 //!
 //! When its last rule has run, [`conformance!`](crate::conformance!) prints a [`Report`]: which capabilities the provider
 //! proved, failed or does not have, as a Markdown table for the provider's README. If the environment variable
-//! `FLAGCACHE_CONFORMANCE_JSON` holds the path of a file, the result goes there as JSON too, under the path of the test module;
+//! `FLAGCACHE_CONFORMANCE_JSON` holds the path of a file, the result goes there as JSON too, under the names of the package and the test module;
 //! each run replaces what the file says of the rules that it ran, and leaves the other modules.
 //!
 //! # What is not tested here

@@ -33,6 +33,8 @@ enum Status {
     Failed,
     /// The store does not claim it.
     Absent,
+    /// The store claims it, but each rule that needs it needs a capability too that it does not claim, such as `damage`.
+    Untested,
     /// A rule that needs it has not run.
     NotRun,
 }
@@ -43,6 +45,7 @@ impl Status {
             Self::Proved => "proved",
             Self::Failed => "failed",
             Self::Absent => "absent",
+            Self::Untested => "untested",
             Self::NotRun => "not run",
         }
     }
@@ -115,10 +118,11 @@ impl Report {
         if section != CONTRACT && !self.capabilities.has(section) {
             return Status::Absent;
         }
-        let mut status = Status::Proved;
+        let mut status = Status::Untested;
         for case in Self::rules_of(section).filter(|case| self.applies(case)) {
             match self.verdicts.get(case.name) {
                 Some(Verdict::Failed(_)) => return Status::Failed,
+                Some(Verdict::Passed) if status == Status::Untested => status = Status::Proved,
                 Some(Verdict::Passed) => {}
                 _ => status = Status::NotRun,
             }
@@ -165,7 +169,7 @@ pub struct Kit {
 }
 
 impl Kit {
-    /// Before the first test. `module` is the path of the module, by which the JSON file names the provider.
+    /// Before the first test. `module` names the package and the module, and so the provider in the JSON file.
     pub const fn new(module: &'static str, capabilities: &'static [&'static str]) -> Self {
         Self {
             module,
@@ -250,12 +254,12 @@ mod tests {
             };
             (case.name, verdict)
         });
-        Report::new("my_store::conformance", capabilities, verdicts)
+        Report::new("my_store: conformance::rules", capabilities, verdicts)
     }
 
     #[test]
     fn each_capability_is_proved_failed_or_absent() {
-        let claims = Capabilities::named(&["elects", "steps_down", "damage"]);
+        let claims = Capabilities::named(&["elects", "steps_down", "damage", "fenced"]);
         let mut report = report(claims, &["leader_steps_down_on_request"]);
         assert!(report.is_complete());
         let json = report.to_json();
@@ -264,6 +268,8 @@ mod tests {
         assert_eq!(status("damage"), "proved");
         assert_eq!(status("steps_down"), "failed");
         assert_eq!(status("push"), "absent");
+        // Its rule needs `lease` too.
+        assert_eq!(status("fenced"), "untested");
         let rule = &json["rules"]["leader_steps_down_on_request"];
         assert_eq!(rule["result"], "failed");
         assert_eq!(rule["message"], "it lost the copy");

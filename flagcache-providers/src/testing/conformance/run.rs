@@ -97,7 +97,7 @@ macro_rules! conformance {
         }
 
         static __FLAGCACHE_KIT: $crate::testing::conformance::Kit = $crate::testing::conformance::Kit::new(
-            ::core::module_path!(),
+            ::core::concat!(::core::env!("CARGO_PKG_NAME"), ": ", ::core::module_path!()),
             &[$(::core::stringify!($capability)),*],
         );
 
