@@ -214,7 +214,11 @@ impl PostgresServer {
         let processes = self.processes();
         let processes = processes.iter().map(u32::to_string);
         // A process that has ended meanwhile is an error of `kill`.
-        let _ = Command::new("kill").arg(signal).args(processes).status();
+        let _ = Command::new("kill")
+            .arg(signal)
+            .args(processes)
+            .stderr(Stdio::null())
+            .status();
     }
 
     /// Pauses all its processes: connections stay open, nothing answers.
