@@ -67,7 +67,11 @@ mod file {
             // Without the slashes a relative path would be taken for an absolute one.
             let folder = url.file_path().filter(|_| url.has_authority());
             let folder = folder.ok_or_else(|| {
-                url.bad_url("write file:///folder?service=name, with three slashes")
+                url.bad_url(if cfg!(windows) {
+                    "write file:///C:/folder?service=name, or file://server/share/folder?service=name"
+                } else {
+                    "write file:///folder?service=name, with three slashes"
+                })
             })?;
             let mut builder = FileStore::builder(folder, url.required("service")?);
             if let Some(watch) = url.flag("watch")? {
