@@ -1,5 +1,5 @@
 //! The file store keeps the rules of every provider; see the conformance kit.
-#![cfg(all(unix, feature = "file", feature = "testing"))]
+#![cfg(all(feature = "file", feature = "testing"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

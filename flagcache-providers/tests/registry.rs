@@ -382,9 +382,10 @@ mod file {
     #[tokio::test]
     async fn a_file_url_opens_the_folder_it_names() {
         let folder = tempfile::TempDir::with_prefix("a folder ").unwrap();
-        let path = folder.path().to_str().unwrap().replace(' ', "%20");
+        // On Windows it begins with a drive: file:///C:/…
+        let url = url::Url::from_directory_path(folder.path()).unwrap();
         let provider = registry()
-            .open(&format!("file://{path}?service=kit&watch=false"))
+            .open(&format!("{url}?service=kit&watch=false"))
             .unwrap();
         assert!(provider.should_fetch_flag_definitions().await.unwrap());
         let data = FlagDefinitionCacheData::from_json(r#"{"flags":[]}"#).unwrap();
@@ -397,17 +398,44 @@ mod file {
         for url in [
             "file:relative?service=a",
             "file:/one-slash?service=a",
-            "file://other-host/folder?service=a",
+            // What the other system takes for a path.
+            if cfg!(windows) {
+                "file:///no-drive/folder?service=a"
+            } else {
+                "file://other-host/folder?service=a"
+            },
         ] {
-            assert!(
-                refused(url).contains("write file:///folder?service=name"),
-                "{url}"
-            );
+            let form = if cfg!(windows) {
+                "write file:///C:/folder?service=name"
+            } else {
+                "write file:///folder?service=name"
+            };
+            assert!(refused(url).contains(form), "{url}");
         }
-        assert!(refused("file:///folder").contains("needs the option `service`"));
-        assert!(refused("file:///folder?service=").contains("needs the option `service`"));
-        assert!(refused("file:///folder?service=a%2Fb").contains("cannot be set up"));
-        assert!(refused("file:///folder?service=a&watch=no").contains("give true or false"));
+        let folder = if cfg!(windows) { "C:/folder" } else { "folder" };
+        let refused = |rest: &str| refused(&format!("file:///{folder}{rest}"));
+        assert!(refused("").contains("needs the option `service`"));
+        assert!(refused("?service=").contains("needs the option `service`"));
+        assert!(refused("?service=a%2Fb").contains("cannot be set up"));
+        assert!(refused("?service=a&watch=no").contains("give true or false"));
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_file_url_names_a_drive_or_a_share() {
+        for (url, path) in [
+            ("file:///C:/a%20folder?service=a", r"C:\a folder"),
+            ("file://localhost/C:/folder?service=a", r"C:\folder"),
+            ("file:///c%3A/folder?service=a", r"c:\folder"),
+            (
+                "file://server/share/folder?service=a",
+                r"\\server\share\folder",
+            ),
+        ] {
+            let parsed = StoreUrl::parse(url).unwrap();
+            assert_eq!(parsed.file_path().unwrap().as_os_str(), path, "{url}");
+            assert!(registry().open(url).is_ok(), "{url}");
+        }
     }
 }
 

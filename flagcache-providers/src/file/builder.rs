@@ -91,6 +91,8 @@ fn check_service_name(name: &str) -> Result<(), FileConfigError> {
         "starts with a dot"
     } else if name.contains(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')) {
         "has a character that does not belong in a file name"
+    } else if cfg!(windows) && is_device(name) {
+        "begins with the name of a device of Windows"
     } else {
         return Ok(());
     };
@@ -98,6 +100,18 @@ fn check_service_name(name: &str) -> Result<(), FileConfigError> {
         name: name.to_owned(),
         problem,
     })
+}
+
+/// Whether Windows takes files of this name, whatever follows its first dot, for a device.
+fn is_device(name: &str) -> bool {
+    let first = name.split('.').next().unwrap_or_default();
+    let first = first.to_ascii_uppercase();
+    let is_port = |kind| {
+        first
+            .strip_prefix(kind)
+            .is_some_and(|number| matches!(number.as_bytes(), [b'0'..=b'9']))
+    };
+    matches!(first.as_str(), "CON" | "PRN" | "AUX" | "NUL") || is_port("COM") || is_port("LPT")
 }
 
 /// The paths of a store's files.
@@ -167,6 +181,17 @@ mod tests {
             "Shop..eu",
             &"x".repeat(128),
         ] {
+            check_service_name(name).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_device_is_refused_where_it_is_one() {
+        for name in ["con", "NUL", "aux.eu", "com1", "Lpt9.shop"] {
+            assert!(is_device(name), "{name}");
+            assert_eq!(check_service_name(name).is_err(), cfg!(windows), "{name}");
+        }
+        for name in ["console", "com", "com10", "shop.con"] {
             check_service_name(name).unwrap();
         }
     }

@@ -16,6 +16,10 @@ pub(super) fn io_error(action: &str, path: &Path, error: io::Error) -> ProviderE
             ": it is a symbolic link, and only those of a Kubernetes volume, into `..data` beside them, are followed; remove \
              the link",
         ),
+        _ if is_in_use(&error) => (
+            Unavailable,
+            ": another program has it open; close that, or keep programs that scan files away from the cache folder",
+        ),
         _ if lacks_locks(&error) => (
             Other,
             ": its file system has no working file locks; put the cache folder on a local disk",
@@ -58,7 +62,7 @@ pub(super) fn write_error(path: &Path, folder: &Path, error: io::Error) -> Provi
                 .to_owned(),
         ),
         ErrorKind::PermissionDenied => {
-            let why = folder_in_the_way(folder).or_else(|| sticky_in_the_way(path, folder));
+            let why = in_the_way_of_a_rename(path, folder);
             (
                 ProviderErrorKind::PermissionDenied,
                 why.unwrap_or_else(|| NOT_PERMITTED.to_owned()),
@@ -116,6 +120,24 @@ fn folder_in_the_way(folder: &Path) -> Option<String> {
     ))
 }
 
+/// Why no file can be renamed to `path` in `folder`.
+#[cfg(unix)]
+fn in_the_way_of_a_rename(path: &Path, folder: &Path) -> Option<String> {
+    folder_in_the_way(folder).or_else(|| sticky_in_the_way(path, folder))
+}
+
+/// Windows has one error for a file that must not and one that cannot be replaced.
+#[cfg(windows)]
+fn in_the_way_of_a_rename(path: &Path, _: &Path) -> Option<String> {
+    file_in_the_way(path, true).or_else(|| {
+        path.exists().then(|| {
+            "not permitted, or another program has it open; close that program, or give the user of this process read and \
+             write access to the cache folder and its files"
+                .to_owned()
+        })
+    })
+}
+
 /// In a folder with the sticky bit, such as `/tmp`, only its owner may replace a file.
 #[cfg(unix)]
 fn sticky_in_the_way(path: &Path, folder: &Path) -> Option<String> {
@@ -148,18 +170,22 @@ fn may(path: &Path, access: rustix::fs::Access) -> bool {
     rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS).is_ok()
 }
 
-#[cfg(not(unix))]
-fn file_in_the_way(_: &Path, _: bool) -> Option<String> {
-    None
+/// Windows denies access to a folder that is opened as a file, and to a file with the read-only attribute.
+#[cfg(windows)]
+fn file_in_the_way(path: &Path, writes: bool) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok()?;
+    if metadata.is_dir() {
+        Some("it is a folder; remove it".to_owned())
+    } else if writes && metadata.permissions().readonly() {
+        Some("not permitted: the file is read-only; clear that attribute".to_owned())
+    } else {
+        None
+    }
 }
 
-#[cfg(not(unix))]
+/// Who may use a folder is in an access control list, which the standard library cannot read.
+#[cfg(windows)]
 fn folder_in_the_way(_: &Path) -> Option<String> {
-    None
-}
-
-#[cfg(not(unix))]
-fn sticky_in_the_way(_: &Path, _: &Path) -> Option<String> {
     None
 }
 
@@ -174,9 +200,15 @@ fn is_link(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 fn is_link(_: &io::Error) -> bool {
     false
+}
+
+/// Whether another program has the file open and does not share it; only Windows has that.
+pub(super) fn is_in_use(error: &io::Error) -> bool {
+    const ERROR_SHARING_VIOLATION: i32 = 32;
+    cfg!(windows) && error.raw_os_error() == Some(ERROR_SHARING_VIOLATION)
 }
 
 #[cfg(unix)]
@@ -187,7 +219,7 @@ fn lacks_locks(error: &io::Error) -> bool {
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 fn lacks_locks(error: &io::Error) -> bool {
     error.kind() == ErrorKind::Unsupported
 }
@@ -244,5 +276,29 @@ mod tests {
         }
         let error = io_error("write", Path::new("/cache/shop.json"), Errno::IO.into());
         assert_eq!(error.to_string(), "cannot write /cache/shop.json");
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn each_cause_has_its_remedy_and_keeps_its_source() {
+        use ProviderErrorKind::{Other, PermissionDenied, Unavailable};
+        for (code, kind, text) in [
+            (5, PermissionDenied, "not permitted; give the user"), // ERROR_ACCESS_DENIED
+            (19, PermissionDenied, "read-only"),                   // ERROR_WRITE_PROTECT
+            (32, Unavailable, "another program has it open"),      // ERROR_SHARING_VIOLATION
+            (112, Unavailable, "disk is full"),                    // ERROR_DISK_FULL
+            (120, Other, "no working file locks"),                 // ERROR_CALL_NOT_IMPLEMENTED
+            (267, Other, "name a folder"),                         // ERROR_DIRECTORY
+        ] {
+            let path = Path::new(r"C:\cache\shop.json");
+            let error = io_error("write", path, io::Error::from_raw_os_error(code));
+            assert_eq!(error.kind(), kind);
+            let shown = error.to_string();
+            assert!(
+                shown.starts_with(r"cannot write C:\cache\shop.json: ") && shown.contains(text),
+                "{shown}"
+            );
+            assert!(!shown.contains("os error") && error.source().is_some());
+        }
     }
 }

@@ -37,20 +37,9 @@ pub(super) fn read(path: &Path) -> Option<FleetFailure> {
 /// Writes the failure atomically, so that readers never see a part.
 pub(super) fn write(files: &Files, failure: FleetFailure) -> Result<(), ProviderError> {
     let write = || -> io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        builder
-            .prefix(&files.staging_prefix)
-            .suffix(Files::STAGING_SUFFIX);
-        let mut staged = builder.tempfile_in(&files.folder)?;
-        // Locked like every temporary file, so that a new leader does not remove it as stale.
-        staged.as_file().try_lock().map_err(io::Error::from)?;
+        let mut staged = fs::temp_file(files)?;
         staged.write_all(failure.to_string().as_bytes())?;
-        // On Windows a lock would keep readers out.
-        staged.as_file().unlock()?;
-        staged
-            .persist(&files.failure)
-            .map(drop)
-            .map_err(|error| error.error)
+        fs::replace(staged, &files.failure).map(drop)
     };
     write().map_err(|error| io_error("write", &files.failure, error))
 }

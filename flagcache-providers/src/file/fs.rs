@@ -1,12 +1,15 @@
 //! Opens the store's own files safely.
 
-use std::fs::{DirBuilder, File, OpenOptions, canonicalize, read_link};
+use std::fs::{DirBuilder, File, OpenOptions, canonicalize, read_link, remove_file, rename};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use flagcache_core::ProviderError;
+use tempfile::NamedTempFile;
 
-use super::error::{io_error, not_a_file};
+use super::builder::Files;
+use super::error::{io_error, is_in_use, not_a_file};
 
 /// The link by which Kubernetes replaces all files of a volume atomically.
 pub(super) const VOLUME_LINK: &str = "..data";
@@ -54,6 +57,62 @@ pub(super) fn for_writing(path: &Path) -> io::Result<File> {
     guarded(OpenOptions::new().read(true).write(true)).open(path)
 }
 
+/// Creates a temporary file that others can read and that shows the cleanup of a new leader that its writer is alive: by a
+/// lock.
+#[cfg(unix)]
+pub(super) fn temp_file(files: &Files) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder
+        .prefix(&files.staging_prefix)
+        .suffix(Files::STAGING_SUFFIX)
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
+    let file = builder.tempfile_in(&files.folder)?;
+    ensure_private(file.as_file())?;
+    file.as_file().lock()?;
+    Ok(file)
+}
+
+/// Creates a temporary file that others can read and that shows the cleanup of a new leader that its writer is alive: others
+/// cannot open it for writing. On Windows a lock would keep readers out.
+#[cfg(windows)]
+pub(super) fn temp_file(files: &Files) -> io::Result<NamedTempFile> {
+    const READ_AND_DELETE: u32 = 0x1 | 0x4;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, READ_AND_DELETE);
+    let mut builder = tempfile::Builder::new();
+    builder
+        .prefix(&files.staging_prefix)
+        .suffix(Files::STAGING_SUFFIX);
+    builder.make_in(&files.folder, |path| options.open(path))
+}
+
+/// Renames a temporary file to `target`, and replaces what is there. The standard library's rename replaces a file on
+/// Windows too while readers have it open; `NamedTempFile::persist` does not.
+pub(super) fn replace(file: NamedTempFile, target: &Path) -> io::Result<File> {
+    /// Virus scanners, indexers and programs that share nothing have a file open for milliseconds.
+    const PATIENCE: Duration = Duration::from_millis(500);
+    let (file, path) = file.keep().map_err(|error| error.error)?;
+    let deadline = Instant::now() + PATIENCE;
+    let renamed = loop {
+        match rename(&path, target) {
+            Err(error) if may_be_in_use(&error) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            outcome => break outcome,
+        }
+    };
+    if renamed.is_err() {
+        let _ = remove_file(&path);
+    }
+    renamed.map(|()| file)
+}
+
+/// Whether another program may have the file open, which on Windows prevents that it is replaced.
+fn may_be_in_use(error: &io::Error) -> bool {
+    cfg!(windows) && (error.kind() == io::ErrorKind::PermissionDenied || is_in_use(error))
+}
+
 /// Runs `create`; if the folder is missing, creates it and retries.
 pub(super) fn in_folder<T>(folder: &Path, create: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match create() {
@@ -80,14 +139,20 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     };
     match made {
         Ok(()) => ensure_folder_private(folder),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if folder.is_dir() {
+                Ok(())
+            } else {
+                Err(io::Error::new(io::ErrorKind::NotADirectory, error))
+            }
+        }
         Err(error) => Err(error),
     }
 }
 
 /// Sets the mode of a new file, of which a umask may have removed some bits.
 #[cfg(unix)]
-pub(super) fn ensure_private(file: &File) -> io::Result<()> {
+fn ensure_private(file: &File) -> io::Result<()> {
     ensure_mode(&file.metadata()?, 0o600, |permissions| {
         file.set_permissions(permissions)
     })
@@ -121,12 +186,12 @@ fn ensure_mode(
     })
 }
 
-#[cfg(not(unix))]
-pub(super) fn ensure_private(_: &File) -> io::Result<()> {
+#[cfg(windows)]
+fn ensure_private(_: &File) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 fn ensure_folder_private(_: &Path) -> io::Result<()> {
     Ok(())
 }
@@ -139,7 +204,8 @@ fn guarded(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
 }
 
-#[cfg(not(unix))]
+/// On Windows only administrators and developers can create links, and a pipe has a name outside of folders.
+#[cfg(windows)]
 fn guarded(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
@@ -156,9 +222,6 @@ fn private(options: &mut OpenOptions) {
     const READ_AND_WRITE: u32 = 0x1 | 0x2;
     std::os::windows::fs::OpenOptionsExt::share_mode(options, READ_AND_WRITE);
 }
-
-#[cfg(not(any(unix, windows)))]
-fn private(_: &mut OpenOptions) {}
 
 fn regular(file: File, path: &Path) -> Result<File, ProviderError> {
     let metadata = file

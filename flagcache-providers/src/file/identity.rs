@@ -3,8 +3,8 @@
 use std::fs::Metadata;
 use std::time::{Duration, SystemTime};
 
-/// Which file it is, independent of its content. All files are the same where the standard library cannot distinguish
-/// them.
+/// Which file it is, independent of its content. On Windows, where the standard library cannot distinguish files, all are
+/// the same: an open lock file cannot be replaced there, and each copy is dated after the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId {
     #[cfg(unix)]
@@ -23,7 +23,7 @@ impl FileId {
         }
     }
 
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     pub(super) fn of(_: &Metadata) -> Self {
         Self {}
     }
@@ -71,7 +71,7 @@ fn changed(metadata: &Metadata) -> Option<(i64, i64)> {
     Some((metadata.ctime(), metadata.ctime_nsec()))
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 fn changed(_: &Metadata) -> Option<(i64, i64)> {
     None
 }

@@ -82,8 +82,11 @@ mod file {
             // Without the slashes a relative path would be taken for an absolute one.
             let folder = self.url.file_path().filter(|_| self.url.has_authority());
             let folder = folder.ok_or_else(|| {
-                self.url
-                    .bad_url("write file:///folder?service=name, with three slashes")
+                self.url.bad_url(if cfg!(windows) {
+                    "write file:///C:/folder?service=name, or file://server/share/folder?service=name"
+                } else {
+                    "write file:///folder?service=name, with three slashes"
+                })
             })?;
             let store = FileStore::builder(folder, self.service).watch(self.watch);
             Ok(store.build()?.provider())
