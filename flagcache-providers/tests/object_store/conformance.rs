@@ -66,12 +66,14 @@ impl TestStore for Bucket {
 mod s3 {
     use super::{Bucket, Kind};
 
-    fn fresh() -> Bucket {
-        Bucket::fresh(Kind::Moto)
+    impl Bucket {
+        fn on_s3() -> Self {
+            Self::fresh(Kind::Moto)
+        }
     }
 
     flagcache_providers::conformance!(
-        fresh,
+        Bucket::on_s3,
         elects,
         lease,
         create_only,
@@ -82,6 +84,7 @@ mod s3 {
         confirms,
         reports_lease,
         quota_mark,
+        fleet_failure,
         damage,
         outage
     );
@@ -90,12 +93,14 @@ mod s3 {
 mod azure {
     use super::{Bucket, Kind};
 
-    fn fresh() -> Bucket {
-        Bucket::fresh(Kind::Azurite)
+    impl Bucket {
+        fn on_azure() -> Self {
+            Self::fresh(Kind::Azurite)
+        }
     }
 
     flagcache_providers::conformance!(
-        fresh,
+        Bucket::on_azure,
         elects,
         lease,
         create_only,
@@ -106,6 +111,7 @@ mod azure {
         confirms,
         reports_lease,
         quota_mark,
+        fleet_failure,
         damage,
         outage
     );
