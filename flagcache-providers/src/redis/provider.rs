@@ -62,10 +62,10 @@ impl Drop for RedisProvider {
 impl RedisProvider {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
         *self.load() = Load::default();
-        let sent = Instant::now();
-        let bid = self.lead.bid(sent);
+        let bid = self.lead.bid(Instant::now());
         let mut seen = self.tick(bid).await?;
-        self.lead.see_clock(Clock::shown(seen.clock, sent));
+        self.lead
+            .see_clock(Clock::shown(seen.clock, Instant::now()));
         if let Some(bid) = bid.filter(|_| seen.too_late) {
             // The answer came in time, so the clock differs: it was set, or it is another server's.
             seen = self.tick(Some(bid.without_end())).await?;

@@ -9,19 +9,20 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug)]
 pub(in crate::redis) struct Clock {
     millis: u64,
-    sent: Instant,
+    received: Instant,
 }
 
 impl Clock {
-    /// The clock showed `millis` in the answer to a call that was sent at `sent`.
-    pub(in crate::redis) fn shown(millis: u64, sent: Instant) -> Self {
-        Self { millis, sent }
+    /// The clock showed `millis` in an answer that was received at `received`.
+    pub(in crate::redis) fn shown(millis: u64, received: Instant) -> Self {
+        Self { millis, received }
     }
 
-    /// The server's time at `time`, or slightly later: counted from before the call that returned it.
+    /// The server's time at `time`, or earlier by at most the duration of the call that returned it. So an attempt never
+    /// expires after its worker has stopped waiting for the answer.
     pub(in crate::redis) fn at(self, time: Instant) -> u64 {
         self.millis
-            .saturating_add(millis(time.saturating_duration_since(self.sent)))
+            .saturating_add(millis(time.saturating_duration_since(self.received)))
     }
 }
 
@@ -36,17 +37,17 @@ mod tests {
 
     #[test]
     fn it_goes_on_from_what_it_showed() {
-        let sent = Instant::now();
-        let clock = Clock::shown(1_000, sent);
-        assert_eq!(clock.at(sent + Duration::from_millis(250)), 1_250);
-        assert_eq!(clock.at(sent), 1_000);
+        let received = Instant::now();
+        let clock = Clock::shown(1_000, received);
+        assert_eq!(clock.at(received + Duration::from_millis(250)), 1_250);
+        assert_eq!(clock.at(received), 1_000);
         // Never before the time that it showed.
         assert_eq!(
-            Clock::shown(1_000, sent + Duration::from_secs(1)).at(sent),
+            Clock::shown(1_000, received + Duration::from_secs(1)).at(received),
             1_000
         );
         assert_eq!(
-            Clock::shown(u64::MAX, sent).at(sent + Duration::from_secs(1)),
+            Clock::shown(u64::MAX, received).at(received + Duration::from_secs(1)),
             u64::MAX
         );
     }
