@@ -109,6 +109,7 @@ fn size(output: &io::Stdout) -> Option<(usize, usize)> {
     Some((or(size.ws_col, 80), or(size.ws_row, 24)))
 }
 
+/// The standard library has no call for it. Without the live view, events are printed line by line.
 #[cfg(not(unix))]
 fn size(_output: &io::Stdout) -> Option<(usize, usize)> {
     None

@@ -512,7 +512,10 @@ mod redis {
             "redis+sentinel://user:hunter2@127.0.0.1:1,127.0.0.1:2/flags/3?service=checkout&sentinel_password=hunter2",
             "rediss+sentinel://127.0.0.1,127.0.0.2/flags?service=checkout&sentinel_username=me",
             "redis+cluster://127.0.0.1:1,[::1]:2,c?service={checkout}&lock_ttl=5s",
+            // The Redis client has no Unix sockets on Windows.
+            #[cfg(unix)]
             "redis+unix:///run/redis.sock?service=checkout",
+            #[cfg(unix)]
             "unix:///run/a%20b,c.sock?service=checkout&db=2&user=me&pass=hunter2&protocol=resp2&data_ttl=none",
         ] {
             assert!(registry().open(url).is_ok(), "{url}");

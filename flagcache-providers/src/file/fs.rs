@@ -127,6 +127,7 @@ pub(super) fn in_folder<T>(folder: &Path, create: impl Fn() -> io::Result<T>) ->
 /// Creates the folder and its missing parents one by one: the umask may remove permissions that are needed to create
 /// the next one.
 fn make_folder(folder: &Path) -> io::Result<()> {
+    #[cfg_attr(windows, allow(unused_mut, reason = "Windows has no modes"))]
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

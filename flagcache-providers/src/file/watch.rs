@@ -98,7 +98,11 @@ impl Hub {
 
     fn watch(&self, folder: &Path) -> notify::Result<()> {
         let mut watched = lock(&self.watcher);
-        // Requested again even if watched already: the folder may have been removed and created again.
+        // Requested again even if watched already: the folder may have been removed and created again. On Windows the
+        // handle of the first watch would stay open, and with it the removed folder.
+        if cfg!(windows) && watched.folders.contains_key(folder) {
+            let _ = watched.watcher.unwatch(folder);
+        }
         watched.watcher.watch(folder, RecursiveMode::NonRecursive)?;
         *watched.folders.entry(folder.to_owned()).or_default() += 1;
         Ok(())

@@ -313,6 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(windows, ignore = "the Redis client has no Unix sockets on Windows")]
     fn a_socket_without_permission_is_distinguished_from_a_missing_one() {
         let place = Place {
             endpoint: "redis+unix:///a?db=0".to_owned(),
