@@ -45,7 +45,8 @@ mod rules {
         steps_down,
         confirms,
         reports_lease,
-        quota_mark
+        quota_mark,
+        fleet_failure
     );
 }
 

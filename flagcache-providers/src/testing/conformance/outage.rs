@@ -25,7 +25,9 @@ pub async fn outage_is_an_error(store: &dyn TestStore) {
     follower.follows().await;
     let gives_stored = leader.stored().await.is_some();
     begin(store, Outage::Cut).await;
-    for worker in [&leader, &follower] {
+    // It has not read anything yet, so it makes calls that the others no longer need, such as an unconditional read.
+    let newcomer = Worker::join(store);
+    for worker in [&leader, &follower, &newcomer] {
         let decision = worker.tries_to_decide().await;
         assert!(
             decision.is_err(),
