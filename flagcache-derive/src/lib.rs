@@ -378,9 +378,9 @@ pub fn flag_cache_store(
 /// #[derive(OpenProvider)]
 /// #[open_provider(schemes("etcd", "etcds"))]
 /// struct EtcdUrl {
-///     /// What the keys begin with.
+///     /// The prefix of the keys.
 ///     prefix: String,
-///     /// How long a lease lasts.
+///     /// The duration of a lease.
 ///     #[open_provider(default = "10s")]
 ///     ttl: Duration,
 ///     /// The token, which no error and no `Debug` shows.
