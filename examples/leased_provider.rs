@@ -1,10 +1,10 @@
-//! A store of your own with all that a store can do. What stands for your server is a value in memory.
+//! A provider of your own with all optional methods. A value in memory takes the place of the server.
 //!
 //! ```text
 //! cargo run --example leased_provider
 //! ```
 //!
-//! The page "Write a provider" of the guide shows this code; a test holds it to the rules of the conformance kit.
+//! The page "Write a provider" of the guide shows this code; `tests/examples.rs` runs the conformance kit on it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,8 +55,7 @@ impl Leased {
 }
 
 impl Row {
-    /// Also true after the lease has expired, until another worker acquires it: nothing newer can be overwritten before
-    /// that.
+    /// Also true while no other worker has acquired the expired lease: nothing newer can be overwritten until then.
     fn leads(&self, worker: u32) -> bool {
         self.leader.is_some_and(|(leader, _)| leader == worker)
     }
@@ -138,8 +137,7 @@ impl Leased {
         let copy = self.get_flag_definitions().ok().flatten();
         let mut row = self.row();
         if let Some(data) = outcome.data() {
-            // A copy that the API just confirmed is stored; after a failure, a stored copy that was fetched later is
-            // kept.
+            // Store what the API just confirmed; after a failure, keep a stored copy that was fetched later.
             let stays = copy.is_some_and(|copy| {
                 copy.copy_id() == data.copy_id()
                     || (!outcome.is_unchanged() && copy.fetched_at() > data.fetched_at())
