@@ -56,7 +56,7 @@ fn a_url_opens_it() -> Result<(), Box<dyn Error>> {
     let error = registry.open("template://db?token=hunter2").err();
     assert_eq!(
         error.ok_or("opened without a service")?.to_string(),
-        "a template URL needs the option `service`; add service=… after the question mark"
+        "template URLs require the option `service`; add service=… after the question mark"
     );
     Ok(())
 }
