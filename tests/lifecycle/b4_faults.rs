@@ -476,7 +476,7 @@ thread_local! {
 }
 
 #[tokio::test]
-async fn b4_42_blocking_bodies_do_not_stall_the_runtime_and_are_a_few_at_most() {
+async fn b4_42_blocking_bodies_do_not_stall_the_runtime_and_are_limited_in_number() {
     let provider = Sleeper::new(secs(3));
     let rig = Rig::new();
     let builder = rig

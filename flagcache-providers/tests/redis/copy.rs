@@ -147,7 +147,7 @@ async fn b8_68_a_copy_of_another_sdk_is_read_every_time() {
 }
 
 #[tokio::test]
-async fn b8_68_a_leader_turns_a_foreign_copy_into_its_own() {
+async fn b8_68_a_leader_replaces_a_foreign_copy_with_its_own() {
     let server = RedisServer::start();
     let leader = Worker::of(&server);
     leader.lead_with(&set(1)).await;
@@ -304,7 +304,7 @@ fn fetched_now(data: &FlagDefinitionCacheData) -> FlagDefinitionCacheData {
 }
 
 #[tokio::test]
-async fn b2_29_the_quota_mark_reaches_the_fleet_and_goes_with_the_next_success() {
+async fn b2_29_the_quota_mark_reaches_the_fleet_and_is_removed_by_the_next_success() {
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;

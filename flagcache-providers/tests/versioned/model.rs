@@ -552,12 +552,12 @@ fn explore_at_random(seeds: std::ops::Range<u64>) -> usize {
 }
 
 #[test]
-fn b11_80_one_deviation_from_the_usual_course_does_not_break_the_protocol() {
+fn b11_80_schedules_with_one_fault_do_not_break_the_protocol() {
     assert!(explore_all(60, 1) > 200);
 }
 
 #[test]
-fn b11_80_two_deviations_from_the_usual_course_do_not_break_the_protocol() {
+fn b11_80_schedules_with_two_faults_do_not_break_the_protocol() {
     assert!(explore_all(20, 2) > 4_000);
 }
 

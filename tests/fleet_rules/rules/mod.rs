@@ -22,9 +22,9 @@ macro_rules! rules_for {
             cold_start: b8_58_a_cold_fleet_sends_one_get, b8_58_a_cold_fleet_with_a_filled_cache_sends_at_most_one_get;
             ticks: b8_59_a_tick_costs_the_fleet_one_get;
             handover: b8_60_a_killed_leader_is_replaced, b8_60_a_leader_that_shuts_down_is_replaced_at_once;
-            step_down: b8_61_a_leader_without_connection_steps_down_the_second_time, b8_61_a_leader_whose_key_is_refused_steps_down,
-                b8_61_a_key_that_is_refused_to_all_is_tried_by_one, b8_61_a_connection_that_fails_for_all_is_tried_by_three,
-                b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once, b8_61_a_leader_that_alone_is_cut_off_is_replaced,
+            step_down: b8_61_a_leader_without_a_connection_steps_down_after_two_failures, b8_61_a_leader_whose_key_is_refused_steps_down,
+                b8_61_a_key_refused_for_all_workers_is_retried_by_one, b8_61_a_connection_failure_of_all_workers_is_retried_by_three,
+                b8_61_a_key_replaced_in_half_of_the_workers_is_used_at_once, b8_61_an_isolated_leader_is_replaced,
                 b8_61_a_closed_port_is_tried_by_three;
             staleness: b8_62_followers_of_a_paused_leader_fetch_for_themselves;
             late_leader: b8_65_a_leader_that_wakes_up_overwrites_nothing;
@@ -36,7 +36,7 @@ macro_rules! rules_for {
         $crate::rules::rules_for!($test_store);
         $crate::rules::rules_for! {
             $test_store:
-            loss: b8_63_what_the_server_lost_comes_back, b8_63_what_the_server_lost_comes_back_while_the_api_fails;
+            loss: b8_63_a_lost_copy_is_restored, b8_63_a_lost_copy_is_restored_while_the_api_fails;
             outage: b8_64_a_fleet_survives_a_server_that_is_down, b8_64_a_fleet_survives_a_server_that_hangs;
         }
     };
@@ -45,7 +45,7 @@ macro_rules! rules_for {
             $test_store:
             cold_start: b8_58_a_cold_fleet_sends_one_get, b8_58_a_cold_fleet_with_a_filled_cache_sends_at_most_one_get;
             handover: b8_60_a_killed_leader_is_replaced, b8_60_a_leader_that_shuts_down_is_replaced_at_once;
-            loss: b8_63_what_the_server_lost_comes_back;
+            loss: b8_63_a_lost_copy_is_restored;
             outage: b8_64_a_fleet_survives_a_server_that_is_down, b8_64_a_fleet_survives_a_server_that_hangs;
             late_leader: b8_65_a_leader_that_wakes_up_overwrites_nothing;
             damage: b8_66_a_damaged_copy_costs_no_worker_a_flag;

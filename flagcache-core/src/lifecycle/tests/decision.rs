@@ -461,7 +461,7 @@ fn b1_10_a_notification_is_no_reason_to_fetch_and_keep_turns_the_get_off() {
 }
 
 #[test]
-fn b1_10_notifications_do_not_put_off_the_tick_that_may_fetch() {
+fn b1_10_notifications_do_not_delay_the_tick_that_may_fetch() {
     let a = set("a", "1");
     let troubles: [fn(&mut Harness, &FlagDefinitionCacheData) -> Vec<Expected>; 3] = [
         |harness, _| harness.decision_failed(),

@@ -120,7 +120,7 @@ fn b8_60_a_notification_makes_a_new_leader_fetch_but_not_a_standing_one() {
 }
 
 #[test]
-fn b8_63_a_notification_does_not_put_off_the_tick_in_which_a_leader_puts_the_copy_back() {
+fn b8_63_a_notification_does_not_delay_the_tick_in_which_a_leader_restores_the_copy() {
     let a = set("a", "1");
     let mut harness = Harness::leader(policy(), &a);
     let due = harness.wait_time();
