@@ -11,8 +11,8 @@ pub type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error + S
 
 /// The configuration of a provider, read from a URL.
 ///
-/// Derive it with `#[derive(OpenProvider)]` of flagcache: the fields of a struct become the options, and its method `open`
-/// makes the provider. A manual implementation:
+/// Derive it with `#[derive(OpenProvider)]` of flagcache: the fields of a struct become the options, and its method
+/// `open` makes the provider. A manual implementation:
 ///
 /// ```
 /// # #[cfg(feature = "memory")]
@@ -63,7 +63,8 @@ pub trait OpenProvider {
     /// The schemes of the URLs.
     const SCHEMES: &'static [&'static str];
 
-    /// The options that may follow the question mark. Any other is rejected before [`provider_at`](Self::provider_at) is called.
+    /// The options that may follow the question mark. Any other is rejected before [`provider_at`](Self::provider_at)
+    /// is called.
     const OPTIONS: &'static [UrlOption];
 
     /// Returns a provider for one poller. Should not connect: the store may be down when a worker starts.

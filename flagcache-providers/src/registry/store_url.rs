@@ -96,8 +96,8 @@ impl StoreUrl {
         self.url.path()
     }
 
-    /// The path in the form of this system, for a URL with `//` and no host, or with `localhost`. On Windows it begins with a
-    /// drive, as in `file:///C:/folder`; with a host it is a UNC path: `file://server/share/folder`.
+    /// The path in the form of this system, for a URL with `//` and no host, or with `localhost`. On Windows it begins
+    /// with a drive, as in `file:///C:/folder`; with a host it is a UNC path: `file://server/share/folder`.
     pub fn file_path(&self) -> Option<PathBuf> {
         self.url.to_file_path().ok()
     }
