@@ -1,8 +1,9 @@
-//! [`PostgresProvider`]: shares flag definitions between the workers of a fleet through a PostgreSQL database. It is an
-//! example of a complete provider for a server. Each service has one row with the copy in its stored form, the lease
-//! (the leader's name, and the end by the server's clock) and the time of the last confirmation. Each write is one
-//! statement that also checks the lease, so a leader that was suspended beyond its lease overwrites nothing. Changes
-//! are notified with `NOTIFY`, including the name of the worker that made the change. `tests/conformance.rs` of
+//! [`PostgresProvider`]: shares flag definitions between the workers of a fleet through a PostgreSQL database.
+//!
+//! It is an example of a complete provider for a server. Each service has one row with the copy in its stored form, the
+//! lease (the leader's name, and the end by the server's clock) and the time of the last confirmation. Each write is
+//! one statement that also checks the lease, so a leader that was suspended beyond its lease overwrites nothing.
+//! Changes are notified with `NOTIFY`, including the name of the worker that made the change. `tests/conformance.rs` of
 //! `examples/postgres_provider` runs the conformance kit on it, with outages.
 
 use std::future::poll_fn;

@@ -38,9 +38,10 @@ mod tests;
 use provider::ProviderMethod;
 use store::StoreMethod;
 
-/// Implements `FlagDefinitionCacheProvider` for the type of an `impl` block. Write the methods that you need, sync or
-/// async, and put the attribute on the block. The block remains unchanged; the generated implementation calls its
-/// methods.
+/// Implements `FlagDefinitionCacheProvider` for the type of an `impl` block.
+///
+/// Write the methods that you need, sync or async, and put the attribute on the block. The block remains unchanged; the
+/// generated implementation calls its methods.
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -131,6 +132,7 @@ use store::StoreMethod;
 ///     fn shutdown(&self) {}
 /// }
 /// ```
+///
 /// A future must be `Send`. The error for an `async fn` whose future is not `Send` names the value that prevents it.
 ///
 /// A plain `fn` runs **inline**: on the task of the poller, when the call is awaited. Use it for a lookup in memory.
@@ -138,6 +140,7 @@ use store::StoreMethod;
 /// await point. If a body reads a file or uses a blocking client, mark it `blocking`, as the next section shows.
 ///
 /// # Blocking bodies
+///
 /// `#[flag_cache(blocking)]` on a plain `fn` runs its body on a separate thread.
 ///
 /// ```
@@ -219,6 +222,7 @@ use store::StoreMethod;
 /// ```
 ///
 /// # Accepted and rejected forms
+///
 /// | part | accepted | rejected, and why |
 /// |---|---|---|
 /// | block | inherent `impl`, with type and const parameters, where-clauses, `cfg`, lints | `impl Trait for`: the impl of the trait is generated, so `#[async_trait]` is not needed either |
@@ -234,6 +238,7 @@ use store::StoreMethod;
 /// | `#[flag_cache(…)]` | `blocking` on a plain `fn` of a `Clone` type, `helper` on a function that is not a method of the trait; `#[flagcache::flag_cache(…)]` | `blocking` on a method that returns a future, or on `on_poller_attached` |
 ///
 /// # Helpers that look like methods
+///
 /// A misspelt `shutdown` would silently leave a lock behind. Therefore these names are rejected for functions that are
 /// not methods of the trait:
 ///
@@ -292,9 +297,10 @@ pub fn flag_cache_provider(
 }
 
 /// Implements `VersionedStore` for the type of an `impl` block with two methods, which are all that flagcache needs to
-/// elect a leader, fence late writes and share the definitions. Write `read` and `write`, sync or async, and put the
-/// attribute on the block. The block remains unchanged; the generated implementation calls its methods. `Versioned`
-/// makes providers of the store.
+/// elect a leader, fence late writes and share the definitions.
+///
+/// Write `read` and `write`, sync or async, and put the attribute on the block. The block remains unchanged; the
+/// generated implementation calls its methods. `Versioned` makes providers of the store.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -336,16 +342,20 @@ pub fn flag_cache_provider(
 /// ```
 ///
 /// # Methods
+///
 /// | method | arguments | returns | |
 /// |---|---|---|---|
 /// | `read` | `key` | `Option<(value, version)>` | required |
 /// | `write` | `key`, `value`, `expected` | `Option<version>`; `None` if the key was in another state | required |
 /// | `read_if_changed` | `key`, `known: &Version` | `ReadIfChanged` | |
 /// | `watch` | `key`, `changed: ChangeNotifier` | nothing, or a `bool`: whether the key is watched | a plain `fn` |
-/// The trait, `VersionedStore`, documents the methods. As with [`#[flag_cache_provider]`](macro@flag_cache_provider), a
-/// method may be sync or `async`, return any future, return its value or a `Result` with any error, and be
-/// `#[flag_cache(blocking)]`. Parameter types: `&str` or `String` for keys; `Bytes`, `&Bytes`, `&[u8]` or `Vec<u8>` for
-/// values. Return types: anything that is `Into<Bytes>` for values; `i64`, `u64`, `String` or `Version` for versions.
+///
+/// The trait, `VersionedStore`, documents the methods.
+///
+/// As with [`#[flag_cache_provider]`](macro@flag_cache_provider), a method may be sync or `async`, return any future,
+/// return its value or a `Result` with any error, and be `#[flag_cache(blocking)]`. Parameter types: `&str` or `String`
+/// for keys; `Bytes`, `&Bytes`, `&[u8]` or `Vec<u8>` for values. Return types: anything that is `Into<Bytes>` for
+/// values; `i64`, `u64`, `String` or `Version` for versions.
 ///
 /// Everything else in the block is a helper and passes through. `crate = path` names the crate, without quotes.
 #[proc_macro_attribute]
@@ -357,7 +367,9 @@ pub fn flag_cache_store(
 }
 
 /// Implements `OpenProvider` for a struct: a provider's configuration, read from a URL. The fields are the options of
-/// the URL. Write the struct and a method `open` that makes the provider, and register the struct.
+/// the URL.
+///
+/// Write the struct and a method `open` that makes the provider, and register the struct.
 ///
 /// ```
 /// use std::time::Duration;
@@ -402,6 +414,7 @@ pub fn flag_cache_store(
 /// ```
 ///
 /// # Fields
+///
 /// | field | if the option is missing |
 /// |---|---|
 /// | `name: T` | an error that names the option; also if it is empty |
@@ -412,8 +425,9 @@ pub fn flag_cache_store(
 /// `T` is `String`, `bool`, `u16`, `u32`, `u64`, `Duration`, `PathBuf`, `SecretString`, or a type of your own that
 /// implements `OptionValue`. The doc comment becomes the option's description, which `ProviderRegistry::options`
 /// returns. `#[open_provider(schemes("…"))]` on a field limits it to some of the schemes. Unknown and repeated options
-/// and invalid values are errors that say what to write and never show the value. The struct also implements
-/// `TryFrom<&StoreUrl>`, for tests of its options.
+/// and invalid values are errors that say what to write and never show the value.
+///
+/// The struct also implements `TryFrom<&StoreUrl>`, for tests of its options.
 ///
 /// # `open`
 ///

@@ -1,5 +1,7 @@
-//! [`TemplateStore`]: a store for flagcache to copy. Replace [`Database`] with the client of your database. flagcache
-//! needs only its two methods: `Versioned` implements leases, fencing, restoring and everything else with them.
+//! [`TemplateStore`]: a store for flagcache to copy. Replace [`Database`] with the client of your database.
+//!
+//! flagcache needs only its two methods: `Versioned` implements leases, fencing, restoring and everything else with
+//! them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -10,8 +10,10 @@ use super::BucketStoreBuilder;
 use crate::{Versioned, VersionedProvider};
 
 /// Flag definitions shared by a fleet through an object store: Amazon S3, Google Cloud Storage, Azure Blob Storage, or
-/// a compatible server. Cheap to clone. Make one store for each process and one [`provider`](Self::provider) for each
-/// poller: the providers share the HTTP client and the decoded copy.
+/// a compatible server.
+///
+/// Cheap to clone. Make one store for each process and one [`provider`](Self::provider) for each poller: the providers
+/// share the HTTP client and the decoded copy.
 ///
 /// ```
 /// use std::sync::Arc;

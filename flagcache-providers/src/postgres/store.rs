@@ -5,9 +5,10 @@ use std::fmt;
 use super::PostgresStoreBuilder;
 use crate::{Versioned, VersionedProvider};
 
-/// Flag definitions shared by a fleet through one table of a PostgreSQL database. Cheap to clone. Make one store for
-/// each process and one [`provider`](Self::provider) for each poller: the providers share a connection for calls and
-/// one that listens.
+/// Flag definitions shared by a fleet through one table of a PostgreSQL database.
+///
+/// Cheap to clone. Make one store for each process and one [`provider`](Self::provider) for each poller: the providers
+/// share a connection for calls and one that listens.
 ///
 /// ```
 /// use flagcache_providers::PostgresStore;

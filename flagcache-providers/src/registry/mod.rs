@@ -30,10 +30,12 @@
 //! percent-encoded: `#` in a password is `%23`.
 //!
 //! Opening does not connect, and reads no file except certificates: a worker starts while its store is down. Each call
-//! of [`open`](ProviderRegistry::open) returns a provider for one poller. A URL may contain a password. Errors and
-//! `Debug` of this module show only its scheme and the names of its options.
+//! of [`open`](ProviderRegistry::open) returns a provider for one poller.
+//!
+//! A URL may contain a password. Errors and `Debug` of this module show only its scheme and the names of its options.
 //!
 //! # A store of your own
+//!
 //! Declare the options of the URL as the fields of a struct, derive [`OpenProvider`] for it, and
 //! [register](ProviderRegistry::register) it.
 

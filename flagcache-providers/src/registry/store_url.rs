@@ -110,6 +110,7 @@ impl StoreUrl {
     /// The value of an optional option.
     ///
     /// # Errors
+    ///
     /// If the value is not a valid `T`.
     pub fn value<T: OptionValue>(&self, option: &'static str) -> Result<Option<T>, RegistryError> {
         self.option(option)
@@ -120,6 +121,7 @@ impl StoreUrl {
     /// The value of a required option.
     ///
     /// # Errors
+    ///
     /// If the option is missing or empty, or its value is not a valid `T`.
     pub fn required<T: OptionValue>(&self, option: &'static str) -> Result<T, RegistryError> {
         match self.option(option) {

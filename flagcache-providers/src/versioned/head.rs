@@ -7,9 +7,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const SCHEMA: u32 = 1;
 
-/// The leader record, stored as a small JSON object. Unknown members, which a later release may add, are ignored. Each
-/// write is unique: a leader increases `renewal` each time, and `term` and `leader` change with each new leader. So a
-/// worker whose answer was lost can read the record to find out whether its write succeeded.
+/// The leader record, stored as a small JSON object. Unknown members, which a later release may add, are ignored.
+///
+/// Each write is unique: a leader increases `renewal` each time, and `term` and `leader` change with each new leader.
+/// So a worker whose answer was lost can read the record to find out whether its write succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) schema: u32,

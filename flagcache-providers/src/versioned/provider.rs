@@ -424,9 +424,10 @@ impl VersionedProvider {
         Err(ProviderError::new(ProviderErrorKind::Unavailable, message))
     }
 
-    /// Writes the spare slot. Returns its version, or `None` if the head must be read again. The write expects a
-    /// version that was read while this worker led and the slot was not current. A later leader that uses the slot
-    /// changes its version, so a late write cannot overwrite the current copy.
+    /// Writes the spare slot. Returns its version, or `None` if the head must be read again.
+    ///
+    /// The write expects a version that was read while this worker led and the slot was not current. A later leader
+    /// that uses the slot changes its version, so a late write cannot overwrite the current copy.
     async fn fill_spare(
         &self,
         copy: &CopyRef,

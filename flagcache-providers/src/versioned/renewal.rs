@@ -12,7 +12,9 @@ use super::leadership::Leadership;
 use super::shared::Shared;
 
 /// Renews the lease after each third of its duration, while the poller runs loads. Never acquires a lease. Ends with
-/// the poller. If the loads of a leader have stopped, its lease is not renewed, and another worker takes over.
+/// the poller.
+///
+/// If the loads of a leader have stopped, its lease is not renewed, and another worker takes over.
 pub(super) async fn renew(shared: Arc<Shared>, leadership: Arc<Leadership>, poller: PollerContext) {
     let pause = shared.lease / 3;
     loop {

@@ -119,7 +119,9 @@ impl Shared {
     }
 
     /// Changes the head by compare-and-swap, until `change` returns `None` or the write succeeds. Returns the resulting
-    /// head. After a lost answer, the head is read: each record is unique, so if it is stored, this write succeeded.
+    /// head.
+    ///
+    /// After a lost answer, the head is read: each record is unique, so if it is stored, this write succeeded.
     pub(super) async fn update(
         &self,
         mut base: Arc<Record>,

@@ -10,9 +10,10 @@ use super::keys::Keys;
 use super::shared::Shared;
 use super::{VersionedConfigError, VersionedProvider};
 
-/// Flag definitions shared by a fleet through any [`VersionedStore`]. Cheap to clone. Make one for each process and one
-/// [`provider`](Self::provider) for each poller: the providers share the store and the decoded copy. See the
-/// [module](crate::versioned) for the guarantees.
+/// Flag definitions shared by a fleet through any [`VersionedStore`].
+///
+/// Cheap to clone. Make one for each process and one [`provider`](Self::provider) for each poller: the providers share
+/// the store and the decoded copy. See the [module](crate::versioned) for the guarantees.
 #[derive(Clone)]
 pub struct Versioned {
     shared: Arc<Shared>,

@@ -6,6 +6,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// Certificates and their keys, in PEM files that are removed when this is dropped.
+///
 /// | name | certificate |
 /// |---|---|
 /// | `root` | a root certificate |
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 /// | `elsewhere` | of a server, for another host |
 /// | `client` | of a client |
 /// | `other`, `unrelated` | another root certificate, and a client's certificate signed by it |
+///
 /// Each certificate is in `<name>.crt`, and its key in `<name>.key`.
 #[derive(Debug)]
 pub struct Certificates {

@@ -17,6 +17,7 @@ impl FreePort {
     /// Finds a free port.
     ///
     /// # Panics
+    ///
     /// If no free port is found.
     pub fn find() -> Self {
         for _ in 0..10_000 {

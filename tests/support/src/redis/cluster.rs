@@ -7,7 +7,9 @@ use crate::wait::wait_until;
 const SLOTS: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
 
 /// Three primaries that share the slots, with a node timeout of 1 s, and optionally a replica of one of them. Killed
-/// when dropped. Methods panic on errors, as those of [`RedisServer`] do.
+/// when dropped.
+///
+/// Methods panic on errors, as those of [`RedisServer`] do.
 #[derive(Debug)]
 pub struct RedisCluster {
     /// The primaries, followed by the replica.

@@ -13,8 +13,9 @@ use crate::free_port::FreePort;
 use crate::process::Process;
 use crate::wait::wait_until;
 
-/// A primary, its replica and Sentinels, which consider the primary down after 1 s. Killed when dropped. Methods panic
-/// on errors, as those of [`RedisServer`] do.
+/// A primary, its replica and Sentinels, which consider the primary down after 1 s. Killed when dropped.
+///
+/// Methods panic on errors, as those of [`RedisServer`] do.
 #[derive(Debug)]
 pub struct RedisSentinels {
     /// The primary at the start.

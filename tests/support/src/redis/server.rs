@@ -16,9 +16,10 @@ const PROGRAM: &str = "FLAGCACHE_TEST_REDIS_SERVER";
 /// The timeout for servers to start and to find each other.
 pub(super) const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// A `redis-server` on a free port of 127.0.0.1, without persistence. Killed when dropped. Methods panic if
-/// `redis-server` is not installed, if it does not answer within 30 s, or if a command fails. The environment variable
-/// `FLAGCACHE_TEST_REDIS_SERVER` selects another program, such as `valkey-server`.
+/// A `redis-server` on a free port of 127.0.0.1, without persistence. Killed when dropped.
+///
+/// Methods panic if `redis-server` is not installed, if it does not answer within 30 s, or if a command fails. The
+/// environment variable `FLAGCACHE_TEST_REDIS_SERVER` selects another program, such as `valkey-server`.
 ///
 /// ```no_run
 /// use flagcache_test_support::RedisServer;
