@@ -267,7 +267,7 @@ fn the_options_of_a_scheme_are_known_with_their_descriptions() {
     assert_eq!(retries.default, Some("3"));
 }
 
-/// What the module's documentation says of URLs is what the stores take.
+/// The documentation of the module lists all options of the stores.
 #[test]
 fn each_option_of_a_bundled_store_is_described_and_documented() {
     let page = include_str!("../src/registry/mod.rs");

@@ -580,7 +580,7 @@ async fn b1_10_the_fail_open_interval_defaults_to_four_poll_intervals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_10_a_notification_is_never_a_reason_to_fetch() {
+async fn b1_10_a_notification_never_causes_a_fetch() {
     let rig = Rig::following(stored("a", "\"a\""));
     let worker = rig.start_with(|builder| builder.fail_open_interval(millis(1)));
     worker.loads(1).await;

@@ -737,7 +737,7 @@ impl FlagDefinitionSource for Brittle {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_31_a_request_that_panics_when_it_is_cut_is_a_failed_one() {
+async fn b2_31_a_request_that_panics_when_cancelled_counts_as_failed() {
     let requests = Arc::new(AtomicUsize::new(0));
     let poller = FlagDefinitionPoller::builder()
         .source(Brittle(Arc::clone(&requests)))

@@ -248,7 +248,7 @@ async fn b4_40_faults_of_the_providers_shutdown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b4_40_a_panic_at_the_attachment_costs_the_notifications_alone() {
+async fn b4_40_a_panic_in_on_poller_attached_disables_only_the_notifications() {
     let (logs, _guard) = Logs::capture();
     let rig = Rig::new();
     rig.provider.panic_when_attached();

@@ -35,7 +35,7 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b5_45_provider_shutdown_comes_once_however_often_it_is_asked_for() {
+async fn b5_45_provider_shutdown_is_called_once_after_repeated_shutdowns() {
     let worker = Rig::new().start();
     worker.loads(1).await;
     let calls: Vec<_> = (0..5)

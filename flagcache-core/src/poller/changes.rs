@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn b7_56_a_wait_that_is_dropped_loses_no_step_of_the_sum() {
+    async fn b7_56_a_dropped_wait_loses_no_change() {
         let (sender, receiver) = broadcast::channel(2);
         let mut changes = DefinitionsChanges::new(receiver, Some(set("a")));
         for (version, [old, new]) in (1..).zip([["a", "b"], ["b", "c"], ["c", "d"]]) {

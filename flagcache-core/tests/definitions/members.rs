@@ -184,7 +184,7 @@ fn b9_73_the_same_spellings_from_the_api_or_an_older_release_are_normalized_too(
 }
 
 #[test]
-fn b6_53_the_minimal_events_gate_opens_for_true_alone() {
+fn b6_53_only_true_enables_minimal_events() {
     let gate = |json: &str| {
         set(&format!(
             r#"{{"flags":[],"minimal_flag_called_events":{json}}}"#

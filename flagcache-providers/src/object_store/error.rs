@@ -19,8 +19,8 @@ pub enum BucketConfigError {
     Url(#[source] url::ParseError),
     /// The URL does not have the form of a bucket URL. The message does not show it, because it may contain a secret.
     #[error(
-        "the URL does not name a bucket; write s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, and the \
-         address of the server, if needed, in `?endpoint=`"
+        "the URL does not name a bucket; write s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, and \
+         the address of the server, if needed, in `?endpoint=`"
     )]
     Form,
     /// object_store has no configuration key of this name.

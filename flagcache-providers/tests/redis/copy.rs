@@ -32,7 +32,7 @@ async fn b1_07_a_worker_that_does_not_lead_only_creates() {
 }
 
 #[tokio::test]
-async fn b8_63_what_is_lost_is_restored_in_the_leaders_next_load() {
+async fn b8_63_a_lost_copy_is_restored_in_the_leaders_next_load() {
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     let lose = ["FLUSHALL", "DEL posthog:flags:checkout"];

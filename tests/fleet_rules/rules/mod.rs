@@ -54,8 +54,8 @@ macro_rules! rules_for {
     ($test_store:ty, with a replica) => {
         $crate::rules::rules_for! {
             $test_store:
-            failover: b8_63_a_failover_that_loses_the_last_write_sets_no_worker_back_for_longer_than_a_tick,
-                b8_63_a_failover_while_the_api_fails_sets_no_worker_back_for_longer_than_a_tick, b8_64_a_primary_that_hangs_is_replaced;
+            failover: b8_63_a_failover_that_loses_the_last_write_affects_workers_for_at_most_a_tick,
+                b8_63_a_failover_while_the_api_fails_affects_workers_for_at_most_a_tick, b8_64_a_primary_that_hangs_is_replaced;
         }
     };
     ($test_store:ty: $($file:ident: $($rule:ident),+;)+) => {

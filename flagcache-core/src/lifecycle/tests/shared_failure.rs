@@ -517,7 +517,7 @@ fn b8_61_workers_that_start_again_in_the_window_do_not_try() {
 }
 
 #[test]
-fn b8_61_refreshes_by_all_workers_are_not_requests_by_all() {
+fn b8_61_refreshes_by_all_workers_do_not_cause_requests_by_all() {
     let mut fleet = Fleet::new(&policy(), 64, 1);
     fleet.run(INTERVAL * 3);
     for kind in KINDS {
@@ -557,7 +557,7 @@ fn b2_30_the_whole_fleet_backs_off_from_billed_or_limited_failures() {
 }
 
 #[test]
-fn b2_28_readers_without_a_key_say_what_was_refused_to_the_leader() {
+fn b2_28_readers_without_a_key_report_the_leaders_refused_key() {
     let mut fleet = Fleet::new(&policy(), 8, 1);
     let reader = fleet.workers.len() - 1;
     let keyless = Policy {
