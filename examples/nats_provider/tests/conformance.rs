@@ -110,7 +110,7 @@ impl TestStore for Nats {
         Arc::new(store.with_lease_ttl(LEASE_TTL).expect("a lease").provider())
     }
 
-    /// The lease is renewed until two polls have been missed.
+    /// The lease is renewed until two polls were missed.
     fn lease_time(&self) -> Duration {
         LEASE_TTL + POLL_INTERVAL * 2
     }
