@@ -1,10 +1,10 @@
-//! A store of your own with all that a store can do. What stands for your server is a value in memory.
+//! A provider of your own with all optional methods. A value in memory takes the place of the server.
 //!
 //! ```text
 //! cargo run --example leased_provider
 //! ```
 //!
-//! The page "Write a provider" of the guide shows this code; a test holds it to the rules of the conformance kit.
+//! The page "Write a provider" of the guide shows this code; `tests/examples.rs` runs the conformance kit on it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use flagcache::{
     PollerContext, flag_cache_provider,
 };
 
-/// What the workers share.
+/// The state that the workers share.
 pub(crate) type Shared = Arc<Mutex<Row>>;
 
 #[derive(Default)]
@@ -55,18 +55,18 @@ impl Leased {
 }
 
 impl Row {
-    /// Also after the lease has ended, until another worker takes it: no other worker has overwritten the copy before that.
+    /// Also true while no other worker has acquired the expired lease: nothing newer can be overwritten until then.
     fn leads(&self, worker: u32) -> bool {
         self.leader.is_some_and(|(leader, _)| leader == worker)
     }
 
-    /// All but the worker that caused the change.
+    /// Notifies all workers except `worker`, which caused the change.
     fn notify_others(&self, worker: u32) {
         let others = self.workers.iter().filter(|(other, _)| *other != worker);
         others.for_each(|(_, poller)| poller.notify_changed());
     }
 
-    /// The leader overwrites, any worker fills an empty row.
+    /// Stores the copy: the leader may overwrite, other workers only fill an empty row.
     fn store(&mut self, worker: u32, data: &FlagDefinitionCacheData) -> bool {
         let may_store = self.leads(worker) || self.copy.is_none();
         if may_store {
@@ -137,7 +137,7 @@ impl Leased {
         let copy = self.get_flag_definitions().ok().flatten();
         let mut row = self.row();
         if let Some(data) = outcome.data() {
-            // What the API just confirmed wins; after a failure, a copy that was fetched later than ours stays.
+            // Store what the API just confirmed; after a failure, keep a stored copy that was fetched later.
             let stays = copy.is_some_and(|copy| {
                 copy.copy_id() == data.copy_id()
                     || (!outcome.is_unchanged() && copy.fetched_at() > data.fetched_at())
@@ -171,7 +171,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let row = Shared::default();
     let [first, second] = [1, 2].map(|worker| Leased::new(worker, Duration::from_secs(60), &row));
 
-    // The methods can be called as they are; behind the trait all of them are async.
+    // The methods can be called directly; through the trait they are async.
     assert!(first.should_fetch_flag_definitions());
     let second: &dyn FlagDefinitionCacheProvider = &second;
     assert!(!second.should_fetch_flag_definitions().await?);

@@ -492,7 +492,7 @@ async fn closing_server(answered_per_connection: usize) -> (String, Arc<Mutex<Ve
 }
 
 #[tokio::test]
-async fn b9_70_a_get_that_a_closing_connection_left_unanswered_is_sent_once_more() {
+async fn b9_70_a_get_on_a_closing_connection_is_retried_once() {
     let (host, received) = closing_server(1).await;
     let api = api_at(host).build().unwrap();
     for _ in 0..4 {

@@ -1,8 +1,8 @@
-//! Shares flag definitions through a bucket of NATS JetStream: a store in two methods, and a third that watches. Leases,
-//! fencing, restoring and all else come from [`Versioned`](flagcache::Versioned).
+//! [`NatsStore`]: shares flag definitions through a bucket of NATS JetStream, with `read`, `write` and `watch`.
+//! [`Versioned`](flagcache::Versioned) implements leases, fencing, restoring and everything else.
 //!
-//! Create the bucket once, with as many replicas as you need: `nats kv add flags --replicas 3`. A server refuses values
-//! larger than its `max_payload`, 1 MB unless configured: raise it where the definitions are larger.
+//! Create the bucket once, with as many replicas as you need: `nats kv add flags --replicas 3`. The server rejects
+//! values larger than its `max_payload` (by default 1 MB): raise it if the definitions are larger.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use flagcache::{ChangeNotifier, Expected, flag_cache_store};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-/// One connection, shared by the pollers of a process. `async_nats` connects again by itself; make the client with
-/// `retry_on_initial_connect`, and a worker starts without the server too.
+/// One connection, shared by the pollers of a process. `async_nats` reconnects automatically. Make the client with
+/// `retry_on_initial_connect`, so that a worker can start while the server is down.
 #[derive(Clone)]
 pub struct NatsStore(Context);
 
 #[flag_cache_store]
 impl NatsStore {
     pub fn new(client: Client) -> Self {
-        // Shorter than the time that a poller gives to a call, which may be two requests.
+        // Less than half of the poller's timeout for a call, which may make two requests.
         Self(ContextBuilder::new().timeout(Duration::from_millis(500)).build(client))
     }
 
     async fn read(&self, key: &str) -> Result<Option<(Vec<u8>, u64)>, Error> {
         let bucket = self.0.get_stream_no_info("KV_flags").await?;
-        // Of the leader of the bucket. A direct get may be answered by a replica that lags.
+        // Read from the leader of the bucket: a lagging replica may answer a direct get.
         match bucket.get_last_raw_message_by_subject(&format!("$KV.flags.{key}")).await {
-            // After `nats kv del` it is empty, which is no copy and no leader record: it is written anew.
+            // `nats kv del` leaves an empty value, which is not valid: flagcache replaces it.
             Ok(last) => Ok(Some((last.payload.into(), last.sequence))),
             Err(error) if error.kind() == NoMessageFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -38,7 +38,7 @@ impl NatsStore {
     }
 
     async fn write(&self, key: &str, value: Vec<u8>, expected: Expected) -> Result<Option<u64>, Error> {
-        // 0 stands for a key that does not exist.
+        // 0 means that the key does not exist.
         let known = expected.version().map_or(Ok(0), |version| version.parse())?;
         let message = PublishMessage::build().payload(value.into()).expected_last_subject_sequence(known);
         match self.0.send_publish(format!("$KV.flags.{key}"), message).await?.await {
@@ -54,7 +54,7 @@ impl NatsStore {
             while changed.is_connected() {
                 let write = timeout(Duration::from_secs(1), writes.next()).await.transpose().ok_or("it was closed")?;
                 let connected = client.statistics().connects.load(Relaxed);
-                // What was written while there was no connection came to no subscriber.
+                // Notifications of writes are lost while there is no connection.
                 if write.is_ok() || connected > connects {
                     changed.notify();
                 }

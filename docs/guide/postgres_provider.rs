@@ -1,9 +1,10 @@
-//! A flag definition cache in a PostgreSQL database, shared by a fleet.
+//! [`PostgresProvider`]: shares flag definitions between the workers of a fleet through a PostgreSQL database.
 //!
-//! This is what a provider for a server looks like. One row for each service holds the copy in its stored form, the lease (who
-//! leads, and until when, by the server's clock) and the time of the last confirmation. Each write is one statement that
-//! checks the lease itself, so a leader that overslept overwrites nothing. What changed is notified by `NOTIFY`, with the name
-//! of the worker that changed it. `tests/conformance.rs` of `examples/postgres_provider` holds it to the rules, with outages.
+//! It is an example of a complete provider for a server. Each service has one row with the copy in its stored form, the
+//! lease (the leader's name, and the end by the server's clock) and the time of the last confirmation. Each write is
+//! one statement that also checks the lease, so a leader that was suspended beyond its lease overwrites nothing.
+//! Changes are notified with `NOTIFY`, including the name of the worker that made the change. `tests/conformance.rs` of
+//! `examples/postgres_provider` runs the conformance kit on it, with outages.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,20 +17,21 @@ use flagcache::{
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row};
 
-/// The table, for a migration of yours.
+/// The statement that creates the table, for use in a migration.
 pub const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS flag_definitions (
     service text PRIMARY KEY, copy bytea, version bigint NOT NULL DEFAULT 0, confirmed_at timestamptz,
     leader text, lease_ends timestamptz)";
 
-/// The decision: creates the row if there is none, takes or renews the lease if it is free or ours. One row means `true`.
+/// The decision: creates a missing row, and acquires or renews the lease if it is free or held by this worker. One row
+/// means `true`.
 const DECIDE: &str = "
 INSERT INTO flag_definitions AS f (service, leader, lease_ends)
 VALUES ($1, $2, clock_timestamp() + $3 * interval '1 millisecond')
 ON CONFLICT (service) DO UPDATE SET leader = excluded.leader, lease_ends = excluded.lease_ends
 WHERE f.leader = $2 OR f.leader IS NULL OR f.lease_ends < clock_timestamp()";
 
-/// What a worker reports and compares at each load: small, whatever the size of the copy.
+/// The values that a worker reports and compares in each load. They are small at any size of the copy.
 const LOOK: &str = "
 SELECT version, copy IS NOT NULL AS has_copy, leader IS NOT NULL AND leader <> $2 AS follows,
        extract(epoch FROM clock_timestamp() - confirmed_at)::float8 AS confirmed_ago,
@@ -38,18 +40,18 @@ FROM flag_definitions WHERE service = $1";
 
 const READ: &str = "SELECT version, copy FROM flag_definitions WHERE service = $1";
 
-/// The leader replaces the copy, and whoever leads confirms it.
+/// Replaces and confirms the copy, if this worker leads.
 const PUBLISH: &str = "
 UPDATE flag_definitions SET copy = $3, version = version + 1, confirmed_at = clock_timestamp()
 WHERE service = $1 AND leader = $2";
 
-/// A worker that does not lead fills an empty row.
+/// Fills an empty row, as a worker that does not lead.
 const CREATE: &str = "
 INSERT INTO flag_definitions AS f (service, copy, version, confirmed_at) VALUES ($1, $2, 1, clock_timestamp())
 ON CONFLICT (service) DO UPDATE SET copy = excluded.copy, version = f.version + 1, confirmed_at = clock_timestamp()
 WHERE f.copy IS NULL";
 
-/// Puts a copy back, unless it is no longer the one that was compared.
+/// Restores the copy, unless it has changed since it was compared.
 const RESTORE: &str = "
 UPDATE flag_definitions SET copy = $3, version = version + 1
 WHERE service = $1 AND leader = $2 AND copy IS NOT DISTINCT FROM $4";
@@ -58,7 +60,7 @@ const CONFIRM: &str = "UPDATE flag_definitions SET confirmed_at = clock_timestam
 
 const RELEASE: &str = "UPDATE flag_definitions SET leader = NULL, lease_ends = NULL WHERE service = $1 AND leader = $2";
 
-/// Below the poller's limit for a call (2 s), so that the error says what did not answer.
+/// Below the poller's timeout of a call (2 s), so that the error names the server that did not answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -77,13 +79,13 @@ pub struct PostgresProvider {
 
 #[derive(Default)]
 struct State {
-    /// The last copy that was read, by its version: an unchanged one is not moved again.
+    /// The last copy that was read, with its version: an unchanged copy is not transferred again.
     copy: Option<(i64, FlagDefinitionCacheData)>,
     steps_down_until: Option<Instant>,
 }
 
 impl PostgresProvider {
-    /// A provider for one poller; connects to nothing yet. A leader that stops asking is replaced after `lease`.
+    /// Makes a provider for one poller. Does not connect. A leader that stops renewing is replaced after `lease`.
     pub fn new(config: Config, service: &str, lease: Duration) -> Self {
         Self {
             config,
@@ -96,11 +98,11 @@ impl PostgresProvider {
         }
     }
 
-    /// Runs one statement, over an open connection or a new one, in bounded time.
+    /// Runs one statement on an open or a new connection, with a timeout.
     async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, ProviderError> {
         let exchange = async {
             let mut client = self.client.lock().await;
-            // Taken, and put back if all went well: a call that is dropped half-way leaves no connection of unknown state.
+            // Taken, and stored again after a success: a cancelled call leaves no connection in an unknown state.
             let open = match client.take().filter(|client| !client.is_closed()) {
                 Some(open) => open,
                 None => self.connect().await?,
@@ -125,9 +127,9 @@ impl PostgresProvider {
         Ok(client)
     }
 
-    /// Writes, and notifies the others if something was written.
+    /// Writes, and notifies the other workers if a row was written.
     async fn write(&self, sql: &str, params: Params<'_>) -> Result<bool, ProviderError> {
-        // One statement, so that both happen or neither.
+        // One statement, so that the write and the notification are atomic.
         let sql = format!("WITH written AS ({sql} RETURNING 1) SELECT pg_notify('flag_definitions', $");
         let sql = format!("{sql}{}::text) FROM written", params.len() + 1);
         let note = format!("{} {}", self.worker, self.service);
@@ -152,7 +154,7 @@ impl PostgresProvider {
         Ok(Some(copy))
     }
 
-    /// What the row says beside the copy; reports it to the poller.
+    /// Reads the row without the copy, and reports the fleet status to the poller.
     async fn look(&self) -> Result<Option<Row>, ProviderError> {
         let row = self.query(LOOK, &[&self.service, &self.worker]).await?.pop();
         if let (Some(row), Some(poller)) = (&row, self.listener.poller(&self.worker)) {
@@ -193,7 +195,7 @@ impl PostgresProvider {
         self.read().await
     }
 
-    /// A leader that starts anew is given the copy: its first request costs 1 unit, not 10.
+    /// Called by a new leader, whose first request is then conditional: it costs 1 unit instead of 10.
     async fn peek_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         self.read().await
     }
@@ -211,7 +213,7 @@ impl PostgresProvider {
             let stored = self.query(READ, &[&self.service]).await?.pop();
             let stored: Option<Vec<u8>> = stored.and_then(|row| row.get("copy"));
             let copy = stored.as_ref().and_then(|copy| FlagDefinitionCacheData::from_json(copy.clone()).ok());
-            // What the API just confirmed wins; after a failure a copy that was fetched later than ours stays.
+            // Store what the API just confirmed; after a failure, keep a stored copy that was fetched later.
             let stays = copy.is_some_and(|copy| {
                 copy.copy_id() == data.copy_id() || (!outcome.is_unchanged() && copy.fetched_at() > data.fetched_at())
             });
@@ -250,7 +252,7 @@ impl Drop for PostgresProvider {
     }
 }
 
-/// Listens on a connection of its own until that ends.
+/// Listens on a separate connection until it ends.
 async fn listen(
     listener: NotificationListener,
     config: Config,

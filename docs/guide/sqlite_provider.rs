@@ -1,5 +1,5 @@
-//! Shares flag definitions between the processes of one machine through a SQLite file: a store in two methods. Leases,
-//! fencing, restoring and all else come from [`Versioned`](flagcache::Versioned).
+//! [`SqliteStore`]: shares flag definitions between the processes of one machine through a SQLite file, with `read` and
+//! `write`. [`Versioned`](flagcache::Versioned) implements leases, fencing, restoring and everything else.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,12 +14,12 @@ pub struct SqliteStore(Arc<Mutex<Connection>>);
 
 #[flag_cache_store]
 impl SqliteStore {
-    /// Opens the file, and creates it and its table if they are not there.
+    /// Opens the file, and creates it and its table if they do not exist.
     pub fn open(path: impl AsRef<Path>) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
         // Other processes write too; a write that waits longer than this is an error.
         connection.busy_timeout(Duration::from_secs(1))?;
-        // AUTOINCREMENT never gives a number twice, not even after its row was deleted: versions must not return.
+        // AUTOINCREMENT never assigns a number twice, not even after its row was deleted: versions must be unique.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL;
              CREATE TABLE IF NOT EXISTS flags (version INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE, value BLOB)",

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_forges_no_line_of_a_log() {
+    fn errors_escape_line_ends_for_logs() {
         let error = ProviderError::new(ProviderErrorKind::Other, "down\n all is well")
             .with_source("\u{1b}[2K".to_owned());
         assert_eq!(chain(&error), r"down\n all is well: \u{1b}[2K");

@@ -3,15 +3,15 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `contract` | what an attribute implements: a table of methods |
-//! | `provider`, `store` | the two contracts, and the trait's methods that call the user's |
-//! | `frame` | an attribute's output for any input |
+//! | `contract` | the contract of an attribute: a table of methods |
+//! | `provider`, `store` | the two contracts, and the trait methods that call the user's methods |
+//! | `frame` | the output of an attribute for any input |
 //! | `args`, `method_attr`, `parse` | parse the attribute's arguments, `#[flag_cache(…)]`, the block |
 //! | `checks`, `similar`, `halves` | the checks that the macro itself makes |
 //! | `expand` | the trait impl of a valid block |
-//! | `open_provider` | `#[derive(OpenProvider)]`: the options of a URL, read into a struct |
+//! | `open_provider` | `#[derive(OpenProvider)]`: reads the options of a URL into a struct |
 //! | `misuse`, `fallback`, `errors` | the output for a block or an item with errors |
-//! | `return_type`, `span_range` | inspect a signature; where the compiler shows an error |
+//! | `return_type`, `span_range` | inspect a signature; select where the compiler shows an error |
 //! | `externs` | the name by which the compiler knows flagcache |
 
 mod args;
@@ -38,10 +38,10 @@ mod tests;
 use provider::ProviderMethod;
 use store::StoreMethod;
 
-/// Makes an `impl` block a flag definition cache provider.
+/// Implements `FlagDefinitionCacheProvider` for the type of an `impl` block.
 ///
-/// Write the methods that you need, sync or async, and put the attribute on the block. The block is unchanged; the
-/// attribute adds an implementation of `FlagDefinitionCacheProvider` that calls its methods.
+/// Write the methods that you need, sync or async, and put the attribute on the block. The block remains unchanged; the
+/// generated implementation calls its methods.
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -133,15 +133,15 @@ use store::StoreMethod;
 /// }
 /// ```
 ///
-/// A future must be `Send`. An `async fn` that is not is reported on its `async`, with the value that prevents it.
+/// A future must be `Send`. The error for an `async fn` whose future is not `Send` names the value that prevents it.
 ///
-/// A plain `fn` runs **inline**: on the task of the poller, when the call is awaited. That is right for a lookup in
-/// memory. While it runs, it blocks its runtime thread, and the poller's provider timeout cannot cancel it, because it
-/// has no await point. If a body reads a file or uses a blocking client, mark it `blocking`, as the next section shows.
+/// A plain `fn` runs **inline**: on the task of the poller, when the call is awaited. Use it for a lookup in memory.
+/// While it runs, it blocks its runtime thread, and the poller's provider timeout cannot cancel it, because it has no
+/// await point. If a body reads a file or uses a blocking client, mark it `blocking`, as the next section shows.
 ///
 /// # Blocking bodies
 ///
-/// `#[flag_cache(blocking)]` on a plain `fn` runs its body on a thread of its own.
+/// `#[flag_cache(blocking)]` on a plain `fn` runs its body on a separate thread.
 ///
 /// ```
 /// use std::path::PathBuf;
@@ -173,19 +173,20 @@ use store::StoreMethod;
 /// ```
 ///
 /// - The type must be `Clone`: the thread works on a clone, so keep shared state in an `Arc`.
-/// - Each call gets a new thread, not one of the runtime's: a body that hangs delays neither the end of the runtime nor
-///   that of the process. It is not inside the runtime either: `tokio::spawn` and `Handle::current` fail there.
-/// - A body **cannot be cancelled**. After a timeout, the body still runs to its end, and the next call may start in
-///   parallel. Give blocking operations a timeout of their own.
+/// - Each call gets a new thread, not one of the runtime's: a body that hangs delays neither the shutdown of the
+///   runtime nor the exit of the process. The thread is outside the runtime: `tokio::spawn` and `Handle::current` panic
+///   in it.
+/// - A body **cannot be cancelled**. After a timeout, the body continues to run, and the next call may run in parallel.
+///   Give blocking operations a timeout of their own.
 /// - At most four bodies of one provider run at the same time. Further calls fail at once, with the kind `Busy`.
-/// - A panic in the body continues in the call, as in an `async` body.
+/// - A panic in the body is propagated to the caller, as in an `async` body.
 ///
 /// # Results and errors
 ///
 /// Each method returns its value or a `Result` of it. The error may be anything that is `Into<Box<dyn Error + Send +
 /// Sync>>`: an error type, `anyhow::Error`, `String`, `&'static str`. It becomes the `source()` of a `ProviderError`; a
-/// `ProviderError` of your own, with which you can set the kind, is passed on unchanged. Aliases such as
-/// `std::io::Result` are allowed.
+/// `ProviderError`, with which you can set the kind, is returned unchanged. Aliases such as `std::io::Result` are
+/// allowed.
 ///
 /// A panic is caught by the poller and counts as an error.
 ///
@@ -215,31 +216,31 @@ use store::StoreMethod;
 ///     }
 ///
 ///     fn on_flag_definitions_received(&self, data: FlagDefinitionCacheData) -> Result<(), &'static str> {
-///         self.copy.set(data).map_err(|_| "the first one stays")
+///         self.copy.set(data).map_err(|_| "the first copy is kept")
 ///     }
 /// }
 /// ```
 ///
-/// # What is accepted, and what is refused
+/// # Accepted and rejected forms
 ///
-/// | part | accepted | refused, because |
+/// | part | accepted | rejected, and why |
 /// |---|---|---|
 /// | block | inherent `impl`, with type and const parameters, where-clauses, `cfg`, lints | `impl Trait for`: the impl of the trait is generated, so `#[async_trait]` is not needed either |
-/// | | methods that a `macro_rules!` around the block wrote | methods in a second block, or from a macro call inside the block: the macro does not see them |
+/// | | methods generated by a `macro_rules!` that contains the block | methods in a second block, or from a macro call inside the block, which the attribute cannot see |
 /// | type | anything `Send + Sync + 'static` | `Rc`, `RefCell`, `Cell`: a provider is shared between threads; lifetimes: it lives as long as its poller |
 /// | receiver | `&self`, `self: &Self`, `self: &Store` | `&mut self`, `self`, `Arc<Self>`, `Pin<&Self>`: providers are shared |
-/// | definitions | `&FlagDefinitionCacheData`, `FlagDefinitionCacheData` | `&'static` and `&mut`: they are lent for the call |
+/// | definitions | `&FlagDefinitionCacheData`, `FlagDefinitionCacheData` | `&'static` and `&mut`: they are borrowed for the call |
 /// | other arguments | by value: `FetchOutcome`, `PollerContext` | by reference; `impl Trait`, which makes the method generic |
 /// | value | plain, or from `async fn`, `impl Future`, `Pin<Box<dyn Future>>`, anything `IntoFuture`, an alias of these | `Box<dyn Future>` without `Pin`: it cannot be awaited; an `async fn` that returns a future: it is awaited once; a future that is not `Send` |
 /// | definitions returned | `Option` of the data, of a reference to it, of an `Arc` of it | the data without `Option`: the store may be empty |
 /// | error | `Result<_, E>` with `E: Into<Box<dyn Error + Send + Sync>>` | `Box<dyn Error>`, which threads cannot share; an error that borrows, because it outlives the call |
 /// | method | visibility, documentation, other attributes, lifetimes, `cfg` as long as one definition remains | `unsafe`, `extern`, type parameters of its own; `cfg` and `flag_cache` inside `cfg_attr`, which is applied later |
-/// | `#[flag_cache(…)]` | `blocking` on a plain `fn` of a `Clone` type, `helper` on a function that is no method of the trait; `#[flagcache::flag_cache(…)]` | `blocking` on what can be awaited, or on `on_poller_attached` |
+/// | `#[flag_cache(…)]` | `blocking` on a plain `fn` of a `Clone` type, `helper` on a function that is not a method of the trait; `#[flagcache::flag_cache(…)]` | `blocking` on a method that returns a future, or on `on_poller_attached` |
 ///
 /// # Helpers that look like methods
 ///
-/// A misspelt `shutdown` would silently leave a lock behind. So these names are refused for a function that is not a
-/// method of the trait:
+/// A misspelt `shutdown` would silently leave a lock behind. Therefore these names are rejected for functions that are
+/// not methods of the trait:
 ///
 /// - names that differ by a letter or two from a method that the block does not have, in any capitalization: `shutdwn`,
 ///   `getFlagDefinitions`;
@@ -268,12 +269,12 @@ use store::StoreMethod;
 /// # `cfg_attr`
 ///
 /// The macro runs before `cfg_attr` is applied. `#[cfg(…)]` on a method works, also on two definitions of one method;
-/// `cfg` and `flag_cache` inside `cfg_attr` are refused.
+/// `cfg` and `flag_cache` inside `cfg_attr` are rejected.
 ///
 /// # The crate's path
 ///
 /// The expansion uses the path `::flagcache`. A crate that depends on `flagcache-core` alone, or renames the facade,
-/// specifies the path, without quotes. It must lead to one of the two crates.
+/// specifies the path, without quotes. It must resolve to one of the two crates.
 ///
 /// ```
 /// # mod flags { pub use flagcache::*; }
@@ -295,11 +296,11 @@ pub fn flag_cache_provider(
     frame::generate::<ProviderMethod>(args.into(), item.into()).into()
 }
 
-/// Makes a versioned store of an `impl` block: the two methods that flagcache needs to elect a leader, fence late writes and
-/// share the definitions.
+/// Implements `VersionedStore` for the type of an `impl` block with two methods, which are all that flagcache needs to
+/// elect a leader, fence late writes and share the definitions.
 ///
-/// Write `read` and `write`, each in the way that suits it, and put the attribute on the block. The block stays as it is, and
-/// `VersionedStore` is implemented for its type by calling the methods; `Versioned` then makes providers of it.
+/// Write `read` and `write`, sync or async, and put the attribute on the block. The block remains unchanged; the
+/// generated implementation calls its methods. `Versioned` makes providers of the store.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -342,19 +343,19 @@ pub fn flag_cache_provider(
 ///
 /// # Methods
 ///
-/// | method | arguments | gives | |
+/// | method | arguments | returns | |
 /// |---|---|---|---|
 /// | `read` | `key` | `Option<(value, version)>` | required |
 /// | `write` | `key`, `value`, `expected` | `Option<version>`; `None` if the key was in another state | required |
 /// | `read_if_changed` | `key`, `known: &Version` | `ReadIfChanged` | |
-/// | `watch` | `key`, `changed: ChangeNotifier` | nothing, or `bool`: whether it is watched | a plain `fn` |
+/// | `watch` | `key`, `changed: ChangeNotifier` | nothing, or a `bool`: whether the key is watched | a plain `fn` |
 ///
-/// What each must do stands at the trait, `VersionedStore`.
+/// The trait, `VersionedStore`, documents the methods.
 ///
-/// All may be sync, `async` or return any future, return their value or a `Result` with any error, and be
-/// `#[flag_cache(blocking)]`, as with [`#[flag_cache_provider]`](macro@flag_cache_provider). Keys are taken as `&str` or
-/// `String`; values as `Bytes`, `&Bytes`, `&[u8]` or `Vec<u8>`, and given as anything that is `Into<Bytes>`; versions are given
-/// as `i64`, `u64`, `String` or `Version`.
+/// As with [`#[flag_cache_provider]`](macro@flag_cache_provider), a method may be sync or `async`, return any future,
+/// return its value or a `Result` with any error, and be `#[flag_cache(blocking)]`. Parameter types: `&str` or `String`
+/// for keys; `Bytes`, `&Bytes`, `&[u8]` or `Vec<u8>` for values. Return types: anything that is `Into<Bytes>` for
+/// values; `i64`, `u64`, `String` or `Version` for versions.
 ///
 /// Everything else in the block is a helper and passes through. `crate = path` names the crate, without quotes.
 #[proc_macro_attribute]
@@ -365,9 +366,10 @@ pub fn flag_cache_store(
     frame::generate::<StoreMethod>(args.into(), item.into()).into()
 }
 
-/// Makes the struct that it is put on the configuration of a provider, read from a URL: the fields are the options of the URL.
+/// Implements `OpenProvider` for a struct: a provider's configuration, read from a URL. The fields are the options of
+/// the URL.
 ///
-/// Write the struct and a method `open` that makes the provider of it, and register the struct.
+/// Write the struct and a method `open` that makes the provider, and register the struct.
 ///
 /// ```
 /// use std::time::Duration;
@@ -378,12 +380,12 @@ pub fn flag_cache_store(
 /// #[derive(OpenProvider)]
 /// #[open_provider(schemes("etcd", "etcds"))]
 /// struct EtcdUrl {
-///     /// What the keys begin with.
+///     /// The prefix of the keys.
 ///     prefix: String,
-///     /// How long a lease lasts.
+///     /// The duration of a lease.
 ///     #[open_provider(default = "10s")]
 ///     ttl: Duration,
-///     /// The token, which no error and no `Debug` shows.
+///     /// The token, which errors and `Debug` never show.
 ///     token: Option<SecretString>,
 ///     /// A file with the certificates to trust.
 ///     #[open_provider(schemes("etcds"))]
@@ -405,7 +407,7 @@ pub fn flag_cache_store(
 /// let error = registry.open("etcd://10.0.0.7?prefx=/flags").err().ok_or("opened")?;
 /// assert_eq!(
 ///     error.to_string(),
-///     "a etcd URL has no option `prefx`; it has prefix, ttl, token; did you mean `prefix`?"
+///     "etcd URLs have no option `prefx`; their options: prefix, ttl, token; did you mean `prefix`?"
 /// );
 /// # Ok(())
 /// # }
@@ -413,33 +415,34 @@ pub fn flag_cache_store(
 ///
 /// # Fields
 ///
-/// | field | without the option |
+/// | field | if the option is missing |
 /// |---|---|
-/// | `name: T` | an error that names it; also if it is empty |
+/// | `name: T` | an error that names the option; also if it is empty |
 /// | `name: Option<T>` | `None` |
 /// | `#[open_provider(default = "10s")] name: T` | the default, written as in a URL |
-/// | `#[open_provider(url)] url: StoreUrl` | no option: the URL itself, with its servers and its path |
+/// | `#[open_provider(url)] url: StoreUrl` | not an option: the URL itself, with its servers and its path |
 ///
-/// `T` is `String`, `bool`, `u16`, `u32`, `u64`, `Duration`, `PathBuf`, `SecretString`, or a type of your own that implements
-/// `OptionValue`. The doc comment becomes the option's description, which `ProviderRegistry::options` returns.
-/// `#[open_provider(schemes("…"))]` on a field limits it to some of the schemes. Unknown and repeated options and invalid values
-/// are errors that say what to write and never show the value.
+/// `T` is `String`, `bool`, `u16`, `u32`, `u64`, `Duration`, `PathBuf`, `SecretString`, or a type of your own that
+/// implements `OptionValue`. The doc comment becomes the option's description, which `ProviderRegistry::options`
+/// returns. `#[open_provider(schemes("…"))]` on a field limits it to some of the schemes. Unknown and repeated options
+/// and invalid values are errors that say what to write and never show the value.
 ///
-/// The struct also implements `TryFrom<&StoreUrl>`, to test what it reads.
+/// The struct also implements `TryFrom<&StoreUrl>`, for tests of its options.
 ///
 /// # `open`
 ///
 /// `fn open(self) -> Result<P, E>`, with a `P` that implements `FlagDefinitionCacheProvider` and an `E` that is
-/// `Into<Box<dyn Error + Send + Sync>>`. Should not connect, so it is no `async fn`: the store may be down when a worker starts.
+/// `Into<Box<dyn Error + Send + Sync>>`. It is not an `async fn`, because it should not connect: the store may be down
+/// when a worker starts.
 ///
-/// `#[open_provider(crate = path)]` on the struct names the crate, without quotes; it must lead to flagcache or
+/// `#[open_provider(crate = path)]` on the struct names the crate, without quotes; it must resolve to flagcache or
 /// flagcache-providers.
 #[proc_macro_derive(OpenProvider, attributes(open_provider))]
 pub fn derive_open_provider(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     open_provider::generate(item.into()).into()
 }
 
-// The example of the README compiles.
+// Compiles the example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! `#[derive(OpenProvider)]`: the options of a URL, read into a struct.
+//! `#[derive(OpenProvider)]`: reads the options of a URL into a struct.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -30,7 +30,7 @@ struct FieldArgs {
     schemes: Vec<LitStr>,
 }
 
-/// The trait's impl, or the errors and an impl that is never run, which prevents further errors.
+/// The impl of the trait, or the errors and a dummy impl, which prevents further errors.
 pub(crate) fn generate(item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let input: DeriveInput = match syn::parse2(item) {
@@ -79,7 +79,7 @@ pub(crate) fn generate(item: TokenStream) -> TokenStream {
     }
 }
 
-/// An impl that is never run, so that one mistake is one error.
+/// A dummy impl, so that a mistake causes only one error.
 fn fallback(input: &DeriveInput, krate: &Path) -> TokenStream {
     let name = &input.ident;
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
@@ -131,7 +131,7 @@ fn args_of(input: &DeriveInput, errors: &mut Errors) -> Args {
     }
     if args.schemes.is_empty() && errors.is_empty() {
         let message = format!(
-            "by which scheme do URLs name this store? Write `#[{ATTRIBUTE}(schemes(\"{}\"))]`",
+            "a scheme for the URLs is missing; write `#[{ATTRIBUTE}(schemes(\"{}\"))]`",
             input.ident.unraw().to_string().to_lowercase()
         );
         errors.on(&input.ident, message);
@@ -144,7 +144,7 @@ fn crate_path(args: &Args, on: &Ident, errors: &mut Errors) -> Path {
     if let Some(path) = &args.krate {
         return path.clone();
     }
-    // Core alone has no registry.
+    // flagcache-core has no registry.
     if errors.is_empty()
         && let Some(name) = externs::other_name().filter(|name| name != "flagcache_core")
     {
@@ -163,7 +163,7 @@ fn fields<'a>(input: &'a DeriveInput, errors: &mut Errors) -> Option<Vec<&'a Fie
     if !input.generics.params.is_empty() {
         errors.on(
             &input.generics,
-            "a URL cannot say which type or lifetime is meant: `OpenProvider` is derived for a struct without parameters",
+            "`OpenProvider` supports only structs without type and lifetime parameters",
         );
     }
     match &input.data {
@@ -172,22 +172,22 @@ fn fields<'a>(input: &'a DeriveInput, errors: &mut Errors) -> Option<Vec<&'a Fie
             Fields::Unit => return Some(Vec::new()),
             Fields::Unnamed(fields) => errors.on(
                 fields,
-                format!("the fields are the options of a URL and need names: `struct {name} {{ service: String }}`"),
+                format!("the fields become the options of a URL and need names: `struct {name} {{ service: String }}`"),
             ),
         },
         Data::Enum(data) => errors.on(
             data.enum_token,
-            "`OpenProvider` is derived for a struct, whose fields are the options of a URL",
+            "`OpenProvider` supports only structs, whose fields become the options of a URL",
         ),
         Data::Union(data) => errors.on(
             data.union_token,
-            "`OpenProvider` is derived for a struct, whose fields are the options of a URL",
+            "`OpenProvider` supports only structs, whose fields become the options of a URL",
         ),
     }
     None
 }
 
-/// The list of options, and for each field how it is read.
+/// The list of options, and the expression that reads each field.
 fn parts(
     fields: Vec<&Field>,
     all_schemes: &[LitStr],
@@ -202,16 +202,16 @@ fn parts(
         let args = field_args(field, errors);
         if let Some(span) = args.url {
             if has_url {
-                errors.at(span, "the URL is given to one field");
+                errors.at(span, "only one field can be the URL");
             }
             has_url = true;
             if args.default.is_some() || !args.schemes.is_empty() {
                 errors.at(
                     span,
-                    "the field of the URL is no option; it has neither `default` nor `schemes`",
+                    "the `url` field is not an option, so it can have neither `default` nor `schemes`",
                 );
             }
-            // Typed, so that the error of another type is shown at the type.
+            // The type is explicit, so that the compiler reports a wrong type at the type.
             let ty = &field.ty;
             let clone = quote_spanned!(ty.span()=> __flagcache::url(#url));
             reads.push(quote!(#ident: #clone));
@@ -220,7 +220,7 @@ fn parts(
         let name = ident.unraw().to_string();
         let optional = of_option(&field.ty);
         if let (Some(_), Some(default)) = (optional, &args.default) {
-            let message = "an `Option` is `None` without the option; remove the default, or write the type without `Option`";
+            let message = "an `Option` field is `None` if the option is missing; remove the default or the `Option`";
             errors.on(default, message);
         }
         if let Some(default) = &args.default {
@@ -230,7 +230,7 @@ fn parts(
             if !all_schemes.iter().any(|it| it.value() == scheme.value()) {
                 let all: Vec<_> = all_schemes.iter().map(LitStr::value).collect();
                 let message = format!(
-                    "`{}` is not a scheme of this struct; it has {}",
+                    "`{}` is not a scheme of this struct; its schemes: {}",
                     scheme.value(),
                     all.join(", ")
                 );
@@ -238,7 +238,7 @@ fn parts(
             }
         }
         if !args.schemes.is_empty() && optional.is_none() && args.default.is_none() {
-            let message = "URLs of the other schemes cannot have this option; make its type an `Option`, or give it a default";
+            let message = "URLs of the other schemes cannot have this option; make its type an `Option`, or add a default";
             errors.on(&field.ty, message);
         }
         let description = documentation(&field.attrs);
@@ -300,10 +300,10 @@ fn field_args(field: &Field, errors: &mut Errors) -> FieldArgs {
     args
 }
 
-const DEFAULT: &str = "write the default as a URL has it, in quotes: `default = \"10s\"`";
+const DEFAULT: &str = "write the default as in a URL, in quotes: `default = \"10s\"`";
 
 fn unknown(name: &str, known: &str) -> String {
-    format!("unknown argument `{name}`; there are {known}")
+    format!("unknown argument `{name}`; the arguments are {known}")
 }
 
 fn name_of(meta: &ParseNestedMeta) -> String {
@@ -334,7 +334,7 @@ fn schemes(
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
         if !value.starts_with(|c: char| c.is_ascii_lowercase()) || !value.chars().all(inner) {
             let message = format!(
-                "{value:?} is no scheme of a URL; use lower-case letters, digits, `+`, `-` and `.`, a letter first"
+                "{value:?} is not a valid URL scheme; use lower-case letters, digits, `+`, `-` and `.`, a letter first"
             );
             errors.on(&scheme, message);
         }
@@ -368,7 +368,7 @@ fn of_option(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// Reads the default as the type will, for the types that can be known by their name.
+/// Checks the default, for the types that the macro recognizes by name.
 fn check_default(ty: &Type, default: &LitStr, errors: &mut Errors) {
     let Type::Path(path) = ty else { return };
     let Some(name) = path.path.segments.last().map(|it| it.ident.to_string()) else {

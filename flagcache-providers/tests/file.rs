@@ -350,7 +350,7 @@ async fn b8_62_the_time_of_the_last_confirmation_is_in_the_lock_file() {
 }
 
 #[tokio::test]
-async fn a_confirmation_ahead_of_the_clock_is_as_good_as_now() {
+async fn a_confirmation_ahead_of_the_clock_counts_as_now() {
     let folder = Folder::new();
     let leader = folder.worker();
     assert!(leader.leads().await);
@@ -563,7 +563,7 @@ async fn b8_67_a_deleted_lock_file_ends_the_old_leadership() {
     windows,
     ignore = "Windows deletes no file that is open, such as a lock file"
 )]
-async fn b8_67_a_leader_whose_lock_file_was_deleted_and_not_taken_leads_on() {
+async fn b8_67_a_leader_whose_lock_file_was_deleted_and_not_taken_continues_to_lead() {
     let folder = Folder::new();
     let leader = folder.worker();
     assert!(leader.leads().await);
@@ -625,7 +625,7 @@ async fn a_copy_that_another_program_has_open_is_replaced_as_soon_as_it_can_be()
 }
 
 #[tokio::test]
-async fn b8_63_a_deleted_copy_and_a_lost_folder_are_put_back_on_a_304_and_on_a_5xx() {
+async fn b8_63_a_deleted_copy_and_a_lost_folder_are_restored_on_a_304_and_on_a_5xx() {
     for failure in [None, Some(FetchErrorKind::Server)] {
         let folder = Folder::new();
         let inner = folder.dir.path().join("cache");
@@ -972,7 +972,7 @@ async fn a_folder_or_a_file_in_the_wrong_place_is_named() {
 }
 
 #[tokio::test]
-async fn a_new_leader_removes_what_killed_writers_left() {
+async fn a_new_leader_removes_temporary_files_of_killed_writers() {
     let folder = Folder::new();
     let in_folder = |name: &str| folder.dir.path().join(name);
     fs::write(in_folder(".shop.aB3xYz.tmp"), "half a cop").unwrap();
@@ -1049,7 +1049,7 @@ async fn one_watcher_serves_the_whole_process() {
 }
 
 #[tokio::test]
-async fn b8_61_a_failure_is_the_leaders_to_write_grows_old_and_ends_with_the_first_success() {
+async fn b8_61_only_the_leader_stores_a_failure_with_its_age_until_the_first_success() {
     let folder = Folder::new();
     let (leader, follower) = (folder.worker(), folder.worker());
     let data = fetched("beta", "\"1\"", 0);
@@ -1119,7 +1119,7 @@ async fn b8_61_a_refused_key_does_not_lead_in_the_window_and_another_does() {
 }
 
 #[tokio::test]
-async fn b8_61_a_failure_that_a_dead_fleet_left_does_no_harm() {
+async fn b8_61_a_failure_left_by_a_dead_fleet_is_harmless() {
     let folder = Folder::new();
     let last = folder.worker_with("phs_old");
     assert!(last.leads().await);
@@ -1135,7 +1135,7 @@ async fn b8_61_a_failure_that_a_dead_fleet_left_does_no_harm() {
 }
 
 #[tokio::test]
-async fn b8_61_the_window_does_not_wait_for_a_clock_that_was_set_back() {
+async fn b8_61_a_clock_set_back_does_not_extend_the_failure_window() {
     let folder = Folder::new();
     let leader = folder.worker_with("phs_old");
     assert!(leader.leads().await);

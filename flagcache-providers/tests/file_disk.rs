@@ -18,7 +18,7 @@ mod small_disk;
 fn main() -> std::process::ExitCode {
     small_disk::run(&[
         (
-            "a_full_disk_is_named_and_leaves_the_old_copy",
+            "a_full_disk_is_reported_and_the_old_copy_is_kept",
             cases::full_disk,
         ),
         (

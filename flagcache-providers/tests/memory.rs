@@ -289,7 +289,7 @@ async fn b1_07_a_worker_that_does_not_lead_fills_an_empty_store_and_overwrites_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn b8_65_a_leader_that_overslept_its_lease_overwrites_nothing() {
+async fn b8_65_a_leader_suspended_beyond_its_lease_overwrites_nothing() {
     let store = MemoryStore::new();
     let (sleeper, successor) = (Worker::of(&store), Worker::of(&store));
     assert!(sleeper.leads().await);
@@ -305,7 +305,7 @@ async fn b8_65_a_leader_that_overslept_its_lease_overwrites_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b8_63_a_lost_copy_is_put_back_on_a_304_and_on_a_5xx() {
+async fn b8_63_a_lost_copy_is_restored_on_a_304_and_on_a_5xx() {
     for failure in [None, Some(FetchErrorKind::Server)] {
         // A new store is what a worker finds when the copy is lost.
         let store = MemoryStore::new();
@@ -385,7 +385,7 @@ async fn b1_04_a_cold_leader_gets_the_stored_copy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b8_61_a_failure_is_the_leaders_to_write_grows_old_and_ends_with_the_first_success() {
+async fn b8_61_only_the_leader_stores_a_failure_with_its_age_until_the_first_success() {
     let store = MemoryStore::new();
     let (leader, follower) = (Worker::of(&store), Worker::of(&store));
     let data = fetched("beta", "\"1\"", 0);

@@ -160,15 +160,15 @@ fn each_mistake_is_named_and_no_secret_shown() {
         ),
         (
             "mine://u:hunter2@host:7/path?nam=hunter2",
-            "has no option `nam`; it has name, fast, limit",
+            "have no option `nam`; their options: name, fast, limit",
         ),
         (
             "mine://u:hunter2@host:7/path?name=hunter2&name=b",
-            "gives the option `name` more than once",
+            "option `name` of this mine URL is repeated",
         ),
         (
             "mine://user:hunter2@host:7/path?name=a+b&fast=hunter2",
-            "option `fast` of a mine URL cannot be read",
+            "option `fast` of this mine URL is invalid",
         ),
         (
             "mine://user:hunter2@host:7/path?name=a+b&fast=true&limit=5",
@@ -200,26 +200,26 @@ fn each_mistake_in_a_derived_url_is_named_and_no_secret_shown() {
     for (rest, words) in [
         (
             "://host",
-            "a derived URL needs the option `name`; add name=… after the question mark",
+            "derived URLs require the option `name`; add name=… after the question mark",
         ),
-        ("://host?name=", "a derived URL needs the option `name`"),
+        ("://host?name=", "derived URLs require the option `name`"),
         (
             "://host?name=x",
             "cannot be set up: there is no such service",
         ),
         (
             "://host?name=all&retires=3",
-            "has no option `retires`; it has name, retries, ttl, size, fast, token; did you mean `retries`?",
+            "have no option `retires`; their options: name, retries, ttl, size, fast, token; did you mean `retries`?",
         ),
         (
             "://host?name=all&xyz=hunter2",
-            "has no option `xyz`; it has name, retries, ttl, size, fast, token",
+            "have no option `xyz`; their options: name, retries, ttl, size, fast, token",
         ),
-        ("://host?name=all&ca=/ca.pem", "has no option `ca`"),
+        ("://host?name=all&ca=/ca.pem", "have no option `ca`"),
         ("+tls://host?name=all&cb=/ca.pem", "did you mean `ca`?"),
         (
             "://host?name=all&retries=hunter2",
-            "option `retries` of a derived URL cannot be read; give a whole number from 0 to 65535",
+            "option `retries` of this derived URL is invalid; give a whole number from 0 to 65535",
         ),
         (
             "://host?name=all&retries=65536",
@@ -236,7 +236,7 @@ fn each_mistake_in_a_derived_url_is_named_and_no_secret_shown() {
         ("://host?name=all&fast=yes", "give true or false"),
         (
             "://host?token=hunter2&token=hunter2",
-            "gives the option `token` more than once; give it once",
+            "option `token` of this derived URL is repeated; give it once",
         ),
     ] {
         let error = refused(&format!("derived{rest}"));
@@ -267,7 +267,7 @@ fn the_options_of_a_scheme_are_known_with_their_descriptions() {
     assert_eq!(retries.default, Some("3"));
 }
 
-/// What the module's documentation says of URLs is what the stores take.
+/// The documentation of the module lists all options of the stores.
 #[test]
 fn each_option_of_a_bundled_store_is_described_and_documented() {
     let page = include_str!("../src/registry/mod.rs");
@@ -371,7 +371,7 @@ mod memory {
     #[test]
     fn a_memory_url_has_neither_host_nor_options() {
         assert!(refused("memory://name").contains("write memory: or memory:name"));
-        assert!(refused("memory:?lease=1s").contains("no option `lease`; it has none"));
+        assert!(refused("memory:?lease=1s").contains("no option `lease`; their options: none"));
     }
 }
 
@@ -414,8 +414,8 @@ mod file {
         }
         let folder = if cfg!(windows) { "C:/folder" } else { "folder" };
         let refused = |rest: &str| refused(&format!("file:///{folder}{rest}"));
-        assert!(refused("").contains("needs the option `service`"));
-        assert!(refused("?service=").contains("needs the option `service`"));
+        assert!(refused("").contains("require the option `service`"));
+        assert!(refused("?service=").contains("require the option `service`"));
         assert!(refused("?service=a%2Fb").contains("cannot be set up"));
         assert!(refused("?service=a&watch=no").contains("give true or false"));
     }
@@ -457,7 +457,7 @@ mod postgres {
     #[test]
     fn a_postgres_url_that_cannot_be_used_says_why() {
         let refused = |rest: &str| refused(&format!("postgres://app:hunter2@a/app?{rest}"));
-        assert!(refused("sslmode=disable").contains("needs the option `service`"));
+        assert!(refused("sslmode=disable").contains("require the option `service`"));
         assert!(refused("service=a&ttl=5s").contains("lease_ttl"));
         assert!(refused("service=a&sslmode=disable&table=A").contains("cannot name the table"));
         assert!(refused("service=a/b&sslmode=disable").contains("cannot name a service"));
@@ -483,7 +483,7 @@ mod object_store {
 
     #[test]
     fn a_bucket_url_that_cannot_be_used_says_why() {
-        assert!(refused("s3://flags").contains("needs the option `service`"));
+        assert!(refused("s3://flags").contains("require the option `service`"));
         assert!(refused("s3://flags?service=a&ttl=5s").contains("lease_ttl"));
         assert!(refused("gs://flags?service=a&region=eu").contains("no option `region`"));
         assert!(refused("s3://flags?service=a/b").contains("cannot name a service"));
@@ -524,7 +524,7 @@ mod redis {
 
     #[test]
     fn a_redis_url_that_cannot_be_used_says_why() {
-        assert!(refused("redis://:hunter2@127.0.0.1").contains("needs the option `service`"));
+        assert!(refused("redis://:hunter2@127.0.0.1").contains("require the option `service`"));
         assert!(
             refused("redis://:hunter2@127.0.0.1?service=a&ttl=5s")
                 .contains("it has service, lock_ttl")
@@ -539,7 +539,7 @@ mod redis {
         assert!(refused("redis+cluster://:hunter2@a:1,b:2?service=a").contains("cannot be set up"));
         assert!(
             refused("rediss://:hunter2@a?service=a&ca=/no/hunter2")
-                .contains("the path of a file that can be read")
+                .contains("the path of a readable file")
         );
         let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
         assert!(
@@ -565,7 +565,7 @@ mod redis {
                 "{url}"
             );
         }
-        assert!(refused("redis+unix:///hunter2.sock").contains("needs the option `service`"));
+        assert!(refused("redis+unix:///hunter2.sock").contains("require the option `service`"));
         assert!(refused("unix:///a.sock?service=a&db=hunter2").contains("cannot be set up"));
     }
 
@@ -584,7 +584,7 @@ mod redis {
         ] {
             assert!(
                 refused(url).contains(&format!(
-                    "has no option `{option}`; it has service, lock_ttl"
+                    "have no option `{option}`; their options: service, lock_ttl"
                 )),
                 "{url}"
             );

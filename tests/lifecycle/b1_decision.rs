@@ -194,7 +194,7 @@ async fn b1_04_a_provider_of_four_methods_sees_no_other_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_05_cold_and_the_get_failed_reads_once_whatever_the_decision() {
+async fn b1_05_a_cold_worker_reads_once_after_a_failed_get() {
     for (fault, expected) in [
         (None, vec![ShouldFetch, Peek, Get, FetchWithoutUpdate]),
         (Some(DOWN), vec![ShouldFetch, Peek, Get]),
@@ -274,7 +274,7 @@ async fn b1_06_a_cold_follower_repeats_short_loads_then_reads_once_more_then_fet
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_06_a_fleet_that_waits_in_vain_does_not_fetch_at_one_moment() {
+async fn b1_06_workers_that_wait_for_a_hung_leader_fetch_with_jitter() {
     let begin = Instant::now();
     let workers: Vec<_> = (0..20).map(|_| Rig::following_nothing().start()).collect();
     for worker in &workers {
@@ -434,7 +434,7 @@ async fn b1_09_cold_and_the_read_fails_fetches_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_09_a_store_that_hangs_keeps_no_new_worker_from_its_flags() {
+async fn b1_09_a_hung_store_does_not_block_a_new_worker() {
     type Break = fn(&Rig);
     let cases: [(&str, Break); 3] = [
         ("decision", |rig| {
@@ -580,7 +580,7 @@ async fn b1_10_the_fail_open_interval_defaults_to_four_poll_intervals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_10_a_notification_is_never_a_reason_to_fetch() {
+async fn b1_10_a_notification_never_causes_a_fetch() {
     let rig = Rig::following(stored("a", "\"a\""));
     let worker = rig.start_with(|builder| builder.fail_open_interval(millis(1)));
     worker.loads(1).await;
@@ -809,7 +809,7 @@ async fn b1_15_a_shutdown_during_a_load_schedules_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_16_in_manual_mode_nothing_runs_but_on_demand() {
+async fn b1_16_in_manual_mode_loads_run_only_on_demand() {
     let worker = Rig::new().start_with(|builder| builder.manual());
     sleep(secs(600)).await;
     worker.provider.context().unwrap().notify_changed();

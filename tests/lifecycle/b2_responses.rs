@@ -482,8 +482,7 @@ async fn b2_28_401_and_403_keep_the_definitions_and_back_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_28_the_clear_policy_drops_the_definitions_and_the_stored_copy_does_not_bring_them_back()
-{
+async fn b2_28_the_clear_policy_drops_the_definitions_and_ignores_the_stored_copy() {
     let worker = leader_with(|builder| builder.on_unauthorized(OnUnauthorized::Clear)).await;
     let mut changes = worker.poller.subscribe();
     worker.provider.read().always(Some(stored("a", "\"a\"")));
@@ -653,7 +652,7 @@ async fn b2_30_retry_after_is_honoured_but_never_shortens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_30_a_worker_that_only_reads_inherits_no_backoff() {
+async fn b2_30_a_worker_that_only_reads_does_not_inherit_a_backoff() {
     let worker = leader().await;
     worker.api.then(Reply::failure_with_retry_after(
         FetchErrorKind::RateLimited,
@@ -676,7 +675,7 @@ async fn b2_30_a_worker_that_only_reads_inherits_no_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_31_a_passing_fault_is_tried_at_the_next_tick_and_then_within_two_intervals() {
+async fn b2_31_a_transient_fault_is_retried_at_the_next_tick_and_then_within_two_intervals() {
     for failure in [
         FetchErrorKind::Server,
         FetchErrorKind::Connect,
@@ -738,7 +737,7 @@ impl FlagDefinitionSource for Brittle {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_31_a_request_that_panics_when_it_is_cut_is_a_failed_one() {
+async fn b2_31_a_request_that_panics_when_cancelled_counts_as_failed() {
     let requests = Arc::new(AtomicUsize::new(0));
     let poller = FlagDefinitionPoller::builder()
         .source(Brittle(Arc::clone(&requests)))

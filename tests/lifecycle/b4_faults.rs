@@ -248,7 +248,7 @@ async fn b4_40_faults_of_the_providers_shutdown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b4_40_a_panic_at_the_attachment_costs_the_notifications_alone() {
+async fn b4_40_a_panic_in_on_poller_attached_disables_only_the_notifications() {
     let (logs, _guard) = Logs::capture();
     let rig = Rig::new();
     rig.provider.panic_when_attached();
@@ -476,7 +476,7 @@ thread_local! {
 }
 
 #[tokio::test]
-async fn b4_42_blocking_bodies_do_not_stall_the_runtime_and_are_a_few_at_most() {
+async fn b4_42_blocking_bodies_do_not_stall_the_runtime_and_are_limited_in_number() {
     let provider = Sleeper::new(secs(3));
     let rig = Rig::new();
     let builder = rig

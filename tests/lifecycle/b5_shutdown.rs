@@ -35,7 +35,7 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b5_45_provider_shutdown_comes_once_however_often_it_is_asked_for() {
+async fn b5_45_provider_shutdown_is_called_once_after_repeated_shutdowns() {
     let worker = Rig::new().start();
     worker.loads(1).await;
     let calls: Vec<_> = (0..5)
@@ -148,7 +148,7 @@ async fn b5_46_a_call_that_hangs_is_cut_at_its_timeout_and_then_the_provider_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn b5_46_the_handle_returns_at_the_bound_and_provider_shutdown_follows_when_the_call_ends() {
+async fn b5_46_shutdown_returns_at_its_timeout_and_provider_shutdown_follows_when_the_call_ends() {
     let rig = Rig::new();
     rig.provider.decision().always_fault(Fault::Hang);
     let worker =
@@ -269,7 +269,7 @@ async fn b5_48_after_shutdown_nothing_is_called_and_the_snapshot_still_reads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b5_49_a_dropped_poller_ends_by_itself() {
+async fn b5_49_a_dropped_poller_stops_its_task() {
     for manual in [false, true] {
         let rig = Rig::new();
         let worker = rig.start_with(|builder| if manual { builder.manual() } else { builder });

@@ -217,12 +217,12 @@ impl Bytes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b6_54_a_copy_of_a_newer_schema_is_refused_and_memory_stays() {
+async fn b6_54_a_copy_of_a_newer_schema_is_refused_and_memory_is_unchanged() {
     is_refused_and_memory_stays(r#""schema":99"#, "schema 99").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn b6_54_a_copy_of_another_feed_is_refused_and_memory_stays() {
+async fn b6_54_a_copy_of_another_feed_is_refused_and_memory_is_unchanged() {
     is_refused_and_memory_stays(r#""schema":1,"feed":2"#, "another feed").await;
 }
 

@@ -202,7 +202,7 @@ fn strings<const A: usize, const B: usize, const C: usize>(
 }
 
 #[tokio::test(start_paused = true)]
-async fn b7_56_a_subscriber_that_lags_gets_the_sum_of_what_it_missed() {
+async fn b7_56_a_lagging_subscriber_gets_the_sum_of_the_missed_changes() {
     let worker = Rig::new().start_with(|builder| builder.manual());
     worker.poller.refresh().await.unwrap();
     let mut changes = worker.poller.subscribe();

@@ -100,7 +100,7 @@ async fn b4_42_a_blocking_body_never_stalls_the_runtime() {
 }
 
 #[tokio::test]
-async fn b4_42_beyond_a_few_bodies_a_call_errors_at_once() {
+async fn b4_42_a_call_beyond_the_limit_of_bodies_fails_at_once() {
     let slow = Slow::new();
     let gate = Arc::clone(&slow.gate);
     let provider: Arc<dyn FlagDefinitionCacheProvider> = Arc::new(slow);

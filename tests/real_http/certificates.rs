@@ -78,7 +78,7 @@ async fn b9_71_certificate_faults_are_named_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b9_69_tls_1_2_and_1_3_are_spoken_over_ipv6_too() {
+async fn b9_69_tls_1_2_and_1_3_work_over_ipv6() {
     let stub = stub(1).await;
     let named = Named::make("::1");
     let root = std::fs::read(named.path("crt")).unwrap();

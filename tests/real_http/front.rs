@@ -45,19 +45,19 @@ fn serve(build: Build, http2: bool, stub: &ApiStub, certificates: &Certificates)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b9_69_a_default_build_is_served_by_a_front_with_http2() {
+async fn b9_69_a_default_build_works_with_a_server_that_offers_http2() {
     let stub = stub(5).await;
     tokio::task::block_in_place(|| serve(Build::Default, true, &stub, &Certificates::make()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b9_69_a_default_build_is_served_by_a_front_without_http2() {
+async fn b9_69_a_default_build_works_with_a_server_without_http2() {
     let stub = stub(5).await;
     tokio::task::block_in_place(|| serve(Build::Default, false, &stub, &Certificates::make()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b9_69_a_build_in_which_another_crate_enables_http2_is_served_too() {
+async fn b9_69_a_build_in_which_another_crate_enables_http2_works_too() {
     let stub = stub(5).await;
     tokio::task::block_in_place(|| serve(Build::WithHttp2, true, &stub, &Certificates::make()));
 }
@@ -71,7 +71,7 @@ const HTTP2_ONLY: &str = r"
 ";
 
 #[test]
-fn b9_69_a_front_with_http2_alone_is_a_clear_error() {
+fn b9_69_a_server_that_supports_only_http2_is_a_clear_error() {
     let certificates = Certificates::make();
     let port = FreePort::find();
     let [certificate, key, roots] =

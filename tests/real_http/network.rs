@@ -87,7 +87,7 @@ impl Drop for Network {
 
 #[test]
 #[ignore = "needs root, to make network namespaces"]
-fn b9_70_a_host_whose_first_address_is_silent_is_reached_by_the_next() {
+fn b9_70_a_host_whose_first_address_does_not_respond_is_reached_at_the_next() {
     let network = Network::make("a");
     network.set_hosts(&format!(
         "127.0.0.1 localhost\n{SILENT} api.test\n{SERVER} api.test\n"
@@ -111,7 +111,7 @@ fn b9_70_a_host_whose_first_address_is_silent_is_reached_by_the_next() {
 
 #[test]
 #[ignore = "needs root, to make network namespaces"]
-fn b9_70_a_connection_whose_path_died_is_replaced_after_one_request() {
+fn b9_70_a_connection_with_a_broken_path_is_replaced_after_one_request() {
     for build in [Build::Default, Build::WithHttp2] {
         let network = Network::make("b");
         let port = FreePort::find();

@@ -159,7 +159,7 @@ async fn b9_71_a_proxy_that_refuses_is_named_in_the_error() {
 }
 
 #[test]
-fn b9_71_a_proxy_that_cannot_be_used_is_an_error_and_never_passed_over() {
+fn b9_71_a_proxy_that_cannot_be_used_is_an_error_and_never_bypassed() {
     for (value, expected) in [
         (
             "socks5://user:hidden@127.0.0.1:1080",

@@ -1,5 +1,5 @@
-//! The store keeps the rules that the bundled stores keep, against a real server. Without one its test is reported as ignored;
-//! in CI it fails.
+//! Runs the conformance kit on the store with a real server. If no server is installed, the test is reported as
+//! ignored; in CI it fails.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -24,10 +24,10 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Twice the time limit of a call: a busy machine must not end a lease.
+/// Twice the timeout of a call, so that a lease does not expire on a busy machine.
 const LEASE_TTL: Duration = Duration::from_secs(2);
 
-/// So many rules at a time, for the same reason.
+/// How many rules run at the same time, limited for the same reason.
 const AT_ONCE: usize = 6;
 
 /// A server on a free port of 127.0.0.1, killed when dropped.
@@ -46,13 +46,13 @@ impl Server {
         Self { nats: nats.spawn().expect("nats-server"), port, _folder: folder }
     }
 
-    /// The stream of the bucket, as soon as the server answers.
+    /// Waits until the server answers, and returns the stream of the bucket.
     async fn bucket(&self) -> Stream {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let made = async {
                 let client = async_nats::connect(format!("127.0.0.1:{}", self.port.number())).await?;
-                // As `nats kv add flags` makes it.
+                // The configuration of `nats kv add flags`.
                 let bucket = stream::Config {
                     name: "KV_flags".to_owned(),
                     subjects: vec!["$KV.flags.>".to_owned()],
@@ -80,7 +80,7 @@ impl Drop for Server {
     }
 }
 
-/// A service of its own in the bucket, behind a proxy of its own.
+/// A separate service in the bucket, behind a separate proxy.
 struct Nats {
     bucket: Stream,
     service: String,
@@ -110,7 +110,7 @@ impl TestStore for Nats {
         Arc::new(store.with_lease_ttl(LEASE_TTL).expect("a lease").provider())
     }
 
-    /// The lease is renewed until two polls have been missed.
+    /// The lease is renewed until two polls were missed.
     fn lease_time(&self) -> Duration {
         LEASE_TTL + POLL_INTERVAL * 2
     }
@@ -125,7 +125,7 @@ impl TestStore for Nats {
             self.bucket.purge().filter(self.subject(&slot)).await.expect("damage");
             return;
         };
-        // As a tool would that knows the format: the record names what the slot holds.
+        // As a tool that knows the format would write it: the record identifies the value of the slot.
         let hash = format!("{:016x}", xxh3_64(&copy));
         head["copy"] = json!({"slot": slot, "length": copy.len(), "hash": hash});
         let client = async_nats::connect(self.proxy.addr().to_string()).await.expect("a client");
@@ -164,7 +164,7 @@ fn main() -> ExitCode {
             for (case, ended) in cases.iter().zip(running) {
                 let broken = ended.await.err();
                 failed += usize::from(broken.is_some());
-                let verdict = broken.map_or("ok".to_owned(), |error| format!("FAILED: {}", said(error)));
+                let verdict = broken.map_or("ok".to_owned(), |error| format!("FAILED: {}", message(error)));
                 println!("test {} ... {verdict}", case.name);
             }
         }
@@ -173,7 +173,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn said(error: tokio::task::JoinError) -> String {
+fn message(error: tokio::task::JoinError) -> String {
     let panic = error.into_panic();
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! The provider keeps every rule that applies to it, against a real server. Without one the cases are reported as ignored; in
-//! CI they fail.
+//! Runs the conformance kit on the provider with a real server. If no server is installed, the tests are reported as
+//! ignored; in CI they fail.
 
 mod server;
 
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     if !PostgresServer::is_installed() {
         return server::missing("the_provider_keeps_every_rule");
     }
-    // All but the mark of a used-up quota and the record of a failed request.
+    // All capabilities except `quota_mark` and `fleet_failure`.
     let applies = |needs: &[&str]| !needs.iter().any(|need| ["quota_mark", "fleet_failure"].contains(need));
     let cases: Vec<_> = CASES.iter().filter(|case| applies(case.needs)).map(|case| ((), case)).collect();
     let mut failed = 0;

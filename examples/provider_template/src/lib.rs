@@ -1,7 +1,7 @@
-//! A store for flagcache, to copy: replace [`Database`] with the client of your database.
+//! [`TemplateStore`]: a store for flagcache to copy. Replace [`Database`] with the client of your database.
 //!
-//! The two methods of [`TemplateStore`] are all that flagcache needs: `Versioned` makes leases, fencing, restoring and all else
-//! of them.
+//! flagcache needs only its two methods: `Versioned` implements leases, fencing, restoring and everything else with
+//! them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,33 +20,35 @@ pub struct TemplateStore {
     database: Arc<Mutex<Database>>,
 }
 
-/// Stands for the server: a map whose entries have a version that changes with each write, and is never used again.
+/// Takes the place of the server: a map whose entries have a version that changes with each write and is never used
+/// again.
 #[derive(Default)]
 struct Database {
     rows: HashMap<String, (Vec<u8>, u64)>,
     last_version: u64,
 }
 
-/// 4. The two methods. What each must do stands at `VersionedStore` in the documentation of flagcache.
+/// 4. The two methods. The documentation of `VersionedStore` in flagcache states their contract.
 #[flag_cache_store]
 impl TemplateStore {
-    /// The client of the server at this address. Should not connect: the server may be down when a worker starts.
+    /// Makes the client of the server at this address. Should not connect: the server may be down when a worker starts.
     pub fn new(host: &str, token: Option<SecretString>) -> Self {
         static SERVERS: Mutex<BTreeMap<String, TemplateStore>> = Mutex::new(BTreeMap::new());
-        // A real client would send it; this one lets everybody in.
+        // A real client would send the token; this one accepts every client.
         drop(token);
         let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
         servers.entry(host.to_owned()).or_default().clone()
     }
 
-    /// The value of the key and its version; `None` if there is none.
+    /// Returns the value of the key and its version; `None` if the key does not exist.
     async fn read(&self, key: &str) -> Result<Option<(Vec<u8>, u64)>, String> {
         let database = self.database.lock().map_err(|_| "a writer panicked")?;
         Ok(database.rows.get(key).cloned())
     }
 
-    /// Compare and swap: writes only if the key has the expected version, or is absent if none is expected, and returns the new
-    /// version; `None` if the key was in another state. Must be atomic for all workers.
+    /// Compare-and-swap: writes only if the key has the expected version, or does not exist if it is expected to be
+    /// absent, and returns the new version; returns `None` if the key was in another state. Must be atomic for all
+    /// workers.
     async fn write(
         &self,
         key: &str,
@@ -65,15 +67,15 @@ impl TemplateStore {
     }
 }
 
-/// 5. What a URL configures: `template://host?service=name`. The comments become the descriptions of the options.
+/// 5. The options of a URL: `template://host?service=name`. The doc comments become their descriptions.
 #[derive(OpenProvider)]
 #[open_provider(schemes("template"))]
 pub struct TemplateUrl {
     #[open_provider(url)]
     url: StoreUrl,
-    /// The name of the service, which the keys begin with.
+    /// The name of the service, which is part of the keys.
     service: String,
-    /// Within which time a leader that was killed is replaced.
+    /// The TTL of the lease: the time within which a killed leader is replaced.
     #[open_provider(default = "10s")]
     lease_ttl: Duration,
     /// The token for the server.

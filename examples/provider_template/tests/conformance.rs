@@ -1,4 +1,4 @@
-//! The store keeps the rules that the bundled stores keep, and a URL opens it.
+//! Runs the conformance kit on the store, and opens it by a URL.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ struct Fresh(TemplateStore);
 
 impl Fresh {
     fn store() -> Self {
-        // 6. For a server: start one, or use a database, a table or a prefix that no other test has.
+        // 6. For a server: start one, or use a database, a table or a prefix that no other test uses.
         Self(TemplateStore::default())
     }
 }
@@ -27,14 +27,15 @@ impl TestStore for Fresh {
         Arc::new(store.with_lease_ttl(LEASE_TTL).expect("a lease").provider())
     }
 
-    /// The lease is renewed until two polls have been missed.
+    /// The lease is renewed until two polls were missed.
     fn lease_time(&self) -> Duration {
         LEASE_TTL + POLL_INTERVAL * 2
     }
 }
 
 mod rules {
-    // 7. Add `push` if the store implements `watch`; `damage` and `restores`, and `outage`, if `TestStore` above does.
+    // 7. Add `push` if the store implements `watch`; add `damage` and `restores`, and `outage`, if `TestStore` above
+    //    implements them.
     flagcache::testing::conformance!(
         super::Fresh::store,
         elects,
@@ -57,7 +58,7 @@ fn a_url_opens_it() -> Result<(), Box<dyn Error>> {
     let error = registry.open("template://db?token=hunter2").err();
     assert_eq!(
         error.ok_or("opened without a service")?.to_string(),
-        "a template URL needs the option `service`; add service=… after the question mark"
+        "template URLs require the option `service`; add service=… after the question mark"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The store keeps the rules that the bundled stores keep, as far as they apply to it.
+//! Runs the conformance kit on the store.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl TestStore for Sqlite {
         Arc::new(store.with_lease_ttl(LEASE_TTL).expect("a lease").provider())
     }
 
-    /// The lease is renewed until two polls have been missed.
+    /// The lease is renewed until two polls were missed.
     fn lease_time(&self) -> Duration {
         LEASE_TTL + POLL_INTERVAL * 2
     }
@@ -59,7 +59,7 @@ impl TestStore for Sqlite {
             .execute("DELETE FROM flags WHERE key = ?1", [key(&slot)])
             .expect("damage");
         if let Some(copy) = copy {
-            // As a tool would that knows the format: the record names what the slot holds.
+            // As a tool that knows the format would write it: the record identifies the value of the slot.
             let hash = format!("{:016x}", xxh3_64(&copy));
             head["copy"] = json!({"slot": slot, "length": copy.len(), "hash": hash});
             damage

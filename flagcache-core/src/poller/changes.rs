@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn b7_56_what_was_in_force_at_the_subscription_is_no_change() {
+    async fn b7_56_definitions_present_at_the_subscription_are_no_change() {
         let (sender, receiver) = broadcast::channel(CHANGES_CAPACITY);
         let mut changes = DefinitionsChanges::new(receiver, Some(set("a")));
         sender.send(change(1, None, Some(set("a")))).unwrap();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn b7_56_a_wait_that_is_dropped_loses_no_step_of_the_sum() {
+    async fn b7_56_a_dropped_wait_loses_no_change() {
         let (sender, receiver) = broadcast::channel(2);
         let mut changes = DefinitionsChanges::new(receiver, Some(set("a")));
         for (version, [old, new]) in (1..).zip([["a", "b"], ["b", "c"], ["c", "d"]]) {

@@ -128,7 +128,7 @@ fn b6_52_the_matching_version_is_read_and_never_made_up() {
 }
 
 #[test]
-fn b9_73_a_list_stands_for_a_mapping_and_a_double_for_a_whole_number() {
+fn b9_73_an_empty_list_is_decoded_as_a_mapping_and_a_double_as_an_integer() {
     let php = set(
         r#"{"cohorts": [], "flags":[{"key":"a"}], "groupTypeMapping" : ["company", null, "proj\/ect"], "property_matching_version":2.0, "x": [1.0]}"#,
     );
@@ -184,7 +184,7 @@ fn b9_73_the_same_spellings_from_the_api_or_an_older_release_are_normalized_too(
 }
 
 #[test]
-fn b6_53_the_minimal_events_gate_opens_for_true_alone() {
+fn b6_53_only_true_enables_minimal_events() {
     let gate = |json: &str| {
         set(&format!(
             r#"{{"flags":[],"minimal_flag_called_events":{json}}}"#

@@ -1,4 +1,4 @@
-//! The bucket: compare-and-swap by conditional requests.
+//! [`Bucket`]: a versioned store in a bucket. Its compare-and-swap is a conditional put.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use tokio::time::timeout;
 
 use super::error::{failed, is_missing_bucket, timed_out, without_version};
 
-/// The keys and values of all services, one object each, below one prefix.
+/// Stores each key of each service as one object below a prefix.
 pub(super) struct Bucket {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) prefix: Path,
     pub(super) endpoint: String,
     pub(super) response_timeout: Duration,
-    /// Set once the server was seen to honour conditions.
+    /// Set when this process has verified that the server does not ignore conditions.
     pub(super) is_conditional: OnceCell<()>,
 }
 
@@ -61,7 +61,7 @@ impl Bucket {
             mode,
             attributes: Attributes::from_iter([
                 (Attribute::ContentType, "application/json"),
-                // A public object may otherwise be served by a cache, and be old.
+                // Otherwise a cache may serve an outdated version of a public object.
                 (Attribute::CacheControl, "no-store"),
             ]),
             ..PutOptions::default()
@@ -77,10 +77,10 @@ impl Bucket {
             Ok(written) => to_version(written.e_tag, written.version)
                 .map(Some)
                 .ok_or_else(|| without_version(&self.endpoint)),
-            // Another write was first. Or it was this one: its answer was lost and the client sent it again. Then the caller
-            // finds its own value under the key.
+            // Another write came first, or the answer to this one was lost and the client repeated it. In the second
+            // case the caller finds its own value under the key.
             Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) => Ok(None),
-            // Deleted meanwhile.
+            // The object was deleted in the meantime.
             Err(error @ Error::NotFound { .. }) if !is_missing_bucket(&error) => Ok(None),
             Err(error) => Err(failed(&self.endpoint, error)),
         }
@@ -88,7 +88,7 @@ impl Bucket {
 }
 
 impl Bucket {
-    /// The object, unless it has this ETag.
+    /// Reads an object. Fails with `NotModified` if its ETag is `if_none_match`.
     async fn get(
         &self,
         key: &str,
@@ -106,11 +106,11 @@ impl Bucket {
         Ok(Some((found.bytes().await?, version)))
     }
 
-    /// Fails if the server ignores the condition of a put. Some that speak S3's protocol do, and would let any worker overwrite
-    /// anything without an error.
+    /// Fails if the server ignores the condition of a put, as some S3-compatible servers do: any worker could then
+    /// overwrite newer data without an error.
     async fn check_conditions(&self, key: &str) -> Result<(), Error> {
         let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
-        // No state of any object.
+        // No object has this version.
         let never = UpdateVersion {
             e_tag: Some("\"0\"".to_owned()),
             version: Some("1".to_owned()),
@@ -122,13 +122,13 @@ impl Bucket {
             Err(error @ Error::NotFound { .. }) if !is_missing_bucket(&error) => Ok(()),
             Err(error) => Err(error),
             Ok(_) => Err(Error::NotImplemented {
-                operation: "a put with If-Match, whose condition was ignored,".to_owned(),
+                operation: "put with If-Match (the server ignored the condition)".to_owned(),
                 implementer: self.endpoint.clone(),
             }),
         }
     }
 
-    /// What was read, with its version, or what went wrong.
+    /// Converts the result of [`get`](Self::get): requires a version, and describes an error.
     fn explain(
         &self,
         value: Result<Option<(Bytes, Option<Version>)>, Error>,
@@ -141,7 +141,7 @@ impl Bucket {
         }
     }
 
-    /// Limits one call with all that the client does in it: credentials, attempts and pauses between them.
+    /// Applies the response timeout to one call, including credentials, retries and the pauses between them.
     async fn within_timeout<T>(&self, call: impl Future<Output = T>) -> Result<T, ProviderError> {
         timeout(self.response_timeout, call)
             .await
@@ -153,9 +153,9 @@ impl Bucket {
     }
 }
 
-/// An ETag, and before it the version or generation if the store has them: Google's writes name the generation.
+/// Joins the version or generation, if the store has one, and the ETag: Google's conditional writes use the generation.
 fn to_version(e_tag: Option<String>, version: Option<String>) -> Option<Version> {
-    // The only version in a bucket without versions, which S3 names in some answers and not in others.
+    // S3 returns `null` in some answers if the bucket has no versioning.
     let version = version.filter(|version| version != "null");
     match (version, e_tag) {
         (None, None) => None,
@@ -167,10 +167,11 @@ fn to_version(e_tag: Option<String>, version: Option<String>) -> Option<Version>
     }
 }
 
-/// What is written only by a server that ignores conditions.
+/// The name of the object with which [`check_conditions`](Bucket::check_conditions) tests the server. Only a server
+/// that ignores conditions creates it.
 const PROBE: &str = "probe";
 
-/// Can be in neither, since both come from HTTP headers.
+/// Separates the version and the ETag. Neither contains a line end, because both come from HTTP headers.
 const SEPARATOR: char = '\n';
 
 fn from_version(version: &Version) -> UpdateVersion {

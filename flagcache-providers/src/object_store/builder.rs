@@ -1,4 +1,4 @@
-//! Setting a store up.
+//! [`BucketStoreBuilder`]: configures an object store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::http::{Connector, certificates};
 use super::{BucketConfigError, BucketStore};
 use crate::Versioned;
 
-/// Sets a [`BucketStore`] up; made by [`BucketStore::builder`] and [`BucketStore::over`].
+/// Configures a [`BucketStore`]; returned by [`BucketStore::builder`] and [`BucketStore::over`].
 #[derive(Clone)]
 pub struct BucketStoreBuilder {
     target: Target,
@@ -49,34 +49,34 @@ impl BucketStoreBuilder {
         }
     }
 
-    /// How long an answer may take, with credentials, connecting and up to two more attempts; default 1 s. A call of the
-    /// provider makes up to three requests, so raise the poller's provider timeout with it.
+    /// The timeout of one request, including credentials, connecting and up to two retries; default 1 s. A call of the
+    /// provider makes up to three requests, so increase the poller's provider timeout accordingly.
     #[must_use]
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
     }
 
-    /// Within which time a leader that was killed is replaced; default 60 s. The shorter, the more requests; see the
-    /// [costs](crate::object_store#costs).
+    /// The TTL of the lease: the time within which a killed leader is replaced; default 60 s. A shorter TTL costs more
+    /// requests; see the [costs](crate::object_store#costs).
     #[must_use]
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.lease_ttl = ttl;
         self
     }
 
-    /// Root certificates to trust beside the system's, in PEM. For a store that was given by its URL.
+    /// Root certificates in PEM, trusted in addition to those of the system. Applies only to a store with a URL.
     #[must_use]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root_certificates = Some(pem.into());
         self
     }
 
-    /// Builds the store. Connects to nothing.
+    /// Builds the store. Does not connect.
     ///
     /// # Errors
-    /// If the URL, its options, the service, a duration or the certificates cannot be used, or the store cannot write on
-    /// condition.
+    /// If the URL, its options, the service, a duration or the certificates are invalid, or the store does not support
+    /// conditional writes.
     pub fn build(self) -> Result<BucketStore, BucketConfigError> {
         if self.response_timeout.is_zero() {
             return Err(BucketConfigError::ResponseTimeout);
@@ -98,7 +98,7 @@ impl BucketStoreBuilder {
                 store,
             },
         };
-        // Its first write would succeed, and no other: files are created on condition, but not replaced.
+        // A local file can be created, but not replaced, conditionally: all writes after the first would fail.
         if endpoint.contains("LocalFileSystem") {
             return Err(BucketConfigError::NoConditionalPuts(endpoint));
         }
@@ -114,7 +114,7 @@ impl BucketStoreBuilder {
     }
 }
 
-/// The URL is not shown: it may hold a secret.
+/// Does not show the URL, which may contain a secret.
 impl fmt::Debug for BucketStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BucketStoreBuilder")

@@ -1,4 +1,4 @@
-//! Opens a bucket by its URL.
+//! [`Cloud`]: a bucket opened by its URL.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,15 +15,15 @@ use url::Url;
 use super::BucketConfigError;
 use super::http::Connector;
 
-/// A bucket, and what of its URL may be shown.
+/// A bucket, and the part of its URL that contains no secrets.
 pub(super) struct Cloud {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) prefix: Path,
     pub(super) endpoint: String,
 }
 
-/// Opens `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. Credentials come from the environment, and
-/// each option is a setting that object_store's builder knows by this name. Connects to nothing.
+/// Opens `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. Credentials come from the environment,
+/// and each option is a configuration key of object_store's builder. Does not connect.
 pub(super) fn open(
     text: &str,
     connector: Connector,
@@ -66,7 +66,7 @@ pub(super) fn open(
     })
 }
 
-/// Credentials have no place before the host, and a server's address none in it.
+/// Whether the URL has no credentials, port or fragment: its host is the name of a bucket.
 fn is_plain(url: &Url) -> bool {
     url.username().is_empty()
         && url.password().is_none()
@@ -85,11 +85,11 @@ fn configure<B, K: FromStr<Err = Error>>(
     };
     for (name, value) in url.query_pairs() {
         if name == "endpoint" {
-            // Who writes this scheme wants it.
+            // The URL explicitly asks for plain HTTP.
             if value.starts_with("http://") {
                 builder = set(builder, key("allow_http")?, "true".to_owned());
             }
-            // Google's has another name.
+            // Google's configuration key has another name.
             let name = if url.scheme() == "gs" {
                 "base_url"
             } else {
@@ -103,7 +103,7 @@ fn configure<B, K: FromStr<Err = Error>>(
     Ok(builder)
 }
 
-/// By default the client goes on for minutes; a call of a provider must end in seconds.
+/// Limits retries to the response timeout. By default the client retries for minutes.
 fn retry_within(response_timeout: Duration) -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {

@@ -1,4 +1,4 @@
-//! What goes wrong with an object store, and what to do about it.
+//! [`BucketConfigError`], and the provider errors of an object store.
 
 use std::time::Duration;
 
@@ -8,56 +8,59 @@ use thiserror::Error;
 
 use crate::versioned::VersionedConfigError;
 
-/// Why a [`BucketStoreBuilder`](super::BucketStoreBuilder) builds no store.
+/// An error of [`BucketStoreBuilder::build`](super::BucketStoreBuilder::build).
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BucketConfigError {
-    /// The text is not a URL. It is not shown, because it may hold a secret.
+    /// The text is not a URL. The message does not show it, because it may contain a secret.
     #[error(
         "the URL of the bucket cannot be read; write s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
     )]
     Url(#[source] url::ParseError),
-    /// The URL has another form than that of a bucket. It is not shown, because it may hold a secret.
+    /// The URL does not have the form of a bucket URL. The message does not show it, because it may contain a secret.
     #[error(
-        "the URL does not name a bucket; write s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, with the \
-         server's address, if needed, in `?endpoint=`"
+        "the URL does not name a bucket; write s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, and \
+         the address of the server, if needed, in `?endpoint=`"
     )]
     Form,
-    /// The store has no setting of this name.
+    /// object_store has no configuration key of this name.
     #[error(
-        "`{0}` is not a setting of this object store; see the configuration keys of object_store's builder for it"
+        "`{0}` is not a setting of this object store; see the configuration keys of its builder in the \
+         object_store crate"
     )]
     Setting(String),
-    /// The store cannot be set up.
+    /// The client of the object store cannot be built.
     #[error(
         "`{endpoint}` cannot be set up; check its settings and the credentials in the environment"
     )]
     Open {
         /// The bucket and the prefix.
         endpoint: String,
-        /// What object_store refuses.
+        /// The error of object_store.
         source: object_store::Error,
     },
-    /// The store cannot replace an object on condition that it has not changed.
-    #[error("{0} cannot replace an object on condition; for files on one machine use `FileStore`")]
+    /// The store does not support conditional replacement of an object.
+    #[error(
+        "{0} does not support conditional replacement of an object; for files on one machine use `FileStore`"
+    )]
     NoConditionalPuts(String),
-    /// The time that an answer may take is zero.
-    #[error("a response timeout of zero lets no call succeed; give 1 s or so")]
+    /// The response timeout is zero.
+    #[error("the response timeout is zero, so every call would fail; set it to about 1 s")]
     ResponseTimeout,
     /// The root certificates cannot be read.
     #[error("the root certificates cannot be read; give certificates in PEM")]
     RootCertificates(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The service's name or the lease cannot be used.
+    /// The service's name or the lease TTL is invalid.
     #[error(transparent)]
     Versioned(#[from] VersionedConfigError),
 }
 
-/// An error with what failed, where, and what to do. The store's own message is the source.
+/// Describes a failure, the endpoint and the remedy. The error of object_store is the source.
 pub(super) fn failed(endpoint: &str, error: Error) -> ProviderError {
     let (kind, remedy) = match &error {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => (
             ProviderErrorKind::PermissionDenied,
-            "check the credentials, and grant them reading and writing these objects; on S3 also s3:ListBucket, without \
+            "check the credentials, and allow them to read and write these objects; on S3 also s3:ListBucket, without \
              which a missing object looks like a forbidden one",
         ),
         Error::NotFound { .. } => (
@@ -66,18 +69,20 @@ pub(super) fn failed(endpoint: &str, error: Error) -> ProviderError {
         ),
         Error::NotImplemented { .. } | Error::NotSupported { .. } => (
             ProviderErrorKind::Other,
-            "it cannot write on condition; use S3, Google Cloud Storage, Azure or a server that takes If-Match",
+            "it does not support conditional writes; use S3, Google Cloud Storage, Azure or a server that \
+             supports If-Match",
         ),
         _ => (
             ProviderErrorKind::Unavailable,
-            "check that it can be reached, and its region, endpoint and credentials",
+            "check that it can be reached, and check its region, endpoint and credentials",
         ),
     };
     let message = format!("the object store at {endpoint} failed; {remedy}");
     ProviderError::new(kind, message).with_source(error)
 }
 
-/// Whether the bucket itself is missing: that must not look like a missing object. All three name it in the answer's body.
+/// Whether the bucket itself is missing, which must not count as a missing object. All three services name the bucket
+/// in the body of the answer.
 pub(super) fn is_missing_bucket(error: &Error) -> bool {
     let text = error.to_string();
     ["NoSuchBucket", "ContainerNotFound"]
@@ -92,7 +97,7 @@ pub(super) fn timed_out(endpoint: &str, timeout: Duration) -> ProviderError {
 
 pub(super) fn without_version(endpoint: &str) -> ProviderError {
     let message = format!(
-        "the object store at {endpoint} gives no ETag or version, so nothing can be written on condition; use another"
+        "the object store at {endpoint} returns no ETag or version, so conditional writes are impossible; use another"
     );
     ProviderError::new(ProviderErrorKind::InvalidData, message)
 }

@@ -1,4 +1,4 @@
-//! HTTP to the object store, with TLS as in the rest of flagcache.
+//! [`Connector`]: makes the HTTP clients for an object store, with the TLS configuration of flagcache.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use rustls_platform_verifier::Verifier;
 
 use super::BucketConfigError;
 
-/// Makes the clients of a store: one for the objects, one for what gives it credentials.
+/// Makes the HTTP clients of a store: one for the objects, one for the credentials.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     pub(super) roots: Vec<CertificateDer<'static>>,
@@ -29,9 +29,9 @@ impl HttpConnector for Connector {
             .map_err(|error| cannot_connect(error.into()))?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
-            // A few small requests gain nothing from HTTP/2.
+            // HTTP/2 has no benefit for a few small requests.
             .http1_only()
-            // An answer's length is the object's.
+            // The length of the answer must be that of the object.
             .no_gzip()
             .https_only(!allows_http)
             .connect_timeout(self.connect_timeout)
@@ -43,7 +43,7 @@ impl HttpConnector for Connector {
 }
 
 impl Connector {
-    /// A configuration of our own: the application may have chosen no process-wide crypto provider.
+    /// Does not use the process-wide crypto provider, which the application may not have installed.
     fn tls(&self, allows_http: bool) -> Result<ClientConfig, rustls::Error> {
         let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -53,7 +53,7 @@ impl Connector {
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(verifier))
                 .with_no_client_auth(),
-            // The machine has no root certificates, and may need none.
+            // The machine has no root certificates, and plain HTTP needs none.
             Err(_) if allows_http => builder
                 .with_root_certificates(RootCertStore::empty())
                 .with_no_client_auth(),
@@ -76,7 +76,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, B
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.map_err(|error| BucketConfigError::RootCertificates(error.into()))?;
     if found.is_empty() {
-        let error = "there is no certificate in it";
+        let error = "it contains no certificate";
         return Err(BucketConfigError::RootCertificates(error.into()));
     }
     Ok(found)

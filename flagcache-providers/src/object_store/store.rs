@@ -1,4 +1,4 @@
-//! The handle that a user holds.
+//! [`BucketStore`]: makes the providers of a process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use object_store::ObjectStore;
 use super::BucketStoreBuilder;
 use crate::{Versioned, VersionedProvider};
 
-/// Flag definitions shared by a fleet through an object store: Amazon S3, Google Cloud Storage, Azure Blob Storage, or a server
-/// that speaks their protocols.
+/// Flag definitions shared by a fleet through an object store: Amazon S3, Google Cloud Storage, Azure Blob Storage, or
+/// a compatible server.
 ///
-/// Cheap to clone. One store has one HTTP client and one decoded copy; give each poller a [`provider`](Self::provider) of its
-/// own.
+/// Cheap to clone. Make one store for each process and one [`provider`](Self::provider) for each poller: the providers
+/// share the HTTP client and the decoded copy.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -35,21 +35,22 @@ pub struct BucketStore {
 }
 
 impl BucketStore {
-    /// The default of [`lease_ttl`](BucketStoreBuilder::lease_ttl): longer than that of the other stores, since each request costs
-    /// money.
+    /// The default of [`lease_ttl`](BucketStoreBuilder::lease_ttl). It is longer than that of the other stores, because
+    /// each request is billed.
     pub const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(60);
 
-    /// Starts a store for `service` in the bucket at `url`: `s3://bucket/prefix`, `gs://bucket/prefix` or
-    /// `az://container/prefix`. Credentials, region and the like come from the environment (`AWS_…`, `GOOGLE_…`, `AZURE_…`);
-    /// an option of the URL is a setting of the `object_store` crate by its name: `?region=eu-west-1`,
-    /// `?endpoint=http://127.0.0.1:9000`. Workers that share flags share the service's name; the environment belongs in it where
-    /// one bucket serves several.
+    /// Returns a builder of a store for `service` in the bucket at `url`: `s3://bucket/prefix`, `gs://bucket/prefix` or
+    /// `az://container/prefix`. Credentials, region and the like come from the environment (`AWS_…`, `GOOGLE_…`,
+    /// `AZURE_…`); the options of the URL are configuration keys of the `object_store` crate: `?region=eu-west-1`,
+    /// `?endpoint=http://127.0.0.1:9000`. Workers that share flags use the same service name; include the environment
+    /// in it if one bucket serves several.
     pub fn builder(url: impl Into<String>, service: impl Into<String>) -> BucketStoreBuilder {
         BucketStoreBuilder::by_url(url.into(), service.into())
     }
 
-    /// Starts a store for `service` in any object store that puts on condition. What a URL cannot say is set up there: another
-    /// source of credentials, a prefix, timeouts and retries, which should end well within the response timeout.
+    /// Returns a builder of a store for `service` in any object store with conditional puts. Configure there what a URL
+    /// cannot: another source of credentials, a prefix, timeouts, and retries, which should end well within the
+    /// response timeout.
     pub fn over(store: Arc<dyn ObjectStore>, service: impl Into<String>) -> BucketStoreBuilder {
         BucketStoreBuilder::over(store, service.into())
     }
@@ -61,7 +62,7 @@ impl BucketStore {
         }
     }
 
-    /// A provider for one poller, with an identity of its own.
+    /// Returns a provider for one poller, with an identity of its own.
     pub fn provider(&self) -> VersionedProvider {
         self.versioned.provider()
     }
@@ -71,7 +72,7 @@ impl BucketStore {
         self.versioned.service()
     }
 
-    /// The bucket and the prefix, or what the object store calls itself.
+    /// The bucket and the prefix, or the `Display` output of the object store passed to [`over`](Self::over).
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }

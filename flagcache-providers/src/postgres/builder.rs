@@ -1,4 +1,4 @@
-//! Setting a store up.
+//! [`PostgresStoreBuilder`]: configures a PostgreSQL store.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::table::Table;
 use super::{PostgresConfigError, PostgresStore, tls};
 use crate::Versioned;
 
-/// Sets a [`PostgresStore`] up; made by [`PostgresStore::builder`].
+/// Configures a [`PostgresStore`]; returned by [`PostgresStore::builder`].
 #[derive(Clone)]
 pub struct PostgresStoreBuilder {
     url: String,
@@ -36,21 +36,21 @@ impl PostgresStoreBuilder {
         }
     }
 
-    /// The table, with a schema if wanted; default `flagcache`. It is created if it is not there.
+    /// The table, optionally with a schema; default `flagcache`. It is created if it does not exist.
     #[must_use]
     pub fn table(mut self, table: impl Into<String>) -> Self {
         self.table = table.into();
         self
     }
 
-    /// How long an answer may take, connecting included; default 1 s.
+    /// The timeout of one call, including connecting; default 1 s.
     #[must_use]
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
     }
 
-    /// Within which time a leader that was killed is replaced; default 10 s. See
+    /// The TTL of the lease: the time within which a killed leader is replaced; default 10 s. See
     /// [`Versioned::with_lease_ttl`](crate::Versioned::with_lease_ttl).
     #[must_use]
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
@@ -58,25 +58,25 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Whether to listen for changes on a connection of its own; default `true`. Without it, or where a pooler takes no
-    /// `LISTEN`, changes are seen at the ticks.
+    /// Whether to listen for changes on a separate connection; default `true`. Without it, or behind a pooler without
+    /// `LISTEN`, changes are seen at the next tick.
     #[must_use]
     pub fn listen(mut self, listen: bool) -> Self {
         self.listen = listen;
         self
     }
 
-    /// The root certificates to trust, in PEM, in place of the system's.
+    /// Root certificates in PEM, trusted instead of those of the system.
     #[must_use]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root_certificates = Some(pem.into());
         self
     }
 
-    /// Builds the store. Connects to nothing.
+    /// Builds the store. Does not connect.
     ///
     /// # Errors
-    /// If the URL, the service, the table, a duration or the certificates cannot be used.
+    /// If the URL, the service, the table, a duration or the certificates are invalid.
     pub fn build(self) -> Result<PostgresStore, PostgresConfigError> {
         let mut config: Config = self.url.parse().map_err(PostgresConfigError::Url)?;
         if !is_table(&self.table) {
@@ -86,13 +86,13 @@ impl PostgresStoreBuilder {
             return Err(PostgresConfigError::ResponseTimeout);
         }
         if config.get_hosts().len() > 1 {
-            // What was written must be seen by the next read: never a replica.
+            // Each read must return the last write, so never use a replica.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         if config.get_application_name().is_none() {
             config.application_name("flagcache");
         }
-        // What listens sends nothing, so this alone shows that its server is gone: within a minute.
+        // The listener sends nothing, so only keepalives detect a lost server, within a minute.
         config.keepalives_idle(Duration::from_secs(30));
         config.keepalives_interval(Duration::from_secs(10));
         config.keepalives_retries(3);
@@ -105,7 +105,7 @@ impl PostgresStoreBuilder {
     }
 }
 
-/// The URL is not shown: it may hold a password.
+/// Does not show the URL, which may contain a password.
 impl fmt::Debug for PostgresStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStoreBuilder")
@@ -115,7 +115,7 @@ impl fmt::Debug for PostgresStoreBuilder {
     }
 }
 
-/// One or two names that need no quotes.
+/// Whether the text is one or two SQL identifiers that need no quotes.
 fn is_table(name: &str) -> bool {
     let is_name = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')

@@ -1,4 +1,4 @@
-//! The connection to the server, opened when needed.
+//! [`Client`]: the connection to the server, opened on demand.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{failed, timed_out};
 
-/// A parameter and its type: statements are not prepared, which a pooler in transaction mode would not bear.
+/// A parameter and its type. The type is explicit because statements are not prepared: a pooler in transaction mode
+/// does not support prepared statements.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// One connection, shared by all calls of a store.
@@ -25,7 +26,7 @@ pub(super) struct Client {
     pub(super) endpoint: String,
     pub(super) response_timeout: Duration,
     open: Mutex<Option<Open>>,
-    /// Held while a connection is opened, so that calls that need one share it.
+    /// Locked while a connection is opened, so that concurrent calls share it.
     opening: tokio::sync::Mutex<()>,
 }
 
@@ -47,7 +48,7 @@ impl Client {
         }
     }
 
-    /// Runs one statement; gives its row, if it has one. If the table does not exist, `create` makes it first.
+    /// Runs one statement and returns its row, if any. If the table does not exist, runs `create` first.
     pub(super) async fn query(
         &self,
         sql: &str,
@@ -58,7 +59,7 @@ impl Client {
             Ok(Ok(row)) => Ok(row),
             Ok(Err(error)) => Err(failed(&self.endpoint, error)),
             Err(_) => {
-                // It may hang for good, and a connection that waits for an answer does not end by itself.
+                // The server may never answer, and the connection would wait for the answer indefinitely.
                 if let Some(open) = self.lock().take() {
                     open.driver.abort();
                 }
@@ -119,7 +120,7 @@ impl Client {
     }
 }
 
-/// Whether another worker created the table at the same moment.
+/// Whether another worker has created the table concurrently.
 fn is_there_already(error: &tokio_postgres::Error) -> bool {
     [
         SqlState::DUPLICATE_TABLE,

@@ -1,4 +1,4 @@
-//! What goes wrong with a PostgreSQL server, and what to do about it.
+//! [`PostgresConfigError`], and the provider errors of a PostgreSQL server.
 
 use std::time::Duration;
 
@@ -8,35 +8,35 @@ use tokio_postgres::error::SqlState;
 
 use crate::versioned::VersionedConfigError;
 
-/// Why a [`PostgresStoreBuilder`](super::PostgresStoreBuilder) builds no store.
+/// An error of [`PostgresStoreBuilder::build`](super::PostgresStoreBuilder::build).
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PostgresConfigError {
-    /// The URL cannot be read. It is not shown, because it may hold a password.
+    /// The URL is invalid. The message does not show it, because it may contain a password.
     #[error(
         "the URL of the PostgreSQL server cannot be read; write postgres://user:password@host:port/database"
     )]
     Url(#[source] tokio_postgres::Error),
-    /// The name of the table would have to be quoted.
+    /// The name of the table would need quotes.
     #[error(
-        "{0:?} cannot name the table; use lower-case letters, digits and `_`, with a schema if wanted: `app.flagcache`"
+        "{0:?} cannot name the table; use lower-case letters, digits and `_`, optionally with a schema: `app.flagcache`"
     )]
     Table(String),
-    /// The time that an answer may take is zero.
-    #[error("a response timeout of zero lets no call succeed; give 1 s or so")]
+    /// The response timeout is zero.
+    #[error("the response timeout is zero, so every call would fail; set it to about 1 s")]
     ResponseTimeout,
     /// The root certificates cannot be read.
     #[error("the root certificates cannot be read; give certificates in PEM")]
     RootCertificates(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up")]
+    /// TLS cannot be configured.
+    #[error("TLS cannot be configured")]
     Tls(#[source] rustls::Error),
-    /// The service's name or the lease cannot be used.
+    /// The service's name or the lease TTL is invalid.
     #[error(transparent)]
     Versioned(#[from] VersionedConfigError),
 }
 
-/// An error with what failed, where, and what to do. The server's own message is the source.
+/// Describes a failure, the endpoint and the remedy. The error of the server is the source.
 pub(super) fn failed(endpoint: &str, error: tokio_postgres::Error) -> ProviderError {
     let code = error.code().cloned();
     let (kind, remedy) = match code {
@@ -50,7 +50,7 @@ pub(super) fn failed(endpoint: &str, error: tokio_postgres::Error) -> ProviderEr
         {
             (
                 ProviderErrorKind::PermissionDenied,
-                "check user and password, and what pg_hba.conf demands",
+                "check the user, the password and the server's pg_hba.conf",
             )
         }
         Some(code) if code == SqlState::INVALID_CATALOG_NAME => (
@@ -63,12 +63,12 @@ pub(super) fn failed(endpoint: &str, error: tokio_postgres::Error) -> ProviderEr
         ),
         Some(code) if is_unavailable(&code) => (
             ProviderErrorKind::Unavailable,
-            "it starts, stops or has no connection to spare",
+            "it is starting or stopping, or has too many connections",
         ),
         Some(_) => (ProviderErrorKind::Other, "the server refused the statement"),
         None => (
             ProviderErrorKind::Unavailable,
-            "check that it runs there and can be reached, and its TLS certificate if it has one",
+            "check that it is running and can be reached, and check its TLS certificate, if any",
         ),
     };
     let message = format!("the PostgreSQL server at {endpoint} failed; {remedy}");
@@ -84,13 +84,13 @@ fn is_unavailable(code: &SqlState) -> bool {
         SqlState::QUERY_CANCELED,
     ]
     .contains(code)
-        // Connection exceptions, and PgBouncer's own.
+        // Connection exceptions, which include the errors of PgBouncer.
         || code.code().starts_with("08")
 }
 
 pub(super) fn timed_out(endpoint: &str, timeout: Duration) -> ProviderError {
     let message = format!(
-        "the PostgreSQL server at {endpoint} did not answer within {timeout:?}; its connection is opened anew"
+        "the PostgreSQL server at {endpoint} did not answer within {timeout:?}; the next call opens a new connection"
     );
     ProviderError::new(ProviderErrorKind::Timeout, message)
 }

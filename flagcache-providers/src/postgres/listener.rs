@@ -1,4 +1,4 @@
-//! Notifications, on a connection of their own.
+//! [`listen`]: receives notifications on a separate connection.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -11,28 +11,29 @@ use tokio_postgres::{AsyncMessage, Error};
 
 use super::client::Client;
 
-/// One for all services: a payload is the key that was written.
+/// The channel, shared by all services: the payload is the key that was written.
 pub(super) const CHANNEL: &str = "flagcache";
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A pooler that takes no `LISTEN` is asked seldom.
+/// The pause between attempts behind a pooler that does not support `LISTEN`.
 const PAUSE_AT_A_POOLER: Duration = Duration::from_secs(60);
-/// How long the first notification, which is the listener's own, may take.
+/// The timeout of the listener's notification to itself.
 const PROOF: Duration = Duration::from_secs(2);
 
+/// Why listening on a connection ended.
 enum End {
-    /// The store is gone.
+    /// The store was dropped.
     Unwanted,
-    /// The server gave no answer in time.
+    /// The server did not answer in time.
     Silent,
-    /// What was sent on the connection did not come back: a pooler hands each statement to another one.
+    /// The notification to itself did not arrive: a pooler assigns each statement to another connection.
     Deaf,
     Closed,
 }
 
-/// Listens until the store is gone. Pauses are jittered, so that a fleet does not connect at once to a
-/// server that comes back, and only a connection that has lasted resets them.
+/// Listens until the store is dropped. Pauses are jittered, so that the workers of a fleet do not all reconnect at the
+/// same moment, and grow until a connection has lasted.
 pub(super) async fn listen(client: Arc<Client>, key: String, changed: ChangeNotifier) {
     let mut pause = FIRST_PAUSE;
     let mut warned = false;
@@ -44,8 +45,8 @@ pub(super) async fn listen(client: Arc<Client>, key: String, changed: ChangeNoti
                 if !std::mem::replace(&mut warned, true) {
                     tracing::warn!(
                         endpoint = client.endpoint,
-                        "no notification arrives, as through a pooler in transaction mode; changes are seen at the ticks. \
-                         Name the server itself, or set `listen` to false"
+                        "no notifications arrive, probably because of a pooler in transaction mode; changes are seen \
+                         at the next tick. Use the address of the server itself, or set `listen` to false"
                     );
                 }
                 wait(PAUSE_AT_A_POOLER, &changed).await;
@@ -71,7 +72,7 @@ async fn wait(pause: Duration, changed: &ChangeNotifier) {
     }
 }
 
-/// Listens for as long as one connection lasts.
+/// Listens on one connection until it ends.
 async fn once(client: &Client, key: &str, changed: &ChangeNotifier) -> Result<End, Error> {
     let limit = client.response_timeout;
     let connect = client.config.connect(client.tls.clone());
@@ -86,14 +87,14 @@ async fn once(client: &Client, key: &str, changed: &ChangeNotifier) -> Result<En
             return Ok(End::Silent);
         };
         listening?;
-        // On another connection: a pooler would pass a connection's own notification on, and no other.
+        // Sent on another connection: a pooler would forward a connection's own notification, but no others.
         let notify = format!("SELECT pg_notify('{CHANNEL}', $1)");
         if let Err(error) = client.query(&notify, &[(&proof, Type::TEXT)], "").await {
-            tracing::debug!(endpoint = client.endpoint, %error, "cannot prove that notifications arrive");
+            tracing::debug!(endpoint = client.endpoint, %error, "cannot verify that notifications arrive");
             return Ok(End::Silent);
         }
         sleep(PROOF).await;
-        // Not proven until now. If the connection still answers, it is not the one that listens.
+        // The notification has not arrived. If the connection still answers, a pooler is in between.
         let answers = timeout(limit, listener.batch_execute("SELECT 1")).await;
         match answers {
             Ok(answered) => answered.map(|()| End::Deaf),
@@ -112,7 +113,7 @@ async fn once(client: &Client, key: &str, changed: &ChangeNotifier) -> Result<En
                 Some(Ok(AsyncMessage::Notification(notification))) => {
                     if notification.payload() == proof {
                         is_proven = true;
-                        // Something may have changed before this connection listened.
+                        // A change may have been missed before this connection listened.
                         changed.notify();
                     } else if notification.payload() == key {
                         changed.notify();

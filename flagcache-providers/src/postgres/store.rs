@@ -1,4 +1,4 @@
-//! The handle that a user holds.
+//! [`PostgresStore`]: makes the providers of a process.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use crate::{Versioned, VersionedProvider};
 
 /// Flag definitions shared by a fleet through one table of a PostgreSQL database.
 ///
-/// Cheap to clone. One store has one connection for its calls and one on which it listens; give each poller a
-/// [`provider`](Self::provider) of its own.
+/// Cheap to clone. Make one store for each process and one [`provider`](Self::provider) for each poller: the providers
+/// share a connection for calls and one that listens.
 ///
 /// ```
 /// use flagcache_providers::PostgresStore;
@@ -28,9 +28,10 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Starts a store for `service` in the database at `url`: `postgres://user:password@host:port/database`, with
-    /// `?sslmode=` `disable`, `prefer` (the default) or `require`, `application_name`, `options`, `target_session_attrs`. Workers
-    /// that share flags share the service's name; the environment belongs in it where one database serves several.
+    /// Returns a builder of a store for `service` in the database at `url`:
+    /// `postgres://user:password@host:port/database`, with `?sslmode=` `disable`, `prefer` (the default) or `require`,
+    /// `application_name`, `options`, `target_session_attrs`. Workers that share flags use the same service name;
+    /// include the environment in it if one database serves several.
     pub fn builder(url: impl Into<String>, service: impl Into<String>) -> PostgresStoreBuilder {
         PostgresStoreBuilder::new(url.into(), service.into())
     }
@@ -42,7 +43,7 @@ impl PostgresStore {
         }
     }
 
-    /// A provider for one poller, with an identity of its own.
+    /// Returns a provider for one poller, with an identity of its own.
     pub fn provider(&self) -> VersionedProvider {
         self.versioned.provider()
     }

@@ -1,4 +1,4 @@
-//! The table: compare-and-swap inside the server.
+//! [`Table`]: a versioned store in one table. Its compare-and-swap is one SQL statement.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,16 +13,17 @@ use tokio_postgres::types::Type;
 use super::client::{Client, Parameter};
 use super::listener;
 
-/// The keys and values of all services, one row each.
+/// Stores each key of each service as one row.
 pub(super) struct Table {
     client: Arc<Client>,
     listens: bool,
-    /// The key whose writes are announced on the channel.
+    /// The key whose writes are notified on the channel.
     watched: OnceLock<String>,
     sql: Sql,
 }
 
-/// The statements. A version comes from the table's own sequence, so it never returns, not even after a row was deleted.
+/// The SQL statements. Versions come from the sequence of the table, so a version is never used again, not even after
+/// its row was deleted.
 struct Sql {
     create: String,
     read: String,
@@ -31,7 +32,7 @@ struct Sql {
     update: String,
 }
 
-/// Adds a notification to a statement that gives the version of what it wrote, in its transaction.
+/// Adds a notification, in the same transaction, to a statement that returns the written version.
 fn with_notification(sql: &str) -> String {
     format!(
         "WITH written AS ({sql}) SELECT version FROM written, pg_notify('{}', $1)",
@@ -140,7 +141,7 @@ impl Table {
 
 fn number(version: &Version) -> Result<i64, ProviderError> {
     version.parse().map_err(|error: std::num::ParseIntError| {
-        let message = format!("the version `{version}` is not one of this table");
+        let message = format!("the version `{version}` does not come from this table");
         ProviderError::new(ProviderErrorKind::Other, message).with_source(error)
     })
 }
@@ -150,7 +151,7 @@ fn get<'a, T: tokio_postgres::types::FromSql<'a>>(
     column: usize,
 ) -> Result<T, ProviderError> {
     row.try_get(column).map_err(|error| {
-        let message = "the table has other columns than flagcache's; name another table";
+        let message = "the table does not have the columns of flagcache; use another table";
         ProviderError::new(ProviderErrorKind::InvalidData, message).with_source(error)
     })
 }

@@ -1,4 +1,4 @@
-//! TLS to the server.
+//! The TLS configuration of the connections.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::PostgresConfigError;
 
-/// A connector that trusts these roots, or else the system's. A configuration of our own: the application may have chosen no
-/// process-wide crypto provider.
+/// A connector that trusts `roots`, or else the root certificates of the system. Does not use the process-wide crypto
+/// provider, which the application may not have installed.
 pub(super) fn connector(
     mode: SslMode,
     roots: Option<&[u8]>,
@@ -23,7 +23,7 @@ pub(super) fn connector(
         .map_err(PostgresConfigError::Tls)?;
     let builder = match (mode, roots) {
         (_, Some(roots)) => builder.with_root_certificates(store(roots)?),
-        // TLS is never spoken, and a machine without root certificates must do.
+        // TLS is not used, so the machine needs no root certificates.
         (SslMode::Disable, None) => builder.with_root_certificates(RootCertStore::empty()),
         (_, None) => builder
             .with_platform_verifier()
@@ -44,7 +44,7 @@ fn store(pem: &[u8]) -> Result<RootCertStore, PostgresConfigError> {
             .map_err(|error| refuse(error.into()))?;
     }
     if store.is_empty() {
-        return Err(refuse("there is no certificate in it".into()));
+        return Err(refuse("it contains no certificate".into()));
     }
     Ok(store)
 }

@@ -260,7 +260,7 @@ impl RedisStoreBuilder {
         if url.fragment().is_some() {
             // Such as `#insecure`, which some clients accept, or the rest of a password.
             return Err(RedisConfigError::Url(
-                "it has a `#`; write %23 if that belongs to a name or a password".into(),
+                "it contains `#`; in a name or a password, write %23 instead".into(),
             ));
         }
         let speaks = url.query_pairs().any(|(name, _)| name == "protocol");

@@ -1,4 +1,4 @@
-//! What the URLs of the bundled stores configure.
+//! The options of the bundled stores' URLs.
 
 use super::schemes::ProviderRegistry;
 
@@ -31,7 +31,7 @@ mod memory {
     use crate::registry::{RegistryError, StoreUrl};
     use crate::{MemoryProvider, MemoryStore};
 
-    /// The named stores of this process. They live as long as it does: a copy outlives the poller that stored it.
+    /// The named stores of this process. They are never removed, so a copy outlives the poller that stored it.
     static STORES: Mutex<Option<HashMap<String, MemoryStore>>> = Mutex::new(None);
 
     #[derive(OpenProvider)]
@@ -70,16 +70,16 @@ mod file {
     pub(super) struct FileUrl {
         #[open_provider(url)]
         url: StoreUrl,
-        /// The name of the service, which names the files in the folder.
+        /// The name of the service, which is part of the names of the files.
         service: String,
-        /// Whether to use the operating system's notifications of changes; not on a network file system.
+        /// Whether to use the change notifications of the operating system; set it to false on a network file system.
         #[open_provider(default = "true")]
         watch: bool,
     }
 
     impl FileUrl {
         fn open(self) -> Result<FileProvider, Box<dyn Error + Send + Sync>> {
-            // Without the slashes a relative path would be taken for an absolute one.
+            // Without the slashes, a relative path would be read as an absolute one.
             let folder = self.url.file_path().filter(|_| self.url.has_authority());
             let folder = folder.ok_or_else(|| {
                 self.url.bad_url(if cfg!(windows) {
@@ -94,13 +94,13 @@ mod file {
     }
 }
 
-/// The content of the file that the option names.
+/// The content of the file whose path is the option's value.
 #[cfg(any(feature = "redis", feature = "postgres", feature = "object-store"))]
 struct Pem(Vec<u8>);
 
 #[cfg(any(feature = "redis", feature = "postgres", feature = "object-store"))]
 impl super::OptionValue for Pem {
-    const EXPECTED: &'static str = "the path of a file that can be read";
+    const EXPECTED: &'static str = "the path of a readable file";
 
     fn parse(path: &str) -> Option<Self> {
         std::fs::read(path).ok().map(Self)
@@ -122,23 +122,23 @@ mod postgres {
     pub(super) struct PostgresUrl {
         #[open_provider(url)]
         url: StoreUrl,
-        /// The name of the service, which the rows begin with.
+        /// The name of the service, which is part of the keys of the rows.
         service: String,
-        /// The table, with a schema if wanted; without it `flagcache`.
+        /// The table, optionally with a schema; `flagcache` by default.
         table: Option<String>,
-        /// Within which time a leader that was killed is replaced; without it 10 s.
+        /// The TTL of the lease: the time within which a killed leader is replaced; 10 s by default.
         lease_ttl: Option<Duration>,
-        /// How long an answer may take, connecting included; without it 1 s.
+        /// The timeout of one call, including connecting; 1 s by default.
         response_timeout: Option<Duration>,
-        /// Whether to listen for changes on a connection of its own.
+        /// Whether to listen for changes on a separate connection.
         #[open_provider(default = "true")]
         listen: bool,
-        /// A file with the root certificates to trust, in PEM.
+        /// A PEM file with the root certificates to trust.
         ca: Option<Pem>,
-        /// Whether to use TLS: disable, prefer (unless given) or require.
+        /// Whether to use TLS: disable, prefer (the default) or require.
         #[expect(dead_code, reason = "the client reads it from the URL")]
         sslmode: Option<String>,
-        /// The name by which the server's views show the connections; without it `flagcache`.
+        /// The name of the connections in the views of the server; `flagcache` by default.
         #[expect(dead_code, reason = "the client reads it from the URL")]
         application_name: Option<String>,
         /// Command-line options for the server.
@@ -149,7 +149,7 @@ mod postgres {
         target_session_attrs: Option<String>,
     }
 
-    /// The options that the client reads.
+    /// The options that the client reads from the URL.
     const CLIENT: &[&str] = &[
         "sslmode",
         "application_name",
@@ -193,15 +193,15 @@ mod bucket {
     pub(super) struct BucketUrl {
         #[open_provider(url)]
         url: StoreUrl,
-        /// The name of the service, which the names of the objects begin with.
+        /// The name of the service, which is part of the names of the objects.
         service: String,
-        /// Within which time a leader that was killed is replaced; without it 60 s.
+        /// The TTL of the lease: the time within which a killed leader is replaced; 60 s by default.
         lease_ttl: Option<Duration>,
-        /// How long an answer may take, connecting included; without it 1 s.
+        /// The timeout of one call, including connecting; 1 s by default.
         response_timeout: Option<Duration>,
-        /// A file with root certificates to trust beside the system's, in PEM.
+        /// A PEM file with root certificates, trusted in addition to those of the system.
         ca: Option<Pem>,
-        /// The URL of a server that speaks the protocol.
+        /// The URL of a compatible server.
         #[expect(dead_code, reason = "the client reads it from the URL")]
         endpoint: Option<String>,
         /// The region of the bucket.
@@ -214,7 +214,7 @@ mod bucket {
         account_name: Option<String>,
     }
 
-    /// The options that the client reads. Secrets belong in the environment.
+    /// The options that the client reads from the URL. Secrets belong in the environment.
     const CLIENT: &[&str] = &["endpoint", "region", "account_name"];
 
     impl BucketUrl {
@@ -247,12 +247,11 @@ mod redis {
     use crate::registry::{OptionValue, StoreUrl};
     use crate::{RedisProvider, RedisStore};
 
-    /// `None`: for ever.
+    /// `None` means forever.
     struct DataTtl(Option<Duration>);
 
     impl OptionValue for DataTtl {
-        const EXPECTED: &'static str =
-            "a whole number with a unit: 500ms, 10s, 5m, 24h; or none, for ever";
+        const EXPECTED: &'static str = "a whole number with a unit: 500ms, 10s, 5m, 24h; or none";
 
         fn parse(text: &str) -> Option<Self> {
             match text {
@@ -279,24 +278,24 @@ mod redis {
     pub(super) struct RedisUrl {
         #[open_provider(url)]
         url: StoreUrl,
-        /// The name of the service, which the keys begin with.
+        /// The name of the service, which is part of the keys.
         service: String,
-        /// The TTL of the leader lock: how long a fleet waits after its leader was killed; without it 10 s.
+        /// The TTL of the leader lock: the time within which a killed leader is replaced; 10 s by default.
         lock_ttl: Option<Duration>,
-        /// The timeout of one exchange with the server, connecting included; without it 1 s.
+        /// The timeout of one call, including connecting; 1 s by default.
         response_timeout: Option<Duration>,
-        /// How long the copy outlives the last leader, or none, for ever; without it 24 h.
+        /// How long the copy is kept after the last leader, or none to keep it forever; 24 h by default.
         data_ttl: Option<DataTtl>,
-        /// The protocol of the connections: resp3 (unless given) or resp2.
+        /// The protocol of the connections: resp3 (the default) or resp2.
         #[expect(dead_code, reason = "the client reads it from the URL")]
         protocol: Option<String>,
-        /// A file with the root certificates to trust, in PEM.
+        /// A PEM file with the root certificates to trust.
         #[open_provider(schemes("rediss", "rediss+sentinel", "rediss+cluster"))]
         ca: Option<Pem>,
-        /// A file with the client certificate, in PEM; together with `key`.
+        /// A PEM file with the client certificate; requires `key`.
         #[open_provider(schemes("rediss", "rediss+sentinel", "rediss+cluster"))]
         cert: Option<Pem>,
-        /// A file with the private key of the client certificate, in PEM.
+        /// A PEM file with the private key of the client certificate.
         #[open_provider(schemes("rediss", "rediss+sentinel", "rediss+cluster"))]
         key: Option<Pem>,
         /// The ACL user of the Sentinels.
@@ -309,11 +308,11 @@ mod redis {
         #[open_provider(schemes("redis+unix", "unix"))]
         #[expect(dead_code, reason = "the client reads it from the URL")]
         db: Option<String>,
-        /// The ACL user, for which the URL of a socket has no other place.
+        /// The ACL user. URLs of sockets have no other place for it.
         #[open_provider(schemes("redis+unix", "unix"))]
         #[expect(dead_code, reason = "the client reads it from the URL")]
         user: Option<String>,
-        /// The password, for which the URL of a socket has no other place.
+        /// The password. URLs of sockets have no other place for it.
         #[open_provider(schemes("redis+unix", "unix"))]
         #[expect(dead_code, reason = "the client reads it from the URL")]
         pass: Option<SecretString>,
@@ -321,7 +320,7 @@ mod redis {
 
     #[cfg(feature = "testing")]
     impl crate::testing::RedisInspector {
-        /// For the store that this URL opens.
+        /// Returns the builder for the store of this URL.
         ///
         /// # Errors
         /// If the URL does not open a Redis store.

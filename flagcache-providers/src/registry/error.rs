@@ -1,11 +1,11 @@
-//! [`RegistryError`]: why a URL cannot be opened. Never shows the URL: it may contain a password.
+//! [`RegistryError`]: the errors of opening a URL. They never show the URL, which may contain a password.
 
 use std::error::Error;
 
 use thiserror::Error;
 
-/// Why a [`ProviderRegistry`](super::ProviderRegistry) returns no provider. All are errors in the configuration, or in
-/// the program that registers schemes.
+/// An error of [`ProviderRegistry`](super::ProviderRegistry). All are errors in the configuration, or in the program
+/// that registers schemes.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RegistryError {
@@ -41,7 +41,7 @@ pub enum RegistryError {
         feature: &'static str,
     },
     /// The store has no such option.
-    #[error("a {scheme} URL has no option `{option}`; it has {known}")]
+    #[error("{scheme} URLs have no option `{option}`; their options: {known}")]
     UnknownOption {
         /// The URL's scheme.
         scheme: String,
@@ -51,7 +51,7 @@ pub enum RegistryError {
         known: String,
     },
     /// An option is repeated.
-    #[error("a {scheme} URL gives the option `{option}` more than once; give it once")]
+    #[error("the option `{option}` of this {scheme} URL is repeated; give it once")]
     RepeatedOption {
         /// The URL's scheme.
         scheme: String,
@@ -59,7 +59,7 @@ pub enum RegistryError {
         option: String,
     },
     /// A required option is missing or empty.
-    #[error("a {scheme} URL needs the option `{option}`; add {option}=… after the question mark")]
+    #[error("{scheme} URLs require the option `{option}`; add {option}=… after the question mark")]
     MissingOption {
         /// The URL's scheme.
         scheme: String,
@@ -67,7 +67,7 @@ pub enum RegistryError {
         option: &'static str,
     },
     /// The value of an option is invalid. The value is not shown.
-    #[error("the option `{option}` of a {scheme} URL cannot be read; give {expected}")]
+    #[error("the option `{option}` of this {scheme} URL is invalid; give {expected}")]
     BadOption {
         /// The URL's scheme.
         scheme: String,
@@ -77,7 +77,7 @@ pub enum RegistryError {
         expected: &'static str,
     },
     /// The store rejected the URL's options.
-    #[error("the store of the {scheme} URL cannot be set up: {source}")]
+    #[error("the store of this {scheme} URL cannot be set up: {source}")]
     Refused {
         /// The URL's scheme.
         scheme: String,
@@ -89,7 +89,7 @@ pub enum RegistryError {
     AlreadyRegistered(String),
     /// The scheme is not valid in a URL.
     #[error(
-        "{0:?} is no scheme of a URL; use lower-case letters, digits, `+`, `-` and `.`, a letter first"
+        "{0:?} is not a valid URL scheme; use lower-case letters, digits, `+`, `-` and `.`, a letter first"
     )]
     BadScheme(String),
 }

@@ -1,4 +1,4 @@
-//! [`OpenProvider`]: implemented by what a URL configures.
+//! [`OpenProvider`]: the configuration of a provider, read from a URL.
 
 use std::error::Error;
 
@@ -6,13 +6,13 @@ use flagcache_core::FlagDefinitionCacheProvider;
 
 use super::{StoreUrl, UrlOption};
 
-/// What a URL opened.
+/// The result of opening a URL.
 pub type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error + Send + Sync>>;
 
 /// The configuration of a provider, read from a URL.
 ///
-/// Derive it with `#[derive(OpenProvider)]` of flagcache: the fields of a struct become the options, and its method `open`
-/// makes the provider. By hand:
+/// Derive it with `#[derive(OpenProvider)]` of flagcache: the fields of a struct become the options, and its method
+/// `open` makes the provider. A manual implementation:
 ///
 /// ```
 /// # #[cfg(feature = "memory")]
@@ -35,8 +35,8 @@ pub type Opened = Result<Box<dyn FlagDefinitionCacheProvider>, Box<dyn Error + S
 /// impl OpenProvider for EtcdUrl {
 ///     const SCHEMES: &'static [&'static str] = &["etcd"];
 ///     const OPTIONS: &'static [UrlOption] = &[
-///         UrlOption::required("prefix", "What the keys begin with."),
-///         UrlOption::optional("ttl", "How long a lease lasts.").with_default("10s"),
+///         UrlOption::required("prefix", "The prefix of the keys."),
+///         UrlOption::optional("ttl", "The duration of a lease.").with_default("10s"),
 ///     ];
 ///
 ///     fn provider_at(url: &StoreUrl) -> Opened {
@@ -63,10 +63,11 @@ pub trait OpenProvider {
     /// The schemes of the URLs.
     const SCHEMES: &'static [&'static str];
 
-    /// The options that may follow the question mark. Any other is rejected before [`provider_at`](Self::provider_at) is called.
+    /// The options that may follow the question mark. Any other is rejected before [`provider_at`](Self::provider_at)
+    /// is called.
     const OPTIONS: &'static [UrlOption];
 
-    /// A provider for one poller. Should not connect: the store may be down when a worker starts.
+    /// Returns a provider for one poller. Should not connect: the store may be down when a worker starts.
     ///
     /// # Errors
     ///

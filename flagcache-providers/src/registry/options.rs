@@ -1,4 +1,4 @@
-//! [`UrlOption`] and [`OptionValue`]: which options a URL may have, and what their values are.
+//! [`UrlOption`] and [`OptionValue`]: the options of a URL, and their values.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use secrecy::SecretString;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UrlOption {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// What it is for; empty if that is not written down.
+    /// The description; may be empty.
     pub description: &'static str,
-    /// Whether each URL must have it.
+    /// Whether the option is required.
     pub required: bool,
-    /// The value of a URL without it, written as in a URL.
+    /// The default value, written as in a URL.
     pub default: Option<&'static str>,
-    /// The schemes that have it, of those that open the provider; empty for all of them.
+    /// The schemes that have the option; empty if all schemes of the provider have it.
     pub schemes: &'static [&'static str],
 }
 
 impl UrlOption {
-    /// An option that each URL must have.
+    /// A required option.
     pub const fn required(name: &'static str, description: &'static str) -> Self {
         Self {
             required: true,
@@ -30,7 +30,7 @@ impl UrlOption {
         }
     }
 
-    /// An option that a URL may leave out.
+    /// An optional option.
     pub const fn optional(name: &'static str, description: &'static str) -> Self {
         Self {
             name,
@@ -41,14 +41,14 @@ impl UrlOption {
         }
     }
 
-    /// The same with the value of a URL without it.
+    /// Sets the default value.
     #[must_use]
     pub const fn with_default(mut self, value: &'static str) -> Self {
         self.default = Some(value);
         self
     }
 
-    /// The same for these schemes alone.
+    /// Limits the option to these schemes.
     #[must_use]
     pub const fn with_schemes(mut self, schemes: &'static [&'static str]) -> Self {
         self.schemes = schemes;
@@ -60,7 +60,7 @@ impl UrlOption {
     }
 }
 
-/// The value of an option. Implement it for a type of your own, for example an enum of what may be written.
+/// The type of an option's value. Implement it for a type of your own, for example an enum of the accepted values.
 ///
 /// ```
 /// use flagcache_providers::registry::OptionValue;
@@ -84,17 +84,17 @@ impl UrlOption {
 /// # let _ = (Consistency::Local, Consistency::Quorum);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not the type of an option",
-    label = "an option cannot be read as this",
+    message = "`{Self}` cannot be the type of an option",
+    label = "an option cannot have this type",
     note = "options are `String`, `bool`, `u16`, `u32`, `u64`, `Duration`, `PathBuf`, `SecretString`, or an `Option` of one \
             of these",
     note = "implement `OptionValue` for a type of your own; mark the field of the URL itself `#[open_provider(url)]`"
 )]
 pub trait OptionValue: Sized {
-    /// What may be written, as it follows "give" in the error of another value: `true or false`.
+    /// The accepted values. The error for an invalid value shows this text after "give": `true or false`.
     const EXPECTED: &'static str;
 
-    /// Reads the text, which is decoded; `None` if it is not the text of a value.
+    /// Parses the text, which is percent-decoded. Returns `None` if it is invalid.
     fn parse(text: &str) -> Option<Self>;
 }
 
@@ -114,7 +114,7 @@ impl OptionValue for PathBuf {
     }
 }
 
-/// `Debug` does not show it.
+/// `Debug` does not show the value.
 impl OptionValue for SecretString {
     const EXPECTED: &'static str = "a text";
 
@@ -167,7 +167,7 @@ impl OptionValue for Duration {
     }
 }
 
-/// The one of `names` that `written` was probably meant to be: it differs in a letter or two.
+/// The most similar of `names`, which differs from `written` in at most two letters.
 pub(super) fn similar<'a>(
     written: &str,
     names: impl IntoIterator<Item = &'a str>,

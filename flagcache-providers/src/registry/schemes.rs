@@ -1,4 +1,4 @@
-//! [`ProviderRegistry`]: the table of schemes.
+//! [`ProviderRegistry`]: opens providers by the schemes of URLs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::options::similar;
 use super::support::options;
 use super::{RegistryError, StoreUrl, UrlOption};
 
-/// The schemes of the bundled stores, the feature of each, and whether it is enabled.
+/// The schemes of the bundled stores, with their features and whether these are enabled.
 const SCHEMES: [(&str, &str, bool); 15] = [
     ("memory", "memory", cfg!(feature = "memory")),
     ("file", "file", cfg!(feature = "file")),
@@ -42,18 +42,18 @@ pub struct ProviderRegistry {
 }
 
 impl ProviderRegistry {
-    /// A registry without schemes; [`default`](Self::default) has those of the bundled stores.
+    /// Returns a registry without schemes; [`default`](Self::default) has those of the bundled stores.
     pub fn empty() -> Self {
         Self {
             entries: BTreeMap::new(),
         }
     }
 
-    /// Registers the schemes of `C`: URLs with them are read as a `C`, which opens a provider.
+    /// Registers the schemes of `C`, which opens the providers of their URLs.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::AlreadyRegistered`], or [`RegistryError::BadScheme`] if no URL can have the scheme.
+    /// [`RegistryError::AlreadyRegistered`], or [`RegistryError::BadScheme`] if a scheme is not valid in a URL.
     pub fn register<C: OpenProvider>(mut self) -> Result<Self, RegistryError> {
         for scheme in C::SCHEMES {
             if !is_scheme(scheme) {
@@ -75,7 +75,7 @@ impl ProviderRegistry {
         }
     }
 
-    /// The options of a scheme's URLs, for example to print what can be configured; empty for an unknown scheme.
+    /// The options of a scheme, for example to print them in a help text; empty for an unknown scheme.
     pub fn options(&self, scheme: &str) -> &[UrlOption] {
         self.entries
             .get(scheme)
@@ -87,7 +87,7 @@ impl ProviderRegistry {
         self.entries.keys().copied()
     }
 
-    /// A provider for one poller. Does not connect.
+    /// Opens a provider for one poller. Does not connect.
     ///
     /// # Errors
     ///

@@ -13,9 +13,9 @@ use super::{OptionValue, RegistryError, UrlOption};
 /// The parsed URL of a store. It may contain a password: `Debug` shows only its scheme and the names of its options.
 #[derive(Clone)]
 pub struct StoreUrl {
-    /// With the first of several servers.
+    /// The URL with only the first of several servers.
     url: Url,
-    /// The other servers, each with its comma.
+    /// The other servers, each preceded by a comma.
     others: String,
     has_authority: bool,
     options: BTreeMap<String, String>,
@@ -34,7 +34,7 @@ impl StoreUrl {
         let (before, after) = (&text[..others.start], &text[others.end..]);
         let url = Url::parse(&format!("{before}{after}"))
             .map_err(|error| RegistryError::NotAUrl(error.into()))?;
-        // Checked in the text: the parser adds slashes to a file URL without them.
+        // Checked in the text, because the parser adds missing slashes to a file URL.
         let has_authority = text
             .split_once(':')
             .is_some_and(|(_, rest)| rest.starts_with("//"));
@@ -45,10 +45,8 @@ impl StoreUrl {
             options: BTreeMap::new(),
         };
         if this.url.fragment().is_some() {
-            // Probably a `#` in a password, which cuts the rest off.
-            return Err(
-                this.bad_url("it has a `#`: write %23 if that belongs to a name or a password")
-            );
+            // Probably an unescaped `#` in a password, which truncates the URL.
+            return Err(this.bad_url("it contains `#`; in a name or a password, write %23 instead"));
         }
         for (option, value) in this.url.clone().query_pairs() {
             if this
@@ -98,8 +96,8 @@ impl StoreUrl {
         self.url.path()
     }
 
-    /// The path in the form of this system, for a URL with `//` and no host, or with `localhost`. On Windows it begins with a
-    /// drive, as in `file:///C:/folder`; with a host it is a UNC path: `file://server/share/folder`.
+    /// The path in the form of this system, for a URL with `//` and no host, or with `localhost`. On Windows it begins
+    /// with a drive, as in `file:///C:/folder`; with a host it is a UNC path: `file://server/share/folder`.
     pub fn file_path(&self) -> Option<PathBuf> {
         self.url.to_file_path().ok()
     }
@@ -109,11 +107,11 @@ impl StoreUrl {
         self.options.get(name).map(String::as_str)
     }
 
-    /// The value of an option that a URL may leave out.
+    /// The value of an optional option.
     ///
     /// # Errors
     ///
-    /// If it is not the text of a `T`.
+    /// If the value is not a valid `T`.
     pub fn value<T: OptionValue>(&self, option: &'static str) -> Result<Option<T>, RegistryError> {
         self.option(option)
             .map(|value| self.parse_option(option, value))
@@ -124,7 +122,7 @@ impl StoreUrl {
     ///
     /// # Errors
     ///
-    /// If it is missing or empty, or not the text of a `T`.
+    /// If the option is missing or empty, or its value is not a valid `T`.
     pub fn required<T: OptionValue>(&self, option: &'static str) -> Result<T, RegistryError> {
         match self.option(option) {
             Some(value) if !value.is_empty() => self.parse_option(option, value),
@@ -143,7 +141,7 @@ impl StoreUrl {
         T::parse(value).ok_or_else(|| self.bad_option(option, T::EXPECTED))
     }
 
-    /// The URL with its secrets and with only these options, for a client that takes a URL.
+    /// The URL with its secrets, but only with these options, for a client that accepts a URL.
     pub fn expose_with_options(&self, keep: &[&str]) -> String {
         let mut url = self.url.clone();
         url.set_query(None);
@@ -159,7 +157,7 @@ impl StoreUrl {
         format!("{before}{}{after}", self.others)
     }
 
-    /// An error that describes the form of this scheme's URLs. Never include a part of this URL in `remedy`.
+    /// Returns an error that describes the form of this scheme's URLs. Never include a part of this URL in `remedy`.
     pub fn bad_url(&self, remedy: &'static str) -> RegistryError {
         RegistryError::BadUrl {
             scheme: self.owned_scheme(),
@@ -167,7 +165,7 @@ impl StoreUrl {
         }
     }
 
-    /// An error that describes what an option accepts.
+    /// Returns an error that describes the accepted values of an option.
     pub fn bad_option(&self, option: &'static str, expected: &'static str) -> RegistryError {
         RegistryError::BadOption {
             scheme: self.owned_scheme(),
@@ -215,7 +213,7 @@ impl fmt::Debug for StoreUrl {
     }
 }
 
-/// Where `text` names further servers. The parser supports only one.
+/// The range of the second and further servers in `text`. The parser supports only one server.
 fn other_servers(text: &str) -> Range<usize> {
     let Some(start) = text.find("://").map(|colon| colon + 3) else {
         return 0..0;

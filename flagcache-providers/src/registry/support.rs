@@ -1,4 +1,4 @@
-//! What the code calls that `#[derive(OpenProvider)]` generates. Not API: it changes with any release.
+//! Called by the code that `#[derive(OpenProvider)]` generates. Not part of the API: it may change in any release.
 
 use std::error::Error;
 
@@ -6,7 +6,7 @@ use flagcache_core::FlagDefinitionCacheProvider;
 
 pub use super::{OpenProvider, Opened, OptionValue, RegistryError, StoreUrl, UrlOption};
 
-/// Refuses options that the configuration does not have.
+/// Rejects unknown options.
 pub fn known_options<C: OpenProvider>(url: &StoreUrl) -> Result<(), RegistryError> {
     url.refuse_other_options(&options::<C>(url.scheme()))
 }
@@ -27,7 +27,7 @@ pub fn required<T: OptionValue>(url: &StoreUrl, name: &'static str) -> Result<T,
     url.required(name)
 }
 
-/// The value of an option that may be left out.
+/// The value of an optional option.
 pub fn optional<T: OptionValue>(
     url: &StoreUrl,
     name: &'static str,
@@ -47,7 +47,7 @@ pub fn with_default<T: OptionValue>(
     }
 }
 
-/// What the author's `open` returns.
+/// The result of the author's `open`.
 #[diagnostic::on_unimplemented(
     message = "`open` returns `{Self}`, but must return a `Result` of the provider",
     label = "the `open` of this type",
@@ -56,7 +56,7 @@ pub fn with_default<T: OptionValue>(
     note = "the provider implements `FlagDefinitionCacheProvider`; the error is `Into<Box<dyn Error + Send + Sync>>`"
 )]
 pub trait OpenOutcome {
-    /// The trait's form of it.
+    /// Converts it into the result of the trait's method.
     fn into_opened(self) -> Opened;
 }
 

@@ -1,4 +1,4 @@
-//! The decoded copy that all pollers of one process share.
+//! [`Copies`]: the decoded copy that all pollers of a process share.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use flagcache_core::{FlagDefinitionCacheData, Version};
 use super::head::CopyRef;
 use super::lock;
 
-/// What a slot was found to hold in place of the copy that the head names.
+/// Why a slot does not hold the copy that the head names.
 #[derive(Debug)]
 pub(super) enum Missing {
-    /// Nothing.
+    /// The slot is empty.
     Gone,
-    /// Another value: the head changed meanwhile, or someone else wrote there.
+    /// The slot holds another value: the head has changed since it was read, or another program wrote to the slot.
     Other,
 }
 
-/// A copy in its slot, and what it decodes to.
+/// A decoded copy, and the version of its slot.
 #[derive(Debug)]
 pub(super) struct Held {
     copy: CopyRef,
@@ -28,7 +28,7 @@ pub(super) struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     held: Mutex<Option<Arc<Held>>>,
-    /// Held while a slot is read and decoded, so that the pollers of one process read a change once.
+    /// Locked while a slot is read and decoded, so that the pollers of a process read a change only once.
     pub(super) reading: tokio::sync::Mutex<()>,
 }
 
@@ -41,7 +41,7 @@ impl Copies {
         }));
     }
 
-    /// The data, if it is held.
+    /// The decoded copy, if it is in memory.
     pub(super) fn find(&self, copy: &CopyRef) -> Option<FlagDefinitionCacheData> {
         self.held(copy).map(|held| held.data.clone())
     }

@@ -1,4 +1,4 @@
-//! The leader record: who leads, and which stored copy is current.
+//! [`Head`]: the leader record, which names the leader and the current copy.
 
 use bytes::Bytes;
 use flagcache_core::{FleetFailure, ProviderError, ProviderErrorKind, Version};
@@ -7,39 +7,39 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const SCHEMA: u32 = 1;
 
-/// The record as it is stored, one small JSON object. Members that it does not name are those of a later release.
+/// The leader record, stored as a small JSON object. Unknown members, which a later release may add, are ignored.
 ///
-/// No write of it is like another: a leader increases `renewal` each time, and `term` and `leader` are new with each change
-/// of leader. So a worker that lost an answer can see in the record whether its write took place.
+/// Each write is unique: a leader increases `renewal` each time, and `term` and `leader` change with each new leader.
+/// So a worker whose answer was lost can read the record to find out whether its write succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) schema: u32,
-    /// The worker that leads, `None` after a release.
+    /// The name of the leader; `None` after a release.
     pub(super) leader: Option<String>,
     /// Increases with each change of leader.
     pub(super) term: u64,
-    /// Increases with each write of a leader. Who sees it unchanged for `lease_ms` may take over.
+    /// Increases with each write by a leader. A worker that sees it unchanged for `lease_ms` may take over.
     pub(super) renewal: u64,
     pub(super) lease_ms: u64,
-    /// How old the last confirmation of the copy was when this was written.
+    /// The age of the last confirmation of the copy when the record was written.
     #[serde(default)]
     pub(super) confirmed_ms: Option<u64>,
     /// Whether PostHog answers 402.
     #[serde(default)]
     pub(super) quota: bool,
-    /// What the API answered a leader that could not fetch.
+    /// The failure of the leader's last request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) failure: Option<Failure>,
     /// The current copy.
     pub(super) copy: Option<CopyRef>,
 }
 
-/// A failure that concerns the whole fleet.
+/// A failure that affects the whole fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Failure {
-    /// The text of a [`FleetFailure`]; any other is ignored.
+    /// The text of a [`FleetFailure`]; other texts are ignored.
     pub(super) text: String,
-    /// How old it was when the record was written.
+    /// The age of the failure when the record was written.
     pub(super) age_ms: u64,
 }
 
@@ -52,16 +52,16 @@ impl Failure {
     }
 }
 
-/// Which slot holds the current copy, and how to recognize it there.
+/// The slot of the current copy, and the length and hash that identify it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CopyRef {
     pub(super) slot: Slot,
     pub(super) length: u64,
-    /// xxh3 of the slot's value.
+    /// The xxh3 hash of the slot's value.
     pub(super) hash: String,
 }
 
-/// One of the two places for a copy.
+/// One of the two keys for a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Slot {
@@ -84,7 +84,7 @@ impl CopyRef {
 }
 
 impl Head {
-    /// A record without leader and copy.
+    /// A record without a leader and a copy.
     pub(super) fn empty(lease_ms: u64) -> Self {
         Self {
             schema: SCHEMA,
@@ -99,7 +99,8 @@ impl Head {
         }
     }
 
-    /// The slot that a leader may write: not the current one, and not that of a worker that fills an empty store.
+    /// The slot that a leader may write: neither the current one nor slot A of an empty store, which followers may
+    /// fill.
     pub(super) fn spare_slot(&self) -> Slot {
         match &self.copy {
             Some(CopyRef { slot: Slot::B, .. }) => Slot::A,
@@ -108,12 +109,12 @@ impl Head {
     }
 
     pub(super) fn to_json(&self) -> Bytes {
-        // Strings and numbers alone: cannot fail.
+        // Cannot fail: the record contains only strings and numbers.
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 }
 
-/// What lies under the head's key.
+/// The value of the head's key.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     /// `None` if the key does not exist.
@@ -125,7 +126,7 @@ pub(super) struct Record {
 pub(super) enum Content {
     Absent,
     Head(Head),
-    /// Something else than a record. It is replaced like the record of a leader that stopped renewing.
+    /// The value is not a valid record. It is replaced like the record of a leader that has stopped renewing.
     Damaged,
 }
 
@@ -142,7 +143,7 @@ impl Record {
                 return Err(ProviderError::new(
                     ProviderErrorKind::InvalidData,
                     format!(
-                        "`{key}` was written in schema {}, newer than {SCHEMA}; update this worker",
+                        "`{key}` has schema {}, but this worker supports only {SCHEMA}; update this worker",
                         head.schema
                     ),
                 ));
@@ -163,7 +164,7 @@ impl Record {
         }
     }
 
-    /// The record if `worker` leads in it.
+    /// The record, if `worker` is the leader.
     pub(super) fn led_by(&self, worker: &str) -> Option<&Head> {
         self.head()
             .filter(|head| head.leader.as_deref() == Some(worker))

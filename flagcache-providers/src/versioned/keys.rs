@@ -1,4 +1,4 @@
-//! The keys of a service.
+//! [`Keys`]: the keys of a service.
 
 use super::VersionedConfigError;
 use super::head::Slot;
@@ -20,7 +20,7 @@ impl Keys {
         if !is_name {
             return Err(VersionedConfigError::Service(service.to_owned()));
         }
-        // `/` and not `:`, which NATS and some file systems refuse.
+        // Not `:`, which NATS and some file systems do not accept.
         let key = |name: &str| format!("posthog/flags/{service}/{name}");
         Ok(Self {
             service: service.to_owned(),

@@ -1,4 +1,4 @@
-//! What a worker knows about its own leadership.
+//! [`Leadership`]: the state that a worker keeps about its own leadership.
 
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::lock;
 use crate::NotificationListener;
 
-/// One worker's leadership. It is a belief: only a compare-and-swap of the head shows whether it still holds.
+/// The leadership of one worker, as far as this process knows. Only a compare-and-swap of the head shows whether the
+/// worker still leads.
 #[derive(Debug)]
 pub(super) struct Leadership {
     worker: String,
@@ -20,9 +21,10 @@ pub(super) struct Leadership {
 #[derive(Debug)]
 struct State {
     term: Option<u64>,
-    /// When the head was last written as the leader, or before.
+    /// A time not later than this leader's last write of the head.
     renewed_at: Instant,
-    /// Whether the head may name this worker: a write was sent with its name, and no record without it was read since.
+    /// Whether the head may name this worker: it has sent a write with its name, and has not read a record without it
+    /// since.
     may_lead: bool,
     steps_down_until: Option<Instant>,
     load_began: Instant,
@@ -44,12 +46,12 @@ impl Leadership {
         }
     }
 
-    /// The worker's name, random and its own.
+    /// The random, unique name of the worker.
     pub(super) fn worker(&self) -> &str {
         &self.worker
     }
 
-    /// A load begins; gives whether the worker may lead in it.
+    /// Records the begin of a load. Returns whether the worker may lead in it.
     pub(super) fn begin_load(&self) -> bool {
         let mut state = lock(&self.state);
         let now = Instant::now();
@@ -65,7 +67,8 @@ impl Leadership {
         lock(&self.state).may_lead = true;
     }
 
-    /// The head names this worker in this term; `renewed_at` if that was written just now.
+    /// Records that the head names this worker in this term; `renewed_at` is the time of the write, if the worker just
+    /// wrote it.
     pub(super) fn hold(&self, term: u64, renewed_at: Option<Instant>) {
         let mut state = lock(&self.state);
         let acquired = state.term != Some(term);
@@ -80,7 +83,7 @@ impl Leadership {
         }
     }
 
-    /// The head was written at `at` as the leader of this term, unless that is over.
+    /// Records that the leader of this term wrote the head at `at`. Ignored if the term has ended.
     pub(super) fn renewed(&self, term: u64, at: Instant) {
         let mut state = lock(&self.state);
         if state.term == Some(term) {
@@ -88,7 +91,7 @@ impl Leadership {
         }
     }
 
-    /// The head does not name this worker.
+    /// Records that the head does not name this worker.
     pub(super) fn lose(&self) {
         let mut state = lock(&self.state);
         state.term = None;
@@ -99,23 +102,23 @@ impl Leadership {
         lock(&self.state).term
     }
 
-    /// How long ago the head was last written as the leader.
+    /// The time since this leader's last write of the head.
     pub(super) fn since_renewal(&self) -> Duration {
         lock(&self.state).renewed_at.elapsed()
     }
 
-    /// How long ago the last load began.
+    /// The time since the last load began.
     pub(super) fn idle(&self) -> Duration {
         lock(&self.state).load_began.elapsed()
     }
 
     pub(super) fn step_down_for(&self, duration: Duration) {
-        // A time so far ahead that the clock cannot hold it is as good as a year.
+        // Clamped: `Instant` may not be able to represent a later time.
         const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         lock(&self.state).steps_down_until = Some(Instant::now() + duration.min(YEAR));
     }
 
-    /// Ends the leadership on this side; gives whether the head may still name this worker.
+    /// Ends the leadership locally. Returns whether the head may still name this worker.
     pub(super) fn end(&self) -> bool {
         let mut state = lock(&self.state);
         state.term = None;

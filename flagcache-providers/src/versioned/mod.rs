@@ -16,7 +16,7 @@ pub use store::Versioned;
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Only short, panic-free code runs under these locks, and never an await.
+/// Locks a mutex. Hold it only for short, panic-free code, and never across an await.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock()
 }

@@ -1,4 +1,4 @@
-//! One poller's view of a store.
+//! [`VersionedProvider`]: the provider of one poller.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
@@ -22,47 +22,47 @@ use super::shared::{Shared, millis};
 use super::{lock, renewal};
 use crate::restore;
 
-/// How often a write or a read begins anew because the head changed under it.
+/// How often a read or a write is attempted when the head changes concurrently.
 const TRIES: u32 = 3;
 
-/// By how much a copy that another worker put into an empty store may be older than one's own and still be made the current
-/// copy for it.
+/// The maximum age, relative to the worker's own definitions, of a copy that another worker has written to an empty
+/// store and not yet made current. An older copy is left alone.
 const SAME_MOMENT: Duration = Duration::from_secs(300);
 
-/// The provider of one poller; made by [`Versioned::provider`](super::Versioned::provider).
+/// The provider of one poller; returned by [`Versioned::provider`](super::Versioned::provider).
 ///
-/// Dropped without [`shutdown`](flagcache_core::FlagDefinitionCacheProvider::shutdown), it stops renewing, and another worker
-/// takes over at the end of its lease.
+/// Dropped without [`shutdown`](flagcache_core::FlagDefinitionCacheProvider::shutdown), it stops renewing its lease,
+/// and another worker takes over when the lease expires.
 pub struct VersionedProvider {
     shared: Arc<Shared>,
     leadership: Arc<Leadership>,
     poller: OnceLock<PollerContext>,
     load: Mutex<Load>,
-    /// The versions of the slots that this worker itself wrote or read. What another poller of the process learned shows nothing
-    /// about the moment at which this one was seen to lead.
+    /// The slot versions that this worker itself wrote or read. Versions read by other pollers of the process are not
+    /// used, because they say nothing about the time during which this worker led.
     slots: Mutex<[Option<Version>; 2]>,
-    /// Whether a commit was sent whose outcome is not known: it may still make the spare slot the current one.
+    /// Whether the outcome of a commit is unknown: it may still make the spare slot current.
     has_open_commit: AtomicBool,
     renewal: Mutex<Option<AbortHandle>>,
 }
 
-/// What the present load knows.
+/// The state of the current load.
 #[derive(Debug, Default)]
 struct Load {
-    /// What the decision saw, until a read has used it or a write has made it the past.
+    /// The record that the decision read, until a read has used it or a write has outdated it.
     record: Option<Arc<Record>>,
-    /// The term of the decision, if it was to lead.
+    /// The term, if this worker leads in this load.
     term: Option<u64>,
 }
 
-/// What a leader learned.
+/// The result of a leader's request, as written to the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct FetchMark {
     /// The API answered that the definitions are current.
     confirmed: bool,
     /// The API answered 402.
     quota: bool,
-    /// What all workers should know of the failure.
+    /// The failure, in the form that is stored for all workers.
     failure: Option<FleetFailure>,
 }
 
@@ -143,7 +143,7 @@ impl VersionedProvider {
                 self.leadership.hold(head.term, renewed);
                 Some(head.term)
             }
-            // Stepped down or barred, but the release failed.
+            // The worker has stepped down or is barred, but its release has failed.
             Some(_) => {
                 self.release().await?;
                 None
@@ -164,7 +164,7 @@ impl VersionedProvider {
         let known = self.load().record.take();
         let mut record = match known {
             Some(record) => record,
-            // No decision in this load, as for a worker that only reads, or a second read.
+            // There was no decision in this load (the worker only reads), or this is the second read.
             None => {
                 let record = self.shared.read_head().await?;
                 self.report(&record);
@@ -182,11 +182,11 @@ impl VersionedProvider {
                 Ok(data) => return Ok(Some(data)),
                 Err(missing) => missing,
             };
-            // Another program wrote into the slot; the leader's next load repairs it. Who holds the copy needs no slot.
+            // Another program wrote to the slot; the leader's next load repairs it. Until then, use the copy in memory.
             if let (Missing::Other, Some(data)) = (&missing, self.shared.copies.find(copy)) {
                 return Ok(Some(data));
             }
-            // The copy was replaced between the two reads, or it is damaged.
+            // Either the copy was replaced between the two reads, or it is damaged.
             let newer = self.shared.read_head().await?;
             if newer.head().and_then(|head| head.copy.as_ref()) == Some(copy) {
                 return match missing {
@@ -196,7 +196,8 @@ impl VersionedProvider {
             }
             record = newer;
         }
-        let message = "the copy was replaced each time before it could be read; it is read again at the next tick";
+        let message =
+            "the copy was replaced during each attempt to read it; the next tick tries again";
         Err(ProviderError::new(ProviderErrorKind::Unavailable, message))
     }
 
@@ -217,7 +218,7 @@ impl VersionedProvider {
     }
 
     async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
-        // Only a leader's load has anything to say about the copy.
+        // Only the leader confirms or restores the copy.
         let Some(term) = self.term() else {
             return Ok(());
         };
@@ -248,7 +249,7 @@ impl VersionedProvider {
             context.clone(),
         );
         *lock(&self.renewal) = Some(tokio::spawn(renewal).abort_handle());
-        // Set once: a provider has one poller.
+        // Set only once, because a provider has one poller.
         let _ = self.poller.set(context);
     }
 }
@@ -266,12 +267,12 @@ impl VersionedProvider {
         }
     }
 
-    /// The record to write in place of this one to lead, or to go on leading; `None` if there is nothing to write.
+    /// The head to write in order to acquire or renew leadership; `None` if nothing has to be written.
     fn attempt(&self, record: &Record) -> Option<Head> {
         let worker = self.worker();
         if let Some(head) = record.led_by(worker) {
             let is_due = self.leadership.since_renewal() >= self.shared.lease / 3;
-            // Of another term is what a call wrote whose answer never came.
+            // Another term comes from a write whose answer was lost.
             let is_known = self.leadership.term() == Some(head.term);
             return (is_due || !is_known).then(|| self.shared.renewed(record, head));
         }
@@ -285,7 +286,7 @@ impl VersionedProvider {
         })
     }
 
-    /// Whether the API has refused the key that this worker has, so that it would only keep another one from leading.
+    /// Whether the API has refused this worker's key, so that it must not lead.
     fn is_barred(&self, record: &Record) -> bool {
         let key = self
             .poller
@@ -305,14 +306,14 @@ impl VersionedProvider {
             return Ok(None);
         }
         let message = format!(
-            "`{}` holds no leader record; a worker replaces it when its lease would have ended",
+            "`{}` is not a valid leader record; a worker replaces it within one lease TTL",
             self.shared.keys.head
         );
         Err(ProviderError::new(ProviderErrorKind::InvalidData, message))
     }
 
-    /// Sees to it that the current copy holds `data`, and marks what the leader learned: in one write, so that a confirmation
-    /// never vouches for another copy.
+    /// Makes `data` the current copy unless it is already, and writes the mark in the same write, so that a
+    /// confirmation is always about this copy.
     async fn keep(
         &self,
         term: u64,
@@ -330,8 +331,8 @@ impl VersionedProvider {
         self.publish(record, term, mark, data).await
     }
 
-    /// The head as this process last saw it: in this load's decision, or in a renewal since. A write on condition of its
-    /// version shows whether it is still that.
+    /// The head that this process last read or wrote, in this load's decision or in a later renewal. It may be
+    /// outdated: a compare-and-swap then fails.
     async fn last_seen(&self) -> Result<Arc<Record>, ProviderError> {
         match self.shared.last_seen() {
             Some(record) => Ok(record),
@@ -360,7 +361,7 @@ impl VersionedProvider {
         restore::must_replace(stored, data, mark.confirmed)
     }
 
-    /// Marks the head, whatever copy is current.
+    /// Writes the mark to the head, for any current copy.
     async fn mark(&self, term: u64, mark: FetchMark) -> Result<(), ProviderError> {
         let record = self.last_seen().await?;
         self.change(record, term, |head| {
@@ -370,7 +371,7 @@ impl VersionedProvider {
         .map(drop)
     }
 
-    /// Marks the head for as long as `copy` is current.
+    /// Writes the mark to the head while `copy` is current.
     async fn mark_copy(
         &self,
         record: Arc<Record>,
@@ -385,7 +386,7 @@ impl VersionedProvider {
         .map(drop)
     }
 
-    /// Writes `data` into the spare slot, and then makes that the current one.
+    /// Writes `data` to the spare slot, and then makes that slot the current one.
     async fn publish(
         &self,
         mut record: Arc<Record>,
@@ -394,7 +395,7 @@ impl VersionedProvider {
         data: &FlagDefinitionCacheData,
     ) -> Result<(), ProviderError> {
         if self.has_open_commit.load(Ordering::Relaxed) {
-            // Another version of the head, and that commit can take place no more.
+            // This write changes the version of the head, so the open commit can no longer succeed.
             record = self.change(record, term, Some).await?;
             self.has_open_commit.store(false, Ordering::Relaxed);
         }
@@ -419,14 +420,14 @@ impl VersionedProvider {
             self.announce().await;
             return Ok(());
         }
-        let message = "the spare slot was written by others at each attempt to write it; the next load tries again";
+        let message = "other workers changed the spare slot during each attempt to write it; the next load tries again";
         Err(ProviderError::new(ProviderErrorKind::Unavailable, message))
     }
 
-    /// Writes a slot that is not the current one; gives its version, or `None` if the head must be looked at again.
+    /// Writes the spare slot. Returns its version, or `None` if the head must be read again.
     ///
-    /// The write names a version that was learned while this worker led and the slot was not current. A later leader that used
-    /// the slot has changed the version, so a late write cannot reach the current copy.
+    /// The write expects a version that was read while this worker led and the slot was not current. A later leader
+    /// that uses the slot changes its version, so a late write cannot overwrite the current copy.
     async fn fill_spare(
         &self,
         copy: &CopyRef,
@@ -434,7 +435,7 @@ impl VersionedProvider {
         term: u64,
     ) -> Result<Option<Version>, ProviderError> {
         let slot = copy.slot;
-        // Taken out: after an error or a cut call the version is not known any more.
+        // Taken, because the version is unknown after an error or a cancelled call.
         let known = lock(&self.slots)[slot as usize].take();
         if let Some(known) = known {
             let expected = Expected::Version(known);
@@ -448,10 +449,10 @@ impl VersionedProvider {
         }
         let found = self.shared.read_slot(slot).await?;
         if let Some((_, version)) = found.as_ref().filter(|(found, _)| copy.is_of(found)) {
-            // An answer was lost, or the same was here before.
+            // An earlier write succeeded but its answer was lost, or the slot already held this copy.
             return Ok(Some(self.know(slot, version.clone())));
         }
-        // After the slot: only so is it known to have been spare when it had this version.
+        // Read the head after the slot, to be certain that the slot was spare when it had this version.
         let record = self.shared.read_head().await?;
         let head = self.own(&record, term).ok_or_else(|| self.lost(term))?;
         if head.spare_slot() != slot {
@@ -470,10 +471,10 @@ impl VersionedProvider {
         version
     }
 
-    /// Fills a store without a copy, as a worker that does not lead. The first one's copy stays: it has a slot of its own, is
-    /// written only where nothing is, and whoever finds it there makes it the current copy.
+    /// Fills an empty store as a worker that does not lead. The first copy is kept: it is written only to an empty slot
+    /// A, which no leader uses before a copy is current, and a worker that finds it there makes it the current copy.
     async fn create(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
-        // What the decision saw is the past now.
+        // The write outdates the record that the decision read.
         self.load().record = None;
         let record = self.shared.read_head().await?;
         if record.head().is_some_and(|head| head.copy.is_some()) {
@@ -512,7 +513,7 @@ impl VersionedProvider {
         Ok(())
     }
 
-    /// What another worker is putting into the empty store at this moment, if it is that.
+    /// The copy that another worker is writing to the empty store, if it is recent and of the same project.
     async fn created_by_another(
         &self,
         data: &FlagDefinitionCacheData,
@@ -534,14 +535,14 @@ impl VersionedProvider {
         Ok(is_ours.then_some((copy, version, found)))
     }
 
-    /// Changes the head as the leader of this term; `None` from `next` leaves it.
+    /// Changes the head as the leader of this term. If `next` returns `None`, the head remains unchanged.
     async fn change(
         &self,
         record: Arc<Record>,
         term: u64,
         next: impl Fn(Head) -> Option<Head>,
     ) -> Result<Arc<Record>, ProviderError> {
-        // What the decision saw is the past now.
+        // The write outdates the record that the decision read.
         self.load().record = None;
         let sent = Instant::now();
         let before = record.version.clone();
@@ -561,7 +562,7 @@ impl VersionedProvider {
         Ok(record)
     }
 
-    /// Frees the leadership, if the head may name this worker.
+    /// Releases leadership, if the head may name this worker.
     async fn release(&self) -> Result<(), ProviderError> {
         if !self.leadership.end() {
             return Ok(());
@@ -585,13 +586,13 @@ impl VersionedProvider {
         Ok(())
     }
 
-    /// Lets the other workers know of a change. The value only has to be another one each time.
+    /// Notifies the other workers of a change. The text only has to be different each time.
     async fn announce(&self) {
         let text = format!("{}:{:016x}", self.worker(), fastrand::u64(..));
         self.shared.announce(text).await;
     }
 
-    /// The head, if this worker leads in it in this term.
+    /// The head, if this worker is its leader in this term.
     fn own<'a>(&self, record: &'a Record, term: u64) -> Option<&'a Head> {
         record
             .led_by(self.worker())
@@ -602,13 +603,13 @@ impl VersionedProvider {
         if self.leadership.term() == Some(term) {
             self.leadership.lose();
         }
-        // What another leader stored meanwhile is probably newer than what this worker serves.
+        // The new leader's copy is probably newer than the one in memory.
         if let Some(poller) = self.poller.get() {
             poller.notify_changed();
         }
         let message = format!(
-            "nothing was written for service `{}`: the leadership was lost before the load ended; the worker that \
-             `{}` names stores its own",
+            "nothing was written for service `{}`: leadership was lost before the load ended; the leader in `{}` \
+             publishes its own copy",
             self.shared.keys.service, self.shared.keys.head
         );
         ProviderError::new(ProviderErrorKind::Other, message)

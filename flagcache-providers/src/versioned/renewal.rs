@@ -1,4 +1,4 @@
-//! The timer that renews a lease, and never acquires one.
+//! [`renew`]: the timer that renews a lease.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,9 +11,10 @@ use super::head::{Content, Record};
 use super::leadership::Leadership;
 use super::shared::Shared;
 
-/// Renews the lease each third of it, for as long as the poller runs loads. Ends with the poller.
+/// Renews the lease after each third of its duration, while the poller runs loads. Never acquires a lease. Ends with
+/// the poller.
 ///
-/// A leader whose loads have stopped is as good as dead: it is not renewed, and another takes over.
+/// If the loads of a leader have stopped, its lease is not renewed, and another worker takes over.
 pub(super) async fn renew(shared: Arc<Shared>, leadership: Arc<Leadership>, poller: PollerContext) {
     let pause = shared.lease / 3;
     loop {
@@ -27,7 +28,7 @@ pub(super) async fn renew(shared: Arc<Shared>, leadership: Arc<Leadership>, poll
                 .poll_interval
                 .saturating_mul(2)
                 .saturating_add(schedule.fetch_backoff);
-            // In manual mode no load comes by itself, so a lease lasts once from the load that acquired it.
+            // In manual mode loads run only on demand, so only loads renew the lease.
             if schedule.manual || leadership.idle() > longest_wait {
                 sleep(pause).await;
                 continue;
@@ -60,7 +61,7 @@ fn panicked() -> ProviderError {
 }
 
 impl Shared {
-    /// Renews the lease of this term; `false` if it is another's now.
+    /// Renews the lease of this term. Returns `false` if leadership was lost.
     async fn renew(&self, leadership: &Leadership, term: u64) -> Result<bool, ProviderError> {
         let sent = Instant::now();
         let base = match self.last_seen() {
@@ -73,7 +74,7 @@ impl Shared {
         let record = self
             .update(base, |record| {
                 let head = record.led_by(worker).filter(|head| head.term == term)?;
-                // A load of this worker has written meanwhile: that renewed the lease.
+                // A load of this worker has written the head in the meantime, which renewed the lease.
                 (Some(head.renewal) == first).then(|| self.renewed(record, head))
             })
             .await?;
@@ -91,7 +92,7 @@ impl Shared {
             tracing::info!(
                 service = self.keys.service,
                 leader = by,
-                "the leadership was lost: the lease was not renewed in time"
+                "leadership was lost: the lease was not renewed in time"
             );
         }
         Ok(!was_current)

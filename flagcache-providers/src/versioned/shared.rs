@@ -1,4 +1,4 @@
-//! What the pollers of one process share: the store, what was last seen in it, and who listens.
+//! [`Shared`]: the state that the pollers of a process share: the store, the record last read, and the listeners.
 
 use parking_lot::Mutex;
 use std::fmt;
@@ -19,20 +19,20 @@ use super::keys::Keys;
 use super::leadership::Leadership;
 use super::lock;
 
-/// How often a change of the head is tried anew after a conflict. One conflict comes from another worker or a renewal; more
-/// than a few mean a store that does not keep its contract.
+/// The maximum number of attempts to change the head. Another worker or a renewal can cause a conflict; repeated
+/// conflicts mean that the store violates its contract.
 const TRIES: u32 = 5;
 
 type Listener = dyn Fn() + Send + Sync;
 
-/// The pollers of this process, each with what its worker knows of its leadership.
+/// The pollers of this process, each with the leadership of its worker.
 type Pollers = Vec<(Arc<Leadership>, PollerContext)>;
 
 pub(super) struct Shared {
     pub(super) store: Arc<dyn VersionedStore>,
     pub(super) keys: Keys,
     pub(super) copies: Copies,
-    /// For how long a leader's record must be unchanged before another takes over.
+    /// How long a leader's record must be unchanged before another worker takes over.
     pub(super) lease: Duration,
     observed: Mutex<Option<Observed>>,
     highest_term: AtomicU64,
@@ -44,17 +44,17 @@ pub(super) struct Shared {
 /// The listener of the watched key.
 struct Watch {
     is_watched: bool,
-    /// Notifiers hold it weakly: the watch ends with the store.
+    /// Notifiers hold only a weak reference, so that the watch ends with the store.
     _listener: Arc<Listener>,
 }
 
-/// The record that was last seen, and since when on this process's monotonic clock.
+/// The record last read, with times of this process's monotonic clock.
 #[derive(Clone)]
 struct Observed {
     record: Arc<Record>,
-    /// Since before the call was sent that first brought this version: ages are counted from here.
+    /// When the call that first read this version was sent. Ages are measured from this time.
     version_since: Instant,
-    /// Since the answer came in which the leader's last renewal was first seen: leases are counted from here.
+    /// When the answer with the leader's last renewal first arrived. Leases are measured from this time.
     lease_since: Instant,
 }
 
@@ -81,7 +81,7 @@ impl Shared {
         }
     }
 
-    /// The head as it is now; its value is moved only if it is not the one last seen.
+    /// Reads the head. Its value is transferred only if it has changed.
     pub(super) async fn read_head(&self) -> Result<Arc<Record>, ProviderError> {
         let known = lock(&self.observed)
             .as_ref()
@@ -108,17 +108,20 @@ impl Shared {
                 self.observe(Arc::clone(&record), sent);
                 Ok(record)
             }
-            // Not asked for.
+            // The store broke its contract: this was a plain read.
             (ReadIfChanged::Unchanged, None) => Err(ProviderError::new(
                 ProviderErrorKind::InvalidData,
-                format!("the store answers that `{key}` is unchanged to a plain read"),
+                format!(
+                    "the store reports `{key}` as unchanged, but it was not read conditionally"
+                ),
             )),
         }
     }
 
-    /// Changes the head by compare-and-swap until `change` wants nothing, or what it wants is there; gives the head then.
+    /// Changes the head by compare-and-swap, until `change` returns `None` or the write succeeds. Returns the resulting
+    /// head.
     ///
-    /// An answer that was lost is found out by reading: a record is never written twice, so if it is there, it was this write.
+    /// After a lost answer, the head is read: each record is unique, so if it is stored, this write succeeded.
     pub(super) async fn update(
         &self,
         mut base: Arc<Record>,
@@ -154,7 +157,7 @@ impl Shared {
         }
         Err(ProviderError::new(
             ProviderErrorKind::Unavailable,
-            format!("`{key}` was changed by others at each of {TRIES} attempts to change it"),
+            format!("other workers changed `{key}` during each of {TRIES} attempts to change it"),
         ))
     }
 
@@ -178,7 +181,7 @@ impl Shared {
         written.map_err(|error| self.cannot("write the copy", key, error))
     }
 
-    /// The copy that the head names, from memory or from its slot.
+    /// The copy that the head names, from memory or else from its slot.
     pub(super) async fn copy(
         &self,
         copy: &CopyRef,
@@ -193,7 +196,7 @@ impl Shared {
         self.take_in(copy, self.read_slot(copy.slot).await?).await
     }
 
-    /// The same, but for the slot itself, which another program may have changed.
+    /// Like [`copy`](Self::copy), but checks the slot, which another program may have changed.
     pub(super) async fn copy_in_place(
         &self,
         copy: &CopyRef,
@@ -232,14 +235,14 @@ impl Shared {
         ProviderError::new(
             ProviderErrorKind::InvalidData,
             format!(
-                "`{}` does not hold the copy that `{}` names; the leader's next load puts it right",
+                "`{}` does not hold the copy that `{}` names; the leader's next load repairs it",
                 self.keys.slot(copy.slot),
                 self.keys.head
             ),
         )
     }
 
-    /// An error with what was attempted, at which key; the store's own error is the source.
+    /// An error that names the operation and the key. The error of the store is its source.
     pub(super) fn cannot(&self, what: &str, key: &str, error: ProviderError) -> ProviderError {
         let kind = error.kind();
         ProviderError::new(kind, format!("cannot {what} `{key}`")).with_source(error)
@@ -265,8 +268,7 @@ impl Shared {
         });
     }
 
-    /// For how much longer the leader in `record` must be left alone. Zero if it is not the record that was last seen for the
-    /// whole of its lease; `None` if there is no leader.
+    /// The time until the lease in `record` expires: zero if it has expired, and `None` if there is no leader.
     pub(super) fn lease_left(&self, record: &Record) -> Option<Duration> {
         let lease = match &record.content {
             Content::Absent => return None,
@@ -281,16 +283,16 @@ impl Shared {
         Some(since.map_or(lease, |since| lease.saturating_sub(since.elapsed())))
     }
 
-    /// How old the last confirmation is: what the record states, and the time since it was first seen.
+    /// The age of the last confirmation: the age in the record, plus the time since the record was first read.
     pub(super) fn confirmed_ago(&self, record: &Record) -> Option<Duration> {
         let stated = Duration::from_millis(record.head()?.confirmed_ms?);
         Some(stated.saturating_add(self.seen_for(record)))
     }
 
-    /// What the API answered a leader that could not fetch, as old as it is by now.
+    /// The failure of the leader's last request, with its current age.
     pub(super) fn failure(&self, record: &Record) -> Option<FleetFailure> {
         let failure = record.head()?.failure.as_ref()?;
-        // Another program's text saves no request, and does no harm.
+        // An invalid text is ignored.
         let parsed: FleetFailure = failure.text.parse().ok()?;
         Some(parsed.with_age(self.age(record, failure)))
     }
@@ -299,7 +301,7 @@ impl Shared {
         Duration::from_millis(failure.age_ms).saturating_add(self.seen_for(record))
     }
 
-    /// For how long this process has seen the record as it is.
+    /// The time since this process first read this version of the record.
     fn seen_for(&self, record: &Record) -> Duration {
         lock(&self.observed)
             .as_ref()
@@ -312,7 +314,7 @@ impl Shared {
         observed.as_ref().map(|seen| Arc::clone(&seen.record))
     }
 
-    /// What a leader writes in place of `head`, which is that of `record`: the same, renewed.
+    /// The head of `record`, renewed by its leader.
     pub(super) fn renewed(&self, record: &Record, head: &Head) -> Head {
         Head {
             renewal: head.renewal.saturating_add(1),
@@ -320,7 +322,7 @@ impl Shared {
         }
     }
 
-    /// What a worker writes in place of `head` that does not lead: the same, with the ages by now.
+    /// The head of `record` with current ages, as a worker that does not lead writes it.
     pub(super) fn restated(&self, record: &Record, head: &Head) -> Head {
         Head {
             confirmed_ms: self.confirmed_ago(record).map(millis),
@@ -332,7 +334,7 @@ impl Shared {
         }
     }
 
-    /// What `worker` writes to lead.
+    /// The head with which `worker` acquires leadership.
     pub(super) fn acquired(&self, record: &Record, worker: &str) -> Head {
         let head = match record.head() {
             Some(head) => self.renewed(record, head),
@@ -346,7 +348,7 @@ impl Shared {
         }
     }
 
-    /// A term without a leader so far, as far as this process knows.
+    /// A term that is higher than every term this process has read.
     pub(super) fn next_term(&self) -> u64 {
         self.highest_term.load(Ordering::Relaxed).saturating_add(1)
     }
@@ -366,7 +368,7 @@ impl Shared {
         );
     }
 
-    /// Adds a poller, and begins to watch with the first one.
+    /// Adds a poller. The first one starts the watch.
     pub(super) fn attach(&self, leadership: &Arc<Leadership>, poller: PollerContext) {
         {
             let mut pollers = lock(&self.pollers);
@@ -388,8 +390,9 @@ impl Shared {
         lock(&self.pollers).retain(|(other, _)| other.worker() != leadership.worker());
     }
 
-    /// Lets the other workers know that the copy or the leader is another one: by the watched key, or, where the store
-    /// cannot watch, within this process alone. A notification that fails costs the others the time until they look.
+    /// Notifies the other workers of a new copy or leader by writing the watched key. If the store has no `watch`,
+    /// notifies only the pollers of this process. After a failed notification the other workers see the change at their
+    /// next tick.
     pub(super) async fn announce(&self, text: String) {
         if !self.listener.get().is_some_and(|watch| watch.is_watched) {
             return notify(&lock(&self.pollers));
@@ -426,7 +429,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A leader needs no notification: its renewal and its ticks show what became of its leadership.
+/// Notifies all pollers except the leader's, which reads the head in its renewals and ticks.
 fn notify(pollers: &[(Arc<Leadership>, PollerContext)]) {
     for (leadership, poller) in pollers {
         if leadership.term().is_none() {
@@ -435,7 +438,7 @@ fn notify(pollers: &[(Arc<Leadership>, PollerContext)]) {
     }
 }
 
-/// Whether nothing was renewed between the two. What a worker writes that does not lead renews nothing.
+/// Whether both records have the same renewal of the same lease. Writes of workers that do not lead renew nothing.
 fn same_lease(one: &Record, other: &Record) -> bool {
     match (&one.content, &other.content) {
         (Content::Head(one), Content::Head(other)) => {

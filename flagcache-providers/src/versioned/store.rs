@@ -1,4 +1,4 @@
-//! The handle that a user holds.
+//! [`Versioned`]: makes the providers of a process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use super::{VersionedConfigError, VersionedProvider};
 
 /// Flag definitions shared by a fleet through any [`VersionedStore`].
 ///
-/// Cheap to clone. Make one for each process and give each poller a [`provider`](Self::provider) of its own: the store and
-/// one decoded copy are shared. See the [module](crate::versioned) for what it guarantees.
+/// Cheap to clone. Make one for each process and one [`provider`](Self::provider) for each poller: the providers share
+/// the store and the decoded copy. See the [module](crate::versioned) for the guarantees.
 #[derive(Clone)]
 pub struct Versioned {
     shared: Arc<Shared>,
@@ -23,11 +23,11 @@ impl Versioned {
     /// The default of [`with_lease_ttl`](Self::with_lease_ttl).
     pub const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
 
-    /// Shares the definitions of `service` through `store`. Connects to nothing. Workers that share flags share the name;
-    /// the environment belongs in it where one store serves several.
+    /// Shares the definitions of `service` through `store`. Does not connect. Workers that share flags use the same
+    /// name; include the environment in it if one store serves several.
     ///
     /// # Errors
-    /// If the name cannot be part of a key.
+    /// If the name is not 1 to 64 letters, digits, `-`, `_` and `.`, beginning with a letter or digit.
     pub fn new(
         store: impl VersionedStore,
         service: impl AsRef<str>,
@@ -39,11 +39,12 @@ impl Versioned {
         })
     }
 
-    /// Within which time a leader that was killed is replaced; default 10 s. A leader writes the leader record six times in
-    /// it, and each follower reads it twice. Call it before the first provider is made.
+    /// The TTL of the lease: the time within which a killed leader is replaced; default 10 s. During one TTL, a leader
+    /// writes the leader record six times, and each follower reads it twice. Call this before the first
+    /// [`provider`](Self::provider).
     ///
     /// # Errors
-    /// If it is shorter than 100 ms or longer than a day.
+    /// If the TTL is shorter than 100 ms or longer than a day.
     pub fn with_lease_ttl(self, ttl: Duration) -> Result<Self, VersionedConfigError> {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         if ttl < Duration::from_millis(100) || ttl > DAY {
@@ -56,7 +57,7 @@ impl Versioned {
         })
     }
 
-    /// A provider for one poller, with an identity of its own.
+    /// Returns a provider for one poller, with an identity of its own.
     pub fn provider(&self) -> VersionedProvider {
         VersionedProvider::new(Arc::clone(&self.shared))
     }

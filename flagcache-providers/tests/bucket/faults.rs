@@ -116,7 +116,7 @@ async fn what_the_store_refuses_is_said_with_its_remedy() {
         (
             unable,
             ProviderErrorKind::Other,
-            ["cannot write on condition", "PutMode::Update"],
+            ["does not support conditional writes", "PutMode::Update"],
         ),
         (
             broken,
@@ -161,8 +161,11 @@ async fn a_store_without_conditional_writes_or_versions_is_refused() {
     let careless = Recorder::with_versions(Versions::Ignored);
     let error = Worker::over(careless.store()).tries_to_lead().await;
     let text = chain(&error.unwrap_err());
-    assert!(text.contains("whose condition was ignored"), "{text}");
-    assert!(text.contains("cannot write on condition"), "{text}");
+    assert!(text.contains("ignored the condition"), "{text}");
+    assert!(
+        text.contains("does not support conditional writes"),
+        "{text}"
+    );
 
     let blind = Recorder::with_versions(Versions::None);
     let error = Worker::over(blind.store())

@@ -31,7 +31,7 @@ async fn b11_82_a_server_that_was_killed_and_started_again_is_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b11_82_a_server_that_hangs_costs_the_response_timeout_and_heals() {
+async fn b11_82_a_call_to_a_hung_server_ends_at_the_response_timeout_and_later_calls_succeed() {
     let server = Postgres::start();
     let worker = Worker::of(&server.url());
     assert!(worker.leads().await);

@@ -42,7 +42,7 @@ struct Loads {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b11_80_the_history_of_a_real_server_under_faults_keeps_the_protocol() {
+async fn b11_80_the_history_of_a_real_server_under_faults_satisfies_the_protocol() {
     let mut server = Postgres::start();
     server.psql(TABLE);
     let loads = Arc::new(Loads::default());

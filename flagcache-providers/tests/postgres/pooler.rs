@@ -9,7 +9,7 @@ use crate::sets::fetched;
 use crate::worker::Worker;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b11_82_all_but_notifications_works_through_a_pooler() {
+async fn b11_82_everything_but_notifications_works_through_a_pooler() {
     let server = Postgres::start();
     let pooler = Pooler::start(&server);
     let workers: Vec<Worker> = (0..8).map(|_| Worker::of(&pooler.url())).collect();

@@ -32,7 +32,7 @@ async fn b1_07_a_worker_that_does_not_lead_only_creates() {
 }
 
 #[tokio::test]
-async fn b8_63_what_is_lost_is_restored_in_the_leaders_next_load() {
+async fn b8_63_a_lost_copy_is_restored_in_the_leaders_next_load() {
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     let lose = ["FLUSHALL", "DEL posthog:flags:checkout"];
@@ -147,7 +147,7 @@ async fn b8_68_a_copy_of_another_sdk_is_read_every_time() {
 }
 
 #[tokio::test]
-async fn b8_68_a_leader_turns_a_foreign_copy_into_its_own() {
+async fn b8_68_a_leader_replaces_a_foreign_copy_with_its_own() {
     let server = RedisServer::start();
     let leader = Worker::of(&server);
     leader.lead_with(&set(1)).await;
@@ -304,7 +304,7 @@ fn fetched_now(data: &FlagDefinitionCacheData) -> FlagDefinitionCacheData {
 }
 
 #[tokio::test]
-async fn b2_29_the_quota_mark_reaches_the_fleet_and_goes_with_the_next_success() {
+async fn b2_29_the_quota_mark_reaches_the_fleet_and_is_removed_by_the_next_success() {
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;

@@ -45,7 +45,7 @@ async fn all_idle_closed(server: &RedisServer) {
 }
 
 #[tokio::test]
-async fn b9_74_an_idle_connection_that_the_server_closed_costs_no_failed_call() {
+async fn b9_74_an_idle_connection_closed_by_the_server_causes_no_failed_call() {
     for hidden in [false, true] {
         // Without notifications no connection is exempt from the timeout.
         let options: &[&str] = if hidden {
@@ -215,7 +215,7 @@ async fn proxy_that_closes_at(command: &'static str, server: &RedisServer) -> St
 }
 
 #[tokio::test]
-async fn b9_74_a_proxy_that_closes_the_connection_at_what_it_does_not_know_is_served() {
+async fn b9_74_a_proxy_that_closes_the_connection_at_an_unknown_command_is_supported() {
     let server = RedisServer::start();
     for command in ["SUBSCRIBE", "HELLO"] {
         let url = proxy_that_closes_at(command, &server).await;
@@ -250,7 +250,7 @@ async fn b9_74_a_server_without_hello_or_client_works() {
 }
 
 #[tokio::test]
-async fn b9_74_a_needed_command_that_is_hidden_is_named() {
+async fn b9_74_the_error_names_a_required_command_that_is_missing() {
     for command in ["EVALSHA", "SCRIPT", "HMGET"] {
         let server = RedisServer::start_with(&["--rename-command", command, "HIDDEN"]);
         for url in urls(&server) {

@@ -151,7 +151,7 @@ async fn b8_64_a_paused_or_sleeping_server_is_handled_as_a_hung_one() {
 }
 
 #[tokio::test]
-async fn b8_63_a_server_that_restarts_empty_gets_the_copy_back() {
+async fn b8_63_the_copy_is_restored_on_a_server_that_restarts_empty() {
     let mut server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;

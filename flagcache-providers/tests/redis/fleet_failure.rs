@@ -23,7 +23,7 @@ async fn failure(worker: &Worker) -> Option<FleetFailure> {
 }
 
 #[tokio::test]
-async fn b8_61_a_failure_is_the_leaders_to_write_grows_old_and_ends_with_the_first_success() {
+async fn b8_61_only_the_leader_stores_a_failure_with_its_age_until_the_first_success() {
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;
@@ -96,7 +96,7 @@ async fn b8_61_a_refused_key_does_not_lead_in_the_window_and_another_does() {
 }
 
 #[tokio::test]
-async fn b8_61_a_failure_that_a_dead_fleet_left_does_no_harm() {
+async fn b8_61_a_failure_left_by_a_dead_fleet_is_harmless() {
     let server = RedisServer::start();
     let last = with_key(&server, "phs_old");
     assert!(last.leads().await);
@@ -140,7 +140,7 @@ async fn b8_61_a_failure_lives_no_longer_than_a_copy() {
 }
 
 #[tokio::test]
-async fn b8_61_the_window_does_not_wait_for_a_clock_that_was_set_back() {
+async fn b8_61_a_clock_set_back_does_not_extend_the_failure_window() {
     let server = RedisServer::start();
     let leader = with_key(&server, "phs_old");
     assert!(leader.leads().await);

@@ -143,7 +143,7 @@ async fn b8_60_the_lock_is_renewed_between_loads() {
 }
 
 #[tokio::test]
-async fn b8_61_a_leader_without_loads_is_not_renewed() {
+async fn b8_61_the_lease_of_a_leader_without_loads_is_not_renewed() {
     let server = RedisServer::start();
     let store = short_lived(&server).build().unwrap();
     let interval = Duration::from_millis(300);
@@ -316,7 +316,7 @@ async fn b8_68_a_lock_of_another_sdk_is_respected() {
 }
 
 #[tokio::test]
-async fn b8_68_a_lock_without_end_is_held() {
+async fn b8_68_a_lock_without_a_ttl_is_respected() {
     let server = RedisServer::start();
     let worker = Worker::of(&server);
     server.run::<()>(&format!("SET {LOCK} 4711"));

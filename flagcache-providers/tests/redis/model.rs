@@ -318,7 +318,7 @@ fn b8_65_random_operations_agree_with_the_model() {
 /// Whole loads of all workers at the same time, while the lock is taken away again and again. A version is drawn
 /// after the decision, so what a later holder of the lock stores is always greater.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b8_65_workers_at_the_same_time_never_take_the_copy_back() {
+async fn b8_65_concurrent_workers_never_roll_the_copy_back() {
     let server = RedisServer::start();
     let versions = Arc::new(AtomicU64::new(1));
     let refused = Arc::new(AtomicU64::new(0));

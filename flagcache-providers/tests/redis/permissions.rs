@@ -145,7 +145,7 @@ async fn a_user_who_may_not_select_the_database_gets_an_error_that_says_what_to_
 }
 
 #[tokio::test]
-async fn a_user_without_the_channel_is_served_at_its_ticks() {
+async fn a_user_without_channel_permission_sees_changes_at_its_ticks() {
     let server = RedisServer::start();
     server.run::<()>(&format!("ACL SETUSER app reset on >{PASSWORD} ~* +@all"));
     let app = builder(&server).username("app").password(PASSWORD);

@@ -114,7 +114,7 @@ async fn b8_61_a_failure_reaches_workers_at_whichever_node() {
 }
 
 #[tokio::test]
-async fn b8_63_a_replica_that_takes_over_gets_the_copy_back() {
+async fn b8_63_the_copy_is_restored_on_a_promoted_replica() {
     let mut cluster = RedisCluster::start();
     cluster.add_replica(DATA, None);
     let owner = cluster.owner(DATA);

@@ -18,7 +18,7 @@ pub(crate) fn builder(watched: &RedisSentinels) -> RedisStoreBuilder {
 }
 
 #[tokio::test]
-async fn b8_63_a_primary_that_is_lost_with_the_last_write_is_replaced_and_gets_the_copy_back() {
+async fn b8_63_the_copy_is_restored_after_a_failover_that_lost_the_last_write() {
     let mut watched = RedisSentinels::start();
     sharing::works(&builder(&watched), SERVICE, &mut watched.primary.admin()).await;
 

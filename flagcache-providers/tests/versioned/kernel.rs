@@ -105,7 +105,7 @@ async fn b11_82_one_of_many_leads_and_the_others_read_its_copy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_82_a_leader_that_polls_rarely_keeps_the_leadership_by_renewing() {
+async fn b11_82_a_leader_that_polls_rarely_keeps_leadership_by_renewing() {
     let memory = Memory::default();
     let (leader, follower) = (Worker::of(&memory), Worker::of(&memory));
     assert!(leader.leads().await);
@@ -148,7 +148,7 @@ async fn b11_82_a_killed_leader_is_replaced_within_the_lease_ttl() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_81_a_leader_is_measured_by_the_observers_own_clock_alone() {
+async fn b11_81_a_lease_is_measured_only_by_the_observers_own_clock() {
     let memory = Memory::default();
     let leader = Worker::of(&memory);
     assert!(leader.leads().await);
@@ -172,7 +172,7 @@ async fn b11_81_a_leader_is_measured_by_the_observers_own_clock_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_80_a_leader_that_overslept_writes_nothing() {
+async fn b11_80_a_leader_suspended_beyond_its_lease_writes_nothing() {
     let memory = Memory::default();
     let (sleeper, successor, reader) = (
         Worker::of(&memory),
@@ -225,7 +225,7 @@ async fn b11_82_shutdown_and_step_down_hand_over_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_82_a_release_that_failed_is_made_up_for() {
+async fn b11_82_a_failed_release_is_repeated() {
     let memory = Memory::default();
     let (first, second) = (Worker::of(&memory), Worker::of(&memory));
     assert!(first.leads().await);
@@ -239,7 +239,7 @@ async fn b11_82_a_release_that_failed_is_made_up_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_82_an_unchanged_tick_writes_nothing_and_moves_no_value() {
+async fn b11_82_an_unchanged_tick_writes_nothing_and_transfers_no_value() {
     let memory = Memory::default();
     let (leader, follower) = (Worker::of(&memory), Worker::of(&memory));
     assert!(leader.leads().await);
@@ -261,7 +261,7 @@ async fn b11_82_an_unchanged_tick_writes_nothing_and_moves_no_value() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_82_the_confirmations_age_is_the_leaders_word_and_the_observers_waiting() {
+async fn b11_82_a_confirmations_age_is_its_stored_age_plus_the_time_since_it_was_read() {
     let memory = Memory::default();
     let (leader, follower) = (Worker::of(&memory), Worker::of(&memory));
     assert!(leader.leads().await);
@@ -377,7 +377,7 @@ async fn b11_82_a_store_that_lost_everything_is_filled_by_the_leaders_next_load(
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_82_an_invalid_leader_record_is_replaced_when_its_lease_would_have_ended() {
+async fn b11_82_an_invalid_leader_record_is_replaced_after_one_lease() {
     let memory = Memory::default();
     let worker = Worker::of(&memory);
     put(&memory, &key(SERVICE, "head"), Bytes::from_static(b"[]")).await;
@@ -418,7 +418,7 @@ async fn b11_82_a_worker_that_does_not_lead_fills_an_empty_store_and_overwrites_
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_82_a_new_leader_that_failed_to_fetch_leaves_its_predecessors_younger_copy() {
+async fn b11_82_a_new_leader_that_cannot_fetch_keeps_its_predecessors_newer_copy() {
     let memory = Memory::default();
     let (predecessor, leader) = (Worker::of(&memory), Worker::of(&memory));
     let (old, new) = (fetched("old", "\"1\"", 90), fetched("new", "\"2\"", 0));
@@ -456,7 +456,7 @@ async fn the_pollers_of_one_process_share_one_copy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_82_a_failure_is_the_leaders_to_write_grows_old_and_ends_with_the_first_success() {
+async fn b11_82_only_the_leader_stores_a_failure_with_its_age_until_the_first_success() {
     let memory = Memory::default();
     let (leader, follower) = (Worker::of(&memory), Worker::of(&memory));
     let data = fetched("beta", "\"1\"", 0);
@@ -535,7 +535,7 @@ async fn b11_82_a_refused_key_does_not_lead_in_the_window_and_another_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b11_82_what_another_program_wrote_in_the_place_of_a_failure_is_ignored_and_replaced() {
+async fn b11_82_an_invalid_failure_text_is_ignored_and_replaced() {
     let memory = Memory::default();
     let worker = Worker::of(&memory);
     assert!(worker.leads().await);

@@ -212,7 +212,7 @@ fn b8_68_a_copy_that_a_late_python_leader_overwrites_is_restored() {
 const THEIRS: &str = r#"{"flags":[{"key":"theirs"}],"group_type_mapping":{},"cohorts":{}}"#;
 
 #[test]
-fn b8_65_a_leader_that_wakes_up_overwrites_nothing_of_another_sdk() {
+fn b8_65_a_suspended_leader_that_resumes_overwrites_nothing_of_another_sdk() {
     let mut fleet =
         Fleet::<Server>::running(Settings::every(NO_TICKS).lock_ttl(Server::LOCK_TTL), 1);
     let leader = pause_leader_in_a_get(&mut fleet);

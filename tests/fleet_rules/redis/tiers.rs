@@ -141,7 +141,7 @@ fn workers_boot_from_the_file_while_redis_hangs() {
 }
 
 #[test]
-fn workers_boot_from_the_file_and_see_out_a_long_outage() {
+fn workers_boot_from_the_file_and_survive_a_long_outage() {
     boots_in_an_outage(
         RedisServer::kill,
         RedisServer::start_again,

@@ -24,13 +24,13 @@ fn fleet<P: Redundant>() -> Fleet<P> {
     fleet
 }
 
-pub(crate) fn b8_63_a_failover_that_loses_the_last_write_sets_no_worker_back_for_longer_than_a_tick<
+pub(crate) fn b8_63_a_failover_that_loses_the_last_write_affects_workers_for_at_most_a_tick<
     P: Redundant,
 >() {
     loses_the_last_write::<P>(None);
 }
 
-pub(crate) fn b8_63_a_failover_while_the_api_fails_sets_no_worker_back_for_longer_than_a_tick<
+pub(crate) fn b8_63_a_failover_while_the_api_fails_affects_workers_for_at_most_a_tick<
     P: Redundant,
 >() {
     loses_the_last_write::<P>(Some(500));

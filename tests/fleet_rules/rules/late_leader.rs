@@ -13,7 +13,7 @@ use crate::worker::Settings;
 pub(crate) const LATE: usize = FLAGS + 1;
 pub(crate) const NEWER: usize = FLAGS + 2;
 
-pub(crate) fn b8_65_a_leader_that_wakes_up_overwrites_nothing<P: TestStore>() {
+pub(crate) fn b8_65_a_suspended_leader_that_resumes_overwrites_nothing<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS).lock_ttl(P::LOCK_TTL), 3);
     let leader = pause_leader_in_a_get(&mut fleet);
     fleet.api.serve(NEWER);

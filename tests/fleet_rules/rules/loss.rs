@@ -25,11 +25,11 @@ pub(crate) fn fleet<P: Failing>(workers: usize) -> Fleet<P> {
     fleet
 }
 
-pub(crate) fn b8_63_what_the_server_lost_comes_back<P: Failing>() {
+pub(crate) fn b8_63_a_lost_copy_is_restored<P: Failing>() {
     what_is_lost_comes_back::<P>(None);
 }
 
-pub(crate) fn b8_63_what_the_server_lost_comes_back_while_the_api_fails<P: Failing>() {
+pub(crate) fn b8_63_a_lost_copy_is_restored_while_the_api_fails<P: Failing>() {
     what_is_lost_comes_back::<P>(Some(500));
 }
 

@@ -22,12 +22,14 @@ macro_rules! rules_for {
             cold_start: b8_58_a_cold_fleet_sends_one_get, b8_58_a_cold_fleet_with_a_filled_cache_sends_at_most_one_get;
             ticks: b8_59_a_tick_costs_the_fleet_one_get;
             handover: b8_60_a_killed_leader_is_replaced, b8_60_a_leader_that_shuts_down_is_replaced_at_once;
-            step_down: b8_61_a_leader_without_connection_steps_down_the_second_time, b8_61_a_leader_whose_key_is_refused_steps_down,
-                b8_61_a_key_that_is_refused_to_all_is_tried_by_one, b8_61_a_connection_that_fails_for_all_is_tried_by_three,
-                b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once, b8_61_a_leader_that_alone_is_cut_off_is_replaced,
-                b8_61_a_closed_port_is_tried_by_three;
+            step_down: b8_61_a_leader_without_a_connection_steps_down_after_two_failures,
+                b8_61_a_leader_whose_key_is_refused_steps_down,
+                b8_61_a_key_refused_for_all_workers_is_retried_by_one,
+                b8_61_a_connection_failure_of_all_workers_is_retried_by_three,
+                b8_61_a_key_replaced_in_half_of_the_workers_is_used_at_once,
+                b8_61_an_isolated_leader_is_replaced, b8_61_a_closed_port_is_tried_by_three;
             staleness: b8_62_followers_of_a_paused_leader_fetch_for_themselves;
-            late_leader: b8_65_a_leader_that_wakes_up_overwrites_nothing;
+            late_leader: b8_65_a_suspended_leader_that_resumes_overwrites_nothing;
             damage: b8_66_a_damaged_copy_costs_no_worker_a_flag;
             roll_back: b3_37_a_roll_back_over_a_change_of_leader_reaches_all;
         }
@@ -36,7 +38,7 @@ macro_rules! rules_for {
         $crate::rules::rules_for!($test_store);
         $crate::rules::rules_for! {
             $test_store:
-            loss: b8_63_what_the_server_lost_comes_back, b8_63_what_the_server_lost_comes_back_while_the_api_fails;
+            loss: b8_63_a_lost_copy_is_restored, b8_63_a_lost_copy_is_restored_while_the_api_fails;
             outage: b8_64_a_fleet_survives_a_server_that_is_down, b8_64_a_fleet_survives_a_server_that_hangs;
         }
     };
@@ -45,17 +47,18 @@ macro_rules! rules_for {
             $test_store:
             cold_start: b8_58_a_cold_fleet_sends_one_get, b8_58_a_cold_fleet_with_a_filled_cache_sends_at_most_one_get;
             handover: b8_60_a_killed_leader_is_replaced, b8_60_a_leader_that_shuts_down_is_replaced_at_once;
-            loss: b8_63_what_the_server_lost_comes_back;
+            loss: b8_63_a_lost_copy_is_restored;
             outage: b8_64_a_fleet_survives_a_server_that_is_down, b8_64_a_fleet_survives_a_server_that_hangs;
-            late_leader: b8_65_a_leader_that_wakes_up_overwrites_nothing;
+            late_leader: b8_65_a_suspended_leader_that_resumes_overwrites_nothing;
             damage: b8_66_a_damaged_copy_costs_no_worker_a_flag;
         }
     };
     ($test_store:ty, with a replica) => {
         $crate::rules::rules_for! {
             $test_store:
-            failover: b8_63_a_failover_that_loses_the_last_write_sets_no_worker_back_for_longer_than_a_tick,
-                b8_63_a_failover_while_the_api_fails_sets_no_worker_back_for_longer_than_a_tick, b8_64_a_primary_that_hangs_is_replaced;
+            failover: b8_63_a_failover_that_loses_the_last_write_affects_workers_for_at_most_a_tick,
+                b8_63_a_failover_while_the_api_fails_affects_workers_for_at_most_a_tick,
+                b8_64_a_primary_that_hangs_is_replaced;
         }
     };
     ($test_store:ty: $($file:ident: $($rule:ident),+;)+) => {

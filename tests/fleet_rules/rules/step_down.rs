@@ -24,7 +24,7 @@ pub(crate) fn b8_61_a_leader_whose_key_is_refused_steps_down<P: TestStore>() {
     steps_down_after(&mut fleet, &ApiReply::status(401), 1, 0);
 }
 
-pub(crate) fn b8_61_a_leader_without_connection_steps_down_the_second_time<P: TestStore>() {
+pub(crate) fn b8_61_a_leader_without_a_connection_steps_down_after_two_failures<P: TestStore>() {
     let mut fleet = Fleet::<P>::running(Settings::every(NO_TICKS), 4);
     // The first is on a connection that was kept, so the client sends it once more on a new one.
     steps_down_after(&mut fleet, &ApiReply::reset(), 2, 1);
@@ -89,12 +89,12 @@ const TICK: Duration = Duration::from_secs(1);
 const WORKERS: usize = 8;
 const LASTS: Duration = Duration::from_secs(6);
 
-pub(crate) fn b8_61_a_key_that_is_refused_to_all_is_tried_by_one<P: TestStore>() {
+pub(crate) fn b8_61_a_key_refused_for_all_workers_is_retried_by_one<P: TestStore>() {
     // At least one request in each interval, from any worker.
     all_see::<P>(&ApiReply::status(401), 1, Some("unauthorized"));
 }
 
-pub(crate) fn b8_61_a_connection_that_fails_for_all_is_tried_by_three<P: TestStore>() {
+pub(crate) fn b8_61_a_connection_failure_of_all_workers_is_retried_by_three<P: TestStore>() {
     // The leader tries twice, two others once, and the last of them continues alone.
     all_see::<P>(&ApiReply::reset(), 4, None);
 }
@@ -146,7 +146,7 @@ fn all_see<P: TestStore>(failure: &ApiReply, at_first: usize, state: Option<&str
     });
 }
 
-pub(crate) fn b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once<P: TestStore>() {
+pub(crate) fn b8_61_a_key_replaced_in_half_of_the_workers_is_used_at_once<P: TestStore>() {
     let keys = [
         "phs_old", "phs_old", "phs_old", "phs_old", "phs_new", "phs_new", "phs_new", "phs_new",
     ];
@@ -179,7 +179,7 @@ pub(crate) fn b8_61_a_key_replaced_in_half_of_the_workers_heals_at_once<P: TestS
     assert_eq!(refused, 1, "no other worker tries with the refused key");
 }
 
-pub(crate) fn b8_61_a_leader_that_alone_is_cut_off_is_replaced<P: TestStore>() {
+pub(crate) fn b8_61_an_isolated_leader_is_replaced<P: TestStore>() {
     let mut fleet = Fleet::<P>::new(Settings::every(TICK));
     let api = fleet.api.url();
     let front = Front::before(api.trim_start_matches("http://").parse().unwrap());

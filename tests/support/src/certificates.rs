@@ -1,4 +1,4 @@
-//! Certificates made for a test.
+//! [`Certificates`]: certificates for the servers and clients of a test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,22 +7,22 @@ use tempfile::TempDir;
 
 /// Certificates and their keys, in PEM files that are removed when this is dropped.
 ///
-/// | name | what it is |
+/// | name | certificate |
 /// |---|---|
-/// | `root` | the root certificate |
-/// | `server` | a server's, for `localhost` and 127.0.0.1 |
-/// | `named` | a server's, for `localhost` alone |
-/// | `elsewhere` | a server's, for another host |
-/// | `client` | a client's |
-/// | `other`, `unrelated` | another root certificate, and a client's that it signed |
+/// | `root` | a root certificate |
+/// | `server` | of a server, for `localhost` and 127.0.0.1 |
+/// | `named` | of a server, only for `localhost` |
+/// | `elsewhere` | of a server, for another host |
+/// | `client` | of a client |
+/// | `other`, `unrelated` | another root certificate, and a client's certificate signed by it |
 ///
-/// Each has a file `<name>.crt`, and its key in `<name>.key`.
+/// Each certificate is in `<name>.crt`, and its key in `<name>.key`.
 #[derive(Debug)]
 pub struct Certificates {
     folder: TempDir,
 }
 
-/// The TLS settings of a Redis server: its certificate, and whether it demands one from its clients.
+/// The TLS settings of a Redis server: its certificate, and whether it requires client certificates.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
     settings: Vec<(&'static str, String)>,
@@ -67,7 +67,7 @@ impl Certificates {
         std::fs::read(self.file(file)).unwrap()
     }
 
-    /// The TLS of a server with the certificate of that name, which accepts every client.
+    /// The TLS settings of a server with the certificate `name` that accepts every client.
     pub fn server(&self, name: &str) -> ServerTls {
         let settings = vec![
             ("tls-cert-file", self.path(&format!("{name}.crt"))),
@@ -84,7 +84,7 @@ impl Certificates {
 }
 
 impl ServerTls {
-    /// The same, but only clients with a certificate that `root` signed are accepted.
+    /// Like [`server`](Self::server), but accepts only clients with a certificate signed by `root`.
     #[must_use]
     pub fn for_known_clients(mut self) -> Self {
         for (name, value) in &mut self.settings {
@@ -95,7 +95,7 @@ impl ServerTls {
         self
     }
 
-    /// As arguments of a server.
+    /// The settings as arguments of `redis-server`.
     #[cfg(feature = "redis")]
     pub(crate) fn arguments(&self) -> impl Iterator<Item = String> {
         self.settings
@@ -103,7 +103,7 @@ impl ServerTls {
             .flat_map(|(name, value)| [format!("--{name}"), value.clone()])
     }
 
-    /// As lines of a configuration.
+    /// The settings as lines of a configuration file.
     #[cfg(feature = "redis")]
     pub(crate) fn lines(&self) -> String {
         self.settings

@@ -1,12 +1,12 @@
-//! Ports for servers that need one on their command line.
+//! [`FreePort`]: a port for a server that needs one on its command line.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-/// A TCP port of 127.0.0.1 that stays reserved for the test until this is dropped, also while no server listens there: a
-/// server can be killed and started again on it.
+/// A TCP port of 127.0.0.1 that stays reserved for the test until this is dropped, also while no server listens there:
+/// a server can be killed and started again on it.
 ///
-/// It is below the ports that systems assign to outgoing connections and to listeners without a port. Tests that run at the
-/// same time, also in other processes, avoid each other's ports by binding the UDP port of the same number.
+/// It is below the ports that systems assign to outgoing connections and to listeners without a port. Tests that run at
+/// the same time, also in other processes, avoid each other's ports by binding the UDP port of the same number.
 #[derive(Debug)]
 pub struct FreePort {
     number: u16,
@@ -14,11 +14,11 @@ pub struct FreePort {
 }
 
 impl FreePort {
-    /// Finds one.
+    /// Finds a free port.
     ///
     /// # Panics
     ///
-    /// If none can be found.
+    /// If no free port is found.
     pub fn find() -> Self {
         for _ in 0..10_000 {
             let number = fastrand::u16(10_000..30_000);
@@ -35,7 +35,7 @@ impl FreePort {
         panic!("no free port on 127.0.0.1");
     }
 
-    /// Its number.
+    /// The number of the port.
     pub fn number(&self) -> u16 {
         self.number
     }

@@ -1,4 +1,4 @@
-//! What flagcache's tests, benches and the fleet example share. Not published; what provider authors need is
+//! Shared by the tests, the benches and the fleet example of flagcache. Not published; provider authors use
 //! `flagcache_providers::testing`.
 //!
 //! | item | contents |

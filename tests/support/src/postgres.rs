@@ -1,4 +1,4 @@
-//! PostgreSQL: a server of one test, and PgBouncer in front of it.
+//! [`PostgresServer`] and [`PgBouncer`]: a PostgreSQL server for one test, and a pooler in front of it.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::wait::wait_until;
 const INSTALL: &str =
     "install PostgreSQL and PgBouncer (Debian and Ubuntu: apt-get install postgresql pgbouncer)";
 
-/// The user and group for the programs if this process runs as root, which they refuse.
+/// The user and group for the programs if this process runs as root: they refuse to run as root.
 fn unprivileged() -> Option<(u32, u32)> {
     let id = |arguments: &[&str]| -> Option<u32> {
         let output = Command::new("id").args(arguments).output().ok()?;
@@ -72,8 +72,8 @@ fn find_program(name: &str) -> Option<PathBuf> {
     programs.find(|program| program.exists())
 }
 
-/// The data folder of a server that was never started. The servers that run at the same time share it, because `initdb` takes
-/// seconds.
+/// The data folder of a server that was never started. The servers that run at the same time share it, because `initdb`
+/// takes seconds.
 fn template() -> Arc<TempDir> {
     static TEMPLATE: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
     let mut shared = TEMPLATE.lock().unwrap();
@@ -98,8 +98,8 @@ fn template() -> Arc<TempDir> {
 
 /// A PostgreSQL server on a free port of 127.0.0.1, without fsync. Killed when dropped.
 ///
-/// Its user is `app`, without a password; its database is `postgres`. It panics where a test could not go on, as
-/// `RedisServer` does.
+/// Its user is `app`, without a password; its database is `postgres`. Methods panic on errors, as those of
+/// `RedisServer` do.
 #[derive(Debug)]
 pub struct PostgresServer {
     process: Process,
@@ -123,7 +123,7 @@ impl PostgresServer {
         Self::start_with(&[])
     }
 
-    /// Starts a server with more settings: `&["ssl=on"]`.
+    /// Starts a server with additional settings: `&["ssl=on"]`.
     #[must_use = "the server is killed when it is dropped"]
     pub fn start_with(options: &[&str]) -> Self {
         let template = template();
@@ -155,22 +155,22 @@ impl PostgresServer {
         });
     }
 
-    /// The port at which it listens.
+    /// The port.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
 
-    /// The folder of its Unix socket, and of `data`, its data folder.
+    /// The folder that contains its Unix socket and its data folder, `data`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Where a store finds it: `postgres://app@127.0.0.1:<port>/postgres?sslmode=disable`.
+    /// The URL of the server for a store: `postgres://app@127.0.0.1:<port>/postgres?sslmode=disable`.
     pub fn url(&self) -> String {
         url(self.port())
     }
 
-    /// Runs SQL with `psql`, and returns its output. `None` if that fails: the server may be down, or refuse it.
+    /// Runs SQL with `psql`, and returns its output. `None` if that fails, for example because the server is down.
     pub fn try_psql(&self, sql: &str) -> Option<String> {
         let output = Command::new(program("psql"))
             .args([
@@ -213,7 +213,7 @@ impl PostgresServer {
     fn signal(&self, signal: &str) {
         let processes = self.processes();
         let processes = processes.iter().map(u32::to_string);
-        // A process that has ended meanwhile is an error of `kill`.
+        // `kill` fails for a process that has ended in the meantime.
         let _ = Command::new("kill")
             .arg(signal)
             .args(processes)
@@ -247,7 +247,7 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        // The processes of its connections too: they keep its shared memory.
+        // Also kills the processes of its connections, which keep the shared memory alive.
         self.signal("-KILL");
     }
 }
@@ -304,7 +304,7 @@ impl PgBouncer {
         }
     }
 
-    /// Where a store finds it, as [`PostgresServer::url`].
+    /// The URL for a store, as [`PostgresServer::url`].
     pub fn url(&self) -> String {
         url(self.port.number())
     }

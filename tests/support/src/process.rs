@@ -1,4 +1,4 @@
-//! Child processes of a test.
+//! [`Process`] and [`WorkerProcess`]: child processes of a test.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -63,7 +63,8 @@ impl Process {
         self.input = None;
     }
 
-    /// The lines of its output, which each call waits for; none if the output is not a pipe, or was taken before.
+    /// An iterator over the lines of its output, which blocks until the next line. Empty if the output is not a pipe,
+    /// or was taken before.
     pub fn lines(&mut self) -> impl Iterator<Item = String> + Send + use<> {
         lines(self.child.stdout.take())
     }
@@ -76,7 +77,7 @@ impl Process {
     /// How it ended, if it has ended.
     ///
     /// # Errors
-    /// If the system cannot tell.
+    /// If the status of the process cannot be read.
     pub fn exit(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
@@ -84,7 +85,7 @@ impl Process {
     /// Waits for its end. `None` if it still runs after `timeout`.
     ///
     /// # Errors
-    /// If the system cannot tell.
+    /// If the status of the process cannot be read.
     pub fn wait(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -151,7 +152,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // They fail only if it has ended already. SIGKILL ends a paused process too.
+        // Errors mean that the process has already ended. SIGKILL also ends a paused process.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -172,7 +173,7 @@ pub struct WorkerProcess<R> {
 }
 
 impl<R: Send + 'static> WorkerProcess<R> {
-    /// Starts a worker. `parse` makes reports of the lines of its output; a line that is none is ignored.
+    /// Starts a worker. `parse` converts lines of its output into reports; other lines are ignored.
     ///
     /// # Panics
     ///
@@ -215,7 +216,8 @@ impl<R: Send + 'static> WorkerProcess<R> {
         &self.reports
     }
 
-    /// Waits until `find` finds something in the reports. `None` if it does not within `timeout`, or before the worker ends.
+    /// Waits until `find` finds something in the reports. `None` if it does not within `timeout`, or before the worker
+    /// ends.
     pub fn find<T>(
         &mut self,
         timeout: Duration,

@@ -1,14 +1,13 @@
-//! How long a busy machine delays a program.
+//! [`SchedulingDelay`]: how long a busy machine delays a program.
 
 use std::fs;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-/// Measures how long a busy machine delays its programs, so that a test can add this delay to the time that a program
-/// promises.
+/// Measures how long a busy machine delays its programs, so that a test can add the delay to an expected duration.
 ///
-/// While no process waits for a processor or a disk, the delay is zero. It is read from the pressure files of Linux; on a
-/// system without them it counts as five seconds.
+/// While no process waits for a processor or a disk, the delay is zero. It is read from the pressure files of Linux; on
+/// a system without them it counts as five seconds.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use std::time::Duration;
 /// use flagcache_test_support::SchedulingDelay;
 ///
 /// let (begun, lost) = (Instant::now(), SchedulingDelay::begin());
-/// // … what was promised to take 100 ms at most …
+/// // … an operation that takes at most 100 ms …
 /// assert!(begun.elapsed() <= Duration::from_millis(100) + lost.so_far());
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -28,12 +27,12 @@ impl SchedulingDelay {
     /// The assumed delay where it cannot be measured.
     const UNKNOWN: Duration = Duration::from_secs(5);
 
-    /// Begins to measure.
+    /// Begins the measurement.
     pub fn begin() -> Self {
         Self { begun: lost() }
     }
 
-    /// The most that a chain of processes can have been delayed since then.
+    /// The maximum delay of a chain of processes since the begin of the measurement.
     pub fn so_far(&self) -> Duration {
         match (self.begun, lost()) {
             (Some(begun), Some(now)) => now.saturating_sub(begun),
@@ -41,7 +40,7 @@ impl SchedulingDelay {
         }
     }
 
-    /// `took` without that delay.
+    /// `took` minus the delay.
     pub fn without(&self, took: Duration) -> Duration {
         took.saturating_sub(self.so_far())
     }

@@ -1,4 +1,4 @@
-//! Waiting for a condition.
+//! [`wait_until`] and [`eventually`]: wait for a condition with a deadline.
 
 use std::time::{Duration, Instant};
 

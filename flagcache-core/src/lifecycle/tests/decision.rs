@@ -269,7 +269,7 @@ fn b1_09_a_read_that_comes_back_cancels_the_hedge() {
 }
 
 #[test]
-fn b1_09_what_the_hedge_brought_is_not_replaced_by_a_slower_read_and_fills_an_empty_store() {
+fn b1_09_the_result_of_a_hedge_is_not_replaced_by_a_slower_read_and_fills_an_empty_store() {
     let (old, new) = (set("a", "1"), set("b", "2"));
     for (found, then) in [
         (Some(&old), Expected::LoadEnded),
@@ -442,7 +442,7 @@ fn b1_10_a_damaged_copy_is_left_to_the_leader_for_two_ticks() {
 }
 
 #[test]
-fn b1_10_a_notification_is_no_reason_to_fetch_and_keep_turns_the_get_off() {
+fn b1_10_a_notification_causes_no_fetch_and_keep_disables_the_get() {
     let a = set("a", "1");
     let mut harness = Harness::follower(policy(), &a);
     harness.pass(MS * 100);
@@ -461,7 +461,7 @@ fn b1_10_a_notification_is_no_reason_to_fetch_and_keep_turns_the_get_off() {
 }
 
 #[test]
-fn b1_10_notifications_do_not_put_off_the_tick_that_may_fetch() {
+fn b1_10_notifications_do_not_delay_the_tick_that_may_fetch() {
     let a = set("a", "1");
     let troubles: [fn(&mut Harness, &FlagDefinitionCacheData) -> Vec<Expected>; 3] = [
         |harness, _| harness.decision_failed(),

@@ -28,7 +28,7 @@ fn b8_60_a_follower_asks_again_when_the_lease_it_saw_ends() {
 }
 
 #[test]
-fn b8_60_a_lease_that_was_renewed_meanwhile_is_waited_for_anew() {
+fn b8_60_a_follower_waits_again_for_a_renewed_lease() {
     let a = set("a", "1");
     let eight = || FleetStatus::new().lease_ends_in(Duration::from_secs(8));
     let mut harness = Harness::follower(policy(), &a);
@@ -73,7 +73,7 @@ fn b8_60_only_a_follower_waits_for_the_end_of_a_lease() {
 }
 
 #[test]
-fn b8_60_a_lease_that_ended_without_a_new_leader_is_asked_for_once_between_ticks() {
+fn b8_60_an_expired_lease_without_a_new_leader_is_attempted_once_between_ticks() {
     let a = set("a", "1");
     let eight = FleetStatus::new().lease_ends_in(Duration::from_secs(8));
     // The store reports no lease any more, or one that has ended.
@@ -98,7 +98,7 @@ fn b8_60_a_lease_that_ended_without_a_new_leader_is_asked_for_once_between_ticks
 }
 
 #[test]
-fn b8_60_a_notification_makes_a_new_leader_fetch_but_not_a_standing_one() {
+fn b8_60_a_notification_makes_a_new_leader_fetch_but_not_an_existing_one() {
     let a = set("a", "1");
     let mut harness = Harness::follower(policy(), &a);
     harness.pass(MS * 100);
@@ -120,7 +120,7 @@ fn b8_60_a_notification_makes_a_new_leader_fetch_but_not_a_standing_one() {
 }
 
 #[test]
-fn b8_63_a_notification_does_not_put_off_the_tick_in_which_a_leader_puts_the_copy_back() {
+fn b8_63_a_notification_does_not_delay_the_tick_in_which_a_leader_restores_the_copy() {
     let a = set("a", "1");
     let mut harness = Harness::leader(policy(), &a);
     let due = harness.wait_time();

@@ -328,7 +328,7 @@ fn b2_30_a_refresh_does_not_bypass_the_backoff_and_a_reader_inherits_none() {
 }
 
 #[test]
-fn b2_31_passing_faults_back_off_from_the_second() {
+fn b2_31_transient_faults_back_off_from_the_second() {
     for failure in [
         FetchErrorKind::Server,
         FetchErrorKind::Timeout,
@@ -347,7 +347,7 @@ fn b2_31_passing_faults_back_off_from_the_second() {
 }
 
 #[test]
-fn b2_30_a_leaders_tick_just_before_the_end_of_its_backoff_waits_for_that_and_no_other() {
+fn b2_30_only_a_leaders_tick_just_before_the_end_of_its_backoff_waits_for_that_end() {
     let a = set("a", "1");
     let asked = |seconds| Fetched::Failed {
         failure: FetchErrorKind::Server,

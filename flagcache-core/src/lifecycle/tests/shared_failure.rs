@@ -395,7 +395,7 @@ fn b8_61_the_third_worker_that_cannot_connect_stays_leader_and_tries_alone() {
 const CUT_OFF: usize = 3;
 
 #[test]
-fn b8_61_workers_that_alone_are_cut_off_lose_leadership_in_the_end() {
+fn b8_61_isolated_workers_eventually_lose_leadership() {
     for kind in [
         FetchErrorKind::Connect,
         FetchErrorKind::Timeout,
@@ -458,7 +458,7 @@ fn b8_61_a_single_worker_that_stepped_down_sees_the_recovery_within_two_interval
 }
 
 #[test]
-fn b8_61_what_a_leader_of_an_older_version_leaves_behind_does_no_harm() {
+fn b8_61_the_record_of_a_leader_of_an_older_version_is_harmless() {
     let mut fleet = Fleet::new(&policy(), 8, 1);
     fleet.run(INTERVAL * 3);
     fleet.fault = Some(FetchErrorKind::Unauthorized);
@@ -517,7 +517,7 @@ fn b8_61_workers_that_start_again_in_the_window_do_not_try() {
 }
 
 #[test]
-fn b8_61_refreshes_by_all_workers_are_not_requests_by_all() {
+fn b8_61_refreshes_by_all_workers_do_not_cause_requests_by_all() {
     let mut fleet = Fleet::new(&policy(), 64, 1);
     fleet.run(INTERVAL * 3);
     for kind in KINDS {
@@ -557,7 +557,7 @@ fn b2_30_the_whole_fleet_backs_off_from_billed_or_limited_failures() {
 }
 
 #[test]
-fn b2_28_readers_without_a_key_say_what_was_refused_to_the_leader() {
+fn b2_28_readers_without_a_key_report_the_leaders_refused_key() {
     let mut fleet = Fleet::new(&policy(), 8, 1);
     let reader = fleet.workers.len() - 1;
     let keyless = Policy {

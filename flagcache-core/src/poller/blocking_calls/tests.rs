@@ -17,7 +17,7 @@ fn hang(calls: &Arc<BlockingCalls>) -> mpsc::Sender<()> {
 }
 
 #[tokio::test]
-async fn b4_42_the_value_comes_back_from_a_thread_of_its_own() {
+async fn b4_42_a_body_runs_on_a_separate_thread() {
     let calls = Arc::new(BlockingCalls::default());
     let here = thread::current().id();
     let there = timeout(LIMIT, calls.run(|| thread::current().id()))
@@ -73,7 +73,7 @@ async fn an_answer_is_out_only_when_the_place_is_free() {
 }
 
 #[tokio::test]
-async fn b4_40_a_panic_goes_on_in_the_awaiting_future() {
+async fn b4_40_a_panic_is_propagated_to_the_awaiting_future() {
     let calls = Arc::new(BlockingCalls::default());
     let call = AssertUnwindSafe(Arc::clone(&calls).run(|| panic!("out of ink"))).catch_unwind();
     let Err(panic) = timeout(LIMIT, call).await.unwrap() else {

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_the_app_stands_for_that_of_its_api() {
+    fn the_host_of_the_app_is_replaced_with_the_host_of_its_api() {
         for (host, api) in [
             ("https://app.posthog.com", "us.i.posthog.com"),
             ("https://us.posthog.com/", "us.i.posthog.com"),

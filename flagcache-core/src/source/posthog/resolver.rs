@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b5_47_a_lookup_that_hangs_does_not_hold_up_the_runtime() {
+    fn b5_47_a_hung_name_lookup_does_not_block_the_runtime() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn b2_30_what_cannot_be_read_is_ignored() {
+    fn b2_30_an_invalid_retry_after_is_ignored() {
         for value in ["", "soon", "-1", "1.5", "1 s"] {
             assert_eq!(of(value), None, "{value:?}");
         }

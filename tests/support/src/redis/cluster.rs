@@ -1,4 +1,4 @@
-//! The nodes of a cluster.
+//! [`RedisCluster`]: the nodes of a cluster.
 
 use super::server::{RedisServer, STARTS_WITHIN};
 use crate::certificates::ServerTls;
@@ -6,13 +6,13 @@ use crate::wait::wait_until;
 
 const SLOTS: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
 
-/// Three primaries that share the slots, with a node timeout of 1 s; perhaps a replica of one of them. Killed when
-/// dropped.
+/// Three primaries that share the slots, with a node timeout of 1 s, and optionally a replica of one of them. Killed
+/// when dropped.
 ///
-/// It panics where a test could not go on, as [`RedisServer`] does.
+/// Methods panic on errors, as those of [`RedisServer`] do.
 #[derive(Debug)]
 pub struct RedisCluster {
-    /// The primaries, and after these the replica.
+    /// The primaries, followed by the replica.
     pub nodes: Vec<RedisServer>,
 }
 
@@ -23,7 +23,8 @@ impl RedisCluster {
         Self::start_with(&[], None)
     }
 
-    /// Starts them with more options of the server, and TLS, which they then speak among themselves too.
+    /// Starts them with additional options of the server, and with TLS, which the nodes then also use between each
+    /// other.
     #[must_use = "the servers are killed when it is dropped"]
     pub fn start_with(options: &[&str], tls: Option<&ServerTls>) -> Self {
         let nodes: Vec<_> = (0..3).map(|_| Self::node(options, tls)).collect();
@@ -59,7 +60,7 @@ impl RedisCluster {
         });
     }
 
-    /// A node that knows no other, and has no slots.
+    /// Starts a node that knows no other node and has no slots.
     #[must_use = "the server is killed when it is dropped"]
     pub fn node(options: &[&str], tls: Option<&ServerTls>) -> RedisServer {
         let own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
@@ -77,7 +78,7 @@ impl RedisCluster {
         RedisServer::start_as(tls, true, &[&own, &more, among, options].concat())
     }
 
-    /// Where a store finds these nodes: `redis+cluster://127.0.0.1:<port>,…`, with `rediss` if they speak TLS.
+    /// The URL of the cluster for a store: `redis+cluster://127.0.0.1:<port>,…`, with `rediss` if the nodes use TLS.
     pub fn url(&self, seeds: &[usize]) -> String {
         let scheme = if self.nodes[0].tls_port().is_some() {
             "rediss"
@@ -100,7 +101,7 @@ impl RedisCluster {
             .unwrap()
     }
 
-    /// The node that takes commands for `key` now, if there is one.
+    /// The node that currently accepts commands for `key`, if any.
     pub fn primary(&self, key: &str) -> Option<&RedisServer> {
         self.nodes
             .iter()
@@ -112,12 +113,12 @@ impl RedisCluster {
         self.nodes[0].run(&format!("CLUSTER KEYSLOT {key}"))
     }
 
-    /// By what name the nodes know a node.
+    /// The ID of a node.
     pub fn id(&self, node: usize) -> String {
         self.nodes[node].run("CLUSTER MYID")
     }
 
-    /// Begins to move the slot of `key` from node to node: it is open on both, and no key is moved yet.
+    /// Begins to move the slot of `key` to another node: the slot is open on both nodes, and no key is moved yet.
     pub fn begin_move(&self, key: &str, from: usize, to: usize) -> SlotMove<'_> {
         let this = SlotMove {
             cluster: self,
@@ -149,7 +150,7 @@ impl RedisCluster {
     }
 }
 
-/// A slot on its way from one node to another.
+/// A slot that is being moved from one node to another.
 #[derive(Debug)]
 pub struct SlotMove<'a> {
     cluster: &'a RedisCluster,
@@ -159,7 +160,7 @@ pub struct SlotMove<'a> {
 }
 
 impl SlotMove<'_> {
-    /// Moves one key. It must be there.
+    /// Moves one key, which must exist.
     pub fn key(&self, key: &str) {
         let port = self.cluster.nodes[self.to].main_port();
         let moved: String =
@@ -167,7 +168,7 @@ impl SlotMove<'_> {
         assert_eq!(moved, "OK", "there is no {key}");
     }
 
-    /// Moves those of these keys that are there, all at the same moment.
+    /// Moves the existing keys among `keys` at the same moment.
     pub fn keys_at_once(&self, keys: &[&str]) {
         let port = self.cluster.nodes[self.to].main_port().to_string();
         let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];

@@ -1,4 +1,4 @@
-//! A primary, a replica of it, and the Sentinels that watch them.
+//! [`RedisSentinels`]: a primary, a replica of it, and the Sentinels that monitor them.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -13,9 +13,9 @@ use crate::free_port::FreePort;
 use crate::process::Process;
 use crate::wait::wait_until;
 
-/// A primary, its replica and Sentinels, which call the primary down after 1 s. Killed when dropped.
+/// A primary, its replica and Sentinels, which consider the primary down after 1 s. Killed when dropped.
 ///
-/// It panics where a test could not go on, as [`RedisServer`] does.
+/// Methods panic on errors, as those of [`RedisServer`] do.
 #[derive(Debug)]
 pub struct RedisSentinels {
     /// The primary at the start.
@@ -26,17 +26,17 @@ pub struct RedisSentinels {
 }
 
 impl RedisSentinels {
-    /// The name under which the Sentinels know the primary.
+    /// The name of the primary in the Sentinels.
     pub const PRIMARY: &str = "flags";
 
-    /// Starts all with three Sentinels, and waits until they know each other and the replica.
+    /// Starts the servers and three Sentinels, and waits until these know each other and the replica.
     #[must_use = "the servers are killed when it is dropped"]
     pub fn start() -> Self {
         Self::start_with(3, "", None)
     }
 
-    /// Starts all with that many Sentinels, more lines in their configuration, and TLS. With TLS all of them speak it
-    /// among themselves too; each has a plain port for the test.
+    /// Starts the servers and a number of Sentinels, with additional lines in their configuration, and with TLS, which
+    /// all of them then also use between each other; each also has a plain port for the test.
     #[must_use = "the servers are killed when it is dropped"]
     pub fn start_with(sentinels: usize, lines: &str, tls: Option<&ServerTls>) -> Self {
         let options = if tls.is_some() {
@@ -77,7 +77,7 @@ impl RedisSentinels {
                     Some(Ok(seen)) => {
                         seen["num-slaves"] == "1" && seen["num-other-sentinels"] == others
                     }
-                    // One that demands a password answers.
+                    // A Sentinel that requires a password is running.
                     Some(Err(error)) => matches!(error.code(), Some("NOAUTH" | "NOPERM")),
                     None => false,
                 },
@@ -85,7 +85,8 @@ impl RedisSentinels {
         }
     }
 
-    /// Where a store finds them: `redis+sentinel://127.0.0.1:<port>,…/<primary>`, with `rediss` if they speak TLS.
+    /// The URL of the Sentinels for a store: `redis+sentinel://127.0.0.1:<port>,…/<primary>`, with `rediss` if they use
+    /// TLS.
     pub fn url(&self, primary: &str) -> String {
         let scheme = if self.primary.tls_port().is_some() {
             "rediss"
@@ -100,7 +101,7 @@ impl RedisSentinels {
         format!("{scheme}+sentinel://{}/{primary}", sentinels.join(","))
     }
 
-    /// The server that takes writes now and that a Sentinel names, if there is one.
+    /// The server that accepts writes and that a Sentinel names as the primary, if any.
     pub fn primary(&self) -> Option<&RedisServer> {
         let named: Vec<_> = self.sentinels.iter().filter_map(Sentinel::names).collect();
         [&self.primary, &self.replica].into_iter().find(|server| {
@@ -113,7 +114,7 @@ impl RedisSentinels {
 
     /// Makes the replica the primary while both run.
     pub fn fail_over(&self) {
-        // The Sentinel does not find a replica suitable before it has its first report.
+        // The Sentinel does not select a replica before it has received its first report.
         wait_until("the Sentinel begins", STARTS_WITHIN, || {
             let mut connection = self.sentinels[0].connect().unwrap();
             redis::cmd("SENTINEL")
@@ -136,7 +137,7 @@ impl RedisSentinels {
         self.replica.kill();
     }
 
-    /// Starts them again, the servers empty and in their roles at the start.
+    /// Starts them again: the servers are empty and in their original roles.
     pub fn start_all_again(&mut self) {
         self.primary.start_again();
         self.replica.start_again();
@@ -190,7 +191,7 @@ impl Sentinel {
                 );
             }
             let name = RedisSentinels::PRIMARY;
-            // It writes what it learns into its configuration.
+            // A Sentinel rewrites its configuration file.
             let config = format!(
                 "{settings}sentinel monitor {name} 127.0.0.1 {primary} {quorum}\n\
                  sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 5000\n",
@@ -202,7 +203,7 @@ impl Sentinel {
                 tls_port,
                 folder,
             };
-            // Should another program have taken the port meanwhile, it exits, and we try again.
+            // If another program has taken the port, the Sentinel exits: try again.
             if sentinel.listens() {
                 return sentinel;
             }
@@ -231,7 +232,7 @@ impl Sentinel {
         Ok(connection)
     }
 
-    /// Its information about the primary; `None` if it does not answer yet.
+    /// The Sentinel's information about the primary; `None` if it does not answer yet.
     fn sees(&self) -> Option<RedisResult<HashMap<String, String>>> {
         let mut connection = self.connect().ok()?;
         Some(
@@ -242,7 +243,7 @@ impl Sentinel {
         )
     }
 
-    /// The port of the primary, according to it.
+    /// The port of the primary, according to this Sentinel.
     fn names(&self) -> Option<u16> {
         self.sees()?.ok()?.get("port")?.parse().ok()
     }

@@ -1,4 +1,4 @@
-//! A real `redis-server` of the test's own.
+//! [`RedisServer`]: a real `redis-server` for one test.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -10,17 +10,16 @@ use crate::certificates::ServerTls;
 use crate::free_port::FreePort;
 use crate::process::Process;
 
-/// The variable that names another program than `redis-server`.
+/// The environment variable that replaces `redis-server` with another program.
 const PROGRAM: &str = "FLAGCACHE_TEST_REDIS_SERVER";
 
-/// Ample for servers that start and find each other.
+/// The timeout for servers to start and to find each other.
 pub(super) const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// A `redis-server` on a free port of 127.0.0.1, without persistence. Killed when dropped.
 ///
-/// It panics where a test could not go on: if `redis-server` is not installed, if it does not answer within 30 s, if a
-/// command fails. The variable `FLAGCACHE_TEST_REDIS_SERVER` names another program in its place, such as
-/// `valkey-server`.
+/// Methods panic if `redis-server` is not installed, if it does not answer within 30 s, or if a command fails. The
+/// environment variable `FLAGCACHE_TEST_REDIS_SERVER` selects another program, such as `valkey-server`.
 ///
 /// ```no_run
 /// use flagcache_test_support::RedisServer;
@@ -37,7 +36,7 @@ pub struct RedisServer {
     process: Process,
     port: FreePort,
     tls_port: Option<FreePort>,
-    /// Kept for the bus of a cluster.
+    /// Reserved for the bus of a cluster.
     _bus_port: Option<FreePort>,
     folder: TempDir,
     options: Vec<String>,
@@ -50,7 +49,7 @@ impl RedisServer {
         Self::start_with(&[])
     }
 
-    /// Starts a server with more options of `redis-server`: `&["--requirepass", "…"]`.
+    /// Starts a server with additional options of `redis-server`: `&["--requirepass", "…"]`.
     #[must_use = "the server is killed when it is dropped"]
     pub fn start_with(options: &[&str]) -> Self {
         Self::start_as(None, false, options)
@@ -62,14 +61,14 @@ impl RedisServer {
         Self::start_as(Some(tls), false, options)
     }
 
-    /// Starts a server, perhaps with TLS, perhaps as a node of a cluster.
+    /// Starts a server, optionally with TLS or as a node of a cluster.
     pub(super) fn start_as(tls: Option<&ServerTls>, is_node: bool, options: &[&str]) -> Self {
         let mut last = Vec::new();
         for _ in 0..10 {
             let folder = tempfile::tempdir().unwrap();
             let mut options: Vec<String> =
                 options.iter().map(|&option| option.to_owned()).collect();
-            // Should another program take a port meanwhile, the server exits, and we try again.
+            // If another program takes a port, the server exits: try again.
             let (port, tls_port, bus_port) = (
                 FreePort::find(),
                 tls.map(|_| FreePort::find()),
@@ -80,7 +79,7 @@ impl RedisServer {
                 options.extend(tls.arguments());
             }
             if let Some(port) = &bus_port {
-                // The server's own choice, its port plus 10 000, may be another's.
+                // The default, the port plus 10 000, may be in use.
                 options.extend(["--cluster-port".to_owned(), port.number().to_string()]);
             }
             let process = launch(port.number(), &folder, &options);
@@ -110,7 +109,7 @@ impl RedisServer {
             match client.get_connection_with_timeout(Duration::from_millis(500)) {
                 Ok(mut connection) => match redis::cmd("PING").query::<String>(&mut connection) {
                     Ok(_) => return true,
-                    // It demands a password, so it answers.
+                    // The server requires a password, so it is running.
                     Err(error) if error.code() == Some("NOAUTH") => return true,
                     Err(_) => {}
                 },
@@ -122,17 +121,17 @@ impl RedisServer {
         panic!("{:?} does not answer within 30 s", program());
     }
 
-    /// Where it listens: `redis://127.0.0.1:<port>`.
+    /// The URL of the server: `redis://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port())
     }
 
-    /// The port at which it listens.
+    /// The port.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
 
-    /// The port at which it listens for TLS, if it was started with that.
+    /// The TLS port, if the server was started with TLS.
     pub fn tls_port(&self) -> Option<u16> {
         self.tls_port.as_ref().map(FreePort::number)
     }
@@ -147,7 +146,7 @@ impl RedisServer {
         self.folder.path().join("redis.sock").display().to_string()
     }
 
-    /// A connection of the test's own.
+    /// Opens a connection for the test.
     pub fn admin(&self) -> redis::Connection {
         self.try_admin()
             .unwrap_or_else(|error| panic!("port {}: {error}", self.port()))
@@ -171,7 +170,7 @@ impl RedisServer {
             .unwrap_or_else(|error| panic!("{args:?}: {error}"))
     }
 
-    /// Runs one command that may fail: the server may be down, or refuse it.
+    /// Runs one command that may fail, for example because the server is down.
     ///
     /// # Errors
     /// The error of the server or of the connection.
@@ -246,7 +245,7 @@ pub(super) fn spawn(command: &mut Command) -> Process {
     })
 }
 
-/// What is started as a server, and as a Sentinel.
+/// The program for servers and Sentinels.
 pub(super) fn program() -> OsString {
     std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into())
 }
