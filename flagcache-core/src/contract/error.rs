@@ -67,7 +67,8 @@ pub struct ProviderError {
 }
 
 impl ProviderError {
-    /// An error with a message: what happened, to which key or file, and what to do. Never include a key or a token.
+    /// An error with a message: what happened, to which key of the store or which file, and what to do. Never include a
+    /// password or a token.
     pub fn new(kind: ProviderErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
