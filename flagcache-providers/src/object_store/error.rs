@@ -23,6 +23,12 @@ pub enum BucketConfigError {
          server's address, if needed, in `?endpoint=`"
     )]
     Form,
+    /// The server's address cannot be used. It is not shown, because it may hold a secret.
+    #[error(
+        "the endpoint cannot be used; write http://host:port or https://host:port, without a user or a password, in \
+         `?endpoint=` or in the environment"
+    )]
+    Endpoint,
     /// The store has no setting of this name.
     #[error(
         "`{0}` is not a setting of this object store; see the configuration keys of object_store's builder for it"
