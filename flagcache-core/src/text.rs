@@ -32,6 +32,9 @@ fn is_unsafe(letter: char) -> bool {
 /// A bound on cycles: no error has this many causes.
 const MAX_CAUSES: usize = 32;
 
+/// A cause may hold a page of HTML that a server answered.
+const MAX_CAUSE_BYTES: usize = 2_000;
+
 /// An error and its causes on one line. The causes are the user's code: they may panic, or form a cycle.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut message = error.to_string();
@@ -40,6 +43,14 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
             let mut cause = String::new();
             // Keep what was written before the error's `Display` failed.
             let _ = write!(cause, "{error}");
+            if let Some(end) = (0..=MAX_CAUSE_BYTES)
+                .rev()
+                .find(|&end| cause.is_char_boundary(end))
+                .filter(|&end| end < cause.len())
+            {
+                cause.truncate(end);
+                cause.push('…');
+            }
             // Many errors repeat their cause in their own text.
             if cause.is_empty() || !message.ends_with(&cause) {
                 message.push_str(": ");
@@ -118,6 +129,15 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn a_long_cause_is_cut() {
+        let error =
+            ProviderError::new(ProviderErrorKind::Other, "down").with_source("ü".repeat(1_000_000));
+        let message = chain(&error);
+        assert!(message.starts_with("down: üüü") && message.ends_with("ü…"));
+        assert!(message.len() < 2_100, "{} bytes", message.len());
     }
 
     #[test]

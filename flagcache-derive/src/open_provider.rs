@@ -105,7 +105,7 @@ fn args_of(input: &DeriveInput, errors: &mut Errors) -> Args {
         let parsed = attribute.parse_nested_meta(|meta| match name_of(&meta).as_str() {
             "schemes" => schemes(&meta, &mut args.schemes, errors),
             "crate" => {
-                let path: Path = match meta.value()?.parse::<Expr>()? {
+                let path: Path = match without_group(meta.value()?.parse()?) {
                     Expr::Path(path) => path.path,
                     Expr::Lit(ExprLit {
                         lit: Lit::Str(quoted),
@@ -276,7 +276,8 @@ fn field_args(field: &Field, errors: &mut Errors) -> FieldArgs {
                 Ok(())
             }
             "default" => {
-                let value: Expr = meta.value().map_err(|_| meta.error(DEFAULT))?.parse()?;
+                let value = meta.value().map_err(|_| meta.error(DEFAULT))?;
+                let value = without_group(value.parse()?);
                 let Expr::Lit(ExprLit {
                     lit: Lit::Str(text),
                     ..
@@ -355,10 +356,26 @@ fn of_derive(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
         .filter(|attribute| attribute.path().is_ident(ATTRIBUTE))
 }
 
+/// The path of a type, also of one from a `macro_rules!` variable, which is a group without delimiters.
+fn path_of(ty: &Type) -> Option<&Path> {
+    match ty {
+        Type::Path(path) => Some(&path.path),
+        Type::Group(group) => path_of(&group.elem),
+        _ => None,
+    }
+}
+
+/// The same for an expression.
+fn without_group(value: Expr) -> Expr {
+    match value {
+        Expr::Group(group) => without_group(*group.expr),
+        value => value,
+    }
+}
+
 /// `T` of `Option<T>`.
 fn of_option(ty: &Type) -> Option<&Type> {
-    let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last()?;
+    let last = path_of(ty)?.segments.last()?;
     let PathArguments::AngleBracketed(arguments) = &last.arguments else {
         return None;
     };
@@ -370,8 +387,8 @@ fn of_option(ty: &Type) -> Option<&Type> {
 
 /// Checks the default, for the types that the macro recognizes by name.
 fn check_default(ty: &Type, default: &LitStr, errors: &mut Errors) {
-    let Type::Path(path) = ty else { return };
-    let Some(name) = path.path.segments.last().map(|it| it.ident.to_string()) else {
+    let last = path_of(ty).and_then(|path| path.segments.last());
+    let Some(name) = last.map(|it| it.ident.to_string()) else {
         return;
     };
     let text = default.value();
@@ -393,7 +410,7 @@ fn check_default(ty: &Type, default: &LitStr, errors: &mut Errors) {
             let number = ["ms", "s", "m", "h"]
                 .iter()
                 .filter_map(|unit| text.strip_suffix(unit))
-                .any(|number| number.parse::<u64>().is_ok());
+                .any(|number| !number.starts_with('+') && number.parse::<u64>().is_ok());
             (number, "a whole number with a unit: 500ms, 10s, 5m, 24h")
         }
         _ => return,
@@ -414,7 +431,7 @@ fn documentation(attributes: &[Attribute]) -> String {
         let Expr::Lit(ExprLit {
             lit: Lit::Str(line),
             ..
-        }) = &meta.value
+        }) = without_group(meta.value.clone())
         else {
             continue;
         };

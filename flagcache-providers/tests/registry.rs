@@ -113,6 +113,44 @@ impl DerivedUrl {
     }
 }
 
+/// As a macro of the user's writes it: a type, a text or a path from a variable is a group without delimiters.
+macro_rules! from_variables {
+    ($krate:path, $size:ty, $limit:ty, $default:literal, $text:expr) => {
+        #[derive(OpenProvider)]
+        #[open_provider(schemes("macro"), crate = $krate)]
+        struct MacroUrl {
+            #[doc = $text]
+            size: $size,
+            #[open_provider(default = $default)]
+            limit: $limit,
+        }
+    };
+}
+
+from_variables!(
+    flagcache_providers,
+    Option<u16>,
+    Duration,
+    "5s",
+    "How much."
+);
+
+impl MacroUrl {
+    fn open(self) -> Result<Mine, String> {
+        assert_eq!((self.size, self.limit), (None, Duration::from_secs(5)));
+        Ok(Mine)
+    }
+}
+
+#[test]
+fn a_configuration_may_come_from_a_macro() {
+    let registry = ProviderRegistry::empty().register::<MacroUrl>().unwrap();
+    assert!(registry.open("macro:").is_ok());
+    let option = registry.options("macro")[0];
+    assert!(!option.required);
+    assert_eq!(option.description, "How much.");
+}
+
 fn registry() -> ProviderRegistry {
     ProviderRegistry::default()
         .register::<MineUrl>()
@@ -179,6 +217,7 @@ fn each_mistake_is_named_and_no_secret_shown() {
             "whole number with a unit",
         ),
         ("mine://user:hunter2@host:7/pa#th", "write %23"),
+        ("mine://user:1?hunter2@host:7/path?name=a%20b", "write %3F"),
     ] {
         let error = refused(url);
         assert!(error.contains(words), "{url}: {error}");

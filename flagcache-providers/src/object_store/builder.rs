@@ -143,6 +143,13 @@ mod tests {
             "s3://flags:9000?token=hunter2",
             "s3://flags?secret=hunter2",
             "az://flags?account_name=flags&account_key=hunter2",
+            "s3://flags?endpoint=http://user:hunter2@127.0.0.1:9000",
+            "s3://flags?endpoint=http://user:hunter2@127.0.0.1:x",
+            "s3://flags?aws_endpoint=http://user:hunter2@127.0.0.1:9000",
+            "s3://flags?endpoint=hunter2:9000",
+            "s3://flags?endpoint=",
+            "az://flags?endpoint=http://user:hunter2@127.0.0.1:9000&account_name=flags&account_key=aGk=",
+            "gs://flags?endpoint=http://user:hunter2@127.0.0.1:9000&bearer_token=hunter2",
         ] {
             let error = builder(refused).build().unwrap_err();
             let chain = format!("{error:?} {error}");

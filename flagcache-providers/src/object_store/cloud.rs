@@ -50,6 +50,7 @@ pub(super) fn open(
                 .with_retry(retry)
                 .with_http_connector(connector);
             let builder = configure(&url, builder, <$builder>::with_config)?;
+            check_endpoint(|key| builder.get_config_value(key))?;
             Arc::new(builder.build().map_err(refused)?) as Arc<dyn ObjectStore>
         }};
     }
@@ -89,11 +90,12 @@ fn configure<B, K: FromStr<Err = Error>>(
             if value.starts_with("http://") {
                 builder = set(builder, key("allow_http")?, "true".to_owned());
             }
-            // Google's configuration key has another name.
-            let name = if url.scheme() == "gs" {
-                "base_url"
-            } else {
-                "endpoint"
+            let name = match url.scheme() {
+                // Google's configuration key has another name.
+                "gs" => "base_url",
+                // An environment variable may set this key, and it takes precedence over `endpoint`.
+                "s3" => S3_ENDPOINT,
+                _ => "endpoint",
             };
             builder = set(builder, key(name)?, value.into_owned());
         } else {
@@ -101,6 +103,28 @@ fn configure<B, K: FromStr<Err = Error>>(
         }
     }
     Ok(builder)
+}
+
+const S3_ENDPOINT: &str = "aws_endpoint_url_s3";
+
+/// Rejects endpoints, from the URL or the environment, at which the client would panic or which its errors would show.
+fn check_endpoint<K: FromStr>(get: impl Fn(&K) -> Option<String>) -> Result<(), BucketConfigError> {
+    for name in [S3_ENDPOINT, "endpoint", "base_url"] {
+        let key = name.parse::<K>();
+        let Some(endpoint) = key.ok().and_then(|key| get(&key)) else {
+            continue;
+        };
+        let url = Url::parse(&endpoint).map_err(|_| BucketConfigError::Endpoint)?;
+        let is_usable = matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if !is_usable {
+            return Err(BucketConfigError::Endpoint);
+        }
+    }
+    Ok(())
 }
 
 /// Limits retries to the response timeout. By default the client retries for minutes.

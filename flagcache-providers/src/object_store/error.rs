@@ -23,6 +23,12 @@ pub enum BucketConfigError {
          the address of the server, if needed, in `?endpoint=`"
     )]
     Form,
+    /// The address of the server cannot be used. The message does not show it, because it may contain a secret.
+    #[error(
+        "the endpoint cannot be used; write http://host:port or https://host:port, without a user or a password, in \
+         `?endpoint=` or in the environment"
+    )]
+    Endpoint,
     /// object_store has no configuration key of this name.
     #[error(
         "`{0}` is not a setting of this object store; see the configuration keys of its builder in the \

@@ -34,6 +34,8 @@ impl HttpConnector for Connector {
             // The length of the answer must be that of the object.
             .no_gzip()
             .https_only(!allows_http)
+            // Another host must get no token, and the page that a put is sent on to must not pass for an object that was written.
+            .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(self.connect_timeout)
             .user_agent(concat!("flagcache/", env!("CARGO_PKG_VERSION")))
             .build()

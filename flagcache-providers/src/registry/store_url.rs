@@ -49,6 +49,12 @@ impl StoreUrl {
             return Err(this.bad_url("it contains `#`; in a name or a password, write %23 instead"));
         }
         for (option, value) in this.url.clone().query_pairs() {
+            if option.contains(['@', ':', '/', '?']) {
+                // Probably a `?` in a password, whose rest would be shown as the name of an option.
+                return Err(this.bad_url(
+                    "an option's name has one of @ : / ?; write %3F for a `?` that belongs to a name or a password",
+                ));
+            }
             if this
                 .options
                 .insert(option.clone().into_owned(), value.into_owned())

@@ -99,6 +99,15 @@ impl Head {
         }
     }
 
+    /// Whether a worker can have written it. A lease without an end would never be free, and a counter at its maximum
+    /// could not show a renewal.
+    fn is_plausible(&self) -> bool {
+        /// The longest TTL that `Versioned` accepts.
+        const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+        const END: u64 = u64::MAX / 2;
+        self.lease_ms <= DAY_MS && self.term <= END && self.renewal <= END
+    }
+
     /// The slot that a leader may write: neither the current one nor slot A of an empty store, which followers may
     /// fill.
     pub(super) fn spare_slot(&self) -> Slot {
@@ -148,8 +157,8 @@ impl Record {
                     ),
                 ));
             }
-            Ok(head) => Content::Head(head),
-            Err(_) => Content::Damaged,
+            Ok(head) if head.is_plausible() => Content::Head(head),
+            Ok(_) | Err(_) => Content::Damaged,
         };
         Ok(Self {
             version: Some(version),
@@ -179,8 +188,8 @@ mod tests {
     fn a_record_is_small_and_comes_back() {
         let head = Head {
             leader: Some("0123456789abcdef".to_owned()),
-            term: u64::MAX,
-            renewal: u64::MAX,
+            term: u64::MAX / 2,
+            renewal: u64::MAX / 2,
             confirmed_ms: Some(123_456_789),
             quota: true,
             copy: Some(CopyRef::of(Slot::B, b"{}")),
@@ -220,6 +229,30 @@ mod tests {
         );
         let garbage = Record::read(Some(("[]".into(), Version::from(1_u64))), "k").unwrap();
         assert_eq!(garbage.content, Content::Damaged);
+    }
+
+    #[test]
+    fn a_record_that_no_worker_writes_is_damaged() {
+        let read = |head: &Head| {
+            Record::read(Some((head.to_json(), Version::from(1_u64))), "k")
+                .unwrap()
+                .content
+        };
+        let longest = Head::empty(24 * 60 * 60 * 1_000);
+        assert_eq!(read(&longest), Content::Head(longest.clone()));
+        for damaged in [
+            Head::empty(24 * 60 * 60 * 1_000 + 1),
+            Head {
+                term: u64::MAX,
+                ..longest.clone()
+            },
+            Head {
+                renewal: u64::MAX,
+                ..longest.clone()
+            },
+        ] {
+            assert_eq!(read(&damaged), Content::Damaged, "{damaged:?}");
+        }
     }
 
     #[test]

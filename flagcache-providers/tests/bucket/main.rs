@@ -10,6 +10,7 @@ mod google;
 #[path = "../support/objects.rs"]
 mod objects;
 mod recorder;
+mod redirects;
 mod requests;
 #[path = "../support/sets.rs"]
 mod sets;

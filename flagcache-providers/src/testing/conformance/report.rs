@@ -88,6 +88,24 @@ impl Report {
         })
     }
 
+    /// With the results of the rules that have not run here but in `earlier`, an output of [`to_json`](Self::to_json).
+    fn beside(mut self, earlier: Option<&Value>) -> Self {
+        for case in CASES {
+            let Some(rule) = earlier.map(|earlier| &earlier["rules"][case.name]) else {
+                continue;
+            };
+            let verdict = match rule["result"].as_str() {
+                Some("passed") => Verdict::Passed,
+                Some("failed") => {
+                    Verdict::Failed(rule["message"].as_str().unwrap_or_default().to_owned())
+                }
+                _ => continue,
+            };
+            self.verdicts.entry(case.name).or_insert(verdict);
+        }
+        self
+    }
+
     fn rule(&self, case: &Case) -> Value {
         match self.verdicts.get(case.name) {
             _ if !self.applies(case) => json!({"needs": case.needs, "result": "does not apply"}),
@@ -217,7 +235,8 @@ pub fn run_case(kit: &Kit, case: &'static str, rule: impl Future<Output = ()>) {
     }
 }
 
-/// Puts the report into the file, beside those of other modules. Several processes may write to it, each with some of the rules.
+/// Puts the report into the file, beside those of other modules. Several processes may write to it, each with some of the rules: what
+/// the file says of the rest stays.
 fn write(path: &Path, module: &str, report: &Report) -> io::Result<()> {
     let mut file = File::options()
         .read(true)
@@ -233,6 +252,7 @@ fn write(path: &Path, module: &str, report: &Report) -> io::Result<()> {
     } else {
         serde_json::from_str(&text)?
     };
+    let report = report.clone().beside(all.get(module));
     all.insert(module.to_owned(), report.to_json());
     let text = serde_json::to_string_pretty(&all)?;
     file.rewind()?;
@@ -287,6 +307,25 @@ mod tests {
         report.verdicts.remove("garbage_is_an_error");
         assert!(!report.is_complete());
         assert_eq!(report.to_json()["capabilities"]["damage"], "not run");
+    }
+
+    /// As when each test is a process of its own.
+    #[test]
+    fn the_file_keeps_the_results_of_rules_that_ran_in_another_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("conformance.json");
+        let claims = Capabilities::named(&["elects"]);
+        let whole = report(claims, &["at_most_one_leads"]);
+        let ran = |case: &'static str, verdict: &Verdict| {
+            Report::new("m", claims, [(case, verdict.clone())])
+        };
+        for (case, verdict) in &whole.verdicts {
+            write(&path, "m", &ran(case, verdict)).unwrap();
+        }
+        let read = || -> Value { serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap() };
+        assert_eq!(read()["m"], whole.to_json());
+        write(&path, "m", &ran("at_most_one_leads", &Verdict::Passed)).unwrap();
+        assert_eq!(read()["m"], report(claims, &[]).to_json());
     }
 
     #[test]
