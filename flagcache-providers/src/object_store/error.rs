@@ -29,6 +29,12 @@ pub enum BucketConfigError {
          `?endpoint=` or in the environment"
     )]
     Endpoint,
+    /// This setting has a line break or another control character. The value is not shown, because it may be a secret.
+    #[error(
+        "the setting `{0}` has a control character, often the line break at the end of a file; remove it from the environment \
+         or the URL"
+    )]
+    ControlCharacter(&'static str),
     /// The store has no setting of this name.
     #[error(
         "`{0}` is not a setting of this object store; see the configuration keys of object_store's builder for it"
@@ -83,10 +89,11 @@ pub(super) fn failed(endpoint: &str, error: Error) -> ProviderError {
     ProviderError::new(kind, message).with_source(error)
 }
 
-/// Whether the bucket itself is missing: that must not look like a missing object. All three name it in the answer's body.
+/// Whether the bucket itself is missing: that must not look like a missing object. All three name it in the answer's body,
+/// `<Code>NoSuchBucket</Code>`; a service may have that name too.
 pub(super) fn is_missing_bucket(error: &Error) -> bool {
     let text = error.to_string();
-    ["NoSuchBucket", "ContainerNotFound"]
+    [">NoSuchBucket<", ">ContainerNotFound<"]
         .iter()
         .any(|code| text.contains(code))
 }
