@@ -109,3 +109,21 @@ pub(super) fn without_version(endpoint: &str) -> ProviderError {
     );
     ProviderError::new(ProviderErrorKind::InvalidData, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_named_like_the_code_is_no_missing_bucket() {
+        let not_found = |answer: &str| Error::NotFound {
+            path: "posthog/flags/NoSuchBucket/head".to_owned(),
+            source: answer.to_owned().into(),
+        };
+        assert!(!is_missing_bucket(&not_found("<Code>NoSuchKey</Code>")));
+        assert!(is_missing_bucket(&not_found("<Code>NoSuchBucket</Code>")));
+        assert!(is_missing_bucket(&not_found(
+            "<Code>ContainerNotFound</Code>"
+        )));
+    }
+}
