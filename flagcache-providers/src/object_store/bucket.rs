@@ -15,6 +15,9 @@ use tokio::time::timeout;
 
 use super::error::{failed, is_missing_bucket, timed_out, without_version};
 
+/// Twice the default maximum of an API body, so that another program's object does not fill the memory of all workers.
+const MAX_OBJECT_BYTES: u64 = 128 * 1024 * 1024;
+
 /// Stores each key of each service as one object below a prefix.
 pub(super) struct Bucket {
     pub(super) store: Arc<dyn ObjectStore>,
@@ -102,6 +105,16 @@ impl Bucket {
             Err(error @ Error::NotFound { .. }) if !is_missing_bucket(&error) => return Ok(None),
             found => found?,
         };
+        if found.meta.size > MAX_OBJECT_BYTES {
+            return Err(Error::Generic {
+                store: "object store",
+                source: format!(
+                    "the object has {} bytes, more than the maximum of {MAX_OBJECT_BYTES}; another program wrote it",
+                    found.meta.size
+                )
+                .into(),
+            });
+        }
         let version = to_version(found.meta.e_tag.clone(), found.meta.version.clone());
         Ok(Some((found.bytes().await?, version)))
     }

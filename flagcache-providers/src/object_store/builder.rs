@@ -148,6 +148,10 @@ mod tests {
             "s3://flags?aws_endpoint=http://user:hunter2@127.0.0.1:9000",
             "s3://flags?endpoint=hunter2:9000",
             "s3://flags?endpoint=",
+            "s3://flags?access_key_id=app%0a&secret_access_key=hunter2",
+            "s3://flags?access_key_id=app&secret_access_key=hunter2%0a",
+            "s3://flags?region=eu%0a&access_key_id=app&secret_access_key=hunter2",
+            "az://flags?account_name=flags%0a&account_key=aGk=",
             "az://flags?endpoint=http://user:hunter2@127.0.0.1:9000&account_name=flags&account_key=aGk=",
             "gs://flags?endpoint=http://user:hunter2@127.0.0.1:9000&bearer_token=hunter2",
         ] {

@@ -51,6 +51,7 @@ pub(super) fn open(
                 .with_http_connector(connector);
             let builder = configure(&url, builder, <$builder>::with_config)?;
             check_endpoint(|key| builder.get_config_value(key))?;
+            check_lines(|key| builder.get_config_value(key))?;
             Arc::new(builder.build().map_err(refused)?) as Arc<dyn ObjectStore>
         }};
     }
@@ -122,6 +123,26 @@ fn check_endpoint<K: FromStr>(get: impl Fn(&K) -> Option<String>) -> Result<(), 
             && url.fragment().is_none();
         if !is_usable {
             return Err(BucketConfigError::Endpoint);
+        }
+    }
+    Ok(())
+}
+
+/// Rejects what an HTTP header cannot contain, at which the client would panic: often the line break at the end of a
+/// secret's file.
+fn check_lines<K: FromStr>(get: impl Fn(&K) -> Option<String>) -> Result<(), BucketConfigError> {
+    for name in [
+        "access_key_id",
+        "secret_access_key",
+        "session_token",
+        "region",
+        "account_name",
+        "account_key",
+        "bearer_token",
+    ] {
+        let value = name.parse::<K>().ok().and_then(|key| get(&key));
+        if value.is_some_and(|value| value.contains(char::is_control)) {
+            return Err(BucketConfigError::ControlCharacter(name));
         }
     }
     Ok(())

@@ -29,6 +29,13 @@ pub enum BucketConfigError {
          `?endpoint=` or in the environment"
     )]
     Endpoint,
+    /// This setting contains a line break or another control character. The message does not show the value, because it
+    /// may be a secret.
+    #[error(
+        "the setting `{0}` contains a control character, often the line break at the end of a file; remove it from the \
+         environment or the URL"
+    )]
+    ControlCharacter(&'static str),
     /// object_store has no configuration key of this name.
     #[error(
         "`{0}` is not a setting of this object store; see the configuration keys of its builder in the \
@@ -88,10 +95,10 @@ pub(super) fn failed(endpoint: &str, error: Error) -> ProviderError {
 }
 
 /// Whether the bucket itself is missing, which must not count as a missing object. All three services name the bucket
-/// in the body of the answer.
+/// in the body of the answer, as in `<Code>NoSuchBucket</Code>`; the name of a service may contain that word too.
 pub(super) fn is_missing_bucket(error: &Error) -> bool {
     let text = error.to_string();
-    ["NoSuchBucket", "ContainerNotFound"]
+    [">NoSuchBucket<", ">ContainerNotFound<"]
         .iter()
         .any(|code| text.contains(code))
 }
@@ -106,4 +113,22 @@ pub(super) fn without_version(endpoint: &str) -> ProviderError {
         "the object store at {endpoint} returns no ETag or version, so conditional writes are impossible; use another"
     );
     ProviderError::new(ProviderErrorKind::InvalidData, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_named_like_the_code_is_no_missing_bucket() {
+        let not_found = |answer: &str| Error::NotFound {
+            path: "posthog/flags/NoSuchBucket/head".to_owned(),
+            source: answer.to_owned().into(),
+        };
+        assert!(!is_missing_bucket(&not_found("<Code>NoSuchKey</Code>")));
+        assert!(is_missing_bucket(&not_found("<Code>NoSuchBucket</Code>")));
+        assert!(is_missing_bucket(&not_found(
+            "<Code>ContainerNotFound</Code>"
+        )));
+    }
 }

@@ -1,4 +1,4 @@
-//! A server or a proxy that sends requests elsewhere, for example to a page for logging in.
+//! Answers that no object store should give: redirects, for example to a login page, and objects that are too large.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,8 @@ use flagcache_providers::BucketStore;
 
 use crate::worker::{SERVICE, Worker, chain};
 
-/// Answers each request by `answer`, which gets its first line; gives the port and what was asked. Ends with the process.
+/// Starts a server that answers each request with `answer` of its first line. Returns its port and the first lines of the
+/// requests. Ends with the process.
 fn serve(answer: impl Fn(&str) -> String + Send + 'static) -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -30,7 +31,7 @@ fn serve(answer: impl Fn(&str) -> String + Send + 'static) -> (u16, Arc<Mutex<Ve
     (port, asked)
 }
 
-/// The head of a request whose body has arrived too.
+/// Reads a request with its body, and returns its head.
 fn request(connection: &mut TcpStream) -> Option<String> {
     let mut text = String::new();
     loop {
@@ -94,6 +95,21 @@ async fn a_put_that_is_redirected_is_not_written() {
             "{asked:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_is_too_large_is_not_read() {
+    let (port, _) = serve(|_| {
+        "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\
+         Content-Length: 99000000000\r\n\r\n{"
+            .to_owned()
+    });
+    let error = worker(port).tries_to_lead().await.unwrap_err();
+    assert!(
+        chain(&error).contains("99000000000 bytes"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
