@@ -7,8 +7,12 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use async_nats::jetstream::context::{Context, ContextBuilder, PublishErrorKind::WrongLastSequence};
-use async_nats::jetstream::{message::PublishMessage, stream::LastRawMessageErrorKind::NoMessageFound};
+use async_nats::jetstream::context::{
+    Context, ContextBuilder, PublishErrorKind::WrongLastSequence,
+};
+use async_nats::jetstream::{
+    message::PublishMessage, stream::LastRawMessageErrorKind::NoMessageFound,
+};
 use async_nats::{Client, Error};
 use flagcache::{ChangeNotifier, Expected, flag_cache_store};
 use futures_util::StreamExt;
@@ -23,13 +27,20 @@ pub struct NatsStore(Context);
 impl NatsStore {
     pub fn new(client: Client) -> Self {
         // Less than half of the poller's timeout for a call, which may make two requests.
-        Self(ContextBuilder::new().timeout(Duration::from_millis(500)).build(client))
+        Self(
+            ContextBuilder::new()
+                .timeout(Duration::from_millis(500))
+                .build(client),
+        )
     }
 
     async fn read(&self, key: &str) -> Result<Option<(Vec<u8>, u64)>, Error> {
         let bucket = self.0.get_stream_no_info("KV_flags").await?;
         // Read from the leader of the bucket: a lagging replica may answer a direct get.
-        match bucket.get_last_raw_message_by_subject(&format!("$KV.flags.{key}")).await {
+        match bucket
+            .get_last_raw_message_by_subject(&format!("$KV.flags.{key}"))
+            .await
+        {
             // `nats kv del` leaves an empty value, which is not valid: flagcache replaces it.
             Ok(last) => Ok(Some((last.payload.into(), last.sequence))),
             Err(error) if error.kind() == NoMessageFound => Ok(None),
@@ -37,11 +48,25 @@ impl NatsStore {
         }
     }
 
-    async fn write(&self, key: &str, value: Vec<u8>, expected: Expected) -> Result<Option<u64>, Error> {
+    async fn write(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        expected: Expected,
+    ) -> Result<Option<u64>, Error> {
         // 0 means that the key does not exist.
-        let known = expected.version().map_or(Ok(0), |version| version.parse())?;
-        let message = PublishMessage::build().payload(value.into()).expected_last_subject_sequence(known);
-        match self.0.send_publish(format!("$KV.flags.{key}"), message).await?.await {
+        let known = expected
+            .version()
+            .map_or(Ok(0), |version| version.parse())?;
+        let message = PublishMessage::build()
+            .payload(value.into())
+            .expected_last_subject_sequence(known);
+        match self
+            .0
+            .send_publish(format!("$KV.flags.{key}"), message)
+            .await?
+            .await
+        {
             Err(error) if error.kind() == WrongLastSequence => Ok(None),
             written => Ok(Some(written?.sequence)),
         }
@@ -52,7 +77,10 @@ impl NatsStore {
         tokio::spawn(async move {
             let mut writes = client.subscribe(subject).await?;
             while changed.is_connected() {
-                let write = timeout(Duration::from_secs(1), writes.next()).await.transpose().ok_or("it was closed")?;
+                let write = timeout(Duration::from_secs(1), writes.next())
+                    .await
+                    .transpose()
+                    .ok_or("it was closed")?;
                 let connected = client.statistics().connects.load(Relaxed);
                 // Notifications of writes are lost while there is no connection.
                 if write.is_ok() || connected > connects {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use flagcache::{
     DataError, FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider,
-    FleetStatus, PollerContext,
+    FleetFailure, FleetStatus, PollerContext,
 };
 use flagcache_providers::testing::conformance::TestStore;
 
@@ -21,6 +21,7 @@ struct State {
     leader: Option<(u64, Instant)>,
     confirmed_at: Option<Instant>,
     quota_limited: bool,
+    failure: Option<(FleetFailure, Instant)>,
     contexts: HashMap<u64, PollerContext>,
     steps_down_until: HashMap<u64, Instant>,
 }
@@ -47,7 +48,16 @@ impl WorkerHandle {
         let another_leads = state
             .leader
             .is_some_and(|(leader, ends_at)| leader != self.worker && ends_at > now);
-        let leads = !steps_down && !another_leads;
+        let failure = state
+            .failure
+            .map(|(failure, at)| failure.with_age(now - at));
+        let key = state
+            .contexts
+            .get(&self.worker)
+            .and_then(PollerContext::schedule)
+            .and_then(|schedule| schedule.key);
+        let barred = failure.is_some_and(|failure| failure.bars(key));
+        let leads = !steps_down && !another_leads && !barred;
         if leads {
             state.leader = Some((self.worker, now + LEASE));
         }
@@ -59,7 +69,8 @@ impl WorkerHandle {
                         .leader
                         .map(|(_, ends_at)| ends_at.saturating_duration_since(now)),
                 )
-                .quota_limited(state.quota_limited);
+                .quota_limited(state.quota_limited)
+                .fleet_failure(failure);
             context.report(report);
         }
         leads
@@ -75,6 +86,7 @@ impl WorkerHandle {
         if self.leads(&state) {
             state.confirmed_at = Some(Instant::now());
             state.quota_limited = false;
+            state.failure = None;
         } else if state.copy.is_some() {
             return;
         }
@@ -94,6 +106,10 @@ impl WorkerHandle {
         }
         if outcome.is_unchanged() {
             state.confirmed_at = Some(Instant::now());
+            state.failure = None;
+        }
+        if let Some(failure) = outcome.fleet_failure() {
+            state.failure = Some((failure, Instant::now()));
         }
         state.quota_limited = outcome.failure() == Some(FetchErrorKind::QuotaLimited);
         if let Some(copy) = outcome.data().map(FlagDefinitionCacheData::to_json) {

@@ -15,8 +15,9 @@ use async_nats::jetstream::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use flagcache::testing::conformance::{CASES, POLL_INTERVAL, TestStore};
-use flagcache::testing::{Connections, FreePort, Outage, TcpProxy};
+use flagcache::testing::{Connections, Outage, TcpProxy};
 use flagcache::{FlagDefinitionCacheProvider, Versioned};
+use flagcache_test_support::FreePort;
 use nats_provider::NatsStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -39,11 +40,28 @@ struct Server {
 
 impl Server {
     fn start(program: &PathBuf) -> Self {
-        let (folder, port) = (TempDir::new().expect("a folder for the server"), FreePort::find());
+        let (folder, port) = (
+            TempDir::new().expect("a folder for the server"),
+            FreePort::find(),
+        );
         let mut nats = Command::new(program);
-        nats.args(["--addr", "127.0.0.1", "--jetstream", "--port", &port.number().to_string(), "--store_dir"]);
-        nats.arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { nats: nats.spawn().expect("nats-server"), port, _folder: folder }
+        nats.args([
+            "--addr",
+            "127.0.0.1",
+            "--jetstream",
+            "--port",
+            &port.number().to_string(),
+            "--store_dir",
+        ]);
+        nats.arg(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self {
+            nats: nats.spawn().expect("nats-server"),
+            port,
+            _folder: folder,
+        }
     }
 
     /// Waits until the server answers, and returns the stream of the bucket.
@@ -51,7 +69,8 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let made = async {
-                let client = async_nats::connect(format!("127.0.0.1:{}", self.port.number())).await?;
+                let client =
+                    async_nats::connect(format!("127.0.0.1:{}", self.port.number())).await?;
                 // The configuration of `nats kv add flags`.
                 let bucket = stream::Config {
                     name: "KV_flags".to_owned(),
@@ -66,7 +85,10 @@ impl Server {
             };
             match made.await {
                 Ok(bucket) => return bucket,
-                Err(error) => assert!(Instant::now() < deadline, "the server does not answer: {error}"),
+                Err(error) => assert!(
+                    Instant::now() < deadline,
+                    "the server does not answer: {error}"
+                ),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -90,9 +112,14 @@ struct Nats {
 impl Nats {
     fn fresh(server: &Server, bucket: &Stream) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let proxy = TcpProxy::start(([127, 0, 0, 1], server.port.number()).into()).expect("a proxy");
+        let proxy =
+            TcpProxy::start(([127, 0, 0, 1], server.port.number()).into()).expect("a proxy");
         let service = format!("kit-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        Self { bucket: bucket.clone(), service, proxy }
+        Self {
+            bucket: bucket.clone(),
+            service,
+            proxy,
+        }
     }
 
     fn subject(&self, name: &str) -> String {
@@ -104,7 +131,9 @@ impl Nats {
 impl TestStore for Nats {
     fn provider(&self) -> Arc<dyn FlagDefinitionCacheProvider> {
         let options = ConnectOptions::new().retry_on_initial_connect();
-        let client = block_in_place(|| Handle::current().block_on(options.connect(self.proxy.addr().to_string())));
+        let client = block_in_place(|| {
+            Handle::current().block_on(options.connect(self.proxy.addr().to_string()))
+        });
         let store = NatsStore::new(client.expect("a client"));
         let store = Versioned::new(store, &self.service).expect("a name for keys");
         Arc::new(store.with_lease_ttl(LEASE_TTL).expect("a lease").provider())
@@ -116,22 +145,37 @@ impl TestStore for Nats {
     }
 
     async fn damage(&self, copy: Option<Bytes>) {
-        let mut head: Value = match self.bucket.get_last_raw_message_by_subject(&self.subject("head")).await {
+        let mut head: Value = match self
+            .bucket
+            .get_last_raw_message_by_subject(&self.subject("head"))
+            .await
+        {
             Ok(head) => serde_json::from_slice(&head.payload).expect("a record"),
-            Err(_) => json!({"schema": 1, "leader": null, "term": 0, "renewal": 0, "lease_ms": 1000, "copy": null}),
+            Err(_) => {
+                json!({"schema": 1, "leader": null, "term": 0, "renewal": 0, "lease_ms": 1000, "copy": null})
+            }
         };
         let slot = head["copy"]["slot"].as_str().unwrap_or("a").to_owned();
         let Some(copy) = copy else {
-            self.bucket.purge().filter(self.subject(&slot)).await.expect("damage");
+            self.bucket
+                .purge()
+                .filter(self.subject(&slot))
+                .await
+                .expect("damage");
             return;
         };
         // As a tool that knows the format would write it: the record identifies the value of the slot.
         let hash = format!("{:016x}", xxh3_64(&copy));
         head["copy"] = json!({"slot": slot, "length": copy.len(), "hash": hash});
-        let client = async_nats::connect(self.proxy.addr().to_string()).await.expect("a client");
+        let client = async_nats::connect(self.proxy.addr().to_string())
+            .await
+            .expect("a client");
         let jetstream = jetstream::new(client);
         for (name, value) in [(&*slot, copy), ("head", head.to_string().into())] {
-            let written = jetstream.publish(self.subject(name), value).await.expect("damage");
+            let written = jetstream
+                .publish(self.subject(name), value)
+                .await
+                .expect("damage");
             written.await.expect("damage");
         }
     }
@@ -148,9 +192,16 @@ impl TestStore for Nats {
 fn main() -> ExitCode {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    let program = folders.map(|folder| folder.join("nats-server")).find(|program| program.exists());
-    let Some(program) = program else { return missing() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let program = folders
+        .map(|folder| folder.join("nats-server"))
+        .find(|program| program.exists());
+    let Some(program) = program else {
+        return missing();
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build();
     let server = Server::start(&program);
     let failed = runtime.expect("a runtime").block_on(async {
         let bucket = server.bucket().await;
@@ -164,19 +215,26 @@ fn main() -> ExitCode {
             for (case, ended) in cases.iter().zip(running) {
                 let broken = ended.await.err();
                 failed += usize::from(broken.is_some());
-                let verdict = broken.map_or("ok".to_owned(), |error| format!("FAILED: {}", message(error)));
+                let verdict = broken.map_or("ok".to_owned(), |error| {
+                    format!("FAILED: {}", message(error))
+                });
                 println!("test {} ... {verdict}", case.name);
             }
         }
         failed
     });
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn message(error: tokio::task::JoinError) -> String {
     let panic = error.into_panic();
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_default()
 }
 
 fn missing() -> ExitCode {

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use flagcache_providers::testing::{Certificates, FreePort};
 use flagcache_providers::{BucketStore, BucketStoreBuilder};
+use flagcache_test_support::{Certificates, FreePort};
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;

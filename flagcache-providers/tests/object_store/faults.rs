@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use flagcache_core::{FetchOutcome, ProviderErrorKind};
 use flagcache_providers::BucketStore;
-use flagcache_providers::testing::Certificates;
+use flagcache_test_support::Certificates;
 use futures_util::future::join_all;
 
 use crate::emulator::{Emulator, Kind};
