@@ -114,8 +114,8 @@ async fn a_job_says_what_failed() {
         .expect("a valid configuration");
     let error = refresh_once(wrong, MemoryStore::new().provider())
         .await
-        .expect_err("a wrong key")
-        .to_string();
+        .expect_err("a wrong key");
+    let error = format!("{error:#} {error:?}");
     assert!(error.contains("401"), "{error}");
     assert!(!error.contains("phs_wrong"), "{error}");
 }

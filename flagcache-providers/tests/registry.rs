@@ -566,7 +566,7 @@ mod redis {
         assert!(refused("redis://:hunter2@127.0.0.1").contains("require the option `service`"));
         assert!(
             refused("redis://:hunter2@127.0.0.1?service=a&ttl=5s")
-                .contains("it has service, lock_ttl")
+                .contains("their options: service, lock_ttl")
         );
         assert!(refused("redis://:hunter2@127.0.0.1?service=a&lock_ttl=1ms").contains("too short"));
         assert!(

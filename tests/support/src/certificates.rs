@@ -84,7 +84,7 @@ impl Certificates {
 }
 
 impl ServerTls {
-    /// Like [`server`](Self::server), but accepts only clients with a certificate signed by `root`.
+    /// Like [`server`](Certificates::server), but accepts only clients with a certificate signed by `root`.
     #[must_use]
     pub fn for_known_clients(mut self) -> Self {
         for (name, value) in &mut self.settings {
