@@ -1,23 +1,19 @@
 //! The rules on the PostgreSQL store, and what a change costs a fleet of it in time.
 
-#[allow(dead_code, reason = "what only the tests of the store itself use")]
-#[path = "../../flagcache-providers/tests/postgres/server.rs"]
-mod server;
-
 use std::time::Duration;
 
-use server::Postgres;
+use flagcache_test_support::PostgresServer;
 
 use crate::fleet::{AMPLE, FLAGS, Fleet, NO_TICKS};
-use crate::line::Event;
-use crate::process::WorkerProcess;
+use crate::process::Worker;
+use crate::protocol::Event;
 use crate::rules::rules_for;
 use crate::test_store::{Failing, TestStore};
 use crate::worker::{SERVICE, Settings, Store};
 
 rules_for!(Server, with servers that fail);
 
-pub(crate) struct Server(Postgres);
+pub(crate) struct Server(PostgresServer);
 
 impl Server {
     fn key(name: &str) -> String {
@@ -39,7 +35,7 @@ impl TestStore for Server {
     const LOCK_TTL: Duration = Duration::from_secs(3);
 
     fn new() -> Self {
-        Self(Postgres::start_with(&["max_connections=300"]))
+        Self(PostgresServer::start_with(&["max_connections=300"]))
     }
 
     fn store(&self, lock_ttl: Duration) -> Store {
@@ -72,11 +68,11 @@ impl TestStore for Server {
         self.0.psql("INSERT INTO flagcache (key, value) SELECT 'other/' || n, 'x' FROM generate_series(1, 20000) n");
     }
 
-    fn take_lead_away(&self) {
+    fn take_leadership_away(&self) {
         // Its lease ends it.
     }
 
-    fn petrify(&self, leader: &mut WorkerProcess) {
+    fn block_leadership(&self, leader: &mut Worker) {
         // Its lease, which no one renews now, ends after the test.
         leader.kill();
     }
