@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let api = match PostHogApi::from_env() {
         Ok(api) => api,
         Err(error) => {
-            println!("error {error}");
+            println!("error {error:#}");
             return Ok(());
         }
     };
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         match (flags.refresh().await, flags.definitions()) {
             (Ok(()), Some(set)) => println!("ok {} {}", set.len(), flags.status().counters.units_spent),
             (Ok(()), None) => println!("error no definitions"),
-            (Err(error), _) => println!("error {}", error.to_string().replace('\n', " ")),
+            (Err(error), _) => println!("error {}", format!("{error:#}").replace('\n', " ")),
         }
     }
     flags.shutdown().await?;
