@@ -16,7 +16,7 @@
 //! To write a store on a server, use [`NotificationListener`] too.
 //!
 //! All stores have the same structure. A *store* is cheap to clone, serves many pollers, and holds one decoded copy for
-//! all of them; its `provider()` returns a provider with an identity of its own for each poller.
+//! all of them; its `provider()` returns a provider with its own identity for each poller.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -54,7 +54,7 @@ impl RedisStore {
         RedisStoreBuilder::new(url, service)
     }
 
-    /// A provider for one poller, with an identity of its own.
+    /// A provider for one poller, with its own identity.
     pub fn provider(&self) -> RedisProvider {
         RedisProvider::new(Arc::clone(&self.shared))
     }

@@ -1,11 +1,16 @@
 //! [`Head`]: the leader record, which names the leader and the current copy.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use flagcache_core::{FleetFailure, ProviderError, ProviderErrorKind, Version};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 const SCHEMA: u32 = 1;
+
+/// The longest TTL of a lease. A record with a longer one is damaged.
+pub(super) const MAX_LEASE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The leader record, stored as a small JSON object. Unknown members, which a later release may add, are ignored.
 ///
@@ -102,10 +107,10 @@ impl Head {
     /// Whether a worker can have written it. A lease without an end would never be free, and a counter at its maximum
     /// could not show a renewal.
     fn is_plausible(&self) -> bool {
-        /// The longest TTL that `Versioned` accepts.
-        const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
         const END: u64 = u64::MAX / 2;
-        self.lease_ms <= DAY_MS && self.term <= END && self.renewal <= END
+        Duration::from_millis(self.lease_ms) <= MAX_LEASE_TTL
+            && self.term <= END
+            && self.renewal <= END
     }
 
     /// The slot that a leader may write: neither the current one nor slot A of an empty store, which followers may

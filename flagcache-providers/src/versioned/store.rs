@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use flagcache_core::VersionedStore;
 
+use super::head::MAX_LEASE_TTL;
 use super::keys::Keys;
 use super::shared::Shared;
 use super::{VersionedConfigError, VersionedProvider};
@@ -46,8 +47,7 @@ impl Versioned {
     /// # Errors
     /// If the TTL is shorter than 100 ms or longer than a day.
     pub fn with_lease_ttl(self, ttl: Duration) -> Result<Self, VersionedConfigError> {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        if ttl < Duration::from_millis(100) || ttl > DAY {
+        if ttl < Duration::from_millis(100) || ttl > MAX_LEASE_TTL {
             return Err(VersionedConfigError::LeaseTtl(ttl));
         }
         let keys = Keys::of(&self.shared.keys.service)?;
@@ -57,7 +57,7 @@ impl Versioned {
         })
     }
 
-    /// Returns a provider for one poller, with an identity of its own.
+    /// Returns a provider for one poller, with its own identity.
     pub fn provider(&self) -> VersionedProvider {
         VersionedProvider::new(Arc::clone(&self.shared))
     }

@@ -36,6 +36,7 @@ const CAUGHT: &[(Fault, &str)] = &[
     (Fault::VersionIsTheLength, "publish_replaces_the_copy"),
     (Fault::ReadsFromACache, "publish_replaces_the_copy"),
     (Fault::FailedReadIsEmpty, "outage_is_an_error"),
+    (Fault::FailedUnconditionalReadIsEmpty, "outage_is_an_error"),
     (Fault::OneNameForAllKeys, "round_trip_is_exact"),
     (Fault::AlwaysUnchanged, "publish_replaces_the_copy"),
     (Fault::MissingIsUnchanged, "lost_copy_is_not_remembered"),

@@ -48,6 +48,7 @@ pub(crate) enum Fault {
     // Of `read`.
     ReadsFromACache,
     FailedReadIsEmpty,
+    FailedUnconditionalReadIsEmpty,
     OneNameForAllKeys,
     // Of `read_if_changed`.
     AlwaysUnchanged,
@@ -303,7 +304,9 @@ impl Drop for Client {
 impl VersionedStore for Client {
     async fn read(&self, key: &str) -> Result<Option<VersionedValue>, ProviderError> {
         let reached = self.request().await;
-        if self.has(Fault::FailedReadIsEmpty) && reached.is_err() {
+        let is_empty =
+            self.has(Fault::FailedReadIsEmpty) || self.has(Fault::FailedUnconditionalReadIsEmpty);
+        if is_empty && reached.is_err() {
             return Ok(None);
         }
         reached?;
@@ -379,6 +382,9 @@ impl VersionedStore for Client {
     ) -> Result<ReadIfChanged, ProviderError> {
         if self.has(Fault::AlwaysUnchanged) {
             return Ok(ReadIfChanged::Unchanged);
+        }
+        if self.has(Fault::FailedUnconditionalReadIsEmpty) {
+            self.request().await?;
         }
         let value = match self.read(key).await {
             Err(_) if self.has(Fault::FailedReadIsUnchanged) => {

@@ -169,7 +169,7 @@ macro_rules! __conformance_ignored {
         $crate::__conformance_ignored!("does not apply: elects no leader", $case);
     };
     (lease $case:ident) => {
-        $crate::__conformance_ignored!("does not apply: the lead does not end by itself", $case);
+        $crate::__conformance_ignored!("does not apply: leadership does not expire", $case);
     };
     (create_only $case:ident) => {
         $crate::__conformance_ignored!("does not apply: no create-if-absent", $case);
