@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use flagcache_core::{FlagDefinitionCacheData, Patch};
+use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use flagcache_test_support::RedisServer;
 use redis::Commands;
 
@@ -81,6 +82,13 @@ fn same(read: Option<FlagDefinitionCacheData>, stored: &FlagDefinitionCacheData)
     assert_eq!(&read, stored);
 }
 
+/// For large copies, and many rounds on a busy machine.
+fn patient(server: &RedisServer) -> RedisStoreBuilder {
+    builder(server)
+        .response_timeout(10 * SECOND)
+        .lock_ttl(60 * SECOND)
+}
+
 /// A worker as of a previous release, which has no patches.
 fn previous(server: &RedisServer) -> Worker {
     Worker::with(builder(server).without_patches())
@@ -89,12 +97,10 @@ fn previous(server: &RedisServer) -> Worker {
 #[tokio::test]
 async fn b12_83_a_change_of_one_flag_of_ten_thousand_reads_less_than_four_kilobytes() {
     let server = RedisServer::start();
-    let patient = || {
-        builder(&server)
-            .response_timeout(10 * SECOND)
-            .lock_ttl(60 * SECOND)
-    };
-    let (leader, follower) = (Worker::with(patient()), Worker::with(patient()));
+    let (leader, follower) = (
+        Worker::with(patient(&server)),
+        Worker::with(patient(&server)),
+    );
     let mut values = vec![0; 10_000];
     leader.lead_with(&flags(1, &values, 950)).await;
     assert!(follower.follow().await.is_some());
@@ -119,7 +125,7 @@ async fn b12_83_each_change_is_read_as_a_patch_over_both_protocols() {
     for protocol in ["resp2", "resp3"] {
         server.run::<()>("FLUSHALL");
         let url = format!("{}?protocol={protocol}", server.url());
-        let worker = || Worker::with(flagcache_providers::RedisStore::builder(&url, SERVICE));
+        let worker = || Worker::with(RedisStore::builder(&url, SERVICE));
         let (leader, follower) = (worker(), worker());
         leader.lead_with(&version(1)).await;
         assert!(follow(&server, &follower).await.1);
@@ -400,8 +406,8 @@ async fn b12_83_random_changes_with_faults_leave_every_follower_with_the_leaders
     println!("FLAGCACHE_PATCH_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let server = RedisServer::start();
-    let mut leader = Worker::of(&server);
-    let mut followers: Vec<_> = (0..3).map(|_| Worker::of(&server)).collect();
+    let mut leader = Worker::with(patient(&server));
+    let mut followers: Vec<_> = (0..3).map(|_| Worker::with(patient(&server))).collect();
     let mut values: Vec<(u64, u64)> = Vec::new();
     let (mut reads, mut whole) = (0, 0);
     for round in 1..=rounds {
@@ -429,9 +435,9 @@ async fn b12_83_random_changes_with_faults_leave_every_follower_with_the_leaders
                 kind @ 0..6 => {
                     server.run::<()>(&format!("DEL {LOCK}"));
                     leader = if kind == 0 {
-                        previous(&server)
+                        Worker::with(patient(&server).without_patches())
                     } else {
-                        Worker::of(&server)
+                        Worker::with(patient(&server))
                     };
                     assert!(leader.leads().await);
                     if kind != 5 {
@@ -462,7 +468,7 @@ async fn b12_83_random_changes_with_faults_leave_every_follower_with_the_leaders
                 }
                 15 => {
                     let at = random.usize(..3);
-                    followers[at] = Worker::of(&server);
+                    followers[at] = Worker::with(patient(&server));
                     false
                 }
                 _ => false,
