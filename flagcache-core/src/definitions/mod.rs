@@ -5,6 +5,7 @@ pub(crate) mod error;
 pub(crate) mod fingerprint;
 pub(crate) mod flag;
 pub(crate) mod index;
+pub(crate) mod patch;
 pub(crate) mod project;
 pub(crate) mod scan;
 pub(crate) mod serde_form;

@@ -1,5 +1,6 @@
 //! [`FlagDefinitionCacheData`]: one immutable snapshot of flag definitions.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -190,6 +191,28 @@ impl FlagDefinitionCacheData {
             return self.buffer();
         }
         Bytes::from(["{", self.described.index.raw(), "}"].concat())
+    }
+
+    /// What the stored form has before the definitions' own members and after them.
+    pub(crate) fn around(&self) -> [Cow<'_, str>; 2] {
+        let raw = self.raw();
+        if self.described.is_stored_form {
+            let text = self.described.index.text();
+            let start = raw.as_ptr() as usize - text.as_ptr() as usize;
+            [&text[..start], &text[start + raw.len()..]].map(Cow::Borrowed)
+        } else {
+            stored_form::around(&self.described.index, &self.described.metadata).map(Cow::Owned)
+        }
+    }
+
+    /// The definitions' own members as received, from the first name to the last value.
+    pub(crate) fn raw(&self) -> &str {
+        self.described.index.raw()
+    }
+
+    /// Whether the buffer is the stored form.
+    pub(crate) fn is_stored_form(&self) -> bool {
+        self.described.is_stored_form
     }
 
     fn new(index: DefinitionsIndex, metadata: Metadata, is_stored_form: bool) -> Self {
@@ -462,18 +485,20 @@ fn rescan(text: String) -> Result<DefinitionsIndex, DataError> {
     DefinitionsIndex::new(text, scan)
 }
 
-async fn off_thread<F>(len: usize, read: F) -> Result<FlagDefinitionCacheData, DataError>
+/// Runs `read` on tokio's blocking pool if the result has more than [`INLINE_LEN`] bytes.
+pub(crate) async fn off_thread<F, E>(len: usize, read: F) -> Result<FlagDefinitionCacheData, E>
 where
-    F: FnOnce() -> Result<FlagDefinitionCacheData, DataError> + Send + 'static,
+    F: FnOnce() -> Result<FlagDefinitionCacheData, E> + Send + 'static,
+    E: From<DataError> + Send + 'static,
 {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) if len > INLINE_LEN => {
             runtime.spawn_blocking(read).await.unwrap_or_else(|error| {
-                Err(DataError::new(
+                let interrupted = DataError::new(
                     DataErrorKind::Interrupted,
                     "the runtime stopped before the copy was read",
-                )
-                .with_source(error))
+                );
+                Err(E::from(interrupted.with_source(error)))
             })
         }
         _ => read(),

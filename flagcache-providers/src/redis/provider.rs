@@ -331,8 +331,13 @@ impl RedisProvider {
         // The copy that the decision saw is about to be replaced.
         self.load().copy = None;
         // The JSON is dropped before the call is sent, which holds two copies of it anyway.
+        let is_linked;
         let (fingerprint, call) = {
             let json = data.to_json();
+            let fingerprint = Fingerprint::of(&json);
+            // Without a token there is no copy to replace.
+            let link = token.and_then(|_| copy.link(data, &fingerprint));
+            is_linked = link.is_some();
             let call = scripts::publish(
                 keys,
                 token,
@@ -340,12 +345,18 @@ impl RedisProvider {
                 mark,
                 self.lead.worker(),
                 &json,
+                link,
             );
-            (Fingerprint::of(&json), call)
+            (fingerprint, call)
         };
         let published: Published = client.run("store the definitions", call).await?;
-        if let Published::Stored { untold } = &published {
+        if let Published::Stored { untold, unpatched } = &published {
             copy.hold(fingerprint, data.clone());
+            match unpatched {
+                Some(refusal) => copy.patching().warn(&keys.patches, refusal),
+                None if is_linked => copy.patching().clear(),
+                None => {}
+            }
             if let Some(refusal) = untold {
                 let remedy = if error::is_about_permission(refusal) {
                     format!("grant `&{}` and `+publish`", keys.channel)

@@ -3,10 +3,12 @@
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-use flagcache_core::{DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, ProviderError};
+use flagcache_core::{DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, Patch, ProviderError};
 use sha1_smol::Sha1;
 
+use super::super::scripts::{Link, Patches};
 use super::body::Body;
+use super::patching::Patching;
 
 /// The length of the head of a stored copy, which identifies it; the scripts read as much.
 const HEAD: usize = 400;
@@ -48,14 +50,23 @@ struct Held {
 }
 
 /// The last copy that this process read or stored.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::redis) struct SharedCopy {
     held: Mutex<Option<Arc<Held>>>,
     /// Held while reading and decoding a copy, so that many pollers of one process read a change once.
     reading: tokio::sync::Mutex<()>,
+    patching: Patching,
 }
 
 impl SharedCopy {
+    pub(in crate::redis) fn new(uses_patches: bool) -> Self {
+        Self {
+            held: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+            patching: Patching::new(uses_patches),
+        }
+    }
+
     /// The copy with this fingerprint: the cached one, or the result of `read`.
     pub(in crate::redis) async fn get(
         &self,
@@ -68,6 +79,10 @@ impl SharedCopy {
         let _reading = self.reading.lock().await;
         // Another poller may have read it meanwhile.
         if let Some(data) = self.find(seen) {
+            return Ok(Some(data));
+        }
+        if let Some(Held { fingerprint, data }) = self.read_patches(seen, body).await {
+            self.hold(fingerprint, data.clone());
             return Ok(Some(data));
         }
         if seen.own
@@ -91,6 +106,76 @@ impl SharedCopy {
         let data = FlagDefinitionCacheData::decode(bytes).await?;
         self.hold(fingerprint, data.clone());
         Ok(Some(data))
+    }
+
+    /// The present copy by its difference to the cached one. `None` if the whole copy must be read.
+    async fn read_patches(&self, seen: &Fingerprint, body: Body<'_>) -> Option<Held> {
+        let held = self.held().filter(|held| {
+            held.fingerprint.own && seen.own && self.patching.is_worthwhile(seen.length)
+        })?;
+        // If the server cannot be reached, the read of the whole copy reports it.
+        let reply = body.patches(&held.fingerprint.digest).await.ok()?;
+        if let Patches::Refused(error) = &reply {
+            self.patching.warn(&body.keys.patches, error);
+            return None;
+        }
+        self.patching.clear();
+        let Patches::Chain {
+            length,
+            digest,
+            patches: encoded,
+        } = reply
+        else {
+            return None;
+        };
+        let patches = encoded
+            .into_iter()
+            .map(Patch::decode)
+            .collect::<Result<_, _>>();
+        let patched = match patches {
+            Ok(patches) => Patch::apply_all(patches, &held.data).await,
+            Err(error) => Err(error),
+        };
+        match patched.map(|data| (Fingerprint::of(&data.to_json()), data)) {
+            Ok((fingerprint, data))
+                if fingerprint.length == length && fingerprint.digest == digest =>
+            {
+                Some(Held { fingerprint, data })
+            }
+            Ok(_) => None,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(
+                    key = body.keys.patches,
+                    error,
+                    "the whole copy is read, because the patches to it cannot be applied"
+                );
+                None
+            }
+        }
+    }
+
+    /// The link from the cached copy to `data`, whose fingerprint this is.
+    pub(in crate::redis) fn link(
+        &self,
+        data: &FlagDefinitionCacheData,
+        fingerprint: &Fingerprint,
+    ) -> Option<Link> {
+        let held = self.held().filter(|held| {
+            held.fingerprint.own
+                && held.fingerprint != *fingerprint
+                && self.patching.is_worthwhile(fingerprint.length)
+        })?;
+        let patch = Patch::between(&held.data, data)?.encode();
+        self.patching.fits(patch.len()).then(|| Link {
+            from: held.fingerprint.digest.clone(),
+            to: fingerprint.digest.clone(),
+            patch,
+        })
+    }
+
+    pub(in crate::redis) fn patching(&self) -> &Patching {
+        &self.patching
     }
 
     /// Reads a large copy in our format, with its fingerprint. `None` if it is gone, was edited, or changed during each
