@@ -341,6 +341,7 @@ impl PollerTask {
         };
         self.observer.request_sent();
         let (timeout, project) = (self.fetch_timeout, self.project);
+        let shared = Arc::clone(&self.shared);
         let fetch = async move {
             let response = guarded(timeout, || async { source.fetch(etag.as_deref()).await })
                 .await
@@ -358,7 +359,7 @@ impl PollerTask {
                         ),
                     })
                 });
-            decode_response(response, project).await
+            decode_response(response, project, shared.definitions().as_ref()).await
         };
         self.fetch = Some((generation, Box::pin(fetch)));
     }
@@ -467,18 +468,20 @@ impl Drop for PollerTask {
     }
 }
 
-/// Decodes the response, away from the runtime's threads if it is large.
+/// Decodes the response, which probably differs little from `previous`, away from the runtime's threads if it is large.
 async fn decode_response(
     response: Result<FetchResponse, FetchError>,
     project: Option<ProjectFingerprint>,
+    previous: Option<&FlagDefinitionCacheData>,
 ) -> Received {
     match response {
         Ok(FetchResponse::Definitions { body, etag }) => {
-            let data = FlagDefinitionCacheData::decode_api_response(
+            let data = FlagDefinitionCacheData::decode_api_response_after(
                 body,
                 etag.as_deref(),
                 SystemTime::now(),
                 project,
+                previous,
             )
             .await;
             let fetched = data.map(Fetched::New).map_err(|error| {

@@ -225,7 +225,10 @@ impl Shared {
         }
         let data = match self.copies.find(copy) {
             Some(data) => data,
-            None => FlagDefinitionCacheData::decode(bytes).await?,
+            None => {
+                let previous = self.copies.last();
+                FlagDefinitionCacheData::decode_after(bytes, previous.as_ref()).await?
+            }
         };
         self.copies.hold(copy.clone(), version, data.clone());
         Ok(Ok(data))

@@ -3,7 +3,10 @@
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-use flagcache_core::{DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, Patch, ProviderError};
+use bytes::Bytes;
+use flagcache_core::{
+    DataError, DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, Patch, ProviderError,
+};
 use sha1_smol::Sha1;
 
 use super::super::scripts::{Link, Patches};
@@ -87,7 +90,7 @@ impl SharedCopy {
         }
         if seen.own
             && seen.length > Body::PIECE
-            && let Some(Held { fingerprint, data }) = Self::read_in_pieces(seen, body).await?
+            && let Some(Held { fingerprint, data }) = self.read_in_pieces(seen, body).await?
         {
             self.hold(fingerprint, data.clone());
             return Ok(Some(data));
@@ -103,7 +106,7 @@ impl SharedCopy {
         {
             return Ok(Some(held.data.clone()));
         }
-        let data = FlagDefinitionCacheData::decode(bytes).await?;
+        let data = self.decode(bytes).await?;
         self.hold(fingerprint, data.clone());
         Ok(Some(data))
     }
@@ -183,6 +186,7 @@ impl SharedCopy {
     ///
     /// The head identifies the content: pieces of two copies are either not JSON or do not match the head.
     async fn read_in_pieces(
+        &self,
         seen: &Fingerprint,
         body: Body<'_>,
     ) -> Result<Option<Held>, ProviderError> {
@@ -193,7 +197,7 @@ impl SharedCopy {
             if !fingerprint.own {
                 break;
             }
-            match FlagDefinitionCacheData::decode(bytes).await {
+            match self.decode(bytes).await {
                 Ok(data) if Sha1::from(data.head()).hexdigest() == fingerprint.digest => {
                     return Ok(Some(Held { fingerprint, data }));
                 }
@@ -209,6 +213,12 @@ impl SharedCopy {
             }
         }
         Ok(None)
+    }
+
+    /// Decodes a copy, which probably differs little from the cached one.
+    async fn decode(&self, bytes: Bytes) -> Result<FlagDefinitionCacheData, DataError> {
+        let previous = self.held().map(|held| held.data.clone());
+        FlagDefinitionCacheData::decode_after(bytes, previous.as_ref()).await
     }
 
     /// The fingerprint of the cached copy if it can stand for `data`: our format, the same content and the same ETag.
