@@ -422,9 +422,9 @@ impl Machine {
     }
 
     /// The jitter of a notification, so that the workers of a large fleet do not all read a change at once. None for a
-    /// worker without definitions.
+    /// worker without definitions, nor for a leader, which may find a request for a refresh.
     fn notification_jitter(&mut self) -> Duration {
-        if self.freshness.is_cold() {
+        if self.freshness.is_cold() || self.led {
             Duration::ZERO
         } else {
             self.policy.notification_jitter.mul_f64(self.rng.f64())

@@ -158,7 +158,7 @@ impl FlagDefinitionPoller {
     /// the next tick fetches as always.
     pub async fn request_refresh(&self) -> Result<(), RefreshError> {
         let (reply, answer) = oneshot::channel();
-        self.slot.send(Request::RequestRefresh(reply));
+        self.slot.send(Request::Leader(reply));
         match answer.await {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(RefreshError::Stopped),

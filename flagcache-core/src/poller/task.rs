@@ -37,7 +37,7 @@ pub(super) enum Request {
     /// Load now, and reply with the error, if any.
     Refresh(oneshot::Sender<Option<LoadError>>),
     /// Pass a request for a refresh to the leader.
-    RequestRefresh(RefreshReply),
+    Leader(RefreshReply),
     Stop,
 }
 
@@ -220,7 +220,7 @@ impl PollerTask {
                 Event::Fetched { generation, fetched: self.received(received) }
             }
             request = self.inbox.recv(), if !self.orphaned => match request {
-                Some(Request::RequestRefresh(reply)) => return self.request_refresh(reply),
+                Some(Request::Leader(reply)) => return self.request_refresh(reply),
                 Some(Request::Refresh(reply)) => {
                     // Dropped while the poller stops, so that its caller learns that no load will follow.
                     if !self.machine.is_stopping() {
