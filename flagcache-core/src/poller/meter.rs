@@ -29,6 +29,10 @@ mod recording {
             .increment(1);
     }
 
+    pub(crate) fn refresh_request() {
+        counter!("flagcache_refresh_requests_total").increment(1);
+    }
+
     pub(crate) fn load() {
         counter!("flagcache_loads_total").increment(1);
     }
@@ -56,6 +60,7 @@ mod silent {
     pub(crate) fn units_spent(_: u64) {}
     pub(crate) fn units_saved(_: u64) {}
     pub(crate) fn provider_fault(_: &'static str, _: ProviderErrorKind) {}
+    pub(crate) fn refresh_request() {}
     pub(crate) fn load() {}
     pub(crate) fn definitions(_: u64, _: Option<usize>) {}
     pub(crate) fn role(_: Role, _: Role) {}

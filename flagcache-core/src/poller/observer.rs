@@ -60,6 +60,21 @@ impl Observer {
         method: ProviderMethod,
         answer: &Result<T, Arc<ProviderError>>,
     ) {
+        self.provider_method_answered(method, answer);
+        if let Err(error) = answer {
+            self.load_error.get_or_insert_with(|| LoadError::Provider {
+                method,
+                error: Arc::clone(error),
+            });
+        }
+    }
+
+    /// Like [`provider_answered`](Self::provider_answered), for a call that belongs to no load.
+    pub(crate) fn provider_method_answered<T>(
+        &mut self,
+        method: ProviderMethod,
+        answer: &Result<T, Arc<ProviderError>>,
+    ) {
         match answer {
             Ok(_) => {
                 let before = self.provider_faults.len();
@@ -73,14 +88,15 @@ impl Observer {
                     );
                 }
             }
-            Err(error) => {
-                self.provider_failed(method, error);
-                self.load_error.get_or_insert_with(|| LoadError::Provider {
-                    method,
-                    error: Arc::clone(error),
-                });
-            }
+            Err(error) => self.provider_failed(method, error),
         }
+    }
+
+    /// A request for a refresh was passed to the leader, or to this worker itself.
+    pub(crate) fn refresh_requested(&mut self) {
+        self.counters.refresh_requests += 1;
+        meter::refresh_request();
+        tracing::debug!(name: "flagcache.refresh_requested", target: TARGET, "a refresh of the fleet was requested");
     }
 
     fn provider_failed(&mut self, method: ProviderMethod, error: &ProviderError) {
