@@ -161,12 +161,14 @@ impl Link {
         if self.is_cut() {
             return self.give_up(world, deadline).await;
         }
-        let (sent_in, (served, value)) = {
+        let sent = {
             let mut redis = world.redis.lock();
-            if redis.power == Power::Killed {
-                return Err(refused());
-            }
-            (redis.epoch, call(&mut redis))
+            let up = redis.power == Power::Up;
+            up.then(|| (redis.epoch, call(&mut redis)))
+        };
+        let Some((sent_in, (served, value))) = sent else {
+            self.lost(world);
+            return Err(refused());
         };
         if epoch.is_some_and(|epoch| epoch != sent_in) || served.reply > deadline {
             return self.give_up(world, deadline).await;

@@ -438,9 +438,14 @@ impl FlagDefinitionCacheProvider for Provider {
         };
         let Some(copy) = copy else { return Ok(None) };
         let read = self.read(&copy).await?;
-        Ok(read.and_then(|copy| match self.world.plan.plant {
-            Some(Plant::LosesFlag) if copy.version > 1 => without_flag(&copy.data),
-            _ => Some(copy.data.clone()),
+        let loses =
+            |copy: &Copy| self.world.plan.plant == Some(Plant::LosesFlag) && copy.version > 1;
+        Ok(read.and_then(|copy| {
+            if loses(&copy) {
+                without_flag(&copy.data)
+            } else {
+                Some(copy.data.clone())
+            }
         }))
     }
 
@@ -496,22 +501,7 @@ impl FlagDefinitionCacheProvider for Provider {
     }
 
     fn on_poller_attached(&self, context: PollerContext) {
+        // The first load, which is due at once, opens the connection.
         self.link.attach(context);
-        // The store's watch connects at once.
-        let (link, world) = (Arc::clone(&self.link), Arc::clone(&self.world));
-        tokio::spawn(async move {
-            // A failure is retried in the background.
-            let _ = link.exchange(&world, |redis| {
-                let now = Instant::now();
-                let _ = redis;
-                (
-                    crate::redis::Served {
-                        at: now,
-                        reply: now,
-                    },
-                    (),
-                )
-            });
-        });
     }
 }

@@ -55,8 +55,8 @@ pub(crate) struct Load {
     pub(crate) busy: Duration,
     /// The longest time from a call's arrival until the thread had served it.
     pub(crate) longest_wait: Duration,
-    /// Replies that waited for the link, in bytes, at the peak.
-    pub(crate) buffered: u64,
+    /// The connections, and the replies that wait for the link, at the peak, in bytes.
+    pub(crate) memory: u64,
     pub(crate) connections: u64,
 }
 
@@ -165,7 +165,8 @@ impl Redis {
         load.bytes += reply;
         load.busy += cost;
         load.longest_wait = load.longest_wait.max(done - arrives);
-        load.buffered = load.buffered.max(waiting as u64 + reply);
+        let memory = waiting as u64 + reply + load.connections * self.costs.connection_bytes;
+        load.memory = load.memory.max(memory);
         Served {
             at,
             reply: self.link_free + self.costs.round_trip / 2,

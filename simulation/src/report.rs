@@ -65,7 +65,7 @@ pub(crate) fn cost(all: &[Figures]) {
         "bound",
         "GB from Redis",
         "Redis's thread",
-        "buffered replies",
+        "its memory at the peak",
         "violations",
     ]);
     for figures in all {
@@ -85,7 +85,7 @@ pub(crate) fn cost(all: &[Figures]) {
                 "{:.1} %",
                 100.0 * load.busy.as_secs_f64() / figures.simulated.as_secs_f64()
             ),
-            format!("{:.0} MB", load.buffered as f64 / 1e6),
+            format!("{:.0} MB", load.memory as f64 / 1e6),
             figures.count().to_string(),
         ]);
     }

@@ -38,7 +38,12 @@ fn assert_noticed(plant: Plant, rule: Rule) {
 #[test]
 fn a_fleet_through_an_hour_of_faults_violates_nothing() {
     for patches in [false, true] {
-        let figures = run(Plan { patches, ..plan() }).unwrap();
+        let figures = run(Plan {
+            workers: 100,
+            patches,
+            ..plan()
+        })
+        .unwrap();
         assert_eq!(figures.count(), 0, "{:#?}", figures.examples);
         assert!(figures.units <= figures.bound, "{figures:#?}");
         assert_eq!(figures.redis.patches > 0, patches);
@@ -49,7 +54,7 @@ fn a_fleet_through_an_hour_of_faults_violates_nothing() {
 fn the_same_seed_gives_the_same_figures() {
     let small = || {
         run(Plan {
-            workers: 50,
+            workers: 20,
             span: Duration::from_secs(1_800),
             ..plan()
         })
