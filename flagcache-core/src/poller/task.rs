@@ -24,7 +24,8 @@ use crate::poller::observer::{Billed, Observer};
 use crate::{
     DefinitionsChange, DefinitionsDiff, DefinitionsOrigin, FetchError, FetchErrorKind,
     FetchResponse, FlagDefinitionCacheData, FlagDefinitionSource, LoadError, PollerContextOwner,
-    PollerSchedule, ProjectFingerprint, ProviderError, ProviderErrorKind, ProviderMethod,
+    PollerSchedule, PollerState, ProjectFingerprint, ProviderError, ProviderErrorKind,
+    ProviderMethod,
 };
 
 /// Larger definitions are compared on the blocking pool.
@@ -432,6 +433,7 @@ impl PollerTask {
         let backoff = self.machine.backoff(now);
         let (confirmed_at, unconfirmed) = self.machine.confirmation();
         self.observer.role(self.machine.role());
+        self.observer.confirmed(confirmed_at);
         let mut status = self.shared.task_status();
         status.role = self.machine.role();
         status.origin = self.machine.origin();
@@ -444,6 +446,11 @@ impl PollerTask {
         status.counters = self.observer.counters;
         drop(status);
         self.shared.announce();
+        self.observer.state(if self.ended {
+            PollerState::Stopped
+        } else {
+            self.shared.status().state
+        });
         if self.schedule.fetch_backoff != backoff {
             self.schedule.fetch_backoff = backoff;
             self.context.set_schedule(self.schedule);
