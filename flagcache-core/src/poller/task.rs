@@ -25,7 +25,8 @@ use crate::poller::refresh_requests::{RefreshReply, RefreshRequests};
 use crate::{
     DefinitionsChange, DefinitionsDiff, DefinitionsOrigin, FetchError, FetchErrorKind,
     FetchResponse, FlagDefinitionCacheData, FlagDefinitionSource, LoadError, PollerContextOwner,
-    PollerSchedule, ProjectFingerprint, ProviderError, ProviderErrorKind, ProviderMethod,
+    PollerSchedule, PollerState, ProjectFingerprint, ProviderError, ProviderErrorKind,
+    ProviderMethod,
 };
 
 /// Larger definitions are compared on the blocking pool.
@@ -496,6 +497,7 @@ impl PollerTask {
         let backoff = self.machine.backoff(now);
         let (confirmed_at, unconfirmed) = self.machine.confirmation();
         self.observer.role(self.machine.role());
+        self.observer.confirmed(confirmed_at);
         let mut status = self.shared.task_status();
         status.role = self.machine.role();
         status.origin = self.machine.origin();
@@ -508,6 +510,11 @@ impl PollerTask {
         status.counters = self.observer.counters;
         drop(status);
         self.shared.announce();
+        self.observer.state(if self.ended {
+            PollerState::Stopped
+        } else {
+            self.shared.status().state
+        });
         if self.schedule.fetch_backoff != backoff {
             self.schedule.fetch_backoff = backoff;
             self.context.set_schedule(self.schedule);
