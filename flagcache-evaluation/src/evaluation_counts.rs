@@ -17,11 +17,14 @@ mod counting {
 
     const NAME: &str = "flagcache_evaluations_total";
 
+    /// The values of one flag, with their counters.
+    type Values = Arc<Vec<(Box<str>, Counter)>>;
+
     /// The counters by flag and value, replaced as a whole when a pair is added.
     #[derive(Clone, Default)]
     struct Table {
         series: usize,
-        flags: HashMap<Arc<str>, Arc<Vec<(Box<str>, Counter)>>>,
+        flags: HashMap<Arc<str>, Values>,
     }
 
     impl Table {
