@@ -170,9 +170,10 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::{Index, select};
+    use serde_json::Value;
 
     use super::*;
-    use crate::{DataError, FlagDefinitionCacheData, ProjectFingerprint};
+    use crate::{DataError, DefinitionsDiff, FlagDefinitionCacheData, ProjectFingerprint};
 
     /// Keys as they are written: with escapes, several of the same key, some that need more than one byte.
     const KEYS: [&str; 9] = [
@@ -398,6 +399,33 @@ mod tests {
         }
     }
 
+    /// The keys of the flags that were added, removed and changed, found one by one.
+    fn differences(
+        new: &FlagDefinitionCacheData,
+        old: &FlagDefinitionCacheData,
+    ) -> [Vec<String>; 3] {
+        let effective = |data: &FlagDefinitionCacheData,
+                         is_wanted: &dyn Fn(&str, Value) -> bool| {
+            let wanted = data.flags().filter(|flag| {
+                let last = data.flag(flag.key()).map(|last| last.json().as_ptr());
+                last == Some(flag.json().as_ptr())
+                    && is_wanted(flag.key(), flag.deserialize().unwrap())
+            });
+            wanted.map(|flag| flag.key().to_owned()).collect()
+        };
+        let value = |data: &FlagDefinitionCacheData, key: &str| {
+            data.flag(key)
+                .map(|flag| flag.deserialize::<Value>().unwrap())
+        };
+        [
+            effective(new, &|key, _| value(old, key).is_none()),
+            effective(old, &|key, _| value(new, key).is_none()),
+            effective(new, &|key, json| {
+                value(old, key).is_some_and(|old| old != json)
+            }),
+        ]
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4096))]
 
@@ -426,6 +454,10 @@ mod tests {
             let after = FlagDefinitionCacheData::from_json_after(text.clone(), &previous);
             let whole = FlagDefinitionCacheData::from_json(text.clone());
             prop_assert_eq!(observed(&after), observed(&whole));
+            if let Ok(after) = after {
+                let DefinitionsDiff { added, removed, changed, .. } = after.diff(&previous);
+                prop_assert_eq!([added, removed, changed], differences(&after, &previous));
+            }
             let after = fetched(text.clone(), etag, Some(&previous));
             prop_assert_eq!(observed(&after), observed(&fetched(text, etag, None)));
         }
