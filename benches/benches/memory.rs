@@ -103,6 +103,21 @@ fn measure() {
                 loaded(asking(&api.first_line).flag_definition_cache_provider(provider))
             },
         );
+        drop(api);
+        let mut api = Role::start(&["api", "plain"]);
+        rows.give_out(
+            &format!("a leader on {store}: the same, then a changed set"),
+            || {
+                let provider = location.provider("third", AMPLE);
+                let leader =
+                    loaded(asking(&api.first_line).flag_definition_cache_provider(provider));
+                let version = leader.1.status().version;
+                api.next_step();
+                leader.refresh();
+                assert_eq!(leader.1.status().version, version + 1, "it changed");
+                leader
+            },
+        );
     }
     rows.finish();
 }
@@ -272,13 +287,18 @@ impl Role {
     }
 }
 
-/// The API, until the other end has gone.
+/// The API. Serves one set, and from each line on another; writes its URL once it does.
 async fn serve(gzip: bool) {
     let api = ApiStub::start().await.unwrap();
     api.set_gzip(gzip);
-    api.set_definitions(bodies::body(FLAGS));
-    println!("{}", api.url());
-    tokio::task::spawn_blocking(wait_for_a_line).await.unwrap();
+    let bodies = [bodies::body(FLAGS), bodies::changed_body(FLAGS, 12.5)];
+    for body in bodies.iter().cycle() {
+        api.set_definitions(body.clone());
+        println!("{}", api.url());
+        if !tokio::task::spawn_blocking(wait_for_a_line).await.unwrap() {
+            break;
+        }
+    }
 }
 
 /// A leader, which publishes one set, and at each line another.

@@ -16,13 +16,16 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 const SIZES: [usize; 3] = [50, 1_000, 10_000];
-const WAYS: usize = 6;
+const WAYS: usize = 7;
 /// The places of the two peers among the ways.
 const SCAN: usize = 2;
 const VALUE: usize = 3;
+/// The place of the decoding against the previous set.
+const AFTER: usize = 6;
 /// Of the largest set.
 const MOST_OF_SCAN: f64 = 2.0;
 const LEAST_OF_VALUE: f64 = 3.0;
+const LEAST_OF_WHOLE: f64 = 5.0;
 
 fn main() {
     let mut criterion = criterion();
@@ -30,7 +33,8 @@ fn main() {
     section.say(
         "`from_json` reads the stored form, as a follower does; `from_api_response` an answer of the API, as the leader \
          does. Both check every byte, index the flags by key and fingerprint the content. `IgnoredAny` is the bound: \
-         serde_json reading the text and keeping nothing. Each row includes freeing what it made. Ratios are medians of \
+         serde_json reading the text and keeping nothing. `from_json_after` reads the stored form of a set of which one \
+         flag changed, against the previous one. Each row includes freeing what it made. Ratios are medians of \
          many runs in turn.",
     );
     let mut chart = Chart::new("take_in", "Taking in a set", "flags", "microseconds");
@@ -47,6 +51,7 @@ fn main() {
     if let [.., Some(largest)] = &sizes {
         let Size {
             from_json: [of_scan, of_value],
+            of_whole,
             ..
         } = largest;
         let cheaper = 1.0 / of_value;
@@ -62,6 +67,13 @@ fn main() {
             format!("{cheaper:.1} ×"),
             cheaper >= LEAST_OF_VALUE,
         );
+        let cheaper = 1.0 / of_whole;
+        section.judge(
+            "taking in 10 000 flags of which one changed against the previous set, cheaper than whole",
+            "≥ 5 ×",
+            format!("{cheaper:.1} ×"),
+            cheaper >= LEAST_OF_WHOLE,
+        );
     }
     criterion.final_summary();
     section.finish("take_in");
@@ -74,6 +86,7 @@ const NAMES: [&str; WAYS] = [
     "serde_json, Value",
     "posthog_rs, LocalEvaluationResponse",
     "a copy of the bytes",
+    "from_json_after, one flag changed",
 ];
 
 struct Size {
@@ -81,13 +94,17 @@ struct Size {
     figures: [Option<Figure>; WAYS],
     /// Of the scan's time, and of decoding's.
     from_json: [f64; 2],
+    /// The time of a decoding against the previous set, of the whole one's.
+    of_whole: f64,
 }
 
 /// Measures one size; `None` if the command line leaves a peer out.
 fn size(criterion: &mut Criterion, section: &mut Section, flags: usize) -> Option<Size> {
     let body = bodies::body(flags);
     let take_in = || bodies::set(body.clone());
-    let stored = take_in().to_json();
+    let previous = take_in();
+    let stored = previous.to_json();
+    let changed = bodies::set(bodies::changed_body(flags, 12.5)).to_json();
     let ways: [&dyn Fn(); WAYS] = [
         &|| free(FlagDefinitionCacheData::from_json(stored.clone()).unwrap()),
         &|| free(take_in()),
@@ -95,6 +112,7 @@ fn size(criterion: &mut Criterion, section: &mut Section, flags: usize) -> Optio
         &|| free(serde_json::from_slice::<Value>(&body).unwrap()),
         &|| free(serde_json::from_slice::<LocalEvaluationResponse>(&body).unwrap()),
         &|| free(body.to_vec()),
+        &|| free(FlagDefinitionCacheData::from_json_after(changed.clone(), &previous).unwrap()),
     ];
     let mut figures = [None; WAYS];
     for ((figure, run), name) in figures.iter_mut().zip(ways).zip(NAMES) {
@@ -142,6 +160,11 @@ fn size(criterion: &mut Criterion, section: &mut Section, flags: usize) -> Optio
         flags,
         figures,
         from_json,
+        of_whole: ratio_in_turn(
+            &figures[0]?,
+            |times| repeat(times, ways[0]),
+            |times| repeat(times, ways[AFTER]),
+        ),
     })
 }
 

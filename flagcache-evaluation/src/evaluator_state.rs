@@ -19,7 +19,6 @@ use crate::{FlagSubject, flag_called_event, posthog_evaluator};
 /// The state that every evaluation loads once, without waiting.
 #[derive(Debug, Default)]
 pub(crate) struct Current {
-    pub(crate) definitions: Option<FlagDefinitionCacheData>,
     compiled: Compiled,
     pub(crate) overrides: HashMap<String, FlagValue>,
     pub(crate) undecidable: Arc<Vec<(String, String)>>,
@@ -85,7 +84,6 @@ impl EvaluatorState {
             .resolve(file_overrides, compiled.flags.keys().map(AsRef::as_ref));
         let undecidable = Arc::new(compiled.undecidable());
         let current = Arc::new(Current {
-            definitions,
             compiled,
             overrides,
             undecidable,
@@ -93,7 +91,7 @@ impl EvaluatorState {
         if let Some(evaluator) = self.posthog_evaluator.get() {
             evaluator.cache().update(current.posthog_rs_response());
         }
-        if let Some(definitions) = &current.definitions {
+        if let Some(definitions) = current.definitions() {
             let kept = current.compiled.count_reused(&before.compiled);
             tracing::debug!(
                 name: "flagcache.evaluation_updated",
@@ -212,7 +210,7 @@ impl EvaluatorState {
         let current = self.current.load();
         let (value, uses_override) = self.evaluate_counted(&current, key, subject)?;
         // Without definitions or a distinct id, no event is sent.
-        let Some(definitions) = &current.definitions else {
+        let Some(definitions) = current.definitions() else {
             return Ok((value, None));
         };
         if uses_override
@@ -230,8 +228,12 @@ impl EvaluatorState {
 }
 
 impl Current {
+    pub(crate) fn definitions(&self) -> Option<&FlagDefinitionCacheData> {
+        self.compiled.definitions.as_ref()
+    }
+
     fn posthog_rs_response(&self) -> posthog_rs::LocalEvaluationResponse {
-        posthog_evaluator::response(self.definitions.as_ref(), &self.compiled, &self.overrides)
+        posthog_evaluator::response(self.definitions(), &self.compiled, &self.overrides)
     }
 }
 
@@ -239,7 +241,7 @@ impl fmt::Debug for EvaluatorState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let current = self.current.load();
         f.debug_struct("EvaluatorState")
-            .field("definitions", &current.definitions)
+            .field("definitions", &current.definitions())
             .field("overrides", &current.overrides.len())
             .field("undecidable", &current.undecidable.len())
             .finish_non_exhaustive()

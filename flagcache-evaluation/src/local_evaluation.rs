@@ -169,7 +169,7 @@ impl LocalEvaluation {
 
     /// The definitions being evaluated; `None` before the first load, and after a policy cleared them.
     pub fn definitions(&self) -> Option<FlagDefinitionCacheData> {
-        self.state.current().definitions.clone()
+        self.state.current().definitions().cloned()
     }
 
     /// The flags that cannot be evaluated locally for some or all subjects, as pairs of key and reason, sorted by key.

@@ -15,8 +15,6 @@ use crate::inconclusive::{Inconclusive, InconclusiveKind, Reason};
 #[derive(Debug)]
 pub(crate) struct Flag {
     pub(crate) key: Box<str>,
-    /// The hash of the definition's JSON.
-    pub(crate) fingerprint: u128,
     /// The rules, or the reason why the definition is unsupported.
     pub(crate) rules: Result<Rules, String>,
     /// The reason, if the flag cannot be evaluated locally for some or all subjects.
@@ -107,6 +105,7 @@ pub(crate) struct FlagDependency {
 /// A compiled cohort.
 #[derive(Debug)]
 pub(crate) struct Cohort {
+    /// The hash of its JSON.
     pub(crate) fingerprint: u128,
     pub(crate) properties: Result<PropertyGroup, String>,
     pub(crate) undecidable: Option<String>,

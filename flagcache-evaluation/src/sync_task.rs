@@ -64,7 +64,7 @@ impl SyncTask {
             if self.install(definitions, file_changed).await.is_none() {
                 return;
             }
-            let ready = self.state.current().definitions.is_some();
+            let ready = self.state.current().definitions().is_some();
             self.progress.send_replace(Progress { count, ready });
             if is_last {
                 return;
@@ -117,7 +117,7 @@ impl SyncTask {
         file_changed: bool,
     ) -> Option<()> {
         let before = self.state.current();
-        let is_same = match (&before.definitions, &definitions) {
+        let is_same = match (before.definitions(), &definitions) {
             (Some(before), Some(now)) => before.same_content(now),
             (None, None) => true,
             _ => false,

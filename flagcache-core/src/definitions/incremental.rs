@@ -18,60 +18,74 @@ pub(crate) struct Incremental {
     pub(crate) known: Known,
 }
 
-/// Scans the text, which is in the canonical form if this succeeds. `None` if there is no older snapshot, or if the text
-/// does not consist of its members around a list of valid flags; the whole text has to be scanned then.
+/// Scans the text, which is in the canonical form if this succeeds. `None` if there is no older snapshot, if what precedes
+/// the flags differs, or if anything is not as expected; the whole text has to be scanned then.
 pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Incremental> {
+    const SPACE: [char; 4] = [' ', '\n', '\t', '\r'];
     let old = old?;
-    let list_member = only_list(old)?;
+    let list_at = only_list(old.text(), old.members())?;
+    let (old_raw, old_list) = (old.raw_span(), old.members()[list_at].value);
+    let before = &old.text()[old_raw.start()..old_list.start()];
+    let after = &old.text()[old_list.end()..old_raw.end()];
+
     let (envelope, start) = match Envelope::at_the_start_of(text) {
         Some((envelope, end)) if text[end..].starts_with(',') => (Some(envelope), end + 1),
         Some(_) => return None,
         None if text.starts_with('{') => (None, 1),
         None => return None,
     };
-    let (old_raw, old_list) = (old.raw_span(), old.members()[list_member].value);
-    let before = &old.text()[old_raw.start()..old_list.start()];
-    let after = &old.text()[old_list.end()..old_raw.end()];
+    let raw_end = match &envelope {
+        Some(envelope) => start.checked_add(envelope.length())?,
+        None => {
+            let object = text.trim_end_matches(SPACE).strip_suffix('}')?;
+            object.trim_end_matches(SPACE).len()
+        }
+    };
     if !text[start..].starts_with(before) {
         return None;
     }
     let list_start = start + before.len();
     let list = scan_list(text, list_start, old)?;
-    if !text[list.end..].starts_with(after) {
-        return None;
-    }
-    let raw_end = list.end + after.len();
-    let members: Vec<Member> = old
-        .members()
+    let rest = text.get(list.end..raw_end)?;
+
+    // The members, but in a text in which the list is another one and begins or ends elsewhere.
+    let outline;
+    let (members, from_start, from_list_end) = if rest == after {
+        (old.members(), old_raw.start(), old_list.end())
+    } else {
+        let text = ["{", before, "[]", rest, "}"].concat();
+        outline = scan::scan(&text).ok()?;
+        only_list(&text, &outline.members)?;
+        (&outline.members[..], 1, 1 + before.len() + 2)
+    };
+    let members: Vec<Member> = members
         .iter()
         .enumerate()
         .map(|(at, member)| {
-            if at > list_member {
-                return member.moved(old_raw.end(), raw_end);
+            if at > list_at {
+                return member.moved(from_list_end, list.end);
             }
-            let mut member = member.moved(old_raw.start(), start);
-            if at == list_member {
+            let mut member = member.moved(from_start, start);
+            if at == list_at {
                 member.value = Span::new(list_start, list.end);
                 member.whole = Span::new(member.whole.start(), list.end);
             }
             member
         })
         .collect();
-    let tail = &text[raw_end..];
-    let (stored, fingerprint) = match envelope {
-        Some(envelope) => {
-            let aliases = index::aliases(text, &members);
-            let raw = &text[start..raw_end];
-            let (metadata, fingerprint) =
-                envelope.verify(raw, tail.strip_suffix('}')?, &aliases)?;
-            (Some(metadata), Some(fingerprint))
-        }
-        None if tail.trim_matches([' ', '\n', '\t', '\r']) == "}" => (None, None),
-        None => return None,
-    };
-    if index::canonical(text, &members).is_some() {
+    if members.last()?.whole.end() != raw_end || index::canonical(text, &members).is_some() {
         return None;
     }
+
+    let (stored, fingerprint) = match envelope {
+        Some(envelope) => {
+            let tail = text[raw_end..].strip_suffix('}')?;
+            let aliases = index::aliases(text, &members);
+            let (metadata, fingerprint) = envelope.verify(&text[start..raw_end], tail, &aliases)?;
+            (Some(metadata), Some(fingerprint))
+        }
+        None => (None, None),
+    };
     Some(Incremental {
         scan: Scan {
             members,
@@ -86,14 +100,14 @@ pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Increme
 }
 
 /// The position of the member `flags`; `None` if there are two, or if a member has the name of the envelope.
-fn only_list(old: &DefinitionsIndex) -> Option<usize> {
-    let names = |name| {
-        let has_name = move |(_, member): &(usize, &Member)| member.name.of(old.text()) == name;
-        old.members().iter().enumerate().filter(has_name)
+fn only_list(text: &str, members: &[Member]) -> Option<usize> {
+    let with_name = |name| {
+        let has_name = move |(_, member): &(usize, &Member)| member.name.of(text) == name;
+        members.iter().enumerate().filter(has_name)
     };
-    let mut lists = names("flags");
+    let mut lists = with_name("flags");
     let (list, _) = lists.next()?;
-    (lists.next().is_none() && names(stored_form::NAME).next().is_none()).then_some(list)
+    (lists.next().is_none() && with_name(stored_form::NAME).next().is_none()).then_some(list)
 }
 
 /// A list of flags.
@@ -170,9 +184,10 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::{Index, select};
+    use serde_json::Value;
 
     use super::*;
-    use crate::{DataError, FlagDefinitionCacheData, ProjectFingerprint};
+    use crate::{DataError, DefinitionsDiff, FlagDefinitionCacheData, ProjectFingerprint};
 
     /// Keys as they are written: with escapes, several of the same key, some that need more than one byte.
     const KEYS: [&str; 9] = [
@@ -398,8 +413,35 @@ mod tests {
         }
     }
 
+    /// The keys of the flags that were added, removed and changed, found one by one.
+    fn differences(
+        new: &FlagDefinitionCacheData,
+        old: &FlagDefinitionCacheData,
+    ) -> [Vec<String>; 3] {
+        let effective = |data: &FlagDefinitionCacheData,
+                         is_wanted: &dyn Fn(&str, Value) -> bool| {
+            let wanted = data.flags().filter(|flag| {
+                let last = data.flag(flag.key()).map(|last| last.json().as_ptr());
+                last == Some(flag.json().as_ptr())
+                    && is_wanted(flag.key(), flag.deserialize().unwrap())
+            });
+            wanted.map(|flag| flag.key().to_owned()).collect()
+        };
+        let value = |data: &FlagDefinitionCacheData, key: &str| {
+            data.flag(key)
+                .map(|flag| flag.deserialize::<Value>().unwrap())
+        };
+        [
+            effective(new, &|key, _| value(old, key).is_none()),
+            effective(old, &|key, _| value(new, key).is_none()),
+            effective(new, &|key, json| {
+                value(old, key).is_some_and(|old| old != json)
+            }),
+        ]
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #![proptest_config(ProptestConfig::with_cases(2048))]
 
         #[test]
         fn the_result_is_that_of_a_whole_scan(
@@ -426,6 +468,10 @@ mod tests {
             let after = FlagDefinitionCacheData::from_json_after(text.clone(), &previous);
             let whole = FlagDefinitionCacheData::from_json(text.clone());
             prop_assert_eq!(observed(&after), observed(&whole));
+            if let Ok(after) = after {
+                let DefinitionsDiff { added, removed, changed, .. } = after.diff(&previous);
+                prop_assert_eq!([added, removed, changed], differences(&after, &previous));
+            }
             let after = fetched(text.clone(), etag, Some(&previous));
             prop_assert_eq!(observed(&after), observed(&fetched(text, etag, None)));
         }
@@ -472,11 +518,33 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_outside_of_the_flags_is_scanned_whole() {
+    fn what_follows_the_flags_may_differ() {
         let a = r#"{"key":"a"}"#;
         let old = set(&[a], "");
-        assert!(known(&old, &set(&[a], r#","cohorts":{}"#)).is_none());
+        for tail in [r#","x":[1]"#, " ", r#","cohorts":{"1":{}}"#] {
+            let new = set(&[a], tail);
+            assert!(known(&old, &new).is_some(), "{new}");
+            assert!(known(&new, &old).is_some(), "{new}");
+        }
+    }
+
+    #[test]
+    fn what_is_odd_is_scanned_whole() {
+        let a = r#"{"key":"a"}"#;
+        let old = set(&[a], "");
+        let odd = [
+            set(&[a], r#","flags":[]"#),
+            set(&[a], r#","_flagcache":{}"#),
+            set(&[a], r#","cohorts":[]"#),
+            [" ", &old].concat(),
+            old.replacen('{', r#"{"x":1,"#, 1),
+            old.replace("\"a\"", "7"),
+            old[..old.len() - 1].to_owned(),
+            [&old, "}"].concat(),
+        ];
+        for new in odd {
+            assert!(known(&old, &new).is_none(), "{new}");
+        }
         assert!(known(&set(&[a], r#","flags":[]"#), &old).is_none());
-        assert!(known(&old, &old[..old.len() - 1]).is_none());
     }
 }

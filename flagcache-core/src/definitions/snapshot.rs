@@ -81,8 +81,8 @@ impl FlagDefinitionCacheData {
     /// [`from_json`](Self::from_json) for a copy that differs little from `previous`: the same result, the same error, but
     /// the flags that both have in the same text are compared, not scanned, so that the cost is that of what changed.
     ///
-    /// Any `previous` is right, `None` too; a related one makes it fast. It is fast if the copies differ in their flags and
-    /// their metadata only; otherwise the whole copy is scanned.
+    /// Any `previous` is right, `None` too; a related one makes it fast. The members after the flags are scanned if one of
+    /// them differs; the whole copy is scanned if it begins differently.
     ///
     /// ```
     /// use flagcache_core::FlagDefinitionCacheData;

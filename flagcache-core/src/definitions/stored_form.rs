@@ -235,6 +235,11 @@ impl Envelope {
         Some((Self::read(value.get())?, end))
     }
 
+    /// The length of the definitions' own members.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
     /// The metadata, and the fingerprint of `members`, which are all of the definitions' own. `tail` is what follows them
     /// except the closing brace, `aliases` what has to. `None` if the members, the aliases or the metadata were changed.
     pub(crate) fn verify(

@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use flagcache_core::FlagDefinitionCacheData;
+
 use crate::inconclusive::Reason;
 use crate::rules::{Cohort, Flag};
 
 /// Compiled definitions.
 #[derive(Debug, Default)]
 pub(crate) struct Compiled {
+    /// What this was compiled from.
+    pub(crate) definitions: Option<FlagDefinitionCacheData>,
     pub(crate) flags: HashMap<Box<str>, Arc<Flag>>,
     pub(crate) cohorts: HashMap<Box<str>, Arc<Cohort>>,
     pub(crate) group_types: HashMap<String, String>,

@@ -19,7 +19,10 @@ pub(super) struct Compiler<'a> {
     pub(super) definitions: &'a FlagDefinitionCacheData,
     pub(super) before: &'a Compiled,
     pub(super) contexts: &'a HashSet<String>,
-    pub(super) raw_cohorts: HashMap<String, &'a RawValue>,
+    /// Whether the text of all cohorts is the same as before.
+    pub(super) has_same_cohorts: bool,
+    /// The JSON of the cohorts; `None` until a cohort has to be compiled.
+    pub(super) raw_cohorts: Option<HashMap<String, &'a RawValue>>,
     /// Compiled flags; `None` while a flag is being compiled.
     pub(super) flags: HashMap<&'a str, Option<FlagReference>>,
     /// Compiled cohorts. The outer `Option` is `None` while a cohort is being compiled, the inner one if the
@@ -61,13 +64,12 @@ impl<'a> Compiler<'a> {
         }
         self.flags.insert(flag.key(), None);
         self.depth += 1;
-        let fingerprint = xxh3_128(flag.json().as_bytes());
         // The contexts never change, and `before` contains no flags of other contexts.
-        let reference = match self.reused_flag(key, fingerprint) {
+        let reference = match self.reused_flag(key, flag.json()) {
             Some(reused) => FlagReference::Flag(reused),
             None => match json::object(flag.json()) {
                 Ok(object) if self.is_of_other_context(&object) => FlagReference::OtherContext,
-                object => FlagReference::Flag(Arc::new(self.new_flag(key, fingerprint, object))),
+                object => FlagReference::Flag(Arc::new(self.new_flag(key, object))),
             },
         };
         self.depth -= 1;
@@ -76,12 +78,10 @@ impl<'a> Compiler<'a> {
     }
 
     /// The previous flag, if neither it nor its dependencies have changed.
-    fn reused_flag(&mut self, key: &str, fingerprint: u128) -> Option<Arc<Flag>> {
+    fn reused_flag(&mut self, key: &str, json: &str) -> Option<Arc<Flag>> {
         let before = self.before;
-        let flag = before
-            .flags
-            .get(key)
-            .filter(|flag| flag.fingerprint == fingerprint)?;
+        let json_before = before.definitions.as_ref()?.flag(key)?.json();
+        let flag = before.flags.get(key).filter(|_| json_before == json)?;
         self.are_unchanged(&flag.dependencies)
             .then(|| Arc::clone(flag))
     }
@@ -119,25 +119,39 @@ impl<'a> Compiler<'a> {
         if self.depth >= MAX_DEPTH {
             return Err("its cohorts are nested too deeply".to_owned());
         }
-        let json = self.raw_cohorts.get(id).copied();
         self.cohorts.insert(id.into(), None);
         self.depth += 1;
-        let cohort = json.map(|json| {
+        let unchanged = if self.has_same_cohorts {
+            self.reused_cohort(id, None)
+        } else {
+            None
+        };
+        let cohort = unchanged.or_else(|| {
+            let json = self.raw_cohort(id)?;
             let fingerprint = xxh3_128(json.get().as_bytes());
-            self.reused_cohort(id, fingerprint)
-                .unwrap_or_else(|| Arc::new(self.new_cohort(fingerprint, json.get())))
+            let reused = self.reused_cohort(id, Some(fingerprint));
+            Some(reused.unwrap_or_else(|| Arc::new(self.new_cohort(fingerprint, json.get()))))
         });
         self.depth -= 1;
         self.cohorts.insert(id.into(), Some(cohort.clone()));
         Ok(cohort)
     }
 
-    fn reused_cohort(&mut self, id: &str, fingerprint: u128) -> Option<Arc<Cohort>> {
+    fn raw_cohort(&mut self, id: &str) -> Option<&'a RawValue> {
+        let definitions = self.definitions;
+        let cohorts = self
+            .raw_cohorts
+            .get_or_insert_with(|| definitions.cohorts().deserialize().unwrap_or_default());
+        cohorts.get(id).copied()
+    }
+
+    /// The previous cohort, if neither it nor its dependencies have changed. Without a fingerprint, its JSON is known to be
+    /// the same.
+    fn reused_cohort(&mut self, id: &str, fingerprint: Option<u128>) -> Option<Arc<Cohort>> {
         let before = self.before;
-        let cohort = before
-            .cohorts
-            .get(id)
-            .filter(|cohort| cohort.fingerprint == fingerprint)?;
+        let cohort = before.cohorts.get(id).filter(|cohort| {
+            fingerprint.is_none_or(|fingerprint| cohort.fingerprint == fingerprint)
+        })?;
         self.are_unchanged(&cohort.dependencies)
             .then(|| Arc::clone(cohort))
     }

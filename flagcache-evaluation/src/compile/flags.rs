@@ -26,7 +26,6 @@ impl Compiler<'_> {
     pub(super) fn new_flag(
         &mut self,
         key: &str,
-        fingerprint: u128,
         object: Result<HashMap<String, &RawValue>, String>,
     ) -> Flag {
         let mut draft = Draft::default();
@@ -45,7 +44,6 @@ impl Compiler<'_> {
         draft.dependencies.flags.shrink_to_fit();
         Flag {
             key: key.into(),
-            fingerprint,
             rules,
             undecidable,
             has_experiment: object

@@ -21,11 +21,9 @@ mod json;
 
 use std::collections::{HashMap, HashSet};
 
-use flagcache_core::FlagDefinitionCacheData;
-use serde_json::value::RawValue;
-
 pub(crate) use compiled::Compiled;
 use compiler::Compiler;
+use flagcache_core::FlagDefinitionCacheData;
 
 use crate::rules::FlagReference;
 
@@ -37,13 +35,15 @@ impl Compiled {
         before: &Self,
         contexts: &HashSet<String>,
     ) -> Self {
-        let cohorts: HashMap<String, &RawValue> =
-            definitions.cohorts().deserialize().unwrap_or_default();
         let mut compiler = Compiler {
             definitions,
             before,
             contexts,
-            raw_cohorts: cohorts,
+            has_same_cohorts: before
+                .definitions
+                .as_ref()
+                .is_some_and(|before| before.cohorts().as_str() == definitions.cohorts().as_str()),
+            raw_cohorts: None,
             flags: HashMap::with_capacity(definitions.len()),
             cohorts: HashMap::new(),
             depth: 0,
@@ -66,6 +66,7 @@ impl Compiled {
             .property_matching_version()
             .and_then(|version| i64::try_from(version).ok());
         Self {
+            definitions: Some(definitions.clone()),
             flags,
             cohorts,
             group_types: definitions

@@ -81,6 +81,7 @@ impl Environment {
             first: 0,
             interval,
             pause: Duration::ZERO,
+            decodes_whole: false,
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Spec {
     pub(crate) interval: Duration,
     /// From the start of one poller to the next.
     pub(crate) pause: Duration,
+    /// Whether the followers decode each copy whole, as if they held none.
+    pub(crate) decodes_whole: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -21,11 +21,16 @@ pub(crate) fn send(report: &Report) {
     let _ = std::io::stdout().lock().write_all(&line);
 }
 
+/// Opens a provider that holds no copy.
+pub(crate) type OpenProvider = Box<dyn Fn() -> Provider + Send + Sync>;
+
 /// Reports when its poller leads and publishes, and forwards each call unchanged.
 pub(crate) struct ReportingProvider {
     pub(crate) provider: Provider,
     pub(crate) poller: usize,
     pub(crate) leads: Arc<AtomicBool>,
+    /// Each read is by a new provider, which has nothing to compare the copy with.
+    pub(crate) reads_by: Option<OpenProvider>,
 }
 
 #[async_trait]
@@ -43,7 +48,10 @@ impl FlagDefinitionCacheProvider for ReportingProvider {
     }
 
     async fn get_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        self.provider.get_flag_definitions().await
+        match &self.reads_by {
+            Some(open) => open().peek_flag_definitions().await,
+            None => self.provider.get_flag_definitions().await,
+        }
     }
 
     async fn on_flag_definitions_received(

@@ -14,8 +14,7 @@ use tokio::time::sleep;
 
 use crate::peer;
 use crate::protocol::{Counts, Kind, Moment, Order, Report, Spec};
-use crate::reporting::ReportingProvider;
-use crate::reporting::send;
+use crate::reporting::{OpenProvider, ReportingProvider, send};
 
 /// The service whose workers share a copy.
 pub(crate) const SERVICE: &str = "checkout-prod";
@@ -108,13 +107,19 @@ fn start(
     api: Arc<dyn FlagDefinitionSource>,
 ) -> Poller {
     let leads = Arc::new(AtomicBool::new(false));
-    let provider = location.provider(SERVICE, lock_ttl);
+    let open = {
+        let location = location.clone();
+        move || location.provider(SERVICE, lock_ttl)
+    };
+    let provider = open();
+    let reads_by = spec.decodes_whole.then(|| Box::new(open) as OpenProvider);
     let poller = FlagDefinitionPoller::builder()
         .shared_source(api)
         .flag_definition_cache_provider(ReportingProvider {
             provider,
             poller: number,
             leads: Arc::clone(&leads),
+            reads_by,
         })
         .poll_interval(spec.interval)
         .start()
