@@ -4,6 +4,7 @@ pub(crate) mod diff;
 pub(crate) mod error;
 pub(crate) mod fingerprint;
 pub(crate) mod flag;
+pub(crate) mod incremental;
 pub(crate) mod index;
 pub(crate) mod patch;
 pub(crate) mod project;

@@ -257,7 +257,7 @@ fn apply(
         stored = next.stored(raw)?;
         last = next;
     }
-    let data = FlagDefinitionCacheData::from_json(stored)?;
+    let data = FlagDefinitionCacheData::from_json_after(stored, old)?;
     // Without a valid envelope it has lost its metadata.
     if data.is_stored_form() && Content::of(&data) == last.to {
         Ok(data)

@@ -142,6 +142,13 @@ impl RedisProvider {
         self.release().await
     }
 
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        let Shared { keys, client, .. } = &*self.shared;
+        let call = scripts::request_refresh(keys, self.lead.worker());
+        client.run::<bool>("request a refresh", call).await?;
+        Ok(true)
+    }
+
     fn on_poller_attached(&self, context: PollerContext) {
         let Shared { keys, client, .. } = &*self.shared;
         // The store's connection, which all its pollers share, also receives the notifications.
@@ -209,6 +216,7 @@ impl RedisProvider {
                 .confirmed_ago(seen.confirmed_ago)
                 .lease_ends_in(seen.lock_left.filter(|_| !seen.leads))
                 .quota_limited(seen.quota_limited)
+                .refresh_requested(seen.refresh_requested)
                 .fleet_failure(seen.failure);
             poller.report(report);
         }

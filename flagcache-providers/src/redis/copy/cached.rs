@@ -3,8 +3,9 @@
 use parking_lot::Mutex;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use flagcache_core::{
-    DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, Patch, PatchError, ProviderError,
+    DataError, DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, Patch, PatchError, ProviderError,
     ProviderErrorKind,
 };
 use sha1_smol::Sha1;
@@ -90,7 +91,7 @@ impl SharedCopy {
         }
         if seen.own
             && seen.length > Body::PIECE
-            && let Some(Held { fingerprint, data }) = Self::read_in_pieces(seen, body).await?
+            && let Some(Held { fingerprint, data }) = self.read_in_pieces(seen, body).await?
         {
             self.hold(fingerprint, data.clone());
             return Ok(Some(data));
@@ -106,7 +107,7 @@ impl SharedCopy {
         {
             return Ok(Some(held.data.clone()));
         }
-        let data = FlagDefinitionCacheData::decode(bytes).await?;
+        let data = self.decode(bytes).await?;
         self.hold(fingerprint, data.clone());
         Ok(Some(data))
     }
@@ -188,6 +189,7 @@ impl SharedCopy {
     ///
     /// The head identifies the content: pieces of two copies are either not JSON or do not match the head.
     async fn read_in_pieces(
+        &self,
         seen: &Fingerprint,
         body: Body<'_>,
     ) -> Result<Option<Held>, ProviderError> {
@@ -198,7 +200,7 @@ impl SharedCopy {
             if !fingerprint.own {
                 break;
             }
-            match FlagDefinitionCacheData::decode(bytes).await {
+            match self.decode(bytes).await {
                 Ok(data) if Sha1::from(data.head()).hexdigest() == fingerprint.digest => {
                     return Ok(Some(Held { fingerprint, data }));
                 }
@@ -214,6 +216,12 @@ impl SharedCopy {
             }
         }
         Ok(None)
+    }
+
+    /// Decodes a copy, which probably differs little from the cached one.
+    async fn decode(&self, bytes: Bytes) -> Result<FlagDefinitionCacheData, DataError> {
+        let previous = self.held().map(|held| held.data.clone());
+        FlagDefinitionCacheData::decode_after(bytes, previous.as_ref()).await
     }
 
     /// The fingerprint of the cached copy if it can stand for `data`: our format, the same content and the same ETag.

@@ -11,12 +11,14 @@ use super::connection::keys::Keys;
 use super::copy::cached::Fingerprint;
 use super::leadership::clock;
 use super::leadership::lease::Attempt;
+use crate::NotificationListener;
 
 static TICK: Lua = Lua::new(include_str!("tick.lua"));
 static PUBLISH: Lua = Lua::new(include_str!("publish.lua"));
 static PATCHES: Lua = Lua::new(include_str!("patches.lua"));
 static KEEP: Lua = Lua::new(include_str!("keep.lua"));
 static RENEW: Lua = Lua::new(include_str!("renew.lua"));
+static REQUEST_REFRESH: Lua = Lua::new(include_str!("request_refresh.lua"));
 static RELEASE: Lua = Lua::new(include_str!("release.lua"));
 
 /// The result of a leader's fetch, recorded beside the copy.
@@ -62,13 +64,26 @@ pub(super) struct TickReply {
     /// The server's clock, in milliseconds.
     pub(super) clock: u64,
     pub(super) failure: Option<FleetFailure>,
+    /// This worker leads, and took a request for a refresh.
+    pub(super) refresh_requested: bool,
 }
 
 impl FromRedisValue for TickReply {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
-        type Reply = (u8, i64, i64, u8, u64, String, u8, u64, String, u64);
-        let (leads, lock_left, confirmed_ago, quota, length, digest, own, clock, failure, age): Reply =
-            from_redis_value(value)?;
+        type Reply = (u8, i64, i64, u8, u64, String, u8, u64, String, u64, u8);
+        let (
+            leads,
+            lock_left,
+            confirmed_ago,
+            quota,
+            length,
+            digest,
+            own,
+            clock,
+            failure,
+            age,
+            refresh,
+        ): Reply = from_redis_value(value)?;
         let known = |millis: i64| u64::try_from(millis).ok().map(Duration::from_millis);
         Ok(Self {
             leads: leads == 1,
@@ -87,6 +102,7 @@ impl FromRedisValue for TickReply {
                 .parse()
                 .ok()
                 .map(|it: FleetFailure| it.with_age(Duration::from_millis(age))),
+            refresh_requested: refresh == 1,
         })
     }
 }
@@ -254,6 +270,13 @@ pub(super) fn keep(
         None => call.arg(-1).arg(""),
     };
     call.arg(mark.failure())
+}
+
+/// Records that `worker` requests a refresh, and notifies the leader; returns whether a notification was sent.
+pub(super) fn request_refresh(keys: &Keys, worker: &str) -> Call {
+    Call::script(&REQUEST_REFRESH, &[&keys.meta])
+        .arg(&keys.channel)
+        .arg(NotificationListener::refresh_message(worker))
 }
 
 /// Renews the lock if it holds `token`; returns whether it did.

@@ -1,0 +1,69 @@
+//! [`Costs`]: what the model's Redis and network take for each step. Each constant names the measurement that it comes from.
+
+use std::time::Duration;
+
+/// The time that each step takes, and the bytes that it moves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    /// Redis's one thread: a script of an unchanged tick. BENCHMARKS.md, "Thousands of connections": 106 µs with 5 000
+    /// connections, with the system calls for it.
+    pub(crate) script: Duration,
+    /// Redis's one thread: a plain read, before its bytes. `scripts/simulate --calibrate`: a GET of 4 KB, 1 000 connections.
+    pub(crate) read: Duration,
+    /// Redis's one thread: each byte of a reply, in nanoseconds. `--calibrate`: a GET of 770 KB.
+    pub(crate) nanos_per_byte: f64,
+    /// Redis's one thread: a notification, for each connection. `--calibrate`: a PUBLISH to 5 000 connections.
+    pub(crate) notification: Duration,
+    /// Redis's one thread: a new connection with HELLO and SUBSCRIBE. `--calibrate`.
+    pub(crate) connect: Duration,
+    /// Redis's one thread: each byte of a publish, in nanoseconds. BENCHMARKS.md, "a leader's publish": 33.6 ms for 7.7 MB.
+    pub(crate) nanos_per_published_byte: f64,
+    /// What leaves the server in a second, in bytes. Chosen so that 5 000 connections take as long as measured: BENCHMARKS.md,
+    /// "when a flag changes", 200 MB until the last follower has them after 1 332 ms.
+    pub(crate) bandwidth: f64,
+    /// From a worker to Redis and back. An assumption: one data centre.
+    pub(crate) round_trip: Duration,
+    /// From a worker to the API and back. An assumption.
+    pub(crate) api_round_trip: Duration,
+    /// Decoding a copy, for each byte, in nanoseconds. BENCHMARKS.md, "Taking in a set": `from_json`, 426 MB/s.
+    pub(crate) nanos_per_decoded_byte: f64,
+    /// Both directions of an unchanged tick. BENCHMARKS.md, "while nothing changes".
+    pub(crate) tick_bytes: u64,
+    /// Redis's memory for a connection. BENCHMARKS.md, "while nothing changes".
+    pub(crate) connection_bytes: u64,
+}
+
+/// A reply that is only a number, and the requests' own bytes.
+pub(crate) const SMALL: u64 = 100;
+
+/// Longer copies are read in pieces of this size, as by the Redis store.
+pub(crate) const PIECE: u64 = 1024 * 1024;
+
+/// The patch of one changed flag: the upper bound that the design sets.
+pub(crate) const PATCH: u64 = 4 * 1024;
+
+impl Costs {
+    /// As measured, with a server whose thread and network are `speed` times as fast.
+    pub(crate) fn measured(speed: f64) -> Self {
+        let micros = |micros: f64| Duration::from_secs_f64(micros * 1e-6 / speed);
+        Self {
+            script: micros(106.0),
+            read: micros(28.0),
+            nanos_per_byte: 0.93 / speed,
+            notification: micros(22.0),
+            connect: micros(150.0),
+            nanos_per_published_byte: 4.3 / speed,
+            bandwidth: 290e6 * speed,
+            round_trip: Duration::from_micros(500),
+            api_round_trip: Duration::from_millis(80),
+            nanos_per_decoded_byte: 2.3,
+            tick_bytes: 347,
+            connection_bytes: 9_400,
+        }
+    }
+
+    /// So many bytes at so many nanoseconds each.
+    pub(crate) fn of_bytes(bytes: u64, nanos: f64) -> Duration {
+        Duration::from_nanos((bytes as f64 * nanos) as u64)
+    }
+}

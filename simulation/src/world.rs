@@ -1,0 +1,122 @@
+//! [`World`]: what all workers of a run share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until};
+
+use crate::api::Api;
+use crate::checks::Checks;
+use crate::costs::Costs;
+use crate::link::Link;
+use crate::plant::Plant;
+use crate::redis::{Process, Redis};
+
+/// The default of the Redis store.
+pub(crate) const LOCK_TTL: Duration = Duration::from_secs(10);
+
+/// One run: the fleet, how long, and what happens to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) workers: usize,
+    /// From the start of the last worker to the end.
+    pub(crate) span: Duration,
+    pub(crate) poll_interval: Duration,
+    pub(crate) jitter: Duration,
+    /// The stored copy's length.
+    pub(crate) copy_bytes: u64,
+    pub(crate) patches: bool,
+    /// How many workers start in a second.
+    pub(crate) starts: f64,
+    /// How many times as fast as the measured one Redis is.
+    pub(crate) speed: f64,
+    pub(crate) changes: usize,
+    /// Whether leaders die, workers are cut off and Redis fails.
+    pub(crate) faults: bool,
+    /// Whether a webhook makes the leader load after each change.
+    pub(crate) webhook: bool,
+    pub(crate) seed: u64,
+    pub(crate) plant: Option<Plant>,
+}
+
+/// The shared state.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) began: Instant,
+    pub(crate) redis: Mutex<Redis>,
+    pub(crate) api: Mutex<Api>,
+    pub(crate) checks: Mutex<Checks>,
+    /// The connection of the process in each slot.
+    pub(crate) links: Mutex<Vec<Arc<Link>>>,
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let costs = Costs::measured(plan.speed);
+        Self {
+            began: Instant::now(),
+            redis: Mutex::new(Redis::new(costs, LOCK_TTL, plan.patches, plan.plant)),
+            api: Mutex::new(Api::new()),
+            checks: Mutex::new(Checks::new(&plan)),
+            links: Mutex::default(),
+            plan,
+        }
+    }
+
+    /// Publishes on the channel: every open connection but the sender's gets a notification, one after the other.
+    pub(crate) fn notify_fleet(
+        self: &Arc<Self>,
+        redis: &mut Redis,
+        from: Instant,
+        sender: Process,
+    ) {
+        let open: Vec<Arc<Link>> = self
+            .links
+            .lock()
+            .iter()
+            .filter(|link| link.is_open())
+            .cloned()
+            .collect();
+        let at = redis.notify(from, open.len());
+        tokio::spawn(async move {
+            for (place, link) in open.iter().enumerate() {
+                let at = at(place);
+                if at > Instant::now() {
+                    sleep_until(at).await;
+                }
+                if link.process != sender {
+                    link.notified();
+                }
+            }
+        });
+    }
+
+    /// The slot of the worker that holds the lock.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let process = self.redis.lock().leader()?;
+        let links = self.links.lock();
+        links
+            .iter()
+            .find(|link| link.process == process && !link.is_dead())
+            .map(|link| link.slot)
+    }
+
+    /// Kills the server: all connections close.
+    pub(crate) fn kill_redis(self: &Arc<Self>) {
+        self.redis.lock().kill();
+        let links = self.links.lock().clone();
+        for link in links.iter().filter(|link| !link.is_cut()) {
+            link.lost(self);
+        }
+    }
+
+    /// Starts the server again, with what it had stored or empty.
+    pub(crate) fn start_redis(&self, empty: bool) {
+        self.redis.lock().start(empty);
+        if empty {
+            self.checks.lock().leases_lost();
+        }
+    }
+}
