@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flagcache_core::{
-    DataError, DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, Patch, ProviderError,
+    DataError, DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, Patch, PatchError, ProviderError,
+    ProviderErrorKind,
 };
 use sha1_smol::Sha1;
 
@@ -84,7 +85,7 @@ impl SharedCopy {
         if let Some(data) = self.find(seen) {
             return Ok(Some(data));
         }
-        if let Some(Held { fingerprint, data }) = self.read_patches(seen, body).await {
+        if let Some(Held { fingerprint, data }) = self.read_patches(seen, body).await? {
             self.hold(fingerprint, data.clone());
             return Ok(Some(data));
         }
@@ -112,40 +113,42 @@ impl SharedCopy {
     }
 
     /// The present copy by its difference to the cached one. `None` if the whole copy must be read.
-    async fn read_patches(&self, seen: &Fingerprint, body: Body<'_>) -> Option<Held> {
-        let held = self.held().filter(|held| {
+    async fn read_patches(
+        &self,
+        seen: &Fingerprint,
+        body: Body<'_>,
+    ) -> Result<Option<Held>, ProviderError> {
+        let Some(held) = self.held().filter(|held| {
             held.fingerprint.own && seen.own && self.patching.is_worthwhile(seen.length)
-        })?;
-        // If the server cannot be reached, the read of the whole copy reports it.
-        let reply = body.patches(&held.fingerprint.digest).await.ok()?;
+        }) else {
+            return Ok(None);
+        };
+        let reply = match body.patches(&held.fingerprint.digest).await {
+            // The whole copy cannot be read either.
+            Err(error) if error.kind() == ProviderErrorKind::Unavailable => return Err(error),
+            Err(_) => return Ok(None),
+            Ok(reply) => reply,
+        };
         if let Patches::Refused(error) = &reply {
             self.patching.warn(&body.keys.patches, error);
-            return None;
+            return Ok(None);
         }
         self.patching.clear();
         let Patches::Chain {
             length,
             digest,
-            patches: encoded,
+            patches,
         } = reply
         else {
-            return None;
+            return Ok(None);
         };
-        let patches = encoded
-            .into_iter()
-            .map(Patch::decode)
-            .collect::<Result<_, _>>();
-        let patched = match patches {
-            Ok(patches) => Patch::apply_all(patches, &held.data).await,
-            Err(error) => Err(error),
-        };
-        match patched.map(|data| (Fingerprint::of(&data.to_json()), data)) {
-            Ok((fingerprint, data))
-                if fingerprint.length == length && fingerprint.digest == digest =>
+        match apply(patches, &held.data).await {
+            Ok(found)
+                if found.fingerprint.length == length && found.fingerprint.digest == digest =>
             {
-                Some(Held { fingerprint, data })
+                Ok(Some(found))
             }
-            Ok(_) => None,
+            Ok(_) => Ok(None),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::debug!(
@@ -153,7 +156,7 @@ impl SharedCopy {
                     error,
                     "the whole copy is read, because the patches to it cannot be applied"
                 );
-                None
+                Ok(None)
             }
         }
     }
@@ -250,4 +253,15 @@ impl SharedCopy {
     fn held(&self) -> Option<Arc<Held>> {
         self.held.lock().clone()
     }
+}
+
+/// Decodes the patches and applies them to `data`.
+async fn apply(patches: Vec<Vec<u8>>, data: &FlagDefinitionCacheData) -> Result<Held, PatchError> {
+    let patches = patches
+        .into_iter()
+        .map(Patch::decode)
+        .collect::<Result<_, _>>()?;
+    let data = Patch::apply_all(patches, data).await?;
+    let fingerprint = Fingerprint::of(&data.to_json());
+    Ok(Held { fingerprint, data })
 }
