@@ -1,4 +1,4 @@
-//! The metrics of a poller, by the names that `docs/observability.md` gives them.
+//! The metrics, by the names that `docs/observability.md` gives them and the dashboard queries.
 #![cfg(feature = "metrics")]
 #![allow(
     clippy::unwrap_used,
@@ -6,10 +6,10 @@
     reason = "clippy exempts the test functions, not their helpers"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use flagcache::{FetchErrorKind, FlagDefinitionPoller, ProviderErrorKind};
 use flagcache_providers::testing::{Fault, Reply, ScriptedProvider, ScriptedSource};
@@ -61,8 +61,40 @@ impl Recorder for Kept {
     }
 }
 
-#[test]
-fn the_metrics_have_the_names_and_labels_of_the_documentation() {
+impl Kept {
+    /// The counters, by name and labels.
+    fn counters(&self) -> Vec<(String, u64)> {
+        let counters = self.counters.lock().unwrap();
+        let value = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        counters
+            .iter()
+            .map(|(name, kept)| (name.clone(), value(kept)))
+            .collect()
+    }
+
+    /// The gauges, by name and labels.
+    fn gauges(&self) -> Vec<(String, f64)> {
+        let gauges = self.gauges.lock().unwrap();
+        let value = |value: &AtomicU64| f64::from_bits(value.load(Ordering::Relaxed));
+        gauges
+            .iter()
+            .map(|(name, kept)| (name.clone(), value(kept)))
+            .collect()
+    }
+
+    /// The names, without labels.
+    fn names(&self) -> BTreeSet<String> {
+        let counters = self.counters().into_iter().map(|(name, _)| name);
+        let gauges = self.gauges().into_iter().map(|(name, _)| name);
+        counters
+            .chain(gauges)
+            .map(|name| name.split('{').next().unwrap().to_owned())
+            .collect()
+    }
+}
+
+/// Runs `future` with a clock that is paused, and returns what it recorded.
+fn recorded(future: impl Future<Output = ()>) -> Kept {
     let kept = Kept::default();
     metrics::with_local_recorder(&kept, || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -70,44 +102,57 @@ fn the_metrics_have_the_names_and_labels_of_the_documentation() {
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(async {
-            let (provider, api) = (ScriptedProvider::new(), ScriptedSource::new());
-            api.serve(r#"{"flags":[{"key":"a"},{"key":"b"}]}"#, Some("\"1\""));
-            let builder = FlagDefinitionPoller::builder().source(api.clone()).manual();
-            let poller = builder
-                .flag_definition_cache_provider(provider.clone())
-                .start()
-                .unwrap();
-            poller.refresh().await.unwrap();
-            poller.refresh().await.unwrap();
-            api.then(Reply::failure(FetchErrorKind::Server));
-            poller.refresh().await.unwrap_err();
-            provider.decision().always(false);
-            provider
-                .read()
-                .then_fault(Fault::Error(ProviderErrorKind::Unavailable));
-            poller.refresh().await.unwrap_err();
-            let copy = r#"{"flags":[{"key":"c"}]}"#;
-            provider.read().always(Some(
-                flagcache::FlagDefinitionCacheData::from_json(copy).unwrap(),
-            ));
-            poller.refresh().await.unwrap();
-            poller.shutdown().await.unwrap();
-            let counters = poller.status().counters;
-            assert_eq!(
-                (counters.units_spent, counters.units_saved, counters.loads),
-                (12, 10, 5)
-            );
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        });
+        runtime.block_on(future);
     });
-    let counters = kept.counters.into_inner().unwrap();
-    let counters: Vec<_> = counters
+    kept
+}
+
+/// What a poller records.
+fn of_a_poller() -> Kept {
+    recorded(async {
+        let (provider, api) = (ScriptedProvider::new(), ScriptedSource::new());
+        api.serve(r#"{"flags":[{"key":"a"},{"key":"b"}]}"#, Some("\"1\""));
+        let builder = FlagDefinitionPoller::builder().source(api.clone()).manual();
+        let poller = builder
+            .flag_definition_cache_provider(provider.clone())
+            .start()
+            .unwrap();
+        poller.refresh().await.unwrap();
+        poller.refresh().await.unwrap();
+        api.then(Reply::failure(FetchErrorKind::Server));
+        poller.refresh().await.unwrap_err();
+        provider.decision().always(false);
+        provider
+            .read()
+            .then_fault(Fault::Error(ProviderErrorKind::Unavailable));
+        poller.refresh().await.unwrap_err();
+        let copy = r#"{"flags":[{"key":"c"}]}"#;
+        provider.read().always(Some(
+            flagcache::FlagDefinitionCacheData::from_json(copy).unwrap(),
+        ));
+        poller.refresh().await.unwrap();
+        poller.shutdown().await.unwrap();
+        let counters = poller.status().counters;
+        assert_eq!(
+            (counters.units_spent, counters.units_saved, counters.loads),
+            (12, 10, 5)
+        );
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    })
+}
+
+fn refs<T: Copy>(values: &[(String, T)]) -> Vec<(&str, T)> {
+    values
         .iter()
-        .map(|(name, value)| (name.as_str(), value.load(Ordering::Relaxed)))
-        .collect();
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect()
+}
+
+#[test]
+fn the_metrics_have_the_names_and_labels_of_the_documentation() {
+    let kept = of_a_poller();
     assert_eq!(
-        counters,
+        refs(&kept.counters()),
         [
             ("flagcache_loads_total", 5),
             (
@@ -121,24 +166,135 @@ fn the_metrics_have_the_names_and_labels_of_the_documentation() {
             ("flagcache_units_spent_total", 12),
         ]
     );
-    let gauges = kept.gauges.into_inner().unwrap();
-    let gauges: Vec<_> = gauges
-        .iter()
-        .map(|(name, value)| (name.as_str(), f64::from_bits(value.load(Ordering::Relaxed))))
-        .collect();
+    let mut gauges = kept.gauges();
+    let confirmed = "flagcache_definitions_confirmed_timestamp_seconds";
+    assert_eq!(gauges[0].0, confirmed);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let age = now.unwrap().as_secs_f64() - gauges.remove(0).1;
+    assert!((0.0..60.0).contains(&age), "{age}");
     assert_eq!(
-        gauges,
+        refs(&gauges),
         [
             ("flagcache_definitions_flags", 1.0),
             ("flagcache_definitions_version", 2.0),
             ("flagcache_role{role=follower}", 1.0),
             ("flagcache_role{role=leader}", 0.0),
             ("flagcache_role{role=undecided}", 0.0),
+            ("flagcache_state{state=ready}", 0.0),
+            ("flagcache_state{state=starting}", 0.0),
+            ("flagcache_state{state=stopped}", 1.0),
         ]
     );
-    let documented = include_str!("../docs/observability.md");
-    for (name, _) in counters {
-        let name = name.split('{').next().unwrap();
-        assert!(documented.contains(&format!("`{name}`")), "{name}");
+}
+
+/// What an evaluation records that counts at most `max_series` pairs.
+#[cfg(feature = "evaluation")]
+fn of_an_evaluation(max_series: Option<usize>) -> Kept {
+    use flagcache::{FlagSubject, LocalEvaluation};
+
+    recorded(async {
+        let api = ScriptedSource::new();
+        let all = r#"{"groups":[{"properties":[],"rollout_percentage":100}]}"#;
+        let variant = r#"{"groups":[{"properties":[],"rollout_percentage":100,"variant":"blue"}],
+            "multivariate":{"variants":[{"key":"blue","rollout_percentage":100}]}}"#;
+        let body = format!(
+            r#"{{"flags":[{{"key":"on","active":true,"filters":{all}}},{{"key":"off","active":false,"filters":{all}}},
+                {{"key":"color","active":true,"filters":{variant}}},
+                {{"key":"sticky","active":true,"ensure_experience_continuity":true,"filters":{all}}}]}}"#
+        );
+        api.serve(body, Some("\"1\""));
+        let builder = FlagDefinitionPoller::builder().source(api).manual();
+        let poller = builder.start().unwrap();
+        poller.refresh().await.unwrap();
+        let mut builder = LocalEvaluation::builder(&poller);
+        if let Some(max_series) = max_series {
+            builder = builder.count_evaluations(max_series);
+        }
+        let flags = builder.attach();
+        flags.synced().await;
+        let ada = FlagSubject::new("ada");
+        for _ in 0..2 {
+            for key in ["on", "off", "color", "sticky", "<absent>"] {
+                // An inconclusive evaluation is counted too.
+                let _ = flags.evaluate(key, &ada);
+            }
+        }
+        flags.evaluate_all(&ada);
+        poller.shutdown().await.unwrap();
+    })
+}
+
+#[cfg(feature = "evaluation")]
+#[test]
+fn evaluations_are_counted_by_flag_and_value_up_to_a_limit() {
+    let counted = |max_series| {
+        let mut counters = of_an_evaluation(max_series).counters();
+        counters.retain(|(name, _)| name.starts_with("flagcache_evaluations_total"));
+        counters
+    };
+    assert_eq!(
+        refs(&counted(Some(4))),
+        [
+            ("flagcache_evaluations_total{flag=color,value=blue}", 2),
+            ("flagcache_evaluations_total{flag=off,value=false}", 2),
+            ("flagcache_evaluations_total{flag=on,value=true}", 2),
+            ("flagcache_evaluations_total{flag=other,value=missing}", 2),
+            (
+                "flagcache_evaluations_total{flag=sticky,value=inconclusive}",
+                2
+            ),
+        ]
+    );
+    assert_eq!(
+        refs(&counted(Some(1))),
+        [
+            ("flagcache_evaluations_total{flag=on,value=true}", 2),
+            ("flagcache_evaluations_total{flag=other,value=missing}", 2),
+            ("flagcache_evaluations_total{flag=other,value=other}", 6),
+        ]
+    );
+    assert_eq!(counted(None), [], "they are counted on request only");
+}
+
+/// The names in the table of `docs/observability.md`.
+fn documented() -> BTreeSet<String> {
+    let page = include_str!("../docs/observability.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let names = rows.filter_map(|row| row.split('`').next());
+    names
+        .filter(|name| name.starts_with("flagcache_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The names in the queries of the dashboard.
+fn queried() -> BTreeSet<String> {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../docs/dashboards/flagcache.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten();
+    let mut names = BTreeSet::new();
+    for target in targets {
+        let query = target["expr"].as_str().unwrap();
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let words = query.split(|c| !is_part(c));
+        names.extend(
+            words
+                .filter(|word| word.starts_with("flagcache_"))
+                .map(str::to_owned),
+        );
     }
+    names
+}
+
+#[cfg(feature = "evaluation")]
+#[test]
+fn each_documented_metric_is_emitted_and_is_on_the_dashboard() {
+    let mut emitted = of_a_poller().names();
+    emitted.extend(of_an_evaluation(Some(1)).names());
+    assert_eq!(emitted, documented());
+    assert_eq!(queried(), documented());
 }

@@ -23,16 +23,21 @@ pub enum StoreLocation {
     Memory(MemoryStore),
     /// A folder.
     File(PathBuf),
-    /// The URL of a server.
+    /// The URL of a server. With `whole+` before it, changes move whole copies, not patches.
     Redis(String),
 }
 
 impl StoreLocation {
+    /// Before the URL of a server: changes move whole copies.
+    pub const WHOLE: &str = "whole+";
+
     /// What [`to_string`](ToString::to_string) gave, for another process.
     pub fn parse(text: &str) -> Self {
         match text {
             "memory" => Self::Memory(MemoryStore::new()),
-            url if url.starts_with("redis:") => Self::Redis(url.to_owned()),
+            url if url.starts_with("redis:") || url.starts_with(Self::WHOLE) => {
+                Self::Redis(url.to_owned())
+            }
             folder => Self::File(folder.into()),
         }
     }
@@ -49,12 +54,16 @@ impl StoreLocation {
             ),
             #[cfg(feature = "redis")]
             Self::Redis(url) => {
-                let store = flagcache_providers::RedisStore::builder(url, service)
+                let whole = url.strip_prefix(Self::WHOLE);
+                let url = whole.unwrap_or(url);
+                let builder = flagcache_providers::RedisStore::builder(url, service)
                     .response_timeout(Duration::from_secs(10).min(lock_ttl / 4))
-                    .lock_ttl(lock_ttl)
-                    .build()
-                    .expect("a store in Redis");
-                Box::new(store.provider())
+                    .lock_ttl(lock_ttl);
+                let builder = match whole {
+                    Some(_) => builder.without_patches(),
+                    None => builder,
+                };
+                Box::new(builder.build().expect("a store in Redis").provider())
             }
             #[cfg(not(feature = "redis"))]
             Self::Redis(_) => {

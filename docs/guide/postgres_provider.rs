@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use flagcache::{
-    FetchOutcome, FlagDefinitionCacheData, NotificationListener, PollerContext, ProviderError, ProviderErrorKind,
-    FleetStatus, flag_cache_provider,
+    FetchOutcome, FlagDefinitionCacheData, FleetStatus, NotificationListener, PollerContext,
+    ProviderError, ProviderErrorKind, flag_cache_provider,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row};
@@ -112,13 +112,23 @@ impl PostgresProvider {
             Ok(rows)
         };
         let result = tokio::time::timeout(TIMEOUT, exchange).await;
-        result.unwrap_or(Err(None)).map_err(|error: Option<tokio_postgres::Error>| {
-            let text = format!("service `{}`: PostgreSQL cannot be reached or refused the statement", self.service);
-            match error {
-                Some(error) => ProviderError::new(ProviderErrorKind::Unavailable, text).with_source(error),
-                None => ProviderError::new(ProviderErrorKind::Timeout, format!("{text}: no answer within {TIMEOUT:?}")),
-            }
-        })
+        result
+            .unwrap_or(Err(None))
+            .map_err(|error: Option<tokio_postgres::Error>| {
+                let text = format!(
+                    "service `{}`: PostgreSQL cannot be reached or refused the statement",
+                    self.service
+                );
+                match error {
+                    Some(error) => {
+                        ProviderError::new(ProviderErrorKind::Unavailable, text).with_source(error)
+                    }
+                    None => ProviderError::new(
+                        ProviderErrorKind::Timeout,
+                        format!("{text}: no answer within {TIMEOUT:?}"),
+                    ),
+                }
+            })
     }
 
     async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
@@ -130,25 +140,41 @@ impl PostgresProvider {
     /// Writes, and notifies the other workers if a row was written.
     async fn write(&self, sql: &str, params: Params<'_>) -> Result<bool, ProviderError> {
         // One statement, so that the write and the notification are atomic.
-        let sql = format!("WITH written AS ({sql} RETURNING 1) SELECT pg_notify('flag_definitions', $");
+        let sql =
+            format!("WITH written AS ({sql} RETURNING 1) SELECT pg_notify('flag_definitions', $");
         let sql = format!("{sql}{}::text) FROM written", params.len() + 1);
         let note = format!("{} {}", self.worker, self.service);
-        let params: Vec<_> = params.iter().copied().chain([&note as &(dyn ToSql + Sync)]).collect();
+        let params: Vec<_> = params
+            .iter()
+            .copied()
+            .chain([&note as &(dyn ToSql + Sync)])
+            .collect();
         Ok(!self.query(&sql, &params).await?.is_empty())
     }
 
     async fn read(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        let Some(seen) = self.look().await? else { return Ok(None) };
+        let Some(seen) = self.look().await? else {
+            return Ok(None);
+        };
         if !seen.get::<_, bool>("has_copy") {
             return Ok(None);
         }
         let version: i64 = seen.get("version");
-        if let Some((_, copy)) = self.state().copy.as_ref().filter(|(known, _)| *known == version) {
+        if let Some((_, copy)) = self
+            .state()
+            .copy
+            .as_ref()
+            .filter(|(known, _)| *known == version)
+        {
             return Ok(Some(copy.clone()));
         }
         let rows = self.query(READ, &[&self.service]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let Some(copy) = row.get::<_, Option<Vec<u8>>>("copy") else { return Ok(None) };
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let Some(copy) = row.get::<_, Option<Vec<u8>>>("copy") else {
+            return Ok(None);
+        };
         let copy = FlagDefinitionCacheData::decode(copy).await?;
         self.state().copy = Some((row.get("version"), copy.clone()));
         Ok(Some(copy))
@@ -156,9 +182,15 @@ impl PostgresProvider {
 
     /// Reads the row without the copy, and reports the fleet status to the poller.
     async fn look(&self) -> Result<Option<Row>, ProviderError> {
-        let row = self.query(LOOK, &[&self.service, &self.worker]).await?.pop();
+        let row = self
+            .query(LOOK, &[&self.service, &self.worker])
+            .await?
+            .pop();
         if let (Some(row), Some(poller)) = (&row, self.listener.poller(&self.worker)) {
-            let seconds = |name| row.get::<_, Option<f64>>(name).map(|left| Duration::from_secs_f64(left.max(0.0)));
+            let seconds = |name| {
+                row.get::<_, Option<f64>>(name)
+                    .map(|left| Duration::from_secs_f64(left.max(0.0)))
+            };
             let report = FleetStatus::new()
                 .confirmed_ago(seconds("confirmed_ago"))
                 .lease_ends_in(seconds("lease_left").filter(|_| row.get("follows")));
@@ -168,7 +200,9 @@ impl PostgresProvider {
     }
 
     async fn release(&self) -> Result<(), ProviderError> {
-        self.write(RELEASE, &[&self.service, &self.worker]).await.map(drop)
+        self.write(RELEASE, &[&self.service, &self.worker])
+            .await
+            .map(drop)
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -179,13 +213,20 @@ impl PostgresProvider {
 #[flag_cache_provider]
 impl PostgresProvider {
     async fn should_fetch_flag_definitions(&self) -> Result<bool, ProviderError> {
-        let steps_down = self.state().steps_down_until.is_some_and(|until| Instant::now() < until);
+        let steps_down = self
+            .state()
+            .steps_down_until
+            .is_some_and(|until| Instant::now() < until);
         let lease = self.lease.as_millis() as f64;
         let leads = match steps_down {
             true => false,
-            false => {
-                !self.query(&format!("{DECIDE} RETURNING 1"), &[&self.service, &self.worker, &lease]).await?.is_empty()
-            }
+            false => !self
+                .query(
+                    &format!("{DECIDE} RETURNING 1"),
+                    &[&self.service, &self.worker, &lease],
+                )
+                .await?
+                .is_empty(),
         };
         self.look().await?;
         Ok(leads)
@@ -196,13 +237,21 @@ impl PostgresProvider {
     }
 
     /// Called by a new leader, whose first request is then conditional: it costs 1 unit instead of 10.
-    async fn peek_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         self.read().await
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         let json = data.to_json();
-        if !self.write(PUBLISH, &[&self.service, &self.worker, &&json[..]]).await? {
+        if !self
+            .write(PUBLISH, &[&self.service, &self.worker, &&json[..]])
+            .await?
+        {
             self.write(CREATE, &[&self.service, &&json[..]]).await?;
         }
         Ok(())
@@ -212,14 +261,18 @@ impl PostgresProvider {
         if let Some(data) = outcome.data() {
             let stored = self.query(READ, &[&self.service]).await?.pop();
             let stored: Option<Vec<u8>> = stored.and_then(|row| row.get("copy"));
-            let copy = stored.as_ref().and_then(|copy| FlagDefinitionCacheData::from_json(copy.clone()).ok());
+            let copy = stored
+                .as_ref()
+                .and_then(|copy| FlagDefinitionCacheData::from_json(copy.clone()).ok());
             // Store what the API just confirmed; after a failure, keep a stored copy that was fetched later.
             let stays = copy.is_some_and(|copy| {
-                copy.copy_id() == data.copy_id() || (!outcome.is_unchanged() && copy.fetched_at() > data.fetched_at())
+                copy.copy_id() == data.copy_id()
+                    || (!outcome.is_unchanged() && copy.fetched_at() > data.fetched_at())
             });
             if !stays {
                 let json = data.to_json();
-                self.write(RESTORE, &[&self.service, &self.worker, &&json[..], &stored]).await?;
+                self.write(RESTORE, &[&self.service, &self.worker, &&json[..], &stored])
+                    .await?;
             }
         }
         if outcome.is_unchanged() {
@@ -233,9 +286,14 @@ impl PostgresProvider {
     }
 
     fn on_poller_attached(&self, poller: PollerContext) {
-        let (listener, config, service) = (self.listener.clone(), self.config.clone(), Arc::new(self.service.clone()));
-        self.listener
-            .attach(&self.worker, poller, move || listen(listener.clone(), config.clone(), Arc::clone(&service)));
+        let (listener, config, service) = (
+            self.listener.clone(),
+            self.config.clone(),
+            Arc::new(self.service.clone()),
+        );
+        self.listener.attach(&self.worker, poller, move || {
+            listen(listener.clone(), config.clone(), Arc::clone(&service))
+        });
     }
 
     async fn shutdown(&self) -> Result<(), ProviderError> {

@@ -138,6 +138,10 @@ impl FlagDefinitionCacheProvider for ReportingProvider {
         self.provider.on_fetch_without_update(outcome).await
     }
 
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        self.provider.request_refresh().await
+    }
+
     fn on_poller_attached(&self, context: PollerContext) {
         self.provider.on_poller_attached(context);
     }

@@ -44,6 +44,7 @@ pub use definitions::diff::DefinitionsDiff;
 pub use definitions::error::{DataError, DataErrorKind};
 pub use definitions::fingerprint::{ContentFingerprint, CopyId};
 pub use definitions::flag::{Flag, RawJson};
+pub use definitions::patch::{Patch, PatchError};
 pub use definitions::project::ProjectFingerprint;
 pub use definitions::snapshot::{FlagDefinitionCacheData, HEAD_LEN};
 pub use lifecycle::{DefinitionsOrigin, OnQuotaLimited, OnUnauthorized, ReadFailure, Role};

@@ -8,6 +8,7 @@ use flagcache_core::FlagDefinitionPoller;
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use crate::evaluation_counts::EvaluationCounts;
 use crate::evaluator_state::EvaluatorState;
 use crate::sync_task::{self, Progress, SyncTask};
 use crate::{LocalEvaluation, Overrides};
@@ -20,6 +21,8 @@ pub struct LocalEvaluationBuilder<'a> {
     use_posthog_rs: bool,
     overrides: Overrides,
     ask_timeout: Duration,
+    #[cfg(feature = "metrics")]
+    max_series: Option<usize>,
 }
 
 /// The default of [`ask_timeout`](LocalEvaluationBuilder::ask_timeout).
@@ -33,6 +36,8 @@ impl<'a> LocalEvaluationBuilder<'a> {
             use_posthog_rs: false,
             overrides: Overrides::new(),
             ask_timeout: ASK_TIMEOUT,
+            #[cfg(feature = "metrics")]
+            max_series: None,
         }
     }
 
@@ -69,12 +74,33 @@ impl<'a> LocalEvaluationBuilder<'a> {
         self
     }
 
+    /// Counts evaluations in the metric `flagcache_evaluations_total`, with the labels `flag` and `value`. Default: off,
+    /// because it adds a lookup and an atomic increment to each evaluation.
+    ///
+    /// At most `max_series` pairs of flag and value are counted by name; later ones are counted as flag `other` with
+    /// value `other`, and evaluations of a flag that the definitions do not contain as flag `other` with value `missing`.
+    /// Counts what [`evaluate`](LocalEvaluation::evaluate), [`evaluate_and_capture`](LocalEvaluation::evaluate_and_capture)
+    /// and `evaluate_or_ask` evaluate locally, but not [`evaluate_all`](LocalEvaluation::evaluate_all). Install the
+    /// recorder of the `metrics` facade before the first evaluation.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    #[must_use]
+    pub fn count_evaluations(mut self, max_series: usize) -> Self {
+        self.max_series = Some(max_series);
+        self
+    }
+
     /// Starts to follow the poller, as [`LocalEvaluation::attach`] does.
     pub fn attach(self) -> LocalEvaluation {
+        #[cfg(feature = "metrics")]
+        let counts = self.max_series.map(EvaluationCounts::new);
+        #[cfg(not(feature = "metrics"))]
+        let counts: Option<EvaluationCounts> = None;
         let state = Arc::new(EvaluatorState::new(
             self.contexts,
             self.use_posthog_rs,
             self.overrides,
+            counts,
         ));
         sync_task::log_changes(&state, &[], &HashMap::new());
         let (sender, progress) = watch::channel(Progress::default());

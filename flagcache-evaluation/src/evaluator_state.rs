@@ -10,6 +10,7 @@ use flagcache_core::FlagDefinitionCacheData;
 use posthog_rs::{Event, FlagCache, FlagValue, InconclusiveMatchError, LocalEvaluator};
 
 use crate::compile::Compiled;
+use crate::evaluation_counts::EvaluationCounts;
 use crate::overrides::Overrides;
 use crate::rules::{Evaluation, Outcome};
 use crate::sent_events::SentEvents;
@@ -35,13 +36,19 @@ pub(crate) struct EvaluatorState {
     use_posthog_rs: bool,
     pub(crate) overrides: Overrides,
     sent_events: SentEvents,
+    /// `None` unless evaluations are counted.
+    counts: Option<EvaluationCounts>,
 }
+
+/// The value of a flag, and whether it depends on an override.
+type Evaluated = Result<(Option<FlagValue>, bool), InconclusiveMatchError>;
 
 impl EvaluatorState {
     pub(crate) fn new(
         contexts: HashSet<String>,
         use_posthog_rs: bool,
         overrides: Overrides,
+        counts: Option<EvaluationCounts>,
     ) -> Self {
         let state = Self {
             current: ArcSwap::default(),
@@ -51,6 +58,7 @@ impl EvaluatorState {
             use_posthog_rs,
             overrides,
             sent_events: SentEvents::new(),
+            counts,
         };
         state.install(None, &BTreeMap::new());
         state
@@ -116,7 +124,7 @@ impl EvaluatorState {
         key: &str,
         subject: &FlagSubject,
     ) -> Result<Option<FlagValue>, InconclusiveMatchError> {
-        self.evaluate_in(&self.current.load(), key, subject)
+        self.evaluate_counted(&self.current.load(), key, subject)
             .map(|(value, _)| value)
     }
 
@@ -146,13 +154,17 @@ impl EvaluatorState {
         .collect()
     }
 
-    /// The value, and whether it depends on an override.
-    fn evaluate_in(
-        &self,
-        current: &Current,
-        key: &str,
-        subject: &FlagSubject,
-    ) -> Result<(Option<FlagValue>, bool), InconclusiveMatchError> {
+    /// [`evaluate_in`](Self::evaluate_in), counted if evaluations are.
+    fn evaluate_counted(&self, current: &Current, key: &str, subject: &FlagSubject) -> Evaluated {
+        let evaluated = self.evaluate_in(current, key, subject);
+        if let Some(counts) = &self.counts {
+            let value = evaluated.as_ref().map(|(value, _)| value.as_ref());
+            counts.count(key, value.map_err(drop));
+        }
+        evaluated
+    }
+
+    fn evaluate_in(&self, current: &Current, key: &str, subject: &FlagSubject) -> Evaluated {
         let Some(flag) = current.compiled.flags.get(key) else {
             let overridden = current.overrides.get(key).cloned();
             let uses_override = overridden.is_some();
@@ -198,7 +210,7 @@ impl EvaluatorState {
         subject: &FlagSubject,
     ) -> Result<(Option<FlagValue>, Option<Event>), InconclusiveMatchError> {
         let current = self.current.load();
-        let (value, uses_override) = self.evaluate_in(&current, key, subject)?;
+        let (value, uses_override) = self.evaluate_counted(&current, key, subject)?;
         // Without definitions or a distinct id, no event is sent.
         let Some(definitions) = &current.definitions else {
             return Ok((value, None));

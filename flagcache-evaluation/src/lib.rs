@@ -21,6 +21,7 @@
 mod builder;
 mod compile;
 mod date;
+mod evaluation_counts;
 mod evaluator_state;
 mod filter;
 mod flag_called_event;

@@ -64,7 +64,12 @@ impl TestFlags {
 }
 
 fn ready(definitions: Option<FlagDefinitionCacheData>) -> LocalEvaluation {
-    let state = Arc::new(EvaluatorState::new(HashSet::new(), false, Overrides::new()));
+    let state = Arc::new(EvaluatorState::new(
+        HashSet::new(),
+        false,
+        Overrides::new(),
+        None,
+    ));
     state.install(definitions, &BTreeMap::new());
     let (_, progress) = watch::channel(Progress {
         count: 0,

@@ -10,6 +10,9 @@ use flagcache_core::PollerContext;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+/// Before the name of the sender, in a message that requests a refresh.
+const REFRESH: &str = "refresh:";
+
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -131,11 +134,21 @@ impl NotificationListener {
             .map(|attached| attached.poller.clone())
     }
 
-    /// Handles a notification that `sender` caused: all other workers load.
-    pub fn on_message(&self, sender: &[u8]) {
+    /// The notification by which `worker` requests a refresh of the leader.
+    pub fn refresh_message(worker: &str) -> String {
+        format!("{REFRESH}{worker}")
+    }
+
+    /// Handles a notification. If it is the name of the worker that caused it, all other workers load; if it is a
+    /// [`refresh_message`](Self::refresh_message), the leader asks the API.
+    pub fn on_message(&self, message: &[u8]) {
+        let requested_by = message.strip_prefix(REFRESH.as_bytes());
+        let sender = requested_by.unwrap_or(message);
         for (worker, attached) in self.lock().iter() {
-            if worker.as_bytes() != sender {
-                attached.poller.notify_changed();
+            match requested_by {
+                _ if worker.as_bytes() == sender => {}
+                Some(_) => attached.poller.notify_refresh_requested(),
+                None => attached.poller.notify_changed(),
             }
         }
     }
@@ -207,6 +220,9 @@ mod tests {
         assert!(!is_notified(&one).await && is_notified(&two).await);
         listener.notify_all();
         assert!(is_notified(&one).await && is_notified(&two).await);
+        listener.on_message(NotificationListener::refresh_message("one").as_bytes());
+        let requested = tokio::time::timeout(Duration::from_millis(1), two.refresh_requested());
+        assert!(requested.await.is_ok() && !is_notified(&two).await);
         listener.detach("two");
         listener.notify_all();
         assert!(is_notified(&one).await && !is_notified(&two).await);

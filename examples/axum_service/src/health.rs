@@ -38,7 +38,12 @@ pub(crate) async fn healthz(State(service): State<Arc<Service>>) -> (StatusCode,
         confirmed_seconds_ago: status.confirmed_ago.map(|ago| ago.as_secs()),
         units_spent: status.counters.units_spent,
         units_saved: status.counters.units_saved,
-        undecidable_flags: service.flags.undecidable().into_iter().map(|(key, _)| key).collect(),
+        undecidable_flags: service
+            .flags
+            .undecidable()
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect(),
         last_error: status.last_error.map(|error| format!("{error:#}")),
     };
     (

@@ -124,12 +124,17 @@ async fn requests_are_decided_and_their_exposures_arrive_at_the_latest_at_the_en
 
     let (status, health) = service.health().await;
     assert_eq!(status, StatusCode::OK);
-    let shown = ["state", "role", "flags", "version", "units_spent", "last_error", "undecidable_flags"];
+    let shown = [
+        "state",
+        "role",
+        "flags",
+        "version",
+        "units_spent",
+        "last_error",
+        "undecidable_flags",
+    ];
     let shown = shown.map(|name| health[name].clone());
-    assert_eq!(
-        json!(shown),
-        json!(["ready", "leader", 1, 1, 10, null, []])
-    );
+    assert_eq!(json!(shown), json!(["ready", "leader", 1, 1, 10, null, []]));
 
     let (status, metrics) = service.get("/metrics").await;
     assert_eq!(status, StatusCode::OK);

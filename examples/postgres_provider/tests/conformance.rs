@@ -16,16 +16,32 @@ fn main() -> ExitCode {
         return server::missing("the_provider_keeps_every_rule");
     }
     // All capabilities except `quota_mark` and `fleet_failure`.
-    let applies = |needs: &[&str]| !needs.iter().any(|need| ["quota_mark", "fleet_failure"].contains(need));
-    let cases: Vec<_> = CASES.iter().filter(|case| applies(case.needs)).map(|case| ((), case)).collect();
+    let applies = |needs: &[&str]| {
+        !needs
+            .iter()
+            .any(|need| ["quota_mark", "fleet_failure"].contains(need))
+    };
+    let cases: Vec<_> = CASES
+        .iter()
+        .filter(|case| applies(case.needs))
+        .map(|case| ((), case))
+        .collect();
     let mut failed = 0;
     server::run_each(
         &cases,
         |()| Box::new(|config, service| Arc::new(PostgresProvider::new(config, service, LEASE))),
         |(), case, broken| {
             failed += usize::from(broken.is_some());
-            println!("test {} ... {}", case.name, broken.map_or("ok".to_owned(), |said| format!("FAILED: {said}")));
+            println!(
+                "test {} ... {}",
+                case.name,
+                broken.map_or("ok".to_owned(), |said| format!("FAILED: {said}"))
+            );
         },
     );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

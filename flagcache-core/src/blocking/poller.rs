@@ -126,6 +126,20 @@ impl FlagDefinitionPoller {
         Ok(wait(self.poller.refresh_if_older_than(age))?)
     }
 
+    /// Requests a refresh of the whole fleet, from any worker, without waiting for it; as
+    /// [`request_refresh`](crate::FlagDefinitionPoller::request_refresh) of the asynchronous handle.
+    ///
+    /// # Errors
+    ///
+    /// [`RefreshError`] if the store could not take the request, or the poller is shut down. Nothing else changes, and
+    /// the next tick fetches as always.
+    pub fn request_refresh(&self) -> Result<(), BlockingError<RefreshError>> {
+        if self.must_not_block() {
+            return Err(BlockingError::InsideRuntime);
+        }
+        Ok(wait(self.poller.request_refresh())?)
+    }
+
     /// Subscribes to changes: one event per change from now on. Returns at once; the subscription waits.
     pub fn subscribe(&self) -> DefinitionsChanges {
         DefinitionsChanges::new(self.poller.subscribe(), self.thread.id)

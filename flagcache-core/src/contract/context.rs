@@ -53,6 +53,9 @@ pub struct FleetStatus {
     pub lease_ends_in: Option<Duration>,
     /// The leader received a 402 (quota used up). Every worker then applies its own policy for it.
     pub quota_limited: bool,
+    /// A worker requested a refresh since the last decision of a leader. Reported to the leader only, by its decision,
+    /// which also removes the request from the store. The leader then asks the API.
+    pub refresh_requested: bool,
     /// The fleet's last failed request, with its age. `None` once a leader succeeds, and from stores that do not keep
     /// it.
     pub fleet_failure: Option<FleetFailure>,
@@ -85,6 +88,13 @@ impl FleetStatus {
         self
     }
 
+    /// Sets [`refresh_requested`](Self::refresh_requested).
+    #[must_use]
+    pub fn refresh_requested(mut self, requested: bool) -> Self {
+        self.refresh_requested = requested;
+        self
+    }
+
     /// Sets [`fleet_failure`](Self::fleet_failure).
     #[must_use]
     pub fn fleet_failure(mut self, failure: impl Into<Option<FleetFailure>>) -> Self {
@@ -96,6 +106,7 @@ impl FleetStatus {
 #[derive(Debug)]
 struct Shared {
     changed: Notify,
+    refresh: Notify,
     report: Mutex<Option<FleetStatus>>,
     schedule: Mutex<PollerSchedule>,
 }
@@ -122,6 +133,16 @@ impl PollerContext {
     pub fn notify_changed(&self) {
         if let Some(shared) = self.shared.upgrade() {
             shared.changed.notify_one();
+        }
+    }
+
+    /// Passes on that a worker requested a refresh. If this worker leads, it asks the API at once, and again after 1 and
+    /// 3 s while the answer is 304, but sends at most one such request a second; otherwise it does nothing.
+    ///
+    /// Never blocks. Calls that come before the poller reacts are merged.
+    pub fn notify_refresh_requested(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.refresh.notify_one();
         }
     }
 
@@ -155,6 +176,7 @@ impl PollerContextOwner {
     pub fn new(schedule: PollerSchedule) -> Self {
         let shared = Shared {
             changed: Notify::new(),
+            refresh: Notify::new(),
             report: Mutex::new(None),
             schedule: Mutex::new(schedule),
         };
@@ -173,6 +195,11 @@ impl PollerContextOwner {
     /// Waits for the next notification. Cancel safe: one notification is kept if it comes while no one waits.
     pub async fn changed(&self) {
         self.shared.changed.notified().await;
+    }
+
+    /// Waits for the next request for a refresh. Cancel safe, like [`changed`](Self::changed).
+    pub async fn refresh_requested(&self) {
+        self.shared.refresh.notified().await;
     }
 
     /// Takes the last report, if there is one that was not taken yet.

@@ -42,6 +42,10 @@ impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for Bo
         (**self).on_fetch_without_update(outcome).await
     }
 
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        (**self).request_refresh().await
+    }
+
     fn on_poller_attached(&self, context: PollerContext) {
         (**self).on_poller_attached(context);
     }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::DataError;
+use crate::text::chain;
 
 /// Why a provider call failed, by what the caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +50,8 @@ impl fmt::Display for ProviderErrorKind {
 /// The error of a provider call.
 ///
 /// A provider built with `#[flag_cache_provider]` may return any error type, which becomes the
-/// [`source`](Error::source). `Display` never repeats the source, so printing the chain prints each cause once.
+/// [`source`](Error::source). `Display` never repeats the source, so printing the chain prints each cause once;
+/// `{error:#}` prints it on one line.
 ///
 /// ```
 /// use flagcache_core::{ProviderError, ProviderErrorKind};
@@ -58,6 +60,7 @@ impl fmt::Display for ProviderErrorKind {
 /// let error = ProviderError::new(ProviderErrorKind::Unavailable, "cannot read /var/cache/flags.json").with_source(cause);
 /// assert!(error.is_retryable());
 /// assert_eq!(error.to_string(), "cannot read /var/cache/flags.json");
+/// assert_eq!(format!("{error:#}"), "cannot read /var/cache/flags.json: disk on fire");
 /// ```
 #[derive(Debug)]
 pub struct ProviderError {
@@ -112,6 +115,9 @@ impl ProviderError {
 
 impl fmt::Display for ProviderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.write_str(&chain(self));
+        }
         f.write_str(&self.message)
     }
 }

@@ -8,8 +8,8 @@ use crate::{FetchOutcome, FlagDefinitionCacheData, PollerContext, ProviderError}
 ///
 /// One poller calls one provider. The poller guarantees that
 ///
-/// - calls never overlap, except that a `blocking` body can still be running on its thread after its call timed out,
-///   when the next call starts,
+/// - calls never overlap, except [`request_refresh`](Self::request_refresh) and a `blocking` body that is still running
+///   on its thread after its call timed out, when the next call starts,
 /// - each call has a timeout (the poller's provider timeout, default 2 s) and panic isolation,
 /// - [`shutdown`](Self::shutdown) is called exactly once, and last.
 ///
@@ -72,6 +72,19 @@ pub trait FlagDefinitionCacheProvider: Send + Sync + 'static {
     async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {
         let _ = outcome;
         Ok(())
+    }
+
+    /// *Request*: passes the request for a refresh, which a user made through this worker's handle, to the leader.
+    /// Returns `true` if the store carries it there: it is recorded for the leader's next decision, which reports it
+    /// by [`FleetStatus::refresh_requested`](crate::FleetStatus::refresh_requested), and a leader in another poller is
+    /// woken by [`PollerContext::notify_refresh_requested`]. The poller itself wakes if it leads.
+    ///
+    /// The default returns `false`: this worker then asks the API itself. An error is returned to the user.
+    ///
+    /// Unlike the other methods, it may run while another call is in progress; two calls of it never overlap, they
+    /// begin at most ten times a second, and each has the provider timeout. The shutdown cancels it.
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        Ok(false)
     }
 
     /// Called once when the poller starts, inside its runtime and before any other call. Must return immediately.

@@ -17,12 +17,14 @@ pub enum ProviderMethod {
     Peek,
     /// `on_fetch_without_update`: the report of a load that brought nothing new.
     FetchWithoutUpdate,
+    /// `request_refresh`: passes a request for a refresh to the leader.
+    RequestRefresh,
     /// `on_poller_attached`, the one that is not async.
     Attached,
 }
 
 impl ProviderMethod {
-    /// Every async method, in the order in which the trait declares them.
+    /// The async methods that loads and the shutdown call, in the order in which the trait declares them.
     pub const ASYNC: [Self; 6] = [
         Self::ShouldFetch,
         Self::Get,
@@ -41,6 +43,7 @@ impl ProviderMethod {
             Self::Shutdown => "shutdown",
             Self::Peek => "peek_flag_definitions",
             Self::FetchWithoutUpdate => "on_fetch_without_update",
+            Self::RequestRefresh => "request_refresh",
             Self::Attached => "on_poller_attached",
         }
     }

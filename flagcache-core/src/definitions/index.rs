@@ -22,8 +22,7 @@ pub(crate) struct DefinitionsIndex {
     raw: Span,
     members: Vec<Member>,
     flags: Vec<FlagEntry>,
-    by_key: HashTable<u32>,
-    hasher: DefaultHashBuilder,
+    by_key: KeyTable,
     group_type_mapping: Option<Span>,
     cohorts: Option<Span>,
     minimal_flag_called_events: bool,
@@ -31,10 +30,24 @@ pub(crate) struct DefinitionsIndex {
     fingerprint: ContentFingerprint,
 }
 
+/// What the caller of [`DefinitionsIndex::with`] knows already about the text.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// The fingerprint of the definitions' own members.
+    pub(crate) fingerprint: Option<ContentFingerprint>,
+    /// The table of other definitions with the same keys in the same order.
+    pub(crate) by_key: Option<KeyTable>,
+}
+
 impl DefinitionsIndex {
     /// Checks the types of the members and builds the index. `scan` holds the definitions' own members only, which are
     /// adjacent.
     pub(crate) fn new(text: String, scan: Scan) -> Result<Self, DataError> {
+        Self::with(text, scan, Known::default())
+    }
+
+    /// Like [`new`](Self::new), without the steps whose result is known.
+    pub(crate) fn with(text: String, scan: Scan, known: Known) -> Result<Self, DataError> {
         let Scan { mut members, flags } = scan;
         members.shrink_to_fit();
         let either = |snake, camel| {
@@ -55,18 +68,18 @@ impl DefinitionsIndex {
             }
         }
         let raw = raw_span(&members);
-        let hasher = DefaultHashBuilder::default();
         Ok(Self {
             raw,
-            by_key: index(&text, &flags, &hasher),
+            by_key: known.by_key.unwrap_or_else(|| KeyTable::new(&text, &flags)),
             minimal_flag_called_events: minimal.is_some_and(|span| span.of(&text) == "true"),
             property_matching_version: version.and_then(|span| span.of(&text).parse().ok()),
-            fingerprint: ContentFingerprint::of(raw.of(&text)),
+            fingerprint: known
+                .fingerprint
+                .unwrap_or_else(|| ContentFingerprint::of(raw.of(&text))),
             group_type_mapping,
             cohorts,
             members,
             flags,
-            hasher,
             text,
         })
     }
@@ -95,14 +108,26 @@ impl DefinitionsIndex {
     }
 
     pub(crate) fn flag(&self, key: &str) -> Option<&FlagEntry> {
-        let matches = |&at: &u32| self.flags[at as usize].key.of(&self.text) == key;
-        let at = self.by_key.find(self.hasher.hash_one(key), matches)?;
-        self.flags.get(*at as usize)
+        self.flags.get(self.position(key)?)
+    }
+
+    /// The position of the flag with this key among the flags.
+    pub(crate) fn position(&self, key: &str) -> Option<usize> {
+        self.by_key.position(key, &self.text, &self.flags)
+    }
+
+    pub(crate) fn by_key(&self) -> &KeyTable {
+        &self.by_key
+    }
+
+    /// The span of [`raw`](Self::raw).
+    pub(crate) fn raw_span(&self) -> Span {
+        self.raw
     }
 
     /// Whether two flags have the same key.
     pub(crate) fn has_hidden_flags(&self) -> bool {
-        self.by_key.len() < self.flags.len()
+        self.by_key.table.len() < self.flags.len()
     }
 
     pub(crate) fn member(&self, name: &str) -> Option<&str> {
@@ -246,20 +271,35 @@ fn value_of(text: &str, members: &[Member], name: &str) -> Option<Span> {
     last(text, members, name).filter(|span| span.of(text) != "null")
 }
 
-/// Of two flags with the same key the last wins, as in the other SDKs.
-fn index(text: &str, flags: &[FlagEntry], hasher: &DefaultHashBuilder) -> HashTable<u32> {
-    let key = |at: u32| flags[at as usize].key.of(text);
-    let mut by_key = HashTable::with_capacity(flags.len());
-    for at in 0..flags.len() as u32 {
-        let hash = hasher.hash_one(key(at));
-        by_key
-            .entry(
-                hash,
-                |&other| key(other) == key(at),
-                |&other| hasher.hash_one(key(other)),
-            )
-            .and_modify(|other| *other = at)
-            .or_insert(at);
+/// Finds a flag's position by its key. Of two flags with the same key the last wins, as in the other SDKs.
+#[derive(Clone)]
+pub(crate) struct KeyTable {
+    table: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl KeyTable {
+    fn new(text: &str, flags: &[FlagEntry]) -> Self {
+        let hasher = DefaultHashBuilder::default();
+        let key = |at: u32| flags[at as usize].key.of(text);
+        let mut table = HashTable::with_capacity(flags.len());
+        for at in 0..flags.len() as u32 {
+            let hash = hasher.hash_one(key(at));
+            table
+                .entry(
+                    hash,
+                    |&other| key(other) == key(at),
+                    |&other| hasher.hash_one(key(other)),
+                )
+                .and_modify(|other| *other = at)
+                .or_insert(at);
+        }
+        Self { table, hasher }
     }
-    by_key
+
+    fn position(&self, key: &str, text: &str, flags: &[FlagEntry]) -> Option<usize> {
+        let matches = |&at: &u32| flags[at as usize].key.of(text) == key;
+        let at = self.table.find(self.hasher.hash_one(key), matches)?;
+        Some(*at as usize)
+    }
 }

@@ -42,6 +42,11 @@ impl Span {
     pub(crate) fn of(self, text: &str) -> &str {
         &text[self.start()..self.end()]
     }
+
+    /// The same range of a text in which what was at `from` is at `to`.
+    fn moved(self, from: usize, to: usize) -> Self {
+        Self::new(self.start() + to - from, self.end() + to - from)
+    }
 }
 
 /// A decoded string: a range of the text, unless it contains escapes.
@@ -58,6 +63,13 @@ impl Name {
             Self::Unescaped(name) => name,
         }
     }
+
+    fn moved(&self, from: usize, to: usize) -> Self {
+        match self {
+            Self::Plain(span) => Self::Plain(span.moved(from, to)),
+            Self::Unescaped(name) => Self::Unescaped(name.clone()),
+        }
+    }
 }
 
 /// A member of the top-level object.
@@ -69,11 +81,33 @@ pub(crate) struct Member {
     pub(crate) whole: Span,
 }
 
+impl Member {
+    /// The same member of a text in which what was at `from` is at `to`.
+    pub(crate) fn moved(&self, from: usize, to: usize) -> Self {
+        Self {
+            name: self.name.moved(from, to),
+            value: self.value.moved(from, to),
+            whole: self.whole.moved(from, to),
+        }
+    }
+}
+
 /// An element of `flags`.
 #[derive(Debug)]
 pub(crate) struct FlagEntry {
     pub(crate) key: Name,
     pub(crate) json: Span,
+}
+
+impl FlagEntry {
+    /// The same flag in a text in which it begins at `start`.
+    pub(crate) fn moved(&self, start: usize) -> Self {
+        let from = self.json.start();
+        Self {
+            key: self.key.moved(from, start),
+            json: self.json.moved(from, start),
+        }
+    }
 }
 
 /// The result of a scan.
@@ -123,6 +157,23 @@ pub(crate) fn scan(text: &str) -> Result<Scan, DataError> {
     let flags = flags
         .ok_or_else(|| DataError::new(DataErrorKind::FlagsMissing, "there is no member `flags`"))?;
     Ok(Scan { members, flags })
+}
+
+/// Scans the one flag that begins at `start`. `None` if it is not a valid flag.
+pub(crate) fn flag_at(text: &str, start: usize) -> Option<FlagEntry> {
+    let mut scanner = Scanner {
+        text: text.as_bytes(),
+        at: start,
+        place: Place::Flags,
+        members: Vec::new(),
+        flags: None,
+    };
+    let flag = FlagObject {
+        scanner: &mut scanner,
+        index: 0,
+    };
+    flag.deserialize(&mut serde_json::Deserializer::from_str(text.get(start..)?))
+        .ok()
 }
 
 /// What is being read, for error messages.

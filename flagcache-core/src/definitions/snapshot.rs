@@ -1,5 +1,6 @@
 //! [`FlagDefinitionCacheData`]: one immutable snapshot of flag definitions.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,7 +11,8 @@ use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{DeserializeSeed, MapAccess};
 
 use crate::definitions::fingerprint::{ContentFingerprint, CopyId};
-use crate::definitions::index::{self, DefinitionsIndex};
+use crate::definitions::incremental::{self, Incremental};
+use crate::definitions::index::{self, DefinitionsIndex, Known};
 use crate::definitions::scan::{self, FlagEntry, MAX_LEN, Member};
 use crate::definitions::stored_form::{self, Metadata, Opened};
 use crate::{DataError, DataErrorKind, Flag, ProjectFingerprint, RawJson};
@@ -73,7 +75,51 @@ impl FlagDefinitionCacheData {
     ///
     /// If the bytes are not flag definitions, or have a newer schema or another feed; see [`DataErrorKind`].
     pub fn from_json(json: impl Into<Bytes>) -> Result<Self, DataError> {
+        Self::of_text(text(json.into())?)
+    }
+
+    /// [`from_json`](Self::from_json) for a copy that differs little from `previous`: the same result, the same error, but
+    /// the flags that both have in the same text are compared, not scanned, so that the cost is that of what changed.
+    ///
+    /// Any `previous` is right, `None` too; a related one makes it fast. It is fast if the copies differ in their flags and
+    /// their metadata only; otherwise the whole copy is scanned.
+    ///
+    /// ```
+    /// use flagcache_core::FlagDefinitionCacheData;
+    ///
+    /// let previous = FlagDefinitionCacheData::from_json(r#"{"flags":[{"key":"a"},{"key":"b"}]}"#)?;
+    /// let json = r#"{"flags":[{"key":"a"},{"key":"b","active":true}]}"#;
+    /// let definitions = FlagDefinitionCacheData::from_json_after(json, &previous)?;
+    /// assert_eq!(definitions, FlagDefinitionCacheData::from_json(json)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`from_json`](Self::from_json).
+    pub fn from_json_after<'a>(
+        json: impl Into<Bytes>,
+        previous: impl Into<Option<&'a Self>>,
+    ) -> Result<Self, DataError> {
         let text = text(json.into())?;
+        match incremental::scan(&text, previous.into().map(Self::index)) {
+            Some(found) => Self::of_incremental(text, found, None),
+            None => Self::of_text(text),
+        }
+    }
+
+    fn of_incremental(
+        text: String,
+        found: Incremental,
+        fetched: Option<Metadata>,
+    ) -> Result<Self, DataError> {
+        let is_stored_form = found.stored.is_some() && fetched.is_none();
+        let metadata = fetched.or(found.stored).unwrap_or_default();
+        let index = DefinitionsIndex::with(text, found.scan, found.known)?;
+        Ok(Self::new(index, metadata, is_stored_form))
+    }
+
+    fn of_text(text: String) -> Result<Self, DataError> {
         let scan = scan::scan(&text)?;
         match stored_form::open(&text, scan)? {
             Opened::Plain(scan) => Ok(Self::new(
@@ -81,14 +127,19 @@ impl FlagDefinitionCacheData {
                 Metadata::default(),
                 false,
             )),
-            Opened::Stored(scan, metadata) => match index::canonical(&text, &scan.members) {
-                Some(canonical) => Ok(Self::new(rescan(canonical)?, metadata, false)),
-                None => Ok(Self::new(
-                    DefinitionsIndex::new(text, scan)?,
-                    metadata,
-                    true,
-                )),
-            },
+            Opened::Stored(scan, metadata, fingerprint) => {
+                match index::canonical(&text, &scan.members) {
+                    Some(canonical) => Ok(Self::new(rescan(canonical)?, metadata, false)),
+                    None => {
+                        let known = Known {
+                            fingerprint: Some(fingerprint),
+                            by_key: None,
+                        };
+                        let index = DefinitionsIndex::with(text, scan, known)?;
+                        Ok(Self::new(index, metadata, true))
+                    }
+                }
+            }
             Opened::Foreign(scan) => Ok(Self::new(
                 strip_envelope(&text, &scan)?,
                 Metadata::default(),
@@ -109,18 +160,32 @@ impl FlagDefinitionCacheData {
         fetched_at: SystemTime,
         project: Option<ProjectFingerprint>,
     ) -> Result<Self, DataError> {
+        Self::from_api_response_after(body, etag, fetched_at, project, None)
+    }
+
+    /// [`from_api_response`](Self::from_api_response) for a body that differs little from `previous`; see
+    /// [`from_json_after`](Self::from_json_after).
+    pub(crate) fn from_api_response_after(
+        body: impl Into<Bytes>,
+        etag: Option<&str>,
+        fetched_at: SystemTime,
+        project: Option<ProjectFingerprint>,
+        previous: Option<&Self>,
+    ) -> Result<Self, DataError> {
         let text = text(body.into())?;
+        let metadata = Metadata::new(etag, fetched_at, project);
+        let found = incremental::scan(&text, previous.map(Self::index));
+        // An envelope in a body is dropped, which changes the text.
+        if let Some(found) = found.filter(|found| found.stored.is_none()) {
+            return Self::of_incremental(text, found, Some(metadata));
+        }
         let scan = scan::scan(&text)?;
         let index = if stored_form::has_envelope(&text, &scan) {
             strip_envelope(&text, &scan)?
         } else {
             build_index(text, scan)?
         };
-        Ok(Self::new(
-            index,
-            Metadata::new(etag, fetched_at, project),
-            false,
-        ))
+        Ok(Self::new(index, metadata, false))
     }
 
     /// [`from_json`](Self::from_json) for async code: a large copy (more than 256 KiB) is decoded on tokio's blocking
@@ -132,8 +197,23 @@ impl FlagDefinitionCacheData {
     ///
     /// As [`from_json`](Self::from_json); [`DataErrorKind::Interrupted`] if the runtime is shutting down.
     pub async fn decode(json: impl Into<Bytes>) -> Result<Self, DataError> {
-        let json = json.into();
-        off_thread(json.len(), move || Self::from_json(json)).await
+        Self::decode_after(json, None::<&Self>).await
+    }
+
+    /// [`from_json_after`](Self::from_json_after) for async code, like [`decode`](Self::decode).
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub async fn decode_after<'a>(
+        json: impl Into<Bytes>,
+        previous: impl Into<Option<&'a Self>>,
+    ) -> Result<Self, DataError> {
+        let (json, previous) = (json.into(), previous.into().cloned());
+        off_thread(json.len(), move || {
+            Self::from_json_after(json, previous.as_ref())
+        })
+        .await
     }
 
     /// [`from_api_response`](Self::from_api_response) for async code, like [`decode`](Self::decode).
@@ -148,10 +228,24 @@ impl FlagDefinitionCacheData {
         fetched_at: SystemTime,
         project: Option<ProjectFingerprint>,
     ) -> Result<Self, DataError> {
+        Self::decode_api_response_after(body, etag, fetched_at, project, None).await
+    }
+
+    /// [`decode_api_response`](Self::decode_api_response) for a body that differs little from `previous`; see
+    /// [`from_json_after`](Self::from_json_after).
+    pub(crate) async fn decode_api_response_after(
+        body: impl Into<Bytes>,
+        etag: Option<&str>,
+        fetched_at: SystemTime,
+        project: Option<ProjectFingerprint>,
+        previous: Option<&Self>,
+    ) -> Result<Self, DataError> {
         let body = body.into();
         let etag = etag.map(str::to_owned);
+        let previous = previous.cloned();
         off_thread(body.len(), move || {
-            Self::from_api_response(body, etag.as_deref(), fetched_at, project)
+            let previous = previous.as_ref();
+            Self::from_api_response_after(body, etag.as_deref(), fetched_at, project, previous)
         })
         .await
     }
@@ -192,12 +286,38 @@ impl FlagDefinitionCacheData {
         Bytes::from(["{", self.described.index.raw(), "}"].concat())
     }
 
+    /// What the stored form has before the definitions' own members and after them.
+    pub(crate) fn around(&self) -> [Cow<'_, str>; 2] {
+        let raw = self.raw();
+        if self.described.is_stored_form {
+            let text = self.described.index.text();
+            let start = raw.as_ptr() as usize - text.as_ptr() as usize;
+            [&text[..start], &text[start + raw.len()..]].map(Cow::Borrowed)
+        } else {
+            stored_form::around(&self.described.index, &self.described.metadata).map(Cow::Owned)
+        }
+    }
+
+    /// The definitions' own members as received, from the first name to the last value.
+    pub(crate) fn raw(&self) -> &str {
+        self.described.index.raw()
+    }
+
+    /// Whether the buffer is the stored form.
+    pub(crate) fn is_stored_form(&self) -> bool {
+        self.described.is_stored_form
+    }
+
     fn new(index: DefinitionsIndex, metadata: Metadata, is_stored_form: bool) -> Self {
         Self::of(Described {
             index: Arc::new(index),
             metadata,
             is_stored_form,
         })
+    }
+
+    pub(crate) fn index(&self) -> &DefinitionsIndex {
+        &self.described.index
     }
 
     fn of(described: Described) -> Self {
@@ -462,18 +582,20 @@ fn rescan(text: String) -> Result<DefinitionsIndex, DataError> {
     DefinitionsIndex::new(text, scan)
 }
 
-async fn off_thread<F>(len: usize, read: F) -> Result<FlagDefinitionCacheData, DataError>
+/// Runs `read` on tokio's blocking pool if the result has more than [`INLINE_LEN`] bytes.
+pub(crate) async fn off_thread<F, E>(len: usize, read: F) -> Result<FlagDefinitionCacheData, E>
 where
-    F: FnOnce() -> Result<FlagDefinitionCacheData, DataError> + Send + 'static,
+    F: FnOnce() -> Result<FlagDefinitionCacheData, E> + Send + 'static,
+    E: From<DataError> + Send + 'static,
 {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) if len > INLINE_LEN => {
             runtime.spawn_blocking(read).await.unwrap_or_else(|error| {
-                Err(DataError::new(
+                let interrupted = DataError::new(
                     DataErrorKind::Interrupted,
                     "the runtime stopped before the copy was read",
-                )
-                .with_source(error))
+                );
+                Err(E::from(interrupted.with_source(error)))
             })
         }
         _ => read(),

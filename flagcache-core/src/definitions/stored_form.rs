@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::definitions::fingerprint::ContentFingerprint;
@@ -121,8 +122,8 @@ pub(crate) fn around(definitions: &DefinitionsIndex, metadata: &Metadata) -> [St
 pub(crate) enum Opened {
     /// No envelope: another SDK's copy, or an API body.
     Plain(Scan),
-    /// A stored copy. The scan holds the definitions' own members only.
-    Stored(Scan, Metadata),
+    /// A stored copy. The scan holds the definitions' own members only; the fingerprint is theirs.
+    Stored(Scan, Metadata, ContentFingerprint),
     /// An envelope that does not match its members.
     Foreign(Scan),
 }
@@ -147,10 +148,10 @@ pub(crate) fn open(text: &str, mut scan: Scan) -> Result<Opened, DataError> {
         Some(0) => verify(text, &scan.members),
     };
     match verified {
-        Some((own, metadata)) => {
+        Some((own, metadata, fingerprint)) => {
             scan.members.truncate(own + 1);
             scan.members.remove(0);
-            Ok(Opened::Stored(scan, metadata))
+            Ok(Opened::Stored(scan, metadata, fingerprint))
         }
         None => Ok(Opened::Foreign(scan)),
     }
@@ -206,7 +207,7 @@ fn refuse_other_formats(envelope: &str) -> Result<(), DataError> {
 
 /// The envelope as written. Unknown members are those of a later release.
 #[derive(Deserialize)]
-struct Envelope {
+pub(crate) struct Envelope {
     schema: u64,
     fingerprint: String,
     length: usize,
@@ -216,16 +217,62 @@ struct Envelope {
     etag: Option<String>,
 }
 
-/// How many members the envelope (the first of `members`) covers, and its metadata. `None` if the members, the aliases
-/// or the metadata were changed.
-fn verify(text: &str, members: &[Member]) -> Option<(usize, Metadata)> {
+impl Envelope {
+    /// `None` if it is not in the present schema.
+    fn read(json: &str) -> Option<Self> {
+        let envelope: Self = serde_json::from_str(json).ok()?;
+        (envelope.schema == SCHEMA).then_some(envelope)
+    }
+
+    /// The envelope that a text begins with, and the position after it. `None` if the text does not begin as
+    /// [`around`] writes it.
+    pub(crate) fn at_the_start_of(text: &str) -> Option<(Self, usize)> {
+        let name = ["{\"", NAME, "\":"].concat();
+        let mut values = serde_json::Deserializer::from_str(text.strip_prefix(&name)?).into_iter();
+        let value: &RawValue = values.next()?.ok()?;
+        refuse_other_formats(value.get()).ok()?;
+        let end = name.len() + values.byte_offset();
+        Some((Self::read(value.get())?, end))
+    }
+
+    /// The metadata, and the fingerprint of `members`, which are all of the definitions' own. `tail` is what follows them
+    /// except the closing brace, `aliases` what has to. `None` if the members, the aliases or the metadata were changed.
+    pub(crate) fn verify(
+        self,
+        members: &str,
+        tail: &str,
+        aliases: &str,
+    ) -> Option<(Metadata, ContentFingerprint)> {
+        if self.length != members.len() || tail != aliases {
+            return None;
+        }
+        let content = ContentFingerprint::of(members);
+        let metadata = Metadata {
+            etag: self
+                .etag
+                .filter(|etag| !etag.is_empty())
+                .map(String::into_boxed_str),
+            fetched_at: self.fetched_at,
+            project: match self.project {
+                Some(hex) => Some(ProjectFingerprint::from_raw(
+                    u64::from_str_radix(&hex, 16).ok()?,
+                )),
+                None => None,
+            },
+        };
+        let is_ours = self.fingerprint == content.to_string()
+            && self.check == format!("{:016x}", metadata.check(content));
+        is_ours.then_some((metadata, content))
+    }
+}
+
+/// How many members the envelope (the first of `members`) covers, its metadata, and the fingerprint of those members.
+/// `None` if the members, the aliases or the metadata were changed.
+fn verify(text: &str, members: &[Member]) -> Option<(usize, Metadata, ContentFingerprint)> {
     let [first, members @ ..] = members else {
         return None;
     };
-    let envelope: Envelope = serde_json::from_str(first.value.of(text)).ok()?;
-    if envelope.schema != SCHEMA {
-        return None;
-    }
+    let envelope = Envelope::read(first.value.of(text))?;
     let start = members.first()?.whole.start();
     let end = start.checked_add(envelope.length)?;
     let own = members
@@ -233,22 +280,10 @@ fn verify(text: &str, members: &[Member]) -> Option<(usize, Metadata)> {
         .position(|member| member.whole.end() == end)?
         + 1;
     let tail = Span::new(end, members.last()?.whole.end());
-    let content = ContentFingerprint::of(Span::new(start, end).of(text));
-    let metadata = Metadata {
-        etag: envelope
-            .etag
-            .filter(|etag| !etag.is_empty())
-            .map(String::into_boxed_str),
-        fetched_at: envelope.fetched_at,
-        project: match envelope.project {
-            Some(hex) => Some(ProjectFingerprint::from_raw(
-                u64::from_str_radix(&hex, 16).ok()?,
-            )),
-            None => None,
-        },
-    };
-    let is_ours = envelope.fingerprint == content.to_string()
-        && envelope.check == format!("{:016x}", metadata.check(content))
-        && tail.of(text) == index::aliases(text, &members[..own]);
-    is_ours.then_some((own, metadata))
+    let (metadata, content) = envelope.verify(
+        Span::new(start, end).of(text),
+        tail.of(text),
+        &index::aliases(text, &members[..own]),
+    )?;
+    Some((own, metadata, content))
 }

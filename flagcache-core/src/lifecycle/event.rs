@@ -43,6 +43,8 @@ pub(crate) enum Event {
     Refresh,
     /// The store notified: its copy, or the leader, may have changed.
     Notification,
+    /// A refresh of the fleet is requested.
+    RefreshRequested(RequestedBy),
     /// Shutdown was requested.
     Stop,
     /// The store reported its fleet status, in the call whose result comes next.
@@ -53,6 +55,17 @@ pub(crate) enum Event {
         generation: u64,
         fetched: Fetched,
     },
+}
+
+/// Through whom a request for a refresh comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestedBy {
+    /// The store passes it to the leader, perhaps to this worker.
+    Store,
+    /// This worker's handle; the store carries it to the leader, which may be this worker.
+    Handle,
+    /// This worker's handle; there is no store that carries it.
+    HandleAlone,
 }
 
 /// Where the definitions in memory came from.

@@ -42,6 +42,8 @@ pub(super) enum LoadCause {
     Notification,
     /// The last reported lease of the leader ended.
     LeaseEnd,
+    /// A worker requested a refresh.
+    Request,
 }
 
 /// Why the store is being read.
@@ -75,6 +77,8 @@ pub(super) struct Load {
     pub(super) leads: Option<bool>,
     pub(super) hedge_at: Option<Instant>,
     pub(super) get: FetchState,
+    /// The load carries out requested refreshes.
+    pub(super) requested: bool,
     /// A request of this load failed; not set if the request was suppressed by backoff.
     pub(super) request_failed: bool,
 }
@@ -86,6 +90,7 @@ impl Load {
             leads: None,
             hedge_at: None,
             get: FetchState::NotSent,
+            requested: false,
             request_failed: false,
         }
     }
@@ -136,6 +141,10 @@ impl Machine {
                 if let Some((failure, until)) = self.fleet_failure(now) {
                     self.backoff.adopt(failure, until);
                 }
+                if newly {
+                    self.requests.acquired(now);
+                }
+                self.take_request(now, newly);
                 let prompted = matches!(
                     self.load.cause,
                     LoadCause::Notification | LoadCause::LeaseEnd
@@ -154,6 +163,10 @@ impl Machine {
                 self.led = false;
                 self.role = Role::Follower;
                 self.load.leads = Some(false);
+                if self.requests.is_direct() {
+                    return self.continue_get(now, steps);
+                }
+                self.drop_requests();
                 // The new leader republishes; drop the pending publish.
                 self.unpublished = false;
                 self.follow(steps);
@@ -161,6 +174,10 @@ impl Machine {
             Err(_) => {
                 self.role = Role::Undecided;
                 self.load.leads = Some(false);
+                if self.requests.is_direct() && !self.freshness.is_cold() {
+                    return self.continue_get(now, steps);
+                }
+                self.defer_requests(now);
                 if !self.freshness.is_cold() {
                     self.fail_open(now, steps);
                 } else if matches!(self.load.get, FetchState::NotSent) {
@@ -172,6 +189,37 @@ impl Machine {
         }
     }
 
+    /// The decision took a request from the store: carries it out in this load, or later if the last requested GET was
+    /// sent just now. A tick fetches in any case.
+    fn take_request(&mut self, now: Instant, newly: bool) {
+        if !mem::take(&mut self.fleet.refresh_requested) || self.policy.manual {
+            return;
+        }
+        let may_send = newly || self.requests.may_send(now);
+        self.requests.request(now, false);
+        let prompted = self.load.cause == LoadCause::Notification;
+        if prompted && may_send && self.backoff.blocked_by(now).is_none() {
+            self.load.cause = LoadCause::Request;
+        }
+    }
+
+    /// Another worker leads, and takes the requests from the store. This load then does what a notification asks for.
+    fn drop_requests(&mut self) {
+        self.requests.drop_waiting();
+        self.fleet.refresh_requested = false;
+        if self.load.cause == LoadCause::Request {
+            self.load.cause = LoadCause::Notification;
+        }
+    }
+
+    /// The store failed to decide: the requests wait, as after an answer without news.
+    fn defer_requests(&mut self, now: Instant) {
+        if self.load.cause == LoadCause::Request {
+            self.load.cause = LoadCause::Notification;
+            self.requests.failed(now);
+        }
+    }
+
     pub(super) fn reported(&mut self, now: Instant, report: FleetStatus) {
         self.fleet = Fleet {
             // `None` if it is longer ago than this machine's clock goes back.
@@ -180,6 +228,7 @@ impl Machine {
                 .lease_ends_in
                 .map(|remaining| now + clamped(remaining)),
             quota_limited: report.quota_limited,
+            refresh_requested: report.refresh_requested || self.fleet.refresh_requested,
             // A leader of an older version does not delete the failure when the API answers again.
             failure: report
                 .fleet_failure
@@ -480,6 +529,11 @@ impl Machine {
                 return;
             }
             self.backoff.sent_direct(now, &mut self.rng);
+        }
+        if self.requests.due().is_some() {
+            // Whatever the load was started for, its answer is as new as the one that was requested.
+            self.load.requested = true;
+            self.requests.sent(now);
         }
         let etag = self.freshness.etag().map(str::to_owned);
         self.load.get = FetchState::InFlight {
@@ -791,6 +845,13 @@ impl Machine {
         }
         let unserved = matches!(self.load.get, FetchState::Failed(_))
             && (self.load.leads == Some(true) || self.freshness.is_cold());
+        match (mem::take(&mut self.load.requested), &self.load.get) {
+            (true, FetchState::New) => self.requests.answered(),
+            (true, _) => self.requests.unanswered(),
+            // No GET was sent: try again, as after an answer without news.
+            (false, _) if self.load.cause == LoadCause::Request => self.requests.failed(now),
+            (false, _) => {}
+        }
         self.load.get = FetchState::NotSent;
         self.phase = Phase::Idle;
         self.last_load_ended = Some(now);

@@ -10,6 +10,7 @@ mod event;
 mod freshness;
 mod load;
 mod policy;
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -20,11 +21,12 @@ use tokio::time::Instant;
 
 use backoff::Backoff;
 pub use event::DefinitionsOrigin;
-pub(crate) use event::{Call, CallError, Event, Fetched, Reply, Step};
+pub(crate) use event::{Call, CallError, Event, Fetched, Reply, RequestedBy, Step};
 use freshness::Freshness;
 use load::{FetchState, Load, LoadCause, ReadReason};
 pub(crate) use policy::Policy;
 pub use policy::{OnQuotaLimited, OnUnauthorized, ReadFailure};
+use requests::Requests;
 
 use crate::{FetchErrorKind, FleetFailure, KeyFingerprint};
 
@@ -83,6 +85,8 @@ struct Fleet {
     confirmed_at: Option<Instant>,
     lease_ends_at: Option<Instant>,
     quota_limited: bool,
+    /// A worker requested a refresh that no leader has carried out; this worker's decision took it.
+    refresh_requested: bool,
     /// The fleet's failure, and when it was recorded.
     failure: Option<(FleetFailure, Instant)>,
 }
@@ -122,6 +126,7 @@ pub(crate) struct Machine {
     damaged_ticks: u32,
     /// The API refused this worker (401, 403, 402), and it has neither fetched nor followed since.
     refusal: Option<FetchErrorKind>,
+    requests: Requests,
     load: Load,
     phase: Phase,
     generation: u64,
@@ -151,6 +156,7 @@ impl Machine {
             fetch_for_outage_at: None,
             damaged_ticks: 0,
             refusal: None,
+            requests: Requests::default(),
             load: Load::new(LoadCause::Tick),
             phase: Phase::Idle,
             generation: 0,
@@ -170,10 +176,15 @@ impl Machine {
             return None;
         }
         match self.phase {
-            Phase::Idle => [self.next_tick, self.lease_end, self.notification_due()]
-                .into_iter()
-                .flatten()
-                .min(),
+            Phase::Idle => [
+                self.next_tick,
+                self.lease_end,
+                self.requested_at(),
+                self.notification_due(),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
             Phase::Pausing { until, .. } => Some(until),
             Phase::Deciding | Phase::ReadingStored | Phase::Reading(_) => self.load.hedge_at,
             Phase::Fetching
@@ -184,8 +195,9 @@ impl Machine {
         }
     }
 
+    /// Whether nothing happens before the next event; in manual mode, before the next call of a handle.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Idle)
+        matches!(self.phase, Phase::Idle) && self.requests.due().is_none()
     }
 
     /// Whether shutdown was requested.
@@ -259,6 +271,7 @@ impl Machine {
                 }
             }
             (Event::Notification, _) => self.notification(now, steps),
+            (Event::RefreshRequested(by), _) => self.refresh_requested(now, by, steps),
             (Event::Reported(report), _) => self.reported(now, report),
             (Event::Replied(reply), phase) => match (reply, phase) {
                 (Reply::Decision(decision), Phase::Deciding) => self.decided(now, decision, steps),
@@ -329,6 +342,8 @@ impl Machine {
                     LoadCause::Tick
                 } else if self.lease_end.is_some_and(|at| now >= at) {
                     LoadCause::LeaseEnd
+                } else if self.requested_at().is_some_and(|at| now >= at) {
+                    LoadCause::Request
                 } else {
                     LoadCause::Notification
                 };
@@ -370,6 +385,31 @@ impl Machine {
         }
     }
 
+    /// Only a leader carries out what the store passes on. Whoever leads next fetches anyway.
+    fn refresh_requested(&mut self, now: Instant, by: RequestedBy, steps: &mut Vec<Step>) {
+        let concerns = match by {
+            // In manual mode only this worker's handle causes loads.
+            RequestedBy::Store => self.led && !self.policy.manual,
+            RequestedBy::Handle => self.led,
+            RequestedBy::HandleAlone => self.policy.can_fetch,
+        };
+        if !concerns {
+            return;
+        }
+        self.requests.request(now, by == RequestedBy::HandleAlone);
+        if let (Phase::Idle, Some(at)) = (&self.phase, self.requested_at())
+            && now >= at
+        {
+            self.begin(now, LoadCause::Request, steps);
+        }
+    }
+
+    /// When the next requested GET is due: not before the backoff ends.
+    fn requested_at(&self) -> Option<Instant> {
+        let due = self.requests.due()?;
+        Some(self.backoff.ends_at().map_or(due, |ends| ends.max(due)))
+    }
+
     fn notification_due(&self) -> Option<Instant> {
         if self.policy.manual {
             return None;
@@ -382,9 +422,9 @@ impl Machine {
     }
 
     /// The jitter of a notification, so that the workers of a large fleet do not all read a change at once. None for a
-    /// worker without definitions.
+    /// worker without definitions, nor for a leader, which may find a request for a refresh.
     fn notification_jitter(&mut self) -> Duration {
-        if self.freshness.is_cold() {
+        if self.freshness.is_cold() || self.led {
             Duration::ZERO
         } else {
             self.policy.notification_jitter.mul_f64(self.rng.f64())

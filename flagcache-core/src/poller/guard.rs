@@ -69,6 +69,13 @@ impl Guard {
         .await
     }
 
+    pub(crate) async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        self.call(ProviderMethod::RequestRefresh, || {
+            self.provider.request_refresh()
+        })
+        .await
+    }
+
     /// Waits for blocking bodies of earlier calls, without a timeout; then makes the call with the timeout.
     pub(crate) async fn shutdown(&self) -> Result<(), ProviderError> {
         self.blocking_calls.idle().await;

@@ -8,9 +8,11 @@ pub(crate) use silent::*;
 
 #[cfg(feature = "metrics")]
 mod recording {
+    use std::time::SystemTime;
+
     use metrics::{counter, gauge};
 
-    use crate::{ProviderErrorKind, Role};
+    use crate::{PollerState, ProviderErrorKind, Role};
 
     pub(crate) fn request(status: &'static str) {
         counter!("flagcache_requests_total", "status" => status).increment(1);
@@ -27,6 +29,10 @@ mod recording {
     pub(crate) fn provider_fault(method: &'static str, kind: ProviderErrorKind) {
         counter!("flagcache_provider_faults_total", "method" => method, "kind" => kind.as_str())
             .increment(1);
+    }
+
+    pub(crate) fn refresh_request() {
+        counter!("flagcache_refresh_requests_total").increment(1);
     }
 
     pub(crate) fn load() {
@@ -46,17 +52,37 @@ mod recording {
         gauge!("flagcache_role", "role" => old.as_str()).set(0.0);
         gauge!("flagcache_role", "role" => new.as_str()).set(1.0);
     }
+
+    pub(crate) fn state(old: Option<PollerState>, new: PollerState) {
+        if let Some(old) = old {
+            gauge!("flagcache_state", "state" => old.as_str()).set(0.0);
+        }
+        gauge!("flagcache_state", "state" => new.as_str()).set(1.0);
+    }
+
+    /// A time, not an age: an age would stand still between two loads, and for ever in a poller that hangs.
+    pub(crate) fn confirmed(at: SystemTime) {
+        let since_1970 = at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        gauge!("flagcache_definitions_confirmed_timestamp_seconds").set(since_1970.as_secs_f64());
+    }
 }
 
 #[cfg(not(feature = "metrics"))]
 mod silent {
-    use crate::{ProviderErrorKind, Role};
+    use std::time::SystemTime;
+
+    use crate::{PollerState, ProviderErrorKind, Role};
 
     pub(crate) fn request(_: &'static str) {}
     pub(crate) fn units_spent(_: u64) {}
     pub(crate) fn units_saved(_: u64) {}
     pub(crate) fn provider_fault(_: &'static str, _: ProviderErrorKind) {}
+    pub(crate) fn refresh_request() {}
     pub(crate) fn load() {}
     pub(crate) fn definitions(_: u64, _: Option<usize>) {}
     pub(crate) fn role(_: Role, _: Role) {}
+    pub(crate) fn state(_: Option<PollerState>, _: PollerState) {}
+    pub(crate) fn confirmed(_: SystemTime) {}
 }

@@ -8,6 +8,7 @@ pub(crate) mod guard;
 pub(crate) mod meter;
 pub(crate) mod observer;
 pub(crate) mod refresh_once;
+mod refresh_requests;
 mod sharded;
 mod state;
 pub(crate) mod status;
@@ -134,6 +135,34 @@ impl FlagDefinitionPoller {
 
     pub(crate) fn is_older_than(&self, age: Duration) -> bool {
         self.status().last_success_ago.is_none_or(|ago| ago >= age)
+    }
+
+    /// Requests a refresh of the whole fleet, from any worker: the leader asks the API at once, and again after 1 and 3 s
+    /// while the answer is 304, because PostHog may still answer from a cache of its own after a change.
+    ///
+    /// Call it when something says that a flag has changed, for example a webhook. Any number of requests, from any
+    /// number of workers, causes at most one additional API request per second in the fleet, and none while a backoff
+    /// (429, 402, 401, repeated failures) suppresses requests. If no worker leads at the moment, the next leader asks.
+    ///
+    /// Returns as soon as the request is handed to the store, usually in one exchange with it: at the latest after
+    /// 0.1 s and two provider timeouts. `Ok` does not mean that definitions have changed: follow them with
+    /// [`subscribe`](Self::subscribe). A provider without
+    /// [`request_refresh`](crate::FlagDefinitionCacheProvider::request_refresh) carries no requests, and a poller
+    /// without a provider has none to carry them to: then this worker asks the API itself, at most once a second.
+    ///
+    /// Cancel safe: a request that was sent is carried out without its caller.
+    ///
+    /// # Errors
+    ///
+    /// [`RefreshError`] if the store could not take the request, or the poller is shut down. Nothing else changes, and
+    /// the next tick fetches as always.
+    pub async fn request_refresh(&self) -> Result<(), RefreshError> {
+        let (reply, answer) = oneshot::channel();
+        self.slot.send(Request::Leader(reply));
+        match answer.await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(RefreshError::Stopped),
+        }
     }
 
     /// Subscribes to changes: one event per change from now on.

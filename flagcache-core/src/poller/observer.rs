@@ -3,13 +3,16 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
 
 use crate::poller::meter;
 use crate::poller::status::PollerCounters;
 use crate::text::chain;
 use crate::{
-    DefinitionsChange, DefinitionsOrigin, FetchError, FetchErrorKind, LoadError, ProviderError,
-    ProviderErrorKind, ProviderMethod, Role,
+    DefinitionsChange, DefinitionsOrigin, FetchError, FetchErrorKind, LoadError, PollerState,
+    ProviderError, ProviderErrorKind, ProviderMethod, Role,
 };
 
 /// What PostHog bills for a 200.
@@ -45,6 +48,8 @@ pub(crate) struct Observer {
     /// The error of the last request; `None` after a success.
     fetch_error: Option<Arc<FetchError>>,
     role: Option<Role>,
+    state: Option<PollerState>,
+    confirmed_at: Option<Instant>,
 }
 
 impl Observer {
@@ -56,6 +61,21 @@ impl Observer {
     }
 
     pub(crate) fn provider_answered<T>(
+        &mut self,
+        method: ProviderMethod,
+        answer: &Result<T, Arc<ProviderError>>,
+    ) {
+        self.provider_method_answered(method, answer);
+        if let Err(error) = answer {
+            self.load_error.get_or_insert_with(|| LoadError::Provider {
+                method,
+                error: Arc::clone(error),
+            });
+        }
+    }
+
+    /// Like [`provider_answered`](Self::provider_answered), for a call that belongs to no load.
+    pub(crate) fn provider_method_answered<T>(
         &mut self,
         method: ProviderMethod,
         answer: &Result<T, Arc<ProviderError>>,
@@ -73,14 +93,15 @@ impl Observer {
                     );
                 }
             }
-            Err(error) => {
-                self.provider_failed(method, error);
-                self.load_error.get_or_insert_with(|| LoadError::Provider {
-                    method,
-                    error: Arc::clone(error),
-                });
-            }
+            Err(error) => self.provider_failed(method, error),
         }
+    }
+
+    /// A request for a refresh was passed to the leader, or to this worker itself.
+    pub(crate) fn refresh_requested(&mut self) {
+        self.counters.refresh_requests += 1;
+        meter::refresh_request();
+        tracing::debug!(name: "flagcache.refresh_requested", target: TARGET, "a refresh of the fleet was requested");
     }
 
     fn provider_failed(&mut self, method: ProviderMethod, error: &ProviderError) {
@@ -163,6 +184,21 @@ impl Observer {
                 to = role.as_str(),
                 "this worker's role changed"
             );
+        }
+    }
+
+    pub(crate) fn state(&mut self, state: PollerState) {
+        if self.state != Some(state) {
+            meter::state(self.state.replace(state), state);
+        }
+    }
+
+    /// When the API last confirmed the definitions in memory.
+    pub(crate) fn confirmed(&mut self, at: Option<Instant>) {
+        if let Some(at) = at.filter(|at| self.confirmed_at != Some(*at)) {
+            self.confirmed_at = Some(at);
+            let now = SystemTime::now();
+            meter::confirmed(now.checked_sub(at.elapsed()).unwrap_or(now));
         }
     }
 

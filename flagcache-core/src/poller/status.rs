@@ -66,6 +66,8 @@ pub struct PollerCounters {
     pub units_saved: u64,
     /// Provider calls that failed, panicked or timed out.
     pub provider_faults: u64,
+    /// Requests for a refresh that this worker passed on, after merging.
+    pub refresh_requests: u64,
 }
 
 /// A poller at one moment, from [`status`](crate::FlagDefinitionPoller::status).

@@ -17,14 +17,16 @@ use tracing::Instrument;
 
 use super::state::{Outcome, Shared};
 use crate::guard::{Interrupted, guarded};
-use crate::lifecycle::{Call, CallError, Event, Fetched, Machine, Reply, Step};
+use crate::lifecycle::{Call, CallError, Event, Fetched, Machine, Reply, RequestedBy, Step};
 use crate::poller::changes::difference;
 use crate::poller::guard::Guard;
 use crate::poller::observer::{Billed, Observer};
+use crate::poller::refresh_requests::{RefreshReply, RefreshRequests};
 use crate::{
     DefinitionsChange, DefinitionsDiff, DefinitionsOrigin, FetchError, FetchErrorKind,
     FetchResponse, FlagDefinitionCacheData, FlagDefinitionSource, LoadError, PollerContextOwner,
-    PollerSchedule, ProjectFingerprint, ProviderError, ProviderErrorKind, ProviderMethod,
+    PollerSchedule, PollerState, ProjectFingerprint, ProviderError, ProviderErrorKind,
+    ProviderMethod,
 };
 
 /// Larger definitions are compared on the blocking pool.
@@ -35,6 +37,8 @@ const COMPARE_INLINE: usize = 256 * 1024;
 pub(super) enum Request {
     /// Load now, and reply with the error, if any.
     Refresh(oneshot::Sender<Option<LoadError>>),
+    /// Pass a request for a refresh to the leader.
+    Leader(RefreshReply),
     Stop,
 }
 
@@ -145,6 +149,7 @@ pub(super) struct PollerTask {
     /// The last handle was dropped: no more requests will come.
     orphaned: bool,
     callers: Vec<oneshot::Sender<Option<LoadError>>>,
+    refresh_requests: RefreshRequests,
     observer: Observer,
     /// The provider call in progress.
     call: Option<ProviderCall>,
@@ -171,6 +176,7 @@ impl PollerTask {
             inbox,
             orphaned: false,
             callers: Vec::new(),
+            refresh_requests: RefreshRequests::default(),
             observer,
             call: None,
             fetch: None,
@@ -184,6 +190,7 @@ impl PollerTask {
         while !self.ended {
             if let Some(slot) = &slot
                 && self.machine.is_idle()
+                && self.refresh_requests.is_empty()
                 && self.inbox.is_empty()
                 && let Some(slot) = slot.upgrade()
             {
@@ -193,14 +200,16 @@ impl PollerTask {
                     return;
                 }
             }
-            let event = self.next_event().await;
-            self.apply(event).await;
+            if let Some(event) = self.next_event().await {
+                self.apply(event).await;
+            }
         }
     }
 
-    async fn next_event(&mut self) -> Event {
+    /// The next event for the machine; `None` if what happened does not concern it.
+    async fn next_event(&mut self) -> Option<Event> {
         let deadline = self.machine.deadline();
-        tokio::select! {
+        let event = tokio::select! {
             // Results before requests: they are older.
             biased;
             (method, reply) = in_progress(self.call.as_mut()) => {
@@ -212,6 +221,7 @@ impl PollerTask {
                 Event::Fetched { generation, fetched: self.received(received) }
             }
             request = self.inbox.recv(), if !self.orphaned => match request {
+                Some(Request::Leader(reply)) => return self.request_refresh(reply),
                 Some(Request::Refresh(reply)) => {
                     // Dropped while the poller stops, so that its caller learns that no load will follow.
                     if !self.machine.is_stopping() {
@@ -222,12 +232,66 @@ impl PollerTask {
                 request => {
                     self.orphaned = request.is_none();
                     self.callers.clear();
+                    // Ends the provider call in progress, so that `shutdown` is the last one.
+                    self.refresh_requests.stop();
                     Event::Stop
                 }
             },
+            carried = self.refresh_requests.carried(self.guard.as_ref()) => return self.refresh_carried(carried),
             () = self.context.changed() => Event::Notification,
+            () = self.context.refresh_requested() => Event::RefreshRequested(RequestedBy::Store),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Event::Timer,
+        };
+        Some(event)
+    }
+
+    // ---- requests for a refresh of the fleet ---------------------------------------------------------------------
+
+    fn request_refresh(&mut self, reply: RefreshReply) -> Option<Event> {
+        if self.machine.is_stopping() {
+            return None;
         }
+        if self.guard.is_some() {
+            self.refresh_requests.push(reply);
+            return None;
+        }
+        self.observer.refresh_requested();
+        let _ = reply.send(Ok(()));
+        Some(Event::RefreshRequested(RequestedBy::HandleAlone))
+    }
+
+    /// The provider answered the call for the oldest requests.
+    fn refresh_carried(&mut self, carried: Result<bool, ProviderError>) -> Option<Event> {
+        let carried = match carried {
+            Ok(false) if self.source.is_none() => Err(ProviderError::new(
+                ProviderErrorKind::Other,
+                "the store carries no requests for a refresh, and this worker has no secret key to ask the API itself",
+            )),
+            carried => carried,
+        };
+        let carried = carried.map_err(Arc::new);
+        self.observer
+            .provider_method_answered(ProviderMethod::RequestRefresh, &carried);
+        let (event, answer) = match carried {
+            Ok(carried) => {
+                self.observer.refresh_requested();
+                let by = if carried {
+                    RequestedBy::Handle
+                } else {
+                    RequestedBy::HandleAlone
+                };
+                (Some(Event::RefreshRequested(by)), Ok(()))
+            }
+            Err(error) => {
+                let method = ProviderMethod::RequestRefresh;
+                (None, Err(LoadError::Provider { method, error }))
+            }
+        };
+        self.refresh_requests.answer(&answer);
+        if event.is_none() {
+            self.publish_status();
+        }
+        event
     }
 
     /// Passes the event to the machine, and carries out its steps.
@@ -341,6 +405,7 @@ impl PollerTask {
         };
         self.observer.request_sent();
         let (timeout, project) = (self.fetch_timeout, self.project);
+        let shared = Arc::clone(&self.shared);
         let fetch = async move {
             let response = guarded(timeout, || async { source.fetch(etag.as_deref()).await })
                 .await
@@ -358,7 +423,7 @@ impl PollerTask {
                         ),
                     })
                 });
-            decode_response(response, project).await
+            decode_response(response, project, shared.definitions().as_ref()).await
         };
         self.fetch = Some((generation, Box::pin(fetch)));
     }
@@ -432,6 +497,7 @@ impl PollerTask {
         let backoff = self.machine.backoff(now);
         let (confirmed_at, unconfirmed) = self.machine.confirmation();
         self.observer.role(self.machine.role());
+        self.observer.confirmed(confirmed_at);
         let mut status = self.shared.task_status();
         status.role = self.machine.role();
         status.origin = self.machine.origin();
@@ -444,6 +510,11 @@ impl PollerTask {
         status.counters = self.observer.counters;
         drop(status);
         self.shared.announce();
+        self.observer.state(if self.ended {
+            PollerState::Stopped
+        } else {
+            self.shared.status().state
+        });
         if self.schedule.fetch_backoff != backoff {
             self.schedule.fetch_backoff = backoff;
             self.context.set_schedule(self.schedule);
@@ -458,6 +529,7 @@ impl Drop for PollerTask {
         let foreign = (
             self.call.take(),
             self.fetch.take(),
+            self.refresh_requests.stop(),
             self.guard.take(),
             self.source.take(),
         );
@@ -467,18 +539,20 @@ impl Drop for PollerTask {
     }
 }
 
-/// Decodes the response, away from the runtime's threads if it is large.
+/// Decodes the response, which probably differs little from `previous`, away from the runtime's threads if it is large.
 async fn decode_response(
     response: Result<FetchResponse, FetchError>,
     project: Option<ProjectFingerprint>,
+    previous: Option<&FlagDefinitionCacheData>,
 ) -> Received {
     match response {
         Ok(FetchResponse::Definitions { body, etag }) => {
-            let data = FlagDefinitionCacheData::decode_api_response(
+            let data = FlagDefinitionCacheData::decode_api_response_after(
                 body,
                 etag.as_deref(),
                 SystemTime::now(),
                 project,
+                previous,
             )
             .await;
             let fetched = data.map(Fetched::New).map_err(|error| {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::text::chain;
 use crate::{FetchErrorKind, KeyFingerprint, ProjectFingerprint};
 
 /// Definitions, or the answer that they are unchanged.
@@ -31,7 +32,7 @@ pub enum FetchResponse {
 }
 
 /// Why a fetch failed. `Display` says what happened and what to do, never a key, and does not repeat the
-/// [`source`](Error::source).
+/// [`source`](Error::source). `{error:#}` prints the causes on the same line.
 #[derive(Debug)]
 pub struct FetchError {
     failure: FetchErrorKind,
@@ -78,6 +79,9 @@ impl FetchError {
 
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.write_str(&chain(self));
+        }
         f.write_str(&self.message)
     }
 }

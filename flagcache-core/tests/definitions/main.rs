@@ -8,6 +8,7 @@
 mod compare;
 mod error;
 mod members;
+mod patch;
 mod properties;
 mod serde_form;
 mod stored_form;

@@ -17,6 +17,7 @@ pub(crate) enum ProviderMethod {
     Shutdown,
     Stored,
     FetchWithoutUpdate,
+    RequestRefresh,
     Attached,
 }
 
@@ -41,7 +42,7 @@ pub(crate) enum Argument {
 impl ProviderMethod {
     pub(crate) fn outcome(self) -> Outcome {
         match self {
-            Self::ShouldFetch => Outcome::Decision,
+            Self::ShouldFetch | Self::RequestRefresh => Outcome::Decision,
             Self::Get | Self::Stored => Outcome::Definitions,
             Self::Received | Self::Shutdown | Self::FetchWithoutUpdate => Outcome::Done,
             Self::Attached => Outcome::Nothing,
@@ -53,7 +54,11 @@ impl ProviderMethod {
             Self::Received => Some(Argument::Data),
             Self::FetchWithoutUpdate => Some(Argument::Outcome),
             Self::Attached => Some(Argument::Context),
-            Self::ShouldFetch | Self::Get | Self::Shutdown | Self::Stored => None,
+            Self::ShouldFetch
+            | Self::Get
+            | Self::Shutdown
+            | Self::Stored
+            | Self::RequestRefresh => None,
         }
     }
 
@@ -92,6 +97,11 @@ impl ProviderMethod {
                 "on_unchanged",
                 "on_not_modified",
             ],
+            Self::RequestRefresh => &[
+                "requestRefresh",
+                "on_request_refresh",
+                "on_refresh_requested",
+            ],
             Self::Attached => &["on_attached", "onAttached", "on_attach", "attached"],
         }
     }
@@ -109,6 +119,7 @@ impl Contract for ProviderMethod {
         Self::Shutdown,
         Self::Stored,
         Self::FetchWithoutUpdate,
+        Self::RequestRefresh,
         Self::Attached,
     ];
     const OTHER_FORMS: &'static str = "plain `fn` and `Result` do as well; `shutdown` is optional; all methods stand in one block";
@@ -121,6 +132,7 @@ impl Contract for ProviderMethod {
             Self::Shutdown => "shutdown",
             Self::Stored => "peek_flag_definitions",
             Self::FetchWithoutUpdate => "on_fetch_without_update",
+            Self::RequestRefresh => "request_refresh",
             Self::Attached => "on_poller_attached",
         }
     }

@@ -121,6 +121,7 @@ pub(super) struct Files {
     pub(super) data: PathBuf,
     pub(super) lock: PathBuf,
     pub(super) failure: PathBuf,
+    pub(super) refresh: PathBuf,
     pub(super) staging_prefix: String,
 }
 
@@ -132,6 +133,7 @@ impl Files {
             data: folder.join(format!("{service}.json")),
             lock: folder.join(format!("{service}.lock")),
             failure: folder.join(format!("{service}.failure")),
+            refresh: folder.join(format!("{service}.refresh")),
             staging_prefix: format!(".{service}."),
             folder,
         }

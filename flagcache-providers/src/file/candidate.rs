@@ -10,6 +10,7 @@ use super::builder::Files;
 use super::failure;
 use super::identity::Identity;
 use super::leader_lock::{Confirmation, Lock};
+use super::refresh;
 
 /// The state of one provider. Used by the provider's calls and by the store's thread.
 #[derive(Debug)]
@@ -28,6 +29,10 @@ struct CandidateState {
     steps_down_until: Option<Instant>,
     /// The identity of the data file that the poller knows. `None` before its first load, which reads the current one.
     seen: Option<Option<Identity>>,
+    /// The request for a refresh that this leader carries out, or has carried out.
+    refresh: Option<Identity>,
+    /// The last decision took a request that was not reported yet.
+    took_refresh: bool,
     closed: bool,
 }
 
@@ -48,6 +53,8 @@ impl Candidate {
             leads_load: false,
             steps_down_until: None,
             seen: None,
+            refresh: None,
+            took_refresh: false,
             closed: false,
         };
         Self {
@@ -76,7 +83,16 @@ impl Candidate {
             state.release();
         }
         state.leads_load = leads;
+        state.took_refresh = leads && state.sees_refresh_request();
+        if leads && state.refresh.is_some() {
+            refresh::remove(state.lock.files());
+        }
         Ok(leads)
+    }
+
+    /// Whether the last decision took a request for a refresh; once.
+    pub(super) fn take_refresh_request(&self) -> bool {
+        std::mem::take(&mut self.state().took_refresh)
     }
 
     /// Whether this load may write as the leader: the lock is held since the decision, on the file at the path.
@@ -141,6 +157,9 @@ impl Candidate {
         } else if state.lock.is_held() {
             maintained.lost_the_lead = !state.lock.verify();
             state.leads_load &= !maintained.lost_the_lead;
+            if state.leads_load && state.sees_refresh_request() {
+                context.notify_refresh_requested();
+            }
         } else if state.may_lead(now) && state.ticks() {
             // The next decision meets the same error, and reports it.
             maintained.got_the_lead = state.lock.acquire().unwrap_or(false);
@@ -167,6 +186,14 @@ impl Candidate {
 impl CandidateState {
     fn may_lead(&self, now: Instant) -> bool {
         !self.closed && self.steps_down_until.is_none_or(|until| until <= now) && !self.is_barred()
+    }
+
+    /// Whether a request for a refresh waits that this leader has not seen yet.
+    fn sees_refresh_request(&mut self) -> bool {
+        let waiting = refresh::waiting(self.lock.files());
+        let is_new = waiting.is_some() && waiting != self.refresh;
+        self.refresh = waiting;
+        is_new
     }
 
     /// Whether the API just refused this worker's key to another leader.

@@ -9,6 +9,7 @@ mod identity;
 mod leader_lock;
 mod maintenance;
 mod provider;
+mod refresh;
 mod shared;
 mod store;
 mod stored_copy;

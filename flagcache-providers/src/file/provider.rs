@@ -84,6 +84,11 @@ impl FileProvider {
             .await
     }
 
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        self.blocking(|store, _| store.request_refresh().map(|()| true))
+            .await
+    }
+
     fn on_poller_attached(&self, context: PollerContext) {
         if self.store.attach(&self.candidate, context)
             && let Err(error) = maintenance::start(&self.store)

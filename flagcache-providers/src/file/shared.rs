@@ -13,6 +13,7 @@ use super::builder::Files;
 use super::candidate::Candidate;
 use super::failure;
 use super::leader_lock::{Confirmation, LockMetadata};
+use super::refresh;
 use super::stored_copy::StoredCopy;
 use crate::restore;
 
@@ -152,6 +153,13 @@ impl Shared {
         put_back.and(noted).and(kept)
     }
 
+    /// Writes the request beside the copy, and wakes a leader in this process at once.
+    pub(super) fn request_refresh(&self) -> Result<(), ProviderError> {
+        refresh::write(&self.files)?;
+        self.maintain();
+        Ok(())
+    }
+
     fn restore(
         &self,
         candidate: &Candidate,
@@ -240,7 +248,8 @@ impl Shared {
         let report = FleetStatus::new()
             .confirmed_ago(ago)
             .quota_limited(note.quota_limited)
-            .fleet_failure(failure::read(&self.files.failure));
+            .fleet_failure(failure::read(&self.files.failure))
+            .refresh_requested(candidate.take_refresh_request());
         context.report(report);
     }
 

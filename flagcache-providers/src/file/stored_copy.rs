@@ -72,7 +72,8 @@ impl StoredCopy {
         {
             return self.deliver(content).map(Some);
         }
-        *last = self.load(SystemTime::now())?;
+        let previous = last.as_ref().and_then(|last| last.found.as_ref().ok());
+        *last = self.load(SystemTime::now(), previous)?;
         last.as_ref()
             .map(|content| self.deliver(content))
             .transpose()
@@ -140,8 +141,12 @@ impl StoredCopy {
         }
     }
 
-    /// Reads the file; `now` is a time before the read.
-    fn load(&self, now: SystemTime) -> Result<Option<Content>, ProviderError> {
+    /// Reads the file, which probably differs little from `previous`; `now` is a time before the read.
+    fn load(
+        &self,
+        now: SystemTime,
+        previous: Option<&FlagDefinitionCacheData>,
+    ) -> Result<Option<Content>, ProviderError> {
         let path = &fs::place_of(&self.files.data, &self.files.folder);
         let Some(mut file) = fs::existing(path, "read")? else {
             return Ok(None);
@@ -153,7 +158,7 @@ impl StoredCopy {
             Ok((identity, json))
         };
         let (identity, json) = read(&mut file).map_err(|error| io_error("read", path, error))?;
-        let found = FlagDefinitionCacheData::from_json(json).map_err(Arc::new);
+        let found = FlagDefinitionCacheData::from_json_after(json, previous).map_err(Arc::new);
         // Our writers never write into a visible file, and give each a new time. Other programs may do anything.
         let is_ours = found.as_ref().is_ok_and(|data| data.fetched_at().is_some());
         let lasting = is_ours || !identity.may_be_written_unseen(now);
@@ -340,7 +345,7 @@ mod tests {
                 .unwrap()
                 .modified()
                 .unwrap();
-            copy.load(modified + after).unwrap().unwrap().lasting
+            copy.load(modified + after, None).unwrap().unwrap().lasting
         };
         let (at_once, later) = (Duration::from_millis(5), Duration::from_millis(60));
         for other in ["garbage", r#"{"flags":[]}"#] {

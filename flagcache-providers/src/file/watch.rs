@@ -39,6 +39,7 @@ struct Listeners {
 struct Listener {
     data: OsString,
     lock: OsString,
+    refresh: OsString,
     on_change: OnChange,
 }
 
@@ -50,14 +51,15 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Calls `on_change`, on the watcher's thread, whenever the data file may have changed or the lock may have been
-    /// released. It must be quick, and must not drop a `Watch`.
+    /// Calls `on_change`, on the watcher's thread, whenever the data file may have changed, the lock may have been
+    /// released or a refresh may have been requested. It must be quick, and must not drop a `Watch`.
     pub(super) fn start(files: &Files, on_change: OnChange) -> notify::Result<Self> {
         let hub = Hub::of_process()?;
         hub.watch(&files.folder)?;
         let listener = Listener {
             data: name(&files.data),
             lock: name(&files.lock),
+            refresh: name(&files.refresh),
             on_change,
         };
         let id = lock(&hub.listeners).add(listener);
@@ -148,7 +150,9 @@ impl Listener {
             }
             EventKind::Access(_) => false,
             EventKind::Remove(_) => is_about(&self.data) || is_about(&self.lock),
-            _ => is_about(&self.data) || is_about(OsStr::new(VOLUME_LINK)),
+            _ => {
+                is_about(&self.data) || is_about(&self.refresh) || is_about(OsStr::new(VOLUME_LINK))
+            }
         }
     }
 }

@@ -49,6 +49,11 @@ impl MemoryProvider {
             .fetch_without_update(self.id, outcome, Instant::now());
     }
 
+    fn request_refresh(&self) -> bool {
+        self.store.state().request_refresh(self.id);
+        true
+    }
+
     fn on_poller_attached(&self, context: PollerContext) {
         self.store.state().attach(self.id, context);
     }

@@ -19,6 +19,8 @@ pub(super) struct State {
     copy: Option<FlagDefinitionCacheData>,
     confirmed_at: Option<Instant>,
     quota_limited: bool,
+    /// A worker requested a refresh since the last decision of a leader.
+    refresh_requested: bool,
     /// The fleet's failure, and when it was reported.
     failure: Option<(FleetFailure, Instant)>,
     lease: Option<Lease>,
@@ -45,6 +47,7 @@ impl State {
             copy: None,
             confirmed_at: None,
             quota_limited: false,
+            refresh_requested: false,
             failure: None,
             lease: None,
             members: HashMap::new(),
@@ -94,7 +97,23 @@ impl State {
             });
         }
         self.report(id, now);
+        if leads {
+            self.refresh_requested = false;
+        }
         leads
+    }
+
+    /// Keeps the request until the next decision of a leader, and wakes the current one.
+    pub(super) fn request_refresh(&mut self, id: MemberId) {
+        self.refresh_requested = true;
+        let leader = self.lease.as_ref().map(|lease| lease.leader);
+        let others = leader.filter(|leader| *leader != id);
+        if let Some(context) = others
+            .and_then(|leader| self.members.get(&leader))
+            .and_then(|member| member.context.as_ref())
+        {
+            context.notify_refresh_requested();
+        }
     }
 
     pub(super) fn read(&self, id: MemberId, now: Instant) -> Option<FlagDefinitionCacheData> {
@@ -188,6 +207,7 @@ impl State {
             )
             .lease_ends_in(lease.map(|lease| lease.ends_at.saturating_duration_since(now)))
             .quota_limited(self.quota_limited)
+            .refresh_requested(self.refresh_requested && self.leads(id))
             .fleet_failure(self.failure(now));
         context.report(report);
     }

@@ -81,6 +81,7 @@ pub struct RedisStoreBuilder {
     lock_ttl: Duration,
     response_timeout: Duration,
     data_ttl: Option<Duration>,
+    patches: bool,
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -108,6 +109,7 @@ impl RedisStoreBuilder {
             lock_ttl: LOCK_TTL,
             response_timeout: RESPONSE_TIMEOUT,
             data_ttl: Some(DATA_TTL),
+            patches: true,
         }
     }
 
@@ -177,6 +179,14 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Moves the whole copy at each change, as a previous release does. For tests and measurements; not API-stable.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn without_patches(mut self) -> Self {
+        self.patches = false;
+        self
+    }
+
     /// Validates the settings. Does not connect: the server may be down.
     pub fn build(self) -> Result<RedisStore, RedisConfigError> {
         let length = self.service.chars().count();
@@ -209,6 +219,7 @@ impl RedisStoreBuilder {
             lock_ttl: self.lock_ttl,
             response_timeout: self.response_timeout,
             data_ttl: self.data_ttl,
+            patches: self.patches,
         }))
     }
 

@@ -253,11 +253,12 @@ impl Place {
             data,
             lock,
             meta,
+            patches,
             channel,
         } = Keys::of(&as_pattern(&self.service));
         let more = self.commands;
         format!(
-            "the user lacks {missing}; grant `~{data} ~{lock} ~{meta} &{channel} {COMMANDS}{more}`"
+            "the user lacks {missing}; grant `~{data} ~{lock} ~{meta} ~{patches} &{channel} {COMMANDS}{more}`"
         )
     }
 }
@@ -349,7 +350,7 @@ mod tests {
             commands: " +role",
         };
         let rule = place.grant("", None);
-        let keys = r"`~posthog:flags:a\*\[b\] ~posthog:flags:a\*\[b\]:lock ~posthog:flags:a\*\[b\]:meta &posthog:flags:a\*\[b\]:changes ";
+        let keys = r"`~posthog:flags:a\*\[b\] ~posthog:flags:a\*\[b\]:lock ~posthog:flags:a\*\[b\]:meta ~posthog:flags:a\*\[b\]:patches &posthog:flags:a\*\[b\]:changes ";
         assert!(rule.contains(keys), "{rule}");
         assert!(rule.ends_with("+subscribe +role`"), "{rule}");
     }

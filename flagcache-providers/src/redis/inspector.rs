@@ -89,7 +89,7 @@ impl RedisInspector {
         Ok(found > 0)
     }
 
-    /// Deletes the service's keys: the copy, the lock and the metadata.
+    /// Deletes the service's keys: the copy, the lock, the metadata and the patches.
     ///
     /// # Errors
     ///
@@ -130,9 +130,17 @@ impl RedisInspector {
 
     fn on_all_keys(&self, command: &'static str) -> Call {
         let Keys {
-            data, lock, meta, ..
+            data,
+            lock,
+            meta,
+            patches,
+            ..
         } = &*self.keys;
-        Call::plain(command).arg(data).arg(lock).arg(meta)
+        Call::plain(command)
+            .arg(data)
+            .arg(lock)
+            .arg(meta)
+            .arg(patches)
     }
 }
 

@@ -142,6 +142,13 @@ impl RedisProvider {
         self.release().await
     }
 
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        let Shared { keys, client, .. } = &*self.shared;
+        let call = scripts::request_refresh(keys, self.lead.worker());
+        client.run::<bool>("request a refresh", call).await?;
+        Ok(true)
+    }
+
     fn on_poller_attached(&self, context: PollerContext) {
         let Shared { keys, client, .. } = &*self.shared;
         // The store's connection, which all its pollers share, also receives the notifications.
@@ -209,6 +216,7 @@ impl RedisProvider {
                 .confirmed_ago(seen.confirmed_ago)
                 .lease_ends_in(seen.lock_left.filter(|_| !seen.leads))
                 .quota_limited(seen.quota_limited)
+                .refresh_requested(seen.refresh_requested)
                 .fleet_failure(seen.failure);
             poller.report(report);
         }
@@ -331,8 +339,13 @@ impl RedisProvider {
         // The copy that the decision saw is about to be replaced.
         self.load().copy = None;
         // The JSON is dropped before the call is sent, which holds two copies of it anyway.
+        let is_linked;
         let (fingerprint, call) = {
             let json = data.to_json();
+            let fingerprint = Fingerprint::of(&json);
+            // Without a token there is no copy to replace.
+            let link = token.and_then(|_| copy.link(data, &fingerprint));
+            is_linked = link.is_some();
             let call = scripts::publish(
                 keys,
                 token,
@@ -340,12 +353,18 @@ impl RedisProvider {
                 mark,
                 self.lead.worker(),
                 &json,
+                link,
             );
-            (Fingerprint::of(&json), call)
+            (fingerprint, call)
         };
         let published: Published = client.run("store the definitions", call).await?;
-        if let Published::Stored { untold } = &published {
+        if let Published::Stored { untold, unpatched } = &published {
             copy.hold(fingerprint, data.clone());
+            match unpatched {
+                Some(refusal) => copy.patching().warn(&keys.patches, refusal),
+                None if is_linked => copy.patching().clear(),
+                None => {}
+            }
             if let Some(refusal) = untold {
                 let remedy = if error::is_about_permission(refusal) {
                     format!("grant `&{}` and `+publish`", keys.channel)

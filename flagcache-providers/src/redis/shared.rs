@@ -22,9 +22,9 @@ impl Shared {
         let keys = Arc::new(Keys::of(&config.service));
         Self {
             client: Client::new(config.clone(), &keys),
+            copy: SharedCopy::new(config.patches),
             config,
             keys,
-            copy: SharedCopy::default(),
         }
     }
 

@@ -96,15 +96,15 @@ impl CallLog {
     pub(crate) fn begin(&self, call: impl Into<Call>) -> Running<'_> {
         let index = {
             let mut calls = self.lock();
+            let call = call.into();
             // Decided here and not by the times: on a paused clock everything may happen at one instant.
             let during = calls
                 .iter()
-                .find(|earlier| earlier.ended.is_none())
+                .find(|earlier| {
+                    earlier.ended.is_none() && must_not_overlap(call.method, earlier.method)
+                })
                 .map(|earlier| earlier.method);
-            calls.push(Call {
-                during,
-                ..call.into()
-            });
+            calls.push(Call { during, ..call });
             calls.len() - 1
         };
         self.changed.send_replace(());
@@ -128,6 +128,12 @@ impl CallLog {
     fn lock(&self) -> MutexGuard<'_, Vec<Call>> {
         self.calls.lock()
     }
+}
+
+/// Only a request for a refresh may run beside the calls of a load, but not beside the shutdown or another request.
+fn must_not_overlap(method: ProviderMethod, earlier: ProviderMethod) -> bool {
+    let is_request = |method| method == ProviderMethod::RequestRefresh;
+    is_request(method) == is_request(earlier) || method == ProviderMethod::Shutdown
 }
 
 #[derive(Debug)]

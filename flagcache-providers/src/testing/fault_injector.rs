@@ -154,6 +154,11 @@ impl<P: FlagDefinitionCacheProvider + ?Sized> FlagDefinitionCacheProvider for Fa
         self.provider.on_fetch_without_update(outcome).await
     }
 
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        self.strike(ProviderMethod::RequestRefresh).await?;
+        self.provider.request_refresh().await
+    }
+
     fn on_poller_attached(&self, context: PollerContext) {
         match self.take(ProviderMethod::Attached) {
             Some(Fault::Panic) => super::fault::injected_panic(),
@@ -189,6 +194,7 @@ mod tests {
                     .on_fetch_without_update(FetchOutcome::unchanged(&data))
                     .await
             }
+            ProviderMethod::RequestRefresh => provider.request_refresh().await.map(drop),
             ProviderMethod::Attached => unreachable!("not async"),
         }
     }

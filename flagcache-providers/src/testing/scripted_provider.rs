@@ -50,6 +50,7 @@ struct Inner {
     shutdown: Script<()>,
     stored: Script<Option<FlagDefinitionCacheData>>,
     fetch_without_update: Script<()>,
+    request_refresh: Script<bool>,
     attach: Mutex<Attach>,
     log: CallLog,
 }
@@ -71,6 +72,7 @@ impl ScriptedProvider {
                 shutdown: Script::new(()),
                 stored: Script::new(None),
                 fetch_without_update: Script::new(()),
+                request_refresh: Script::new(true),
                 attach: Mutex::default(),
                 log: CallLog::new(),
             }),
@@ -105,6 +107,11 @@ impl ScriptedProvider {
     /// The answers of `on_fetch_without_update`.
     pub fn fetch_without_update(&self) -> &Script<()> {
         &self.inner.fetch_without_update
+    }
+
+    /// The answers of `request_refresh`; default `true`.
+    pub fn refresh_request(&self) -> &Script<bool> {
+        &self.inner.request_refresh
     }
 
     /// Makes `on_poller_attached` panic, once it has kept the context.
@@ -240,6 +247,11 @@ impl FlagDefinitionCacheProvider for ScriptedProvider {
             outcome,
         ));
         running.end(self.inner.fetch_without_update.play().await)
+    }
+
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        let running = self.inner.log.begin(ProviderMethod::RequestRefresh);
+        running.end(self.inner.request_refresh.play().await)
     }
 
     fn on_poller_attached(&self, context: PollerContext) {

@@ -9,7 +9,7 @@ use flagcache_core::{
 /// Reads a store, never leads and never writes: for the readers of a fleet in which one job writes.
 ///
 /// The decision is always `false`, without asking the store; publishes and outcomes without an update do not reach it.
-/// Reads, notifications and the shutdown do. Give the poller a source without a secret key as well, so that it sends no
+/// Reads, notifications, requests for a refresh and the shutdown do. Give the poller a source without a secret key as well, so that it sends no
 /// requests: with a key it would fetch whenever the store is empty or unreadable. The writer is
 /// [`refresh_once`](flagcache_core::refresh_once), whose documentation shows both as Kubernetes objects.
 ///
@@ -63,6 +63,11 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for ReadOnly<P>
 
     async fn on_fetch_without_update(&self, _outcome: FetchOutcome) -> Result<(), ProviderError> {
         Ok(())
+    }
+
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        // Changes neither the definitions nor who leads.
+        self.0.request_refresh().await
     }
 
     fn on_poller_attached(&self, context: PollerContext) {

@@ -188,6 +188,11 @@ impl<P: FlagDefinitionCacheProvider> FlagDefinitionCacheProvider for Tiered<P> {
             .0
     }
 
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        // The first tier elects the leader, so only it can carry the request there.
+        self.first.request_refresh().await
+    }
+
     fn on_poller_attached(&self, context: PollerContext) {
         self.state.attach(context.clone());
         let schedule = self.state.schedule();

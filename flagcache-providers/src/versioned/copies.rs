@@ -46,6 +46,11 @@ impl Copies {
         self.held(copy).map(|held| held.data.clone())
     }
 
+    /// The copy that was last read or written, whichever it is.
+    pub(super) fn last(&self) -> Option<FlagDefinitionCacheData> {
+        lock(&self.held).as_ref().map(|held| held.data.clone())
+    }
+
     pub(super) fn held(&self, copy: &CopyRef) -> Option<Arc<Held>> {
         lock(&self.held).clone().filter(|held| held.copy == *copy)
     }

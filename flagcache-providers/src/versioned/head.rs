@@ -35,8 +35,19 @@ pub(super) struct Head {
     /// The failure of the leader's last request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) failure: Option<Failure>,
+    /// Whether a worker requested a refresh since the leader's last decision.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) refresh: bool,
     /// The current copy.
     pub(super) copy: Option<CopyRef>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A failure that affects the whole fleet.
@@ -100,6 +111,7 @@ impl Head {
             confirmed_ms: None,
             quota: false,
             failure: None,
+            refresh: false,
             copy: None,
         }
     }

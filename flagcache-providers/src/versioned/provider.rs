@@ -25,6 +25,9 @@ use crate::restore;
 /// How often a read or a write is attempted when the head changes concurrently.
 const TRIES: u32 = 3;
 
+/// A request for a refresh that the leader has not taken for so long is announced again.
+const REQUEST_MISSED: Duration = Duration::from_secs(1);
+
 /// The maximum age, relative to the worker's own definitions, of a copy that another worker has written to an empty
 /// store and not yet made current. An older copy is left alone.
 const SAME_MOMENT: Duration = Duration::from_secs(300);
@@ -129,14 +132,22 @@ impl VersionedProvider {
         let seen = self.shared.read_head().await?;
         let may_lead = may_lead && !self.is_barred(&seen);
         let sent = Instant::now();
+        let takes_request = AtomicBool::new(false);
         let record = if may_lead {
             self.shared
-                .update(Arc::clone(&seen), |record| self.attempt(record))
+                .update(Arc::clone(&seen), |record| {
+                    let next = self.attempt(record);
+                    let has_request = record.head().is_some_and(|head| head.refresh);
+                    takes_request.store(next.is_some() && has_request, Ordering::Relaxed);
+                    next
+                })
                 .await?
         } else {
             seen.clone()
         };
-        self.report(&record);
+        let requested = takes_request.into_inner() && record.led_by(self.worker()).is_some();
+        self.shared
+            .report(&record, self.worker(), requested, self.poller.get());
         let term = match record.led_by(self.worker()) {
             Some(head) if may_lead => {
                 let renewed = (record.version != seen.version).then_some(sent);
@@ -241,6 +252,25 @@ impl VersionedProvider {
         self.release().await
     }
 
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        let seen = self.shared.read_head().await?;
+        // Without a head there is no leader, and the next one fetches anyway.
+        let record = self
+            .shared
+            .update(Arc::clone(&seen), |record| {
+                self.shared.with_refresh_request(record)
+            })
+            .await?;
+        // A request that waits already was announced; after a second, the leader may have missed that.
+        let waits = record.version == seen.version;
+        let is_missed = self.shared.seen_for(&record) >= REQUEST_MISSED;
+        if record.head().is_some_and(|head| head.refresh) && (!waits || is_missed) {
+            let text = format!("{}:{:016x}", self.worker(), fastrand::u64(..));
+            self.shared.announce_request(text).await;
+        }
+        Ok(true)
+    }
+
     fn on_poller_attached(&self, context: PollerContext) {
         self.shared.attach(&self.leadership, context.clone());
         let renewal = renewal::renew(
@@ -274,7 +304,10 @@ impl VersionedProvider {
             let is_due = self.leadership.since_renewal() >= self.shared.lease / 3;
             // Another term comes from a write whose answer was lost.
             let is_known = self.leadership.term() == Some(head.term);
-            return (is_due || !is_known).then(|| self.shared.renewed(record, head));
+            return (is_due || !is_known || head.refresh).then(|| Head {
+                refresh: false,
+                ..self.shared.renewed(record, head)
+            });
         }
         let is_free = self
             .shared
@@ -282,7 +315,10 @@ impl VersionedProvider {
             .is_none_or(|left| left.is_zero());
         (is_free && !self.is_barred(record)).then(|| {
             self.leadership.attempt();
-            self.shared.acquired(record, worker)
+            Head {
+                refresh: false,
+                ..self.shared.acquired(record, worker)
+            }
         })
     }
 
@@ -616,7 +652,8 @@ impl VersionedProvider {
     }
 
     fn report(&self, record: &Record) {
-        self.shared.report(record, self.worker(), self.poller.get());
+        self.shared
+            .report(record, self.worker(), false, self.poller.get());
     }
 
     fn worker(&self) -> &str {

@@ -39,7 +39,11 @@ pub(super) async fn renew(shared: Arc<Shared>, leadership: Arc<Leadership>, poll
             let renewal = AssertUnwindSafe(shared.renew(&leadership, term)).catch_unwind();
             let renewed = timeout(shared.lease, renewal).await;
             match renewed.map(|renewed| renewed.unwrap_or_else(|_| Err(panicked()))) {
-                Ok(Ok(true)) => {}
+                Ok(Ok(true)) => {
+                    if shared.has_refresh_request() {
+                        poller.notify_refresh_requested();
+                    }
+                }
                 Ok(Ok(false)) => poller.notify_changed(),
                 Ok(Err(error)) => {
                     tracing::debug!(service = shared.keys.service, %error, "the lease was not renewed");
@@ -61,6 +65,12 @@ fn panicked() -> ProviderError {
 }
 
 impl Shared {
+    /// Whether a request for a refresh waits for the leader.
+    fn has_refresh_request(&self) -> bool {
+        let seen = self.last_seen();
+        seen.is_some_and(|record| record.head().is_some_and(|head| head.refresh))
+    }
+
     /// Renews the lease of this term. Returns `false` if leadership was lost.
     async fn renew(&self, leadership: &Leadership, term: u64) -> Result<bool, ProviderError> {
         let sent = Instant::now();

@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pollers: Arc<Mutex<Pollers>>,
     listener: OnceLock<Watch>,
     bell: Mutex<Option<Version>>,
+    /// A leader of this process has just announced a change itself.
+    announces: Arc<AtomicBool>,
 }
 
 /// The listener of the watched key.
@@ -78,6 +80,7 @@ impl Shared {
             pollers: Arc::default(),
             listener: OnceLock::new(),
             bell: Mutex::default(),
+            announces: Arc::default(),
         }
     }
 
@@ -225,7 +228,10 @@ impl Shared {
         }
         let data = match self.copies.find(copy) {
             Some(data) => data,
-            None => FlagDefinitionCacheData::decode(bytes).await?,
+            None => {
+                let previous = self.copies.last();
+                FlagDefinitionCacheData::decode_after(bytes, previous.as_ref()).await?
+            }
         };
         self.copies.hold(copy.clone(), version, data.clone());
         Ok(Ok(data))
@@ -302,7 +308,7 @@ impl Shared {
     }
 
     /// The time since this process first read this version of the record.
-    fn seen_for(&self, record: &Record) -> Duration {
+    pub(super) fn seen_for(&self, record: &Record) -> Duration {
         lock(&self.observed)
             .as_ref()
             .filter(|seen| seen.record.version == record.version)
@@ -334,6 +340,21 @@ impl Shared {
         }
     }
 
+    /// The head of `record` with a request for a refresh, unless it has one.
+    pub(super) fn with_refresh_request(&self, record: &Record) -> Option<Head> {
+        let head = record.head().filter(|head| !head.refresh)?;
+        let restated = self.restated(record, head);
+        Some(Head {
+            // This worker may see the record for the first time: the time since the leader wrote it, at most the time
+            // between two renewals, must not be lost.
+            confirmed_ms: restated
+                .confirmed_ms
+                .map(|age| age.saturating_add(millis(self.lease / 3))),
+            refresh: true,
+            ..restated
+        })
+    }
+
     /// The head with which `worker` acquires leadership.
     pub(super) fn acquired(&self, record: &Record, worker: &str) -> Head {
         let head = match record.head() {
@@ -353,7 +374,13 @@ impl Shared {
         self.highest_term.load(Ordering::Relaxed).saturating_add(1)
     }
 
-    pub(super) fn report(&self, record: &Record, worker: &str, poller: Option<&PollerContext>) {
+    pub(super) fn report(
+        &self,
+        record: &Record,
+        worker: &str,
+        refresh_requested: bool,
+        poller: Option<&PollerContext>,
+    ) {
         let Some(poller) = poller else { return };
         let left = match record.led_by(worker) {
             Some(_) => None,
@@ -364,6 +391,7 @@ impl Shared {
                 .confirmed_ago(self.confirmed_ago(record))
                 .lease_ends_in(left)
                 .quota_limited(record.head().is_some_and(|head| head.quota))
+                .refresh_requested(refresh_requested)
                 .fleet_failure(self.failure(record)),
         );
     }
@@ -377,7 +405,15 @@ impl Shared {
         }
         self.listener.get_or_init(|| {
             let pollers = Arc::clone(&self.pollers);
-            let listener: Arc<Listener> = Arc::new(move || notify(&lock(&pollers)));
+            let own = Arc::clone(&self.announces);
+            let listener: Arc<Listener> = Arc::new(move || {
+                let pollers = lock(&pollers);
+                notify(&pollers);
+                // The leader's own announcements do not concern it; others may be requests for a refresh.
+                if !own.swap(false, Ordering::Relaxed) {
+                    notify_leaders(&pollers);
+                }
+            });
             let notifier = ChangeNotifier::new(Arc::downgrade(&listener));
             Watch {
                 is_watched: self.store.watch(&self.keys.changes, notifier),
@@ -397,6 +433,23 @@ impl Shared {
         if !self.listener.get().is_some_and(|watch| watch.is_watched) {
             return notify(&lock(&self.pollers));
         }
+        let leads = lock(&self.pollers)
+            .iter()
+            .any(|(leadership, _)| leadership.term().is_some());
+        self.announces.store(leads, Ordering::Relaxed);
+        self.write_watched(text).await;
+    }
+
+    /// Wakes the leader because of a request for a refresh. If the store has no `watch`, a leader in another process sees
+    /// the request when it next renews its lease.
+    pub(super) async fn announce_request(&self, text: String) {
+        if self.listener.get().is_some_and(|watch| watch.is_watched) {
+            self.write_watched(text).await;
+        }
+        notify_leaders(&lock(&self.pollers));
+    }
+
+    async fn write_watched(&self, text: String) {
         let key = &self.keys.changes;
         let mut known = lock(&self.bell).clone();
         for _ in 0..TRIES {
@@ -433,6 +486,15 @@ pub(super) fn millis(duration: Duration) -> u64 {
 fn notify(pollers: &[(Arc<Leadership>, PollerContext)]) {
     for (leadership, poller) in pollers {
         if leadership.term().is_none() {
+            poller.notify_changed();
+        }
+    }
+}
+
+/// Notifies the pollers that lead: their decision takes a request for a refresh.
+fn notify_leaders(pollers: &[(Arc<Leadership>, PollerContext)]) {
+    for (leadership, poller) in pollers {
+        if leadership.term().is_some() {
             poller.notify_changed();
         }
     }

@@ -19,6 +19,7 @@ mod leadership;
 mod model;
 mod notifications;
 mod partition;
+mod patches;
 mod permissions;
 mod tls;
 mod worker;

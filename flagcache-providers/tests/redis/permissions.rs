@@ -1,13 +1,14 @@
 //! Users, passwords and permissions.
 
 use std::error::Error;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flagcache_core::{FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use flagcache_test_support::RedisServer;
 
-use crate::worker::{SERVICE, Worker, builder, set};
+use crate::worker::{DATA, PATCHES, SERVICE, Worker, builder, set};
 
 const PASSWORD: &str = "s3cret-pa55";
 
@@ -154,6 +155,66 @@ async fn a_user_without_channel_permission_sees_changes_at_its_ticks() {
     assert_eq!(follower.follow().await, Some(set(1)));
     leader.shutdown().await;
     assert!(follower.leads().await);
+}
+
+#[tokio::test]
+async fn b12_83_a_user_without_the_patches_moves_whole_copies_and_is_warned_once() {
+    let server = RedisServer::start();
+    let rule = |keys: &str| {
+        server.run::<()>(&format!(
+            "ACL SETUSER app reset on >{PASSWORD} &* +@all {keys}"
+        ));
+    };
+    let three = format!("~{DATA} ~{DATA}:lock ~{DATA}:meta");
+    rule(&three);
+    let logs = Arc::new(Mutex::new(String::new()));
+    let _guard = tracing::subscriber::set_default(
+        tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer({
+                let logs = Arc::clone(&logs);
+                move || Lines(Arc::clone(&logs))
+            })
+            .finish(),
+    );
+    let app = builder(&server).username("app").password(PASSWORD);
+    let (leader, follower) = (Worker::with(app.clone()), Worker::with(app));
+    for (n, warnings) in [(1, 0), (2, 2), (3, 2), (4, 2)] {
+        leader.lead_with(&set(n)).await;
+        assert_eq!(follower.follow().await, Some(set(n)));
+        let logs = logs.lock().unwrap();
+        assert_eq!(logs.matches(" WARN ").count(), warnings, "{logs}");
+        assert_eq!(
+            logs.matches(&format!("grant `~{PATCHES}`")).count(),
+            warnings,
+            "{logs}"
+        );
+    }
+    assert!(!server.run::<bool>(&format!("EXISTS {PATCHES}")));
+
+    // What is granted is used, and what is taken away again is warned about again.
+    rule(&format!("{three} ~{PATCHES}"));
+    leader.lead_with(&set(5)).await;
+    assert_eq!(follower.follow().await, Some(set(5)));
+    assert!(server.run::<bool>(&format!("EXISTS {PATCHES}")));
+    rule(&three);
+    leader.lead_with(&set(6)).await;
+    assert_eq!(follower.follow().await, Some(set(6)));
+    assert_eq!(logs.lock().unwrap().matches(" WARN ").count(), 4);
+}
+
+/// Collects what is logged.
+struct Lines(Arc<Mutex<String>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        *self.0.lock().unwrap() += &String::from_utf8_lossy(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

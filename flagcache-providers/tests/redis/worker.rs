@@ -16,6 +16,7 @@ pub(crate) const SERVICE: &str = "checkout";
 pub(crate) const DATA: &str = "posthog:flags:checkout";
 pub(crate) const LOCK: &str = "posthog:flags:checkout:lock";
 pub(crate) const META: &str = "posthog:flags:checkout:meta";
+pub(crate) const PATCHES: &str = "posthog:flags:checkout:patches";
 pub(crate) const CHANNEL: &str = "posthog:flags:checkout:changes";
 
 pub(crate) type Worker = test_worker::Worker<RedisProvider>;
@@ -84,12 +85,12 @@ pub(crate) fn short_lived(server: &RedisServer) -> RedisStoreBuilder {
         .lock_ttl(Duration::from_millis(600))
 }
 
-/// The definitions of version `n`, fetched `n` seconds after the others.
+/// The definitions of version `n`, fetched `n` seconds after the others. Large enough for patches.
 pub(crate) fn set(n: u64) -> FlagDefinitionCacheData {
-    sized(n, 0)
+    sized(n, 4096)
 }
 
-/// The same with `padding` more bytes.
+/// The same with `padding` bytes.
 pub(crate) fn sized(n: u64, padding: usize) -> FlagDefinitionCacheData {
     let body = format!(
         r#"{{"flags":[{{"key":"v{n}","active":true}}],"group_type_mapping":{{}},"cohorts":{{}},"x":"{}"}}"#,

@@ -121,6 +121,7 @@ async fn the_documented_rule_is_enough_and_every_part_of_it_is_missed_by_name() 
         for protocol in ["resp2", "resp3"] {
             let met = everything(&server, protocol).await;
             let named = match taken.split_at(1) {
+                ("~", key) if key.ends_with(":patches") => met.contains(&format!("grant `~{key}`")),
                 ("~", _) => {
                     met.contains("lacks access to its keys; grant `~posthog:flags:checkout ~")
                 }
@@ -213,14 +214,16 @@ async fn a_cluster_takes_one_permission_more_while_the_slot_moves() {
 
     // The keys are at the next node, the slot is not yet.
     let worker = Worker::with(builder);
-    worker.lead_with(&set(1)).await;
+    for n in [1, 2] {
+        worker.lead_with(&set(n)).await;
+    }
     let slot = nodes.begin_move(cluster::DATA, owner, next);
-    for suffix in ["", ":lock", ":meta"] {
+    for suffix in ["", ":lock", ":meta", ":patches"] {
         slot.key(&format!("{}{suffix}", cluster::DATA));
     }
     lacks(&worker.decide().await.unwrap_err(), "asking");
     permit(&[beside("on a cluster")]);
-    worker.lead_with(&set(2)).await;
+    worker.lead_with(&set(3)).await;
 }
 
 /// What the documentation says is needed beside the rule, there.

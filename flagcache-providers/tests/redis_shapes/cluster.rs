@@ -37,8 +37,10 @@ async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
         Worker::with(builder(&cluster, &[owner])),
         Worker::with(builder(&cluster, &[next, last])),
     );
-    leader.lead_with(&set(5)).await;
-    assert_eq!(follower.follow().await, Some(set(5)));
+    for n in [4, 5] {
+        leader.lead_with(&set(n)).await;
+        assert_eq!(follower.follow().await, Some(set(n)));
+    }
     leader.quiet().await;
     follower.quiet().await;
 
@@ -56,6 +58,7 @@ async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
     );
     slot.key(DATA);
     slot.key(&format!("{DATA}:meta"));
+    slot.key(&format!("{DATA}:patches"));
     // All are there, but the slot is not yet.
     assert!(leader.leads().await);
     leader.publish(&set(6)).await.unwrap();
@@ -78,7 +81,7 @@ async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
 
     // And back, under the workers' feet.
     let slot = cluster.begin_move(DATA, next, owner);
-    for suffix in [":lock", "", ":meta"] {
+    for suffix in [":lock", "", ":meta", ":patches"] {
         slot.key(&format!("{DATA}{suffix}"));
     }
     slot.end();

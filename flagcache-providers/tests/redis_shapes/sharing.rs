@@ -26,7 +26,13 @@ pub(crate) async fn works(
 
     leader.lead_with(&set(2)).await;
     assert!(follower.noticed(2 * SECOND).await, "a change is pushed");
+    let before = whole_reads(primary);
     assert_eq!(follower.follow().await, Some(set(2)));
+    assert_eq!(
+        whole_reads(primary) - before,
+        1,
+        "a change is read as a patch, and the decision reads the lock"
+    );
     assert!(
         follower.report().confirmed_ago.is_some(),
         "the time of the confirmation travels"
@@ -66,6 +72,15 @@ pub(crate) async fn works(
     assert!(follower.noticed(2 * SECOND).await, "a release is pushed");
     assert!(follower.leads().await);
     follower.shutdown().await;
+}
+
+/// How often the server has run `GET`.
+fn whole_reads(primary: &mut dyn ConnectionLike) -> u64 {
+    let stats: String = cmd("INFO").arg("commandstats").query(primary).unwrap();
+    let calls = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_get:calls=")?.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
 }
 
 /// Two changes, from number `n` on, reach the follower at once.

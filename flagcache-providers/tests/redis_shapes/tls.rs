@@ -200,10 +200,12 @@ async fn every_node_of_a_cluster_is_spoken_to_with_tls() {
         Worker::with(with(Some("client"), &[next])),
         Worker::with(with(Some("client"), &[last])),
     );
-    leader.lead_with(&set(1)).await;
-    assert_eq!(follower.follow().await, Some(set(1)));
+    for n in [0, 1] {
+        leader.lead_with(&set(n)).await;
+        assert_eq!(follower.follow().await, Some(set(n)));
+    }
     let slot = nodes.begin_move(cluster::DATA, owner, next);
-    for suffix in [":lock", "", ":meta"] {
+    for suffix in [":lock", "", ":meta", ":patches"] {
         slot.key(&format!("{}{suffix}", cluster::DATA));
     }
     // By a connection for this one exchange.

@@ -125,6 +125,41 @@ fn b8_68_three_sdks_have_one_leader_and_hand_over() {
 }
 
 #[test]
+fn b12_83_workers_of_three_sdks_have_the_right_flags_after_every_change() {
+    let mut fleet = fleet(Settings::every(INTERVAL).lock_ttl(Server::LOCK_TTL));
+    let mut leader = fleet.start(2);
+    fleet.wait_until_all_have(FLAGS);
+    for sdk in Sdk::BOTH {
+        peer::start(&mut fleet, sdk, INTERVAL);
+    }
+    fleet.wait_until_all_have(FLAGS);
+    let mut flags = FLAGS;
+    let change = |fleet: &mut Fleet<Server>, flags: &mut usize| {
+        *flags += 1;
+        fleet.api.serve_body(definitions(*flags));
+        fleet.wait_until_all_have(*flags);
+    };
+    leader = fleet.leader().max(leader);
+    for _ in 0..3 {
+        change(&mut fleet, &mut flags);
+    }
+    let patches = format!("{DATA}:patches");
+    assert!(fleet.test_store.0.run::<u64>(&format!("HLEN {patches}")) > 2);
+    // Whichever leads then, with patches or without.
+    for _ in 0..2 {
+        let killed = fleet.workers[leader].kill();
+        leader = fleet.next_leader(leader, killed).0;
+        for _ in 0..2 {
+            change(&mut fleet, &mut flags);
+        }
+    }
+    let name = fleet.name(leader).to_owned();
+    let stored = fleet.test_store.copy().unwrap();
+    let stored = flagcache::FlagDefinitionCacheData::from_json(stored).unwrap();
+    assert_eq!(stored.raw_json(), definitions(flags), "{name} leads");
+}
+
+#[test]
 fn b8_68_a_late_rust_leader_overwrites_nothing_of_a_python_leader() {
     let mut fleet =
         Fleet::<Server>::running(Settings::every(NO_TICKS).lock_ttl(Server::LOCK_TTL), 1);

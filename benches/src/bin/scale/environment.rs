@@ -28,6 +28,8 @@ pub(crate) enum Store {
     Memory,
     File(TempDir),
     Redis(RedisServer),
+    /// Redis, where a change moves the whole copy.
+    WholeRedis(RedisServer),
     /// No shared store: each worker polls for itself.
     None,
 }
@@ -65,6 +67,7 @@ impl Environment {
             Store::Memory => Some("memory".to_owned()),
             Store::File(folder) => Some(StoreLocation::File(folder.path().to_owned()).to_string()),
             Store::Redis(server) => Some(server.url()),
+            Store::WholeRedis(server) => Some(StoreLocation::WHOLE.to_owned() + &server.url()),
             Store::None => None,
         };
         let kind = match location {

@@ -25,6 +25,7 @@ const MOST_BYTES: f64 = 700.0;
 /// The figures of one size.
 struct Found {
     pollers: usize,
+    is_whole: bool,
     start: Duration,
     start_requests: u64,
     ticks: f64,
@@ -40,6 +41,8 @@ struct Found {
     /// From a publish to any follower, and to the last one of each change.
     any: Duration,
     last: Vec<Duration>,
+    /// Bytes of a change.
+    moved: f64,
     change_requests: f64,
     change_faults: f64,
     peak: f64,
@@ -59,10 +62,10 @@ pub(crate) fn run() -> Section {
     ));
     let mut found = Vec::new();
     let mut redis = String::new();
-    for pollers in SIZES
-        .into_iter()
-        .take(if is_quick() { 2 } else { SIZES.len() })
-    {
+    let sizes = &SIZES[..if is_quick() { 2 } else { SIZES.len() }];
+    let with_patches = sizes.iter().map(|&size| (size, false));
+    // The largest size again, where a change moves the whole copy.
+    for (pollers, is_whole) in with_patches.chain(sizes.last().map(|&size| (size, true))) {
         if (pollers as u64) + 100 > files {
             section.say(format!(
                 "{pollers} connections were not tried: this machine allows {files} open files."
@@ -70,13 +73,14 @@ pub(crate) fn run() -> Section {
             continue;
         }
         eprintln!("  {pollers} pollers …");
-        let (of_this, version) = measure(pollers);
+        let (of_this, version) = measure(pollers, is_whole);
         redis = version;
         found.push(of_this);
     }
     section.say(format!("Measured with {redis}."));
     steady_table(&mut section, &found);
-    change_table(&mut section, &found, body);
+    change_table(&mut section, &found);
+    found.retain(|found| !found.is_whole);
     charts(&mut section, &found);
     if let (Some(first), Some(last)) = (found.first(), found.last()) {
         let most = found
@@ -115,9 +119,14 @@ pub(crate) fn run() -> Section {
     section
 }
 
-fn measure(pollers: usize) -> (Found, String) {
+fn measure(pollers: usize, is_whole: bool) -> (Found, String) {
     let server = RedisServer::start_with(&["--maxclients", "15000"]);
-    let mut environment = Environment::new(Store::Redis(server), FLAGS);
+    let store = if is_whole {
+        Store::WholeRedis(server)
+    } else {
+        Store::Redis(server)
+    };
+    let mut environment = Environment::new(store, FLAGS);
     let empty = info(&environment);
     let mut spec = environment.spec(INTERVAL, LOCK_TTL);
     spec.pause = PAUSE * PROCESSES as u32;
@@ -144,6 +153,7 @@ fn measure(pollers: usize) -> (Found, String) {
     let mut any = Vec::new();
     let mut last = Vec::new();
     let (asked, faults) = (environment.asked().requests, fleet.counts().faults);
+    let (before_changes, loads) = (info(&environment), fleet.counts().loads);
     let changes = if is_quick() { 2 } else { 5 };
     for _ in 0..changes {
         let took = environment.spread(&mut fleet, FLAGS);
@@ -151,6 +161,9 @@ fn measure(pollers: usize) -> (Found, String) {
         any.extend(took);
         sleep(Duration::from_secs(2));
     }
+    let bytes_per_tick = (after.traffic() - before.traffic()) / ticks;
+    let moved = info(&environment).traffic() - before_changes.traffic();
+    let moved = moved - (fleet.counts().loads - loads) as f64 * bytes_per_tick;
     // One request for each change, and those of the leader's ticks meanwhile.
     let change_requests = (environment.asked().requests - asked) as f64 / f64::from(changes);
     let change_faults = (fleet.counts().faults - faults) as f64 / f64::from(changes);
@@ -160,13 +173,14 @@ fn measure(pollers: usize) -> (Found, String) {
     last.sort();
     let found = Found {
         pollers,
+        is_whole,
         start,
         start_requests,
         ticks,
         requests,
         scripts_per_tick: scripts / ticks,
         reads,
-        bytes_per_tick: (after.traffic() - before.traffic()) / ticks,
+        bytes_per_tick,
         worker_per_tick: (worker_after - worker_before).as_secs_f64() * 1e6 / ticks,
         redis_per_tick: redis_time * 1e6 / ticks,
         redis_load: redis_time / took.as_secs_f64(),
@@ -174,6 +188,7 @@ fn measure(pollers: usize) -> (Found, String) {
             / pollers as f64,
         any: percentile(&any, 50),
         last,
+        moved: moved / f64::from(changes),
         change_requests,
         change_faults,
         peak: peak - before.number("used_memory"),
@@ -183,7 +198,7 @@ fn measure(pollers: usize) -> (Found, String) {
 
 fn info(environment: &Environment) -> Info {
     match &environment.store {
-        Store::Redis(server) => Info::of(server),
+        Store::Redis(server) | Store::WholeRedis(server) => Info::of(server),
         _ => panic!("not on Redis"),
     }
 }
@@ -203,7 +218,7 @@ fn steady_table(section: &mut Section, found: &[Found]) {
         "Redis's memory a connection",
     ];
     let mut table = Table::new("while nothing changes", &columns);
-    for it in found {
+    for it in found.iter().filter(|found| !found.is_whole) {
         table.row([
             it.pollers.to_string(),
             format!("{:.1} s", it.start.as_secs_f64()),
@@ -221,10 +236,11 @@ fn steady_table(section: &mut Section, found: &[Found]) {
     section.tables.push(table);
 }
 
-fn change_table(section: &mut Section, found: &[Found], body: usize) {
+fn change_table(section: &mut Section, found: &[Found]) {
     let columns = [
         "workers",
-        "moved",
+        "as",
+        "moved, beside the ticks",
         "any follower, median",
         "the last follower, median",
         "worst",
@@ -236,7 +252,13 @@ fn change_table(section: &mut Section, found: &[Found], body: usize) {
     for it in found {
         table.row([
             it.pollers.to_string(),
-            format!("{:.1} MB", (body * it.pollers) as f64 / 1e6),
+            if it.is_whole {
+                "the whole copy"
+            } else {
+                "a patch"
+            }
+            .to_owned(),
+            format!("{:.1} MB", it.moved / 1e6),
             millis(it.any),
             millis(percentile(&it.last, 50)),
             millis(percentile(&it.last, 100)),

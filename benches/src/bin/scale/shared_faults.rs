@@ -75,7 +75,7 @@ impl Fault {
                 Store::File(folder) => {
                     fs::write(folder.path().join(format!("{SERVICE}.json")), b"{garbage").unwrap()
                 }
-                Store::Redis(server) => {
+                Store::Redis(server) | Store::WholeRedis(server) => {
                     let key = format!("posthog:flags:{SERVICE}");
                     server.run_args::<()>(&["SET", &key, "{garbage"]);
                 }

@@ -171,10 +171,15 @@ impl Workers {
 
     /// Processor time of all processes.
     pub(crate) fn processor_time(&self) -> Duration {
-        self.processes
-            .iter()
+        self.processor_times().iter().sum()
+    }
+
+    /// The processor time of each process.
+    pub(crate) fn processor_times(&self) -> Vec<Duration> {
+        let processes = self.processes.iter();
+        processes
             .map(|worker| host::processor_time(worker.process.id()))
-            .sum()
+            .collect()
     }
 
     /// Kills the process of a poller, and returns the moment before. [`replace`](Self::replace) starts another one for it.

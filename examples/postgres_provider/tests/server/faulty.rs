@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use flagcache::{
-    FetchOutcome, FlagDefinitionCacheData, NotificationListener, PollerContext, ProviderError, ProviderErrorKind,
-    FleetStatus, flag_cache_provider,
+    FetchOutcome, FlagDefinitionCacheData, FleetStatus, NotificationListener, PollerContext,
+    ProviderError, ProviderErrorKind, flag_cache_provider,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row};
@@ -160,9 +160,13 @@ impl PostgresProvider {
         }
         self.used.store(true, Ordering::Relaxed);
         if self.failed.load(Ordering::Relaxed) && self.has(Fault::NeverConnectsAgain) {
-            return Err(ProviderError::new(ProviderErrorKind::Unavailable, "the connection is closed"));
+            return Err(ProviderError::new(
+                ProviderErrorKind::Unavailable,
+                "the connection is closed",
+            ));
         }
-        self.busy.store(self.has(Fault::StaysBusyWhenCut), Ordering::Relaxed);
+        self.busy
+            .store(self.has(Fault::StaysBusyWhenCut), Ordering::Relaxed);
         let exchange = async {
             let mut client = self.client.lock().await;
             // Taken, and put back if all went well: a call that is dropped half-way leaves no connection of unknown state.
@@ -174,17 +178,32 @@ impl PostgresProvider {
             *client = Some(open);
             Ok(rows)
         };
-        let limit = if self.has(Fault::NoTimeout) { TIMEOUT * 1_000 } else { TIMEOUT };
+        let limit = if self.has(Fault::NoTimeout) {
+            TIMEOUT * 1_000
+        } else {
+            TIMEOUT
+        };
         let result = tokio::time::timeout(limit, exchange).await;
         self.busy.store(false, Ordering::Relaxed);
-        self.failed.fetch_or(!matches!(result, Ok(Ok(_))), Ordering::Relaxed);
-        result.unwrap_or(Err(None)).map_err(|error: Option<tokio_postgres::Error>| {
-            let text = format!("service `{}`: PostgreSQL cannot be reached or refused the statement", self.service);
-            match error {
-                Some(error) => ProviderError::new(ProviderErrorKind::Unavailable, text).with_source(error),
-                None => ProviderError::new(ProviderErrorKind::Timeout, format!("{text}: no answer within {TIMEOUT:?}")),
-            }
-        })
+        self.failed
+            .fetch_or(!matches!(result, Ok(Ok(_))), Ordering::Relaxed);
+        result
+            .unwrap_or(Err(None))
+            .map_err(|error: Option<tokio_postgres::Error>| {
+                let text = format!(
+                    "service `{}`: PostgreSQL cannot be reached or refused the statement",
+                    self.service
+                );
+                match error {
+                    Some(error) => {
+                        ProviderError::new(ProviderErrorKind::Unavailable, text).with_source(error)
+                    }
+                    None => ProviderError::new(
+                        ProviderErrorKind::Timeout,
+                        format!("{text}: no answer within {TIMEOUT:?}"),
+                    ),
+                }
+            })
     }
 
     async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
@@ -202,21 +221,35 @@ impl PostgresProvider {
         };
         let sql = self.statement(sql);
         if silent {
-            return Ok(!self.query(&format!("{sql} RETURNING 1"), params).await?.is_empty());
+            return Ok(!self
+                .query(&format!("{sql} RETURNING 1"), params)
+                .await?
+                .is_empty());
         }
         // One statement, so that both happen or neither.
-        let sql = format!("WITH written AS ({sql} RETURNING 1) SELECT pg_notify('flag_definitions', $");
+        let sql =
+            format!("WITH written AS ({sql} RETURNING 1) SELECT pg_notify('flag_definitions', $");
         let sql = format!("{sql}{}::text) FROM written", params.len() + 1);
-        let worker = if self.has(Fault::NotifiesWithoutItsName) { "someone" } else { &self.worker };
+        let worker = if self.has(Fault::NotifiesWithoutItsName) {
+            "someone"
+        } else {
+            &self.worker
+        };
         let note = format!("{worker} {}", self.service);
-        let params: Vec<_> = params.iter().copied().chain([&note as &(dyn ToSql + Sync)]).collect();
+        let params: Vec<_> = params
+            .iter()
+            .copied()
+            .chain([&note as &(dyn ToSql + Sync)])
+            .collect();
         Ok(!self.query(&sql, &params).await?.is_empty())
     }
 
     /// The statement with its mistake. Every one uses all of its parameters, or PostgreSQL refuses it.
     fn statement(&self, sql: &str) -> String {
         let (from, to) = match (self.fault, sql) {
-            (Some(Fault::EverybodyLeads), DECIDE) => ("WHERE f.leader = $2", "WHERE true OR f.leader = $2"),
+            (Some(Fault::EverybodyLeads), DECIDE) => {
+                ("WHERE f.leader = $2", "WHERE true OR f.leader = $2")
+            }
             (Some(Fault::NeverRenews), DECIDE) => (
                 "lease_ends = excluded.lease_ends",
                 "lease_ends = CASE f.leader WHEN $2 THEN f.lease_ends ELSE excluded.lease_ends END",
@@ -224,24 +257,34 @@ impl PostgresProvider {
             (Some(Fault::LeaseNeverEnds), DECIDE) => (" OR f.lease_ends < clock_timestamp()", ""),
             (Some(Fault::LeaseInTheWrongUnit), DECIDE) => ("'1 millisecond'", "'1 second'"),
             (Some(Fault::AnybodyReleases), RELEASE) => ("leader = $2", "$2::text IS NOT NULL"),
-            (Some(Fault::DeletesTheRowAtShutdown), RELEASE) => {
-                ("UPDATE flag_definitions SET leader = NULL, lease_ends = NULL", "DELETE FROM flag_definitions")
+            (Some(Fault::DeletesTheRowAtShutdown), RELEASE) => (
+                "UPDATE flag_definitions SET leader = NULL, lease_ends = NULL",
+                "DELETE FROM flag_definitions",
+            ),
+            (Some(Fault::PublishesWithoutTheLease), PUBLISH) => {
+                ("leader = $2", "$2::text IS NOT NULL")
             }
-            (Some(Fault::PublishesWithoutTheLease), PUBLISH) => ("leader = $2", "$2::text IS NOT NULL"),
-            (Some(Fault::BelievesItStillLeads), PUBLISH) if self.believes.load(Ordering::Relaxed) => {
+            (Some(Fault::BelievesItStillLeads), PUBLISH)
+                if self.believes.load(Ordering::Relaxed) =>
+            {
                 ("leader = $2", "$2::text IS NOT NULL")
             }
             (Some(Fault::CreateOverwrites), CREATE) => ("WHERE f.copy IS NULL", ""),
             (Some(Fault::LooksThenCreates), CREATE) => ("WHERE f.copy IS NULL", ""),
-            (Some(Fault::StoresJsonb), PUBLISH) => {
-                ("copy = $3", "copy = convert_to((convert_from($3::bytea, 'UTF8')::jsonb)::text, 'UTF8')")
-            }
+            (Some(Fault::StoresJsonb), PUBLISH) => (
+                "copy = $3",
+                "copy = convert_to((convert_from($3::bytea, 'UTF8')::jsonb)::text, 'UTF8')",
+            ),
             (Some(Fault::ForgetsTheVersion), PUBLISH) => ("version = version + 1, ", ""),
             (Some(Fault::AnybodyConfirms), CONFIRM) => ("leader = $2", "$2::text IS NOT NULL"),
             _ => ("", ""),
         };
         assert!(sql.contains(from), "the statement has changed");
-        if from.is_empty() { sql.to_owned() } else { sql.replace(from, to) }
+        if from.is_empty() {
+            sql.to_owned()
+        } else {
+            sql.replace(from, to)
+        }
     }
 
     /// The copy as it is stored.
@@ -263,22 +306,33 @@ impl PostgresProvider {
 
     async fn read(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         match self.read_copy().await {
-            Err(error) if error.kind() == ProviderErrorKind::InvalidData && self.has(Fault::GarbageIsEmpty) => Ok(None),
-            Err(error) if error.kind() != ProviderErrorKind::InvalidData && self.has(Fault::FailedReadIsEmpty) => {
+            Err(error)
+                if error.kind() == ProviderErrorKind::InvalidData
+                    && self.has(Fault::GarbageIsEmpty) =>
+            {
                 Ok(None)
             }
-            Ok(Some(copy)) if copy.etag().is_none() && self.has(Fault::RefusesOtherSdks) => {
-                Err(ProviderError::new(ProviderErrorKind::InvalidData, "the copy has no ETag"))
+            Err(error)
+                if error.kind() != ProviderErrorKind::InvalidData
+                    && self.has(Fault::FailedReadIsEmpty) =>
+            {
+                Ok(None)
             }
-            Ok(None) if self.has(Fault::EmptyRowIsAnError) => {
-                Err(ProviderError::new(ProviderErrorKind::Other, "there is no row"))
-            }
+            Ok(Some(copy)) if copy.etag().is_none() && self.has(Fault::RefusesOtherSdks) => Err(
+                ProviderError::new(ProviderErrorKind::InvalidData, "the copy has no ETag"),
+            ),
+            Ok(None) if self.has(Fault::EmptyRowIsAnError) => Err(ProviderError::new(
+                ProviderErrorKind::Other,
+                "there is no row",
+            )),
             copy => copy,
         }
     }
 
     async fn read_copy(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        let Some(seen) = self.look().await? else { return Ok(None) };
+        let Some(seen) = self.look().await? else {
+            return Ok(None);
+        };
         if !seen.get::<_, bool>("has_copy") {
             if self.has(Fault::RemembersALostCopy) {
                 return Ok(self.state().copy.as_ref().map(|(_, copy)| copy.clone()));
@@ -286,12 +340,21 @@ impl PostgresProvider {
             return Ok(None);
         }
         let version: i64 = seen.get("version");
-        if let Some((_, copy)) = self.state().copy.as_ref().filter(|(known, _)| *known == version) {
+        if let Some((_, copy)) = self
+            .state()
+            .copy
+            .as_ref()
+            .filter(|(known, _)| *known == version)
+        {
             return Ok(Some(copy.clone()));
         }
         let rows = self.query(READ, &[&self.service]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let Some(copy) = row.get::<_, Option<Vec<u8>>>("copy") else { return Ok(None) };
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let Some(copy) = row.get::<_, Option<Vec<u8>>>("copy") else {
+            return Ok(None);
+        };
         let copy = FlagDefinitionCacheData::decode(copy).await?;
         self.state().copy = Some((row.get("version"), copy.clone()));
         Ok(Some(copy))
@@ -299,12 +362,21 @@ impl PostgresProvider {
 
     /// What the row says beside the copy; reports it to the poller.
     async fn look(&self) -> Result<Option<Row>, ProviderError> {
-        let row = self.query(LOOK, &[&self.service, &self.worker]).await?.pop();
+        let row = self
+            .query(LOOK, &[&self.service, &self.worker])
+            .await?
+            .pop();
         if let (Some(row), Some(poller)) = (&row, self.listener.poller(&self.worker)) {
-            let seconds = |name| row.get::<_, Option<f64>>(name).map(|left| Duration::from_secs_f64(left.max(0.0)));
-            let report = FleetStatus::new().confirmed_ago(seconds("confirmed_ago")).lease_ends_in(
-                seconds("lease_left").filter(|_| row.get("follows") && !self.has(Fault::HidesTheLeaseEnd)),
-            );
+            let seconds = |name| {
+                row.get::<_, Option<f64>>(name)
+                    .map(|left| Duration::from_secs_f64(left.max(0.0)))
+            };
+            let report = FleetStatus::new()
+                .confirmed_ago(seconds("confirmed_ago"))
+                .lease_ends_in(
+                    seconds("lease_left")
+                        .filter(|_| row.get("follows") && !self.has(Fault::HidesTheLeaseEnd)),
+                );
             poller.report(report);
         }
         Ok(row)
@@ -313,9 +385,13 @@ impl PostgresProvider {
     async fn store(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
         let json = self.stored_form(data);
         if self.has(Fault::WritesInTwoSteps) {
-            self.write(PUBLISH, &[&self.service, &self.worker, &None::<Vec<u8>>]).await?;
+            self.write(PUBLISH, &[&self.service, &self.worker, &None::<Vec<u8>>])
+                .await?;
         }
-        if self.write(PUBLISH, &[&self.service, &self.worker, &json]).await? {
+        if self
+            .write(PUBLISH, &[&self.service, &self.worker, &json])
+            .await?
+        {
             return Ok(());
         }
         if self.has(Fault::LooksThenCreates) && self.read().await?.is_some() {
@@ -328,20 +404,29 @@ impl PostgresProvider {
         let seen = self.look().await?;
         let lead = |row: &Row| {
             row.get::<_, Option<bool>>("follows") == Some(true)
-                && row.get::<_, Option<f64>>("lease_left").is_some_and(|left| left > 0.0)
+                && row
+                    .get::<_, Option<f64>>("lease_left")
+                    .is_some_and(|left| left > 0.0)
         };
         Ok(seen.as_ref().is_some_and(lead))
     }
 
     async fn decide(&self) -> Result<bool, ProviderError> {
-        let steps_down = self.state().steps_down_until.is_some_and(|until| Instant::now() < until);
+        let steps_down = self
+            .state()
+            .steps_down_until
+            .is_some_and(|until| Instant::now() < until);
         let lease = self.lease.as_millis() as f64;
         let leads = match steps_down {
             true => false,
             false if self.has(Fault::NeverCreatesTheRow) => {
-                let update = "UPDATE flag_definitions SET leader = $2, lease_ends = clock_timestamp()
+                let update =
+                    "UPDATE flag_definitions SET leader = $2, lease_ends = clock_timestamp()
                     + $3 * interval '1 millisecond' WHERE service = $1 RETURNING 1";
-                !self.query(update, &[&self.service, &self.worker, &lease]).await?.is_empty()
+                !self
+                    .query(update, &[&self.service, &self.worker, &lease])
+                    .await?
+                    .is_empty()
             }
             false if self.has(Fault::LooksThenLeads) && self.is_led_by_another().await? => false,
             false => {
@@ -350,7 +435,13 @@ impl PostgresProvider {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     sql = sql.replace("WHERE f.leader = $2", "WHERE true OR f.leader = $2");
                 }
-                !self.query(&format!("{sql} RETURNING 1"), &[&self.service, &self.worker, &lease]).await?.is_empty()
+                !self
+                    .query(
+                        &format!("{sql} RETURNING 1"),
+                        &[&self.service, &self.worker, &lease],
+                    )
+                    .await?
+                    .is_empty()
             }
         };
         self.believes.fetch_or(leads, Ordering::Relaxed);
@@ -359,7 +450,9 @@ impl PostgresProvider {
     }
 
     async fn release(&self) -> Result<(), ProviderError> {
-        self.write(RELEASE, &[&self.service, &self.worker]).await.map(drop)
+        self.write(RELEASE, &[&self.service, &self.worker])
+            .await
+            .map(drop)
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -380,7 +473,9 @@ impl PostgresProvider {
         self.read().await
     }
 
-    async fn peek_flag_definitions(&self) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
+    async fn peek_flag_definitions(
+        &self,
+    ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
         if self.has(Fault::HidesTheStoredCopy) {
             return Ok(None);
         }
@@ -390,7 +485,10 @@ impl PostgresProvider {
         self.read().await
     }
 
-    async fn on_flag_definitions_received(&self, data: &FlagDefinitionCacheData) -> Result<(), ProviderError> {
+    async fn on_flag_definitions_received(
+        &self,
+        data: &FlagDefinitionCacheData,
+    ) -> Result<(), ProviderError> {
         match self.store(data).await {
             Err(_) if self.has(Fault::FailedPublishIsFine) => Ok(()),
             stored => stored,
@@ -401,10 +499,13 @@ impl PostgresProvider {
         if let Some(data) = outcome.data() {
             let stored = self.query(READ, &[&self.service]).await?.pop();
             let stored: Option<Vec<u8>> = stored.and_then(|row| row.get("copy"));
-            let copy = stored.as_ref().and_then(|copy| FlagDefinitionCacheData::from_json(copy.clone()).ok());
+            let copy = stored
+                .as_ref()
+                .and_then(|copy| FlagDefinitionCacheData::from_json(copy.clone()).ok());
             // What the API just confirmed wins; after a failure a copy that was fetched later than ours stays.
             let stays = copy.is_some_and(|copy| {
-                let is_newer = copy.fetched_at() > data.fetched_at() && !self.has(Fault::FailureReplacesANewerCopy);
+                let is_newer = copy.fetched_at() > data.fetched_at()
+                    && !self.has(Fault::FailureReplacesANewerCopy);
                 copy.copy_id() == data.copy_id() || (!outcome.is_unchanged() && is_newer)
             });
             let never = match self.fault {
@@ -415,11 +516,13 @@ impl PostgresProvider {
             };
             if !stays && !never {
                 let json = data.to_json();
-                self.write(RESTORE, &[&self.service, &self.worker, &&json[..], &stored]).await?;
+                self.write(RESTORE, &[&self.service, &self.worker, &&json[..], &stored])
+                    .await?;
             }
         }
         if outcome.is_unchanged() && !self.has(Fault::NeverConfirms) {
-            self.query(&self.statement(CONFIRM), &[&self.service, &self.worker]).await?;
+            self.query(&self.statement(CONFIRM), &[&self.service, &self.worker])
+                .await?;
         }
         if let Some(duration) = outcome.step_down_for() {
             if !self.has(Fault::ComesStraightBack) {
@@ -433,19 +536,33 @@ impl PostgresProvider {
     }
 
     fn on_poller_attached(&self, poller: PollerContext) {
-        let (listener, config, service) = (self.listener.clone(), self.config.clone(), Arc::new(self.service.clone()));
+        let (listener, config, service) = (
+            self.listener.clone(),
+            self.config.clone(),
+            Arc::new(self.service.clone()),
+        );
         let fault = self.fault;
         let listened = Arc::new(AtomicBool::new(false));
         let listen = move || {
             let again = listened.load(Ordering::Relaxed);
-            listen(listener.clone(), config.clone(), Arc::clone(&service), fault, again, Arc::clone(&listened))
+            listen(
+                listener.clone(),
+                config.clone(),
+                Arc::clone(&service),
+                fault,
+                again,
+                Arc::clone(&listened),
+            )
         };
         self.listener.attach(&self.worker, poller, listen);
     }
 
     async fn shutdown(&self) -> Result<(), ProviderError> {
         if self.has(Fault::UnusedShutdownFails) && !self.used.load(Ordering::Relaxed) {
-            return Err(ProviderError::new(ProviderErrorKind::Other, "there is no connection to close"));
+            return Err(ProviderError::new(
+                ProviderErrorKind::Other,
+                "there is no connection to close",
+            ));
         }
         if !self.has(Fault::ListensForEver) {
             self.listener.detach(&self.worker);

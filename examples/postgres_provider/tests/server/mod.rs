@@ -19,14 +19,21 @@ pub const LEASE: Duration = Duration::from_secs(2);
 /// Where to connect, directly or through a proxy.
 fn config(port: u16) -> Config {
     let mut config = Config::new();
-    config.host("127.0.0.1").port(port).user("app").dbname("postgres");
+    config
+        .host("127.0.0.1")
+        .port(port)
+        .user("app")
+        .dbname("postgres");
     config.connect_timeout(Duration::from_secs(1));
     config
 }
 
 /// Connects the test itself, and makes the table.
 async fn prepare(server: &PostgresServer) -> Arc<Client> {
-    let (admin, connection) = config(server.port()).connect(NoTls).await.expect("a connection");
+    let (admin, connection) = config(server.port())
+        .connect(NoTls)
+        .await
+        .expect("a connection");
     tokio::spawn(connection);
     admin.batch_execute(TABLE).await.expect("the table");
     Arc::new(admin)
@@ -49,7 +56,13 @@ impl Store {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let proxy = TcpProxy::start(([127, 0, 0, 1], server.port()).into()).expect("a proxy");
         let service = format!("service-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        Self { admin: Arc::clone(admin), config: config(proxy.addr().port()), service, proxy, make }
+        Self {
+            admin: Arc::clone(admin),
+            config: config(proxy.addr().port()),
+            service,
+            proxy,
+            make,
+        }
     }
 }
 
@@ -66,7 +79,10 @@ impl TestStore for Store {
     async fn damage(&self, copy: Option<Bytes>) {
         let copy = copy.as_deref();
         let sql = "UPDATE flag_definitions SET copy = $2, version = version + 1 WHERE service = $1";
-        self.admin.execute(sql, &[&self.service, &copy]).await.expect("damage");
+        self.admin
+            .execute(sql, &[&self.service, &copy])
+            .await
+            .expect("damage");
     }
 
     async fn outage(&self, outage: Outage) {
@@ -88,7 +104,10 @@ pub fn run_each<T: Copy>(
     make: impl Fn(T) -> Make,
     mut report: impl FnMut(T, &'static Case, Option<String>),
 ) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let server = PostgresServer::start_with(&["max_connections=500"]);
     runtime.block_on(async {
         let admin = prepare(&server).await;
@@ -110,12 +129,14 @@ pub fn run_each<T: Copy>(
 fn said(error: tokio::task::JoinError) -> String {
     let panic = error.into_panic();
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_default()
 }
 
 /// Reports a test that cannot run without a server: as ignored, in CI as failed.
 pub fn missing(test: &str) -> std::process::ExitCode {
-    const REASON: &str = "PostgreSQL is not installed (Debian and Ubuntu: apt-get install postgresql)";
+    const REASON: &str =
+        "PostgreSQL is not installed (Debian and Ubuntu: apt-get install postgresql)";
     if std::env::var("CI").is_ok_and(|ci| ci == "true") {
         println!("test {test} ... FAILED: {REASON}");
         return std::process::ExitCode::FAILURE;

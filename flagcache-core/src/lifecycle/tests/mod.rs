@@ -5,5 +5,6 @@ mod fleet;
 mod harness;
 mod ordering;
 mod properties;
+mod requests;
 mod responses;
 mod shared_failure;

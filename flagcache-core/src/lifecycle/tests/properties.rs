@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::harness::{DONE, INTERVAL, foreign, policy, set};
 use crate::lifecycle::{
-    Call, CallError, DefinitionsOrigin, Event, Fetched, Machine, Policy, Reply, Step,
+    Call, CallError, DefinitionsOrigin, Event, Fetched, Machine, Policy, Reply, RequestedBy, Step,
 };
 use crate::{
     FetchErrorKind, FlagDefinitionCacheData, FleetStatus, OnQuotaLimited, OnUnauthorized,
@@ -26,10 +26,12 @@ enum Happening {
     Pass(u64),
     Refresh,
     Notification,
+    Request(RequestedBy),
     Report {
         confirmed_ago: Option<u64>,
         lease: Option<u64>,
         quota: bool,
+        refresh: bool,
     },
     LateGet(u64),
 }
@@ -74,8 +76,14 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (0..90_000u64).prop_map(Happening::Pass),
         1 => Just(Happening::Refresh),
         1 => Just(Happening::Notification),
-        1 => (proptest::option::of(0..600u64), proptest::option::of(0..60u64), any::<bool>())
-            .prop_map(|(confirmed_ago, lease, quota)| Happening::Report { confirmed_ago, lease, quota }),
+        1 => prop_oneof![
+            Just(RequestedBy::Store),
+            Just(RequestedBy::Handle),
+            Just(RequestedBy::HandleAlone),
+        ]
+        .prop_map(Happening::Request),
+        1 => (proptest::option::of(0..600u64), proptest::option::of(0..60u64), any::<bool>(), any::<bool>())
+            .prop_map(|(confirmed_ago, lease, quota, refresh)| Happening::Report { confirmed_ago, lease, quota, refresh }),
         1 => (0..9u64).prop_map(Happening::LateGet),
     ]
 }
@@ -317,6 +325,7 @@ fn event(
     Some(match happening {
         Happening::Refresh => Event::Refresh,
         Happening::Notification => Event::Notification,
+        Happening::Request(by) => Event::RefreshRequested(by),
         Happening::Pass(ms) => {
             *now += Duration::from_millis(ms);
             return None;
@@ -329,13 +338,15 @@ fn event(
             confirmed_ago,
             lease,
             quota: limited,
+            refresh,
         } => {
             *quota = limited;
             Event::Reported(
                 FleetStatus::new()
                     .confirmed_ago(confirmed_ago.map(Duration::from_secs))
                     .lease_ends_in(lease.map(Duration::from_secs))
-                    .quota_limited(limited),
+                    .quota_limited(limited)
+                    .refresh_requested(refresh),
             )
         }
         Happening::LateGet(generation) => {

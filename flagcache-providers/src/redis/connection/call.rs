@@ -174,6 +174,7 @@ mod tests {
     fn no_line_of_our_scripts_runs_two_commands() {
         for text in [
             include_str!("../scripts/keep.lua"),
+            include_str!("../scripts/patches.lua"),
             include_str!("../scripts/publish.lua"),
             include_str!("../scripts/release.lua"),
             include_str!("../scripts/renew.lua"),

@@ -12,4 +12,6 @@ pub(in crate::redis) struct Config {
     pub(in crate::redis) lock_ttl: Duration,
     pub(in crate::redis) response_timeout: Duration,
     pub(in crate::redis) data_ttl: Option<Duration>,
+    /// Whether changes are stored and read as patches too.
+    pub(in crate::redis) patches: bool,
 }

@@ -8,6 +8,7 @@ pub(in crate::redis) struct Keys {
     pub(in crate::redis) data: String,
     pub(in crate::redis) lock: String,
     pub(in crate::redis) meta: String,
+    pub(in crate::redis) patches: String,
     pub(in crate::redis) channel: String,
 }
 
@@ -17,6 +18,7 @@ impl Keys {
         Self {
             lock: format!("{data}:lock"),
             meta: format!("{data}:meta"),
+            patches: format!("{data}:patches"),
             channel: format!("{data}:changes"),
             data,
         }
@@ -47,7 +49,7 @@ mod tests {
     #[test]
     fn a_hash_tag_in_the_name_reaches_every_key() {
         let keys = Keys::of("{checkout}");
-        for key in [&keys.data, &keys.lock, &keys.meta] {
+        for key in [&keys.data, &keys.lock, &keys.meta, &keys.patches] {
             assert!(key.starts_with("posthog:flags:{checkout}"), "{key}");
         }
     }

@@ -6,6 +6,7 @@ use flagcache_core::{ProviderError, ProviderErrorKind};
 use super::super::connection::call::Call;
 use super::super::connection::client::Client;
 use super::super::connection::keys::Keys;
+use super::super::scripts::{self, Patches};
 
 const DOING: &str = "read the definitions";
 
@@ -28,6 +29,13 @@ impl Body<'_> {
     pub(in crate::redis) async fn at_once(self) -> Result<Option<Bytes>, ProviderError> {
         let value: Option<Vec<u8>> = self.client.run(DOING, Call::get(&self.keys.data)).await?;
         Ok(value.map(Bytes::from))
+    }
+
+    /// The patches from the copy with this digest to the current one.
+    pub(in crate::redis) async fn patches(self, from: &str) -> Result<Patches, ProviderError> {
+        self.client
+            .run("read the patches", scripts::patches(self.keys, from))
+            .await
     }
 
     /// Its current length; 0 if there is no copy.

@@ -3,10 +3,15 @@
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-use flagcache_core::{DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, ProviderError};
+use bytes::Bytes;
+use flagcache_core::{
+    DataError, DataErrorKind, FlagDefinitionCacheData, HEAD_LEN, Patch, ProviderError,
+};
 use sha1_smol::Sha1;
 
+use super::super::scripts::{Link, Patches};
 use super::body::Body;
+use super::patching::Patching;
 
 /// The length of the head of a stored copy, which identifies it; the scripts read as much.
 const HEAD: usize = 400;
@@ -48,14 +53,23 @@ struct Held {
 }
 
 /// The last copy that this process read or stored.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::redis) struct SharedCopy {
     held: Mutex<Option<Arc<Held>>>,
     /// Held while reading and decoding a copy, so that many pollers of one process read a change once.
     reading: tokio::sync::Mutex<()>,
+    patching: Patching,
 }
 
 impl SharedCopy {
+    pub(in crate::redis) fn new(uses_patches: bool) -> Self {
+        Self {
+            held: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+            patching: Patching::new(uses_patches),
+        }
+    }
+
     /// The copy with this fingerprint: the cached one, or the result of `read`.
     pub(in crate::redis) async fn get(
         &self,
@@ -70,9 +84,13 @@ impl SharedCopy {
         if let Some(data) = self.find(seen) {
             return Ok(Some(data));
         }
+        if let Some(Held { fingerprint, data }) = self.read_patches(seen, body).await {
+            self.hold(fingerprint, data.clone());
+            return Ok(Some(data));
+        }
         if seen.own
             && seen.length > Body::PIECE
-            && let Some(Held { fingerprint, data }) = Self::read_in_pieces(seen, body).await?
+            && let Some(Held { fingerprint, data }) = self.read_in_pieces(seen, body).await?
         {
             self.hold(fingerprint, data.clone());
             return Ok(Some(data));
@@ -88,9 +106,79 @@ impl SharedCopy {
         {
             return Ok(Some(held.data.clone()));
         }
-        let data = FlagDefinitionCacheData::decode(bytes).await?;
+        let data = self.decode(bytes).await?;
         self.hold(fingerprint, data.clone());
         Ok(Some(data))
+    }
+
+    /// The present copy by its difference to the cached one. `None` if the whole copy must be read.
+    async fn read_patches(&self, seen: &Fingerprint, body: Body<'_>) -> Option<Held> {
+        let held = self.held().filter(|held| {
+            held.fingerprint.own && seen.own && self.patching.is_worthwhile(seen.length)
+        })?;
+        // If the server cannot be reached, the read of the whole copy reports it.
+        let reply = body.patches(&held.fingerprint.digest).await.ok()?;
+        if let Patches::Refused(error) = &reply {
+            self.patching.warn(&body.keys.patches, error);
+            return None;
+        }
+        self.patching.clear();
+        let Patches::Chain {
+            length,
+            digest,
+            patches: encoded,
+        } = reply
+        else {
+            return None;
+        };
+        let patches = encoded
+            .into_iter()
+            .map(Patch::decode)
+            .collect::<Result<_, _>>();
+        let patched = match patches {
+            Ok(patches) => Patch::apply_all(patches, &held.data).await,
+            Err(error) => Err(error),
+        };
+        match patched.map(|data| (Fingerprint::of(&data.to_json()), data)) {
+            Ok((fingerprint, data))
+                if fingerprint.length == length && fingerprint.digest == digest =>
+            {
+                Some(Held { fingerprint, data })
+            }
+            Ok(_) => None,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(
+                    key = body.keys.patches,
+                    error,
+                    "the whole copy is read, because the patches to it cannot be applied"
+                );
+                None
+            }
+        }
+    }
+
+    /// The link from the cached copy to `data`, whose fingerprint this is.
+    pub(in crate::redis) fn link(
+        &self,
+        data: &FlagDefinitionCacheData,
+        fingerprint: &Fingerprint,
+    ) -> Option<Link> {
+        let held = self.held().filter(|held| {
+            held.fingerprint.own
+                && held.fingerprint != *fingerprint
+                && self.patching.is_worthwhile(fingerprint.length)
+        })?;
+        let patch = Patch::between(&held.data, data)?.encode();
+        self.patching.fits(patch.len()).then(|| Link {
+            from: held.fingerprint.digest.clone(),
+            to: fingerprint.digest.clone(),
+            patch,
+        })
+    }
+
+    pub(in crate::redis) fn patching(&self) -> &Patching {
+        &self.patching
     }
 
     /// Reads a large copy in our format, with its fingerprint. `None` if it is gone, was edited, or changed during each
@@ -98,6 +186,7 @@ impl SharedCopy {
     ///
     /// The head identifies the content: pieces of two copies are either not JSON or do not match the head.
     async fn read_in_pieces(
+        &self,
         seen: &Fingerprint,
         body: Body<'_>,
     ) -> Result<Option<Held>, ProviderError> {
@@ -108,7 +197,7 @@ impl SharedCopy {
             if !fingerprint.own {
                 break;
             }
-            match FlagDefinitionCacheData::decode(bytes).await {
+            match self.decode(bytes).await {
                 Ok(data) if Sha1::from(data.head()).hexdigest() == fingerprint.digest => {
                     return Ok(Some(Held { fingerprint, data }));
                 }
@@ -124,6 +213,12 @@ impl SharedCopy {
             }
         }
         Ok(None)
+    }
+
+    /// Decodes a copy, which probably differs little from the cached one.
+    async fn decode(&self, bytes: Bytes) -> Result<FlagDefinitionCacheData, DataError> {
+        let previous = self.held().map(|held| held.data.clone());
+        FlagDefinitionCacheData::decode_after(bytes, previous.as_ref()).await
     }
 
     /// The fingerprint of the cached copy if it can stand for `data`: our format, the same content and the same ETag.

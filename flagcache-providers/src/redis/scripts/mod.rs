@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use flagcache_core::{FleetFailure, KeyFingerprint};
 use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 
@@ -10,11 +11,14 @@ use super::connection::keys::Keys;
 use super::copy::cached::Fingerprint;
 use super::leadership::clock;
 use super::leadership::lease::Attempt;
+use crate::NotificationListener;
 
 static TICK: Lua = Lua::new(include_str!("tick.lua"));
 static PUBLISH: Lua = Lua::new(include_str!("publish.lua"));
+static PATCHES: Lua = Lua::new(include_str!("patches.lua"));
 static KEEP: Lua = Lua::new(include_str!("keep.lua"));
 static RENEW: Lua = Lua::new(include_str!("renew.lua"));
+static REQUEST_REFRESH: Lua = Lua::new(include_str!("request_refresh.lua"));
 static RELEASE: Lua = Lua::new(include_str!("release.lua"));
 
 /// The result of a leader's fetch, recorded beside the copy.
@@ -60,13 +64,26 @@ pub(super) struct TickReply {
     /// The server's clock, in milliseconds.
     pub(super) clock: u64,
     pub(super) failure: Option<FleetFailure>,
+    /// This worker leads, and took a request for a refresh.
+    pub(super) refresh_requested: bool,
 }
 
 impl FromRedisValue for TickReply {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
-        type Reply = (u8, i64, i64, u8, u64, String, u8, u64, String, u64);
-        let (leads, lock_left, confirmed_ago, quota, length, digest, own, clock, failure, age): Reply =
-            from_redis_value(value)?;
+        type Reply = (u8, i64, i64, u8, u64, String, u8, u64, String, u64, u8);
+        let (
+            leads,
+            lock_left,
+            confirmed_ago,
+            quota,
+            length,
+            digest,
+            own,
+            clock,
+            failure,
+            age,
+            refresh,
+        ): Reply = from_redis_value(value)?;
         let known = |millis: i64| u64::try_from(millis).ok().map(Duration::from_millis);
         Ok(Self {
             leads: leads == 1,
@@ -85,6 +102,7 @@ impl FromRedisValue for TickReply {
                 .parse()
                 .ok()
                 .map(|it: FleetFailure| it.with_age(Duration::from_millis(age))),
+            refresh_requested: refresh == 1,
         })
     }
 }
@@ -113,10 +131,12 @@ pub(super) fn tick(
 pub(super) enum Published {
     /// The lock does not hold the token.
     Refused,
-    /// Stored; with the server's error if the notification failed.
+    /// Stored; with the server's errors about what comes with it.
     Stored {
         /// Why the notification was not sent.
         untold: Option<String>,
+        /// Why the patch was not stored.
+        unpatched: Option<String>,
     },
     /// There is a copy already, and no token was given.
     Exists,
@@ -124,16 +144,14 @@ pub(super) enum Published {
 
 impl FromRedisValue for Published {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
-        let mut reply: Vec<Value> = from_redis_value(value)?;
-        let untold = if reply.len() > 1 {
-            from_redis_value(reply.remove(1))?
-        } else {
-            None
-        };
-        match reply.first() {
-            Some(Value::Int(0)) => Ok(Self::Refused),
-            Some(Value::Int(1)) => Ok(Self::Stored { untold }),
-            Some(Value::Int(2)) => Ok(Self::Exists),
+        let mut reply = Vec::<Value>::from_redis_value(value)?.into_iter();
+        match (reply.next(), reply.next(), reply.next()) {
+            (Some(Value::Int(0)), ..) => Ok(Self::Refused),
+            (Some(Value::Int(1)), Some(untold), Some(unpatched)) => Ok(Self::Stored {
+                untold: from_redis_value(untold)?,
+                unpatched: from_redis_value(unpatched)?,
+            }),
+            (Some(Value::Int(2)), ..) => Ok(Self::Exists),
             _ => Err(ParsingError::from(
                 "not a reply of the publish script".to_owned(),
             )),
@@ -141,7 +159,14 @@ impl FromRedisValue for Published {
     }
 }
 
-/// Stores `copy` if the lock holds `token`; without a token, only if there is no copy.
+/// A patch in the store: from the copy with one digest to the copy with another.
+pub(super) struct Link {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) patch: Bytes,
+}
+
+/// Stores `copy` if the lock holds `token`; without a token, only if there is no copy. The link leads to `copy`.
 pub(super) fn publish(
     keys: &Keys,
     token: Option<&str>,
@@ -149,7 +174,11 @@ pub(super) fn publish(
     mark: FetchMark,
     worker: &str,
     copy: &[u8],
+    link: Option<Link>,
 ) -> Call {
+    let (from, link) = link.map_or_else(Default::default, |Link { from, to, patch }| {
+        (from, [to.as_bytes(), &patch[..]].concat())
+    });
     Call::script(&PUBLISH, &[&keys.data, &keys.lock, &keys.meta])
         .arg(token.unwrap_or_default())
         .arg(millis(data_ttl))
@@ -158,6 +187,46 @@ pub(super) fn publish(
         .arg(worker)
         .arg(copy)
         .arg(mark.failure())
+        .arg(&keys.patches)
+        .arg(from)
+        .arg(link)
+}
+
+/// The reply of the script that reads patches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Patches {
+    /// The patches to the present copy, which has this length and this digest.
+    Chain {
+        length: u64,
+        digest: String,
+        patches: Vec<Vec<u8>>,
+    },
+    /// There is no chain from that copy to the present one.
+    Gap,
+    /// The server's error.
+    Refused(String),
+}
+
+impl FromRedisValue for Patches {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let mut reply = Vec::<Value>::from_redis_value(value)?.into_iter();
+        match (reply.next(), reply.next()) {
+            (None, _) => Ok(Self::Gap),
+            (Some(error), None) => from_redis_value(error).map(Self::Refused),
+            (Some(length), Some(digest)) => Ok(Self::Chain {
+                length: from_redis_value(length)?,
+                digest: from_redis_value(digest)?,
+                patches: reply.map(from_redis_value).collect::<Result<_, _>>()?,
+            }),
+        }
+    }
+}
+
+/// Reads the patches from the copy with this digest to the present copy.
+pub(super) fn patches(keys: &Keys, from: &str) -> Call {
+    Call::script(&PATCHES, &[&keys.data])
+        .arg(&keys.patches)
+        .arg(from)
 }
 
 /// The result of keeping a copy.
@@ -201,6 +270,13 @@ pub(super) fn keep(
         None => call.arg(-1).arg(""),
     };
     call.arg(mark.failure())
+}
+
+/// Records that `worker` requests a refresh, and notifies the leader; returns whether a notification was sent.
+pub(super) fn request_refresh(keys: &Keys, worker: &str) -> Call {
+    Call::script(&REQUEST_REFRESH, &[&keys.meta])
+        .arg(&keys.channel)
+        .arg(NotificationListener::refresh_message(worker))
 }
 
 /// Renews the lock if it holds `token`; returns whether it did.

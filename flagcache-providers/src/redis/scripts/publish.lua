@@ -1,10 +1,14 @@
--- Stores a copy and notifies the fleet.
+-- Stores a copy, links it to the one that it replaces, and notifies the fleet.
 --
 -- KEYS  data, lock, meta
 -- ARGV  token that the lock must hold ('': store only if there is no copy), TTL of the copy in ms (0: for ever),
 --       mark ('confirmed', 'quota' or ''), channel, worker, copy,
---       failure of the leader's request ('': keep the recorded one)
--- returns {0} token not held; {1, error of the notification or false} stored; {2} there is a copy already
+--       failure of the leader's request ('': keep the recorded one),
+--       key of the patches, digest of the copy that this one replaces ('': no patch), digest of this copy and the patch
+-- returns {0} token not held; {1, error of the notification or false, error of the patch or false} stored;
+--       {2} there is a copy already
+--
+-- The key of the patches is no declared key: a user who may not access it can publish all the same.
 local ttl = tonumber(ARGV[2])
 if ARGV[1] ~= '' then
   if redis.call('GET', KEYS[2]) ~= ARGV[1] then
@@ -38,6 +42,35 @@ else
   redis.call('PERSIST', KEYS[3])
 end
 
--- The copy is stored, so a missing permission to publish must not be an error.
+-- Links from one copy to the next: at most 8, and 1 MB. 'order' lists their origins, the newest first.
+local function link(patches, from, patch)
+  local reply = redis.pcall('HMGET', patches, 'order')
+  if reply.err then
+    return reply.err
+  end
+  local order, count, bytes = from .. ' ' .. #patch .. ' ', 1, #patch
+  for origin, length in string.gmatch(reply[1] or '', '(%x+) (%d+) ') do
+    if origin ~= from then
+      count, bytes = count + 1, bytes + length
+      if count <= 8 and bytes <= 1048576 then
+        order = order .. origin .. ' ' .. length .. ' '
+      else
+        redis.pcall('HDEL', patches, origin)
+      end
+    end
+  end
+  reply = redis.pcall('HSET', patches, 'order', order, from, patch)
+  if type(reply) == 'table' then
+    return reply.err
+  elseif ttl > 0 then
+    redis.pcall('PEXPIRE', patches, ttl)
+  else
+    redis.pcall('PERSIST', patches)
+  end
+  return false
+end
+
+-- The copy is stored, so a missing permission for its patch or its notification must not be an error.
+local unpatched = ARGV[9] ~= '' and link(ARGV[8], ARGV[9], ARGV[10])
 local reply = redis.pcall('PUBLISH', ARGV[4], ARGV[5])
-return {1, type(reply) == 'table' and reply.err or false}
+return {1, type(reply) == 'table' and reply.err or false, unpatched}

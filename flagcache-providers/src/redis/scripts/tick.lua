@@ -5,7 +5,7 @@
 --       when the attempt expires, in ms of the server's clock (0: for ever), fingerprint of the worker's key ('': unknown)
 -- returns {leads (2: would lead, but the attempt has expired), ms left of the lock, ms since the last confirmation,
 --       quota used up, length, digest, own format, ms of the server's clock,
---       failure of a leader's request ('': none), ms since then}
+--       failure of a leader's request ('': none), ms since then, whether a leader took a request for a refresh}
 --       -1 in place of a time means unknown; -2 that the lock is free
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -49,9 +49,13 @@ if confirmed and not foreign then
   since = math.max(0, now - confirmed)
 end
 
+-- The leader carries it out now.
+local refresh = leads == 1 and redis.call('HDEL', KEYS[3], 'refresh') or 0
+
 local head = redis.call('GETRANGE', KEYS[1], 0, 399)
 local own = string.sub(head, 1, 14) == '{"_flagcache":' and 1 or 0
 return {
   leads, redis.call('PTTL', KEYS[2]), since, meta[2] and not foreign and 1 or 0,
-  redis.call('STRLEN', KEYS[1]), redis.sha1hex(head), own, now, failure, age
+  redis.call('STRLEN', KEYS[1]), redis.sha1hex(head), own, now, failure, age,
+  refresh
 }

@@ -165,12 +165,12 @@ fn a_slot_migration_under_a_running_fleet_costs_no_flag() {
 /// Moves the slot while all load. For the time of `pause` only a part of the keys is there.
 fn move_slot(fleet: &mut Fleet<Cluster>, from: usize, to: usize, pause: Option<Duration>) {
     let slot = fleet.test_store.cluster.begin_move(DATA, from, to);
-    let meta = format!("{DATA}:meta");
+    let (meta, patches) = (format!("{DATA}:meta"), format!("{DATA}:patches"));
     if let Some(pause) = pause {
         slot.keys_at_once(&[LOCK]);
         sleep(pause);
     }
-    slot.keys_at_once(&[LOCK, DATA, &meta]);
+    slot.keys_at_once(&[LOCK, DATA, &meta, &patches]);
     // All keys are moved now, but clients are still redirected.
     sleep(INTERVAL * 2);
     slot.end();

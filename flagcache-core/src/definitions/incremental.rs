@@ -1,0 +1,482 @@
+//! Scans a text with the help of an older snapshot: the flags that did not change are compared, which is many times faster
+//! than scanning them.
+//!
+//! The result is the one of a scan of the whole text, because a JSON object ends where it ends wherever it stands: if the
+//! text of a valid flag stands where an element of the list begins, then that element is this flag. What cannot be
+//! derived in this way is left to the whole scan, errors too.
+
+use crate::definitions::index::{self, DefinitionsIndex, Known};
+use crate::definitions::scan::{self, FlagEntry, Member, Scan, Span};
+use crate::definitions::stored_form::{self, Envelope, Metadata};
+
+/// The result of an incremental scan.
+pub(crate) struct Incremental {
+    /// The definitions' own members.
+    pub(crate) scan: Scan,
+    /// The metadata, if the text is the stored form.
+    pub(crate) stored: Option<Metadata>,
+    pub(crate) known: Known,
+}
+
+/// Scans the text, which is in the canonical form if this succeeds. `None` if there is no older snapshot, or if the text
+/// does not consist of its members around a list of valid flags; the whole text has to be scanned then.
+pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Incremental> {
+    let old = old?;
+    let list_member = only_list(old)?;
+    let (envelope, start) = match Envelope::at_the_start_of(text) {
+        Some((envelope, end)) if text[end..].starts_with(',') => (Some(envelope), end + 1),
+        Some(_) => return None,
+        None if text.starts_with('{') => (None, 1),
+        None => return None,
+    };
+    let (old_raw, old_list) = (old.raw_span(), old.members()[list_member].value);
+    let before = &old.text()[old_raw.start()..old_list.start()];
+    let after = &old.text()[old_list.end()..old_raw.end()];
+    if !text[start..].starts_with(before) {
+        return None;
+    }
+    let list_start = start + before.len();
+    let list = scan_list(text, list_start, old)?;
+    if !text[list.end..].starts_with(after) {
+        return None;
+    }
+    let raw_end = list.end + after.len();
+    let members: Vec<Member> = old
+        .members()
+        .iter()
+        .enumerate()
+        .map(|(at, member)| {
+            if at > list_member {
+                return member.moved(old_raw.end(), raw_end);
+            }
+            let mut member = member.moved(old_raw.start(), start);
+            if at == list_member {
+                member.value = Span::new(list_start, list.end);
+                member.whole = Span::new(member.whole.start(), list.end);
+            }
+            member
+        })
+        .collect();
+    let tail = &text[raw_end..];
+    let (stored, fingerprint) = match envelope {
+        Some(envelope) => {
+            let aliases = index::aliases(text, &members);
+            let raw = &text[start..raw_end];
+            let (metadata, fingerprint) =
+                envelope.verify(raw, tail.strip_suffix('}')?, &aliases)?;
+            (Some(metadata), Some(fingerprint))
+        }
+        None if tail.trim_matches([' ', '\n', '\t', '\r']) == "}" => (None, None),
+        None => return None,
+    };
+    if index::canonical(text, &members).is_some() {
+        return None;
+    }
+    Some(Incremental {
+        scan: Scan {
+            members,
+            flags: list.flags,
+        },
+        stored,
+        known: Known {
+            fingerprint,
+            by_key: list.has_same_keys.then(|| old.by_key().clone()),
+        },
+    })
+}
+
+/// The position of the member `flags`; `None` if there are two, or if a member has the name of the envelope.
+fn only_list(old: &DefinitionsIndex) -> Option<usize> {
+    let names = |name| {
+        let has_name = move |(_, member): &(usize, &Member)| member.name.of(old.text()) == name;
+        old.members().iter().enumerate().filter(has_name)
+    };
+    let mut lists = names("flags");
+    let (list, _) = lists.next()?;
+    (lists.next().is_none() && names(stored_form::NAME).next().is_none()).then_some(list)
+}
+
+/// A list of flags.
+struct List {
+    flags: Vec<FlagEntry>,
+    /// The position after the closing bracket.
+    end: usize,
+    /// Whether the flags have the same keys in the same order as the old ones.
+    has_same_keys: bool,
+}
+
+/// Scans the list of flags that begins at `start`. After a flag that is not the expected one, the old flags are followed
+/// from the one with its key.
+fn scan_list(text: &str, start: usize, old: &DefinitionsIndex) -> Option<List> {
+    let bytes = text.as_bytes();
+    let mut flags = Vec::with_capacity(old.flags().len() + 1);
+    let mut has_same_keys = true;
+    let mut expected = 0;
+    if *bytes.get(start)? != b'[' {
+        return None;
+    }
+    let mut at = skip_whitespace(bytes, start + 1);
+    while !(flags.is_empty() && bytes.get(at) == Some(&b']')) {
+        let unchanged = old
+            .flags()
+            .get(expected)
+            .filter(|flag| bytes[at..].starts_with(flag.json.of(old.text()).as_bytes()));
+        let flag = match unchanged {
+            Some(flag) => {
+                has_same_keys &= expected == flags.len();
+                expected += 1;
+                flag.moved(at)
+            }
+            None => {
+                let flag = scan::flag_at(text, at)?;
+                let key = flag.key.of(text);
+                let old_here = old.flags().get(flags.len());
+                has_same_keys &=
+                    old_here.is_some_and(|old_flag| old_flag.key.of(old.text()) == key);
+                if let Some(position) = old.position(key) {
+                    expected = position + 1;
+                }
+                flag
+            }
+        };
+        at = skip_whitespace(bytes, flag.json.end());
+        flags.push(flag);
+        match bytes.get(at)? {
+            b',' => at = skip_whitespace(bytes, at + 1),
+            b']' => break,
+            _ => return None,
+        }
+    }
+    flags.shrink_to_fit();
+    Some(List {
+        has_same_keys: has_same_keys && flags.len() == old.flags().len(),
+        end: at + 1,
+        flags,
+    })
+}
+
+fn skip_whitespace(text: &[u8], mut at: usize) -> usize {
+    while matches!(text.get(at), Some(b' ' | b'\n' | b'\t' | b'\r')) {
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::time::{Duration, SystemTime};
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+
+    use super::*;
+    use crate::{DataError, FlagDefinitionCacheData, ProjectFingerprint};
+
+    /// Keys as they are written: with escapes, several of the same key, some that need more than one byte.
+    const KEYS: [&str; 9] = [
+        "a",
+        "b",
+        "beta",
+        r"\u0061",
+        r"be\/ta",
+        r#"q\"uote"#,
+        "größe",
+        "🚀",
+        "",
+    ];
+    const REST: [&str; 6] = [
+        "",
+        r#","active":true"#,
+        r#", "active" : false"#,
+        r#","filters":{"groups":[{"key":"x"},[]],"s":"]},{\"key\":\"b\"}"}"#,
+        r#","key":"b""#,
+        ",\n\t\"n\": 1.50e3,\"ü\":\"\\u00e9\"",
+    ];
+    const MEMBERS: [&str; 10] = [
+        r#""group_type_mapping":{"0":"company"}"#,
+        r#""groupTypeMapping":{"0":"compañía"}"#,
+        r#""group_type_mapping":["company"]"#,
+        r#""cohorts":{"7":{"type":"AND"}}"#,
+        r#""cohorts":[]"#,
+        r#""cohorts" : null"#,
+        r#""property_matching_version":2"#,
+        r#""property_matching_version":2.0"#,
+        r#""minimal_flag_called_events":true"#,
+        r#""_flagcache":{"schema":1}"#,
+    ];
+    /// Texts that replace or precede a byte of the new copy.
+    const DAMAGE: [&[u8]; 9] = [
+        b"",
+        b",",
+        b"]",
+        b"}",
+        b"\"",
+        b" ",
+        b"\xff",
+        b"{\"key\":\"a\"},",
+        b"{\"schema\":9}",
+    ];
+
+    /// How a text with definitions looks.
+    #[derive(Clone, Debug)]
+    struct Sketch {
+        before: Vec<&'static str>,
+        flags: Vec<(&'static str, &'static str)>,
+        after: Vec<&'static str>,
+        space: &'static str,
+    }
+
+    impl Sketch {
+        fn text(&self) -> String {
+            let flags: Vec<String> = self
+                .flags
+                .iter()
+                .map(|(key, rest)| format!(r#"{{"key":"{key}"{rest}}}"#))
+                .collect();
+            let comma = [",", self.space].concat();
+            let list = format!("\"flags\":{}[{}]", self.space, flags.join(&comma));
+            let mut members = self.before.clone();
+            members.push(&list);
+            members.extend(&self.after);
+            format!("{{{}}}", members.join(&comma))
+        }
+    }
+
+    fn sketch() -> impl Strategy<Value = Sketch> {
+        (
+            vec(select(&MEMBERS[..]), 0..2),
+            vec((select(&KEYS[..]), select(&REST[..])), 0..8),
+            vec(select(&MEMBERS[..]), 0..4),
+            select(&["", " ", "\n  "][..]),
+        )
+            .prop_map(|(before, flags, after, space)| Sketch {
+                before,
+                flags,
+                after,
+                space,
+            })
+    }
+
+    #[derive(Clone, Debug)]
+    enum Edit {
+        Add(Index, (&'static str, &'static str)),
+        Change(Index, &'static str),
+        Remove(Index),
+        Swap(Index, Index),
+        AddMember(&'static str),
+        RemoveMember,
+        Space(&'static str),
+    }
+
+    impl Edit {
+        fn apply(&self, sketch: &mut Sketch) {
+            let flags = &mut sketch.flags;
+            match self {
+                Self::Add(at, flag) => flags.insert(at.index(flags.len() + 1), *flag),
+                Self::AddMember(member) => sketch.after.push(member),
+                Self::RemoveMember => drop(sketch.after.pop()),
+                Self::Space(space) => sketch.space = space,
+                _ if flags.is_empty() => {}
+                Self::Change(at, rest) => {
+                    let at = at.index(flags.len());
+                    flags[at].1 = rest;
+                }
+                Self::Remove(at) => drop(flags.remove(at.index(flags.len()))),
+                Self::Swap(a, b) => {
+                    let [a, b] = [a, b].map(|at| at.index(flags.len()));
+                    flags.swap(a, b);
+                }
+            }
+        }
+    }
+
+    fn edit() -> impl Strategy<Value = Edit> {
+        let index = any::<Index>;
+        let flag = || (select(&KEYS[..]), select(&REST[..]));
+        prop_oneof![
+            4 => (index(), flag()).prop_map(|(at, flag)| Edit::Add(at, flag)),
+            6 => (index(), select(&REST[..])).prop_map(|(at, rest)| Edit::Change(at, rest)),
+            4 => index().prop_map(Edit::Remove),
+            2 => (index(), index()).prop_map(|(a, b)| Edit::Swap(a, b)),
+            1 => select(&MEMBERS[..]).prop_map(Edit::AddMember),
+            1 => Just(Edit::RemoveMember),
+            1 => select(&["", " ", "\n  "][..]).prop_map(Edit::Space),
+        ]
+    }
+
+    /// What happens to the new text: as it is, in the stored form, cut off, or with a few bytes replaced.
+    #[derive(Clone, Debug)]
+    enum Damage {
+        None,
+        CutOff(Index),
+        Replaced(Index, &'static [u8]),
+        Inserted(Index, &'static [u8]),
+        Appended(&'static [u8]),
+    }
+
+    impl Damage {
+        fn apply(&self, text: &mut Vec<u8>) {
+            match self {
+                Self::None => {}
+                Self::CutOff(at) => text.truncate(at.index(text.len())),
+                Self::Replaced(at, with) => {
+                    let at = at.index(text.len());
+                    text.splice(at..=at, with.iter().copied());
+                }
+                Self::Inserted(at, what) => {
+                    let at = at.index(text.len());
+                    text.splice(at..at, what.iter().copied());
+                }
+                Self::Appended(what) => text.extend_from_slice(what),
+            }
+        }
+    }
+
+    fn damage() -> impl Strategy<Value = Damage> {
+        let index = any::<Index>;
+        let bytes = || select(&DAMAGE[..]);
+        prop_oneof![
+            4 => Just(Damage::None),
+            1 => index().prop_map(Damage::CutOff),
+            2 => (index(), bytes()).prop_map(|(at, with)| Damage::Replaced(at, with)),
+            2 => (index(), bytes()).prop_map(|(at, what)| Damage::Inserted(at, what)),
+            1 => bytes().prop_map(Damage::Appended),
+        ]
+    }
+
+    fn fetched_at() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_760_000_000)
+    }
+
+    fn fetched(
+        body: Vec<u8>,
+        etag: &str,
+        previous: Option<&FlagDefinitionCacheData>,
+    ) -> Result<FlagDefinitionCacheData, DataError> {
+        let project = Some(ProjectFingerprint::of("phc_1"));
+        let (etag, at) = (Some(etag), fetched_at());
+        FlagDefinitionCacheData::from_api_response_after(body, etag, at, project, previous)
+    }
+
+    /// Everything that can be observed.
+    fn observed(result: &Result<FlagDefinitionCacheData, DataError>) -> Vec<String> {
+        match result {
+            Ok(data) => {
+                let mut seen = vec![
+                    format!("{data:?} {:?} {}", data.copy_id(), data.has_hidden_flags()),
+                    format!("{:?} {:?}", data.to_json(), data.head()),
+                    format!("{:?} {}", data.raw_json(), data.content_len()),
+                    data.group_type_mapping().as_str().to_owned(),
+                    data.cohorts().as_str().to_owned(),
+                    format!("{:?}", data.minimal_flag_called_events()),
+                    format!("{:?}", data.property_matching_version()),
+                ];
+                seen.extend(
+                    data.flags()
+                        .map(|flag| format!("{:?} {}", flag.key(), flag.json())),
+                );
+                seen.extend(
+                    data.members()
+                        .map(|(name, json)| format!("{name:?} {}", json.as_str())),
+                );
+                for key in data.flags().map(|flag| flag.key()).chain(KEYS) {
+                    let found = data.flag(key);
+                    let place = found.map(|flag| {
+                        data.flags()
+                            .position(|other| std::ptr::eq(flag.json(), other.json()))
+                    });
+                    seen.push(format!("{key:?} {place:?}"));
+                }
+                seen
+            }
+            Err(error) => {
+                let source = error.source().map(ToString::to_string);
+                vec![format!("{:?} {error} {source:?}", error.kind())]
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn the_result_is_that_of_a_whole_scan(
+            sketch in sketch(),
+            previous_is_stored in any::<bool>(),
+            edits in vec(edit(), 0..4),
+            is_stored in any::<bool>(),
+            etag in select(&["", "\"1\"", "\"2\""][..]),
+            damage in damage(),
+        ) {
+            let Ok(mut previous) = fetched(sketch.text().into_bytes(), "\"1\"", None) else {
+                return Ok(());
+            };
+            if previous_is_stored {
+                previous = FlagDefinitionCacheData::from_json(previous.to_json()).unwrap();
+            }
+            let mut edited = sketch;
+            edits.iter().for_each(|edit| edit.apply(&mut edited));
+            let mut text = edited.text().into_bytes();
+            if is_stored && let Ok(data) = fetched(text.clone(), etag, None) {
+                text = Vec::from(data.to_json());
+            }
+            damage.apply(&mut text);
+            let after = FlagDefinitionCacheData::from_json_after(text.clone(), &previous);
+            let whole = FlagDefinitionCacheData::from_json(text.clone());
+            prop_assert_eq!(observed(&after), observed(&whole));
+            let after = fetched(text.clone(), etag, Some(&previous));
+            prop_assert_eq!(observed(&after), observed(&fetched(text, etag, None)));
+        }
+    }
+
+    fn set(flags: &[&str], tail: &str) -> String {
+        format!(r#"{{"flags":[{}],"cohorts":{{}}{tail}}}"#, flags.join(","))
+    }
+
+    fn known(old: &str, new: &str) -> Option<Incremental> {
+        let old = FlagDefinitionCacheData::from_json(old.to_owned()).unwrap();
+        scan(new, Some(old.index()))
+    }
+
+    #[test]
+    fn a_change_of_flags_needs_no_whole_scan() {
+        let [a, b, c, changed] = [
+            r#"{"key":"a"}"#,
+            r#"{"key":"b"}"#,
+            r#"{"key":"c"}"#,
+            r#"{"key":"b","active":true}"#,
+        ];
+        let old = set(&[a, b, c], "");
+        for (new, has_same_keys) in [
+            (vec![a, b, c], true),
+            (vec![a, changed, c], true),
+            (vec![a, c], false),
+            (vec![c, a, b], false),
+            (vec![], false),
+            (vec![r#"{"key":"n"}"#, a, b, c], false),
+        ] {
+            let new = set(&new, "");
+            let found = known(&old, &new).unwrap();
+            assert_eq!(found.known.by_key.is_some(), has_same_keys, "{new}");
+            let stored = |text: &str| {
+                let data = fetched(text.as_bytes().to_vec(), "", None).unwrap();
+                String::from_utf8(data.to_json().to_vec()).unwrap()
+            };
+            let found = known(&old, &stored(&new)).unwrap();
+            assert!(found.stored.is_some());
+            assert!(known(&stored(&old), &stored(&new)).is_some());
+            assert!(known(&stored(&old), &new).is_some());
+        }
+    }
+
+    #[test]
+    fn what_differs_outside_of_the_flags_is_scanned_whole() {
+        let a = r#"{"key":"a"}"#;
+        let old = set(&[a], "");
+        assert!(known(&old, &set(&[a], r#","cohorts":{}"#)).is_none());
+        assert!(known(&set(&[a], r#","flags":[]"#), &old).is_none());
+        assert!(known(&old, &old[..old.len() - 1]).is_none());
+    }
+}

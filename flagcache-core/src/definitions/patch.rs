@@ -1,0 +1,470 @@
+//! [`Patch`]: turns one snapshot into another that differs from it in a few flags.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::definitions::scan::MAX_LEN;
+use crate::definitions::snapshot::off_thread;
+use crate::{DataError, FlagDefinitionCacheData};
+
+/// The first bytes of an encoded patch. The digit is the version of the format.
+const MAGIC: &[u8] = b"fcp1";
+
+/// A patch is worthwhile if it is at most this fraction of the new stored copy.
+const FRACTION: usize = 4;
+
+/// Shorter ranges are inserted, which takes no more bytes than copying them.
+const MIN_COPY: usize = 12;
+
+/// The change from one snapshot to another: ranges to copy from the old definitions, and bytes to insert.
+///
+/// It gives the new snapshot's stored copy, byte for byte, with its metadata. It applies only to the content that it was
+/// made from, and gives only the content that it promises: anything else is an error.
+///
+/// ```
+/// use flagcache_core::{FlagDefinitionCacheData, Patch};
+///
+/// let flags = |on: &str| {
+///     let flags: Vec<_> = (0..100).map(|n| format!(r#"{{"key":"flag-{n}","active":{on}}}"#)).collect();
+///     flags.join(",")
+/// };
+/// let read = |last: &str| FlagDefinitionCacheData::from_json(format!(r#"{{"flags":[{},{last}]}}"#, flags("true")));
+/// let (old, new) = (read(r#"{"key":"last"}"#)?, read(r#"{"key":"last","active":true}"#)?);
+///
+/// let patch = Patch::between(&old, &new).ok_or("the definitions differ too much")?;
+/// let patch = Patch::decode(patch.encode())?;
+/// assert_eq!(patch.apply(&old)?.to_json(), new.to_json());
+/// assert!(patch.apply(&new).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    from: Content,
+    to: Content,
+    /// The length of the stored copy.
+    stored_len: usize,
+    /// Where the definitions' own members begin in the stored copy.
+    start: usize,
+    encoded: Bytes,
+    /// Where the instructions begin in `encoded`.
+    instructions: usize,
+}
+
+/// Why a patch cannot be decoded or applied. Then read the whole copy.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PatchError {
+    /// Not an encoded patch, or one of another version.
+    #[error("not a valid patch: {0}")]
+    Malformed(&'static str),
+    /// It was made from other definitions than those that it is applied to.
+    #[error("the patch was made from other definitions")]
+    OtherOrigin,
+    /// The result is not what the patch promises.
+    #[error("the patched definitions are not those that the patch promises")]
+    OtherResult,
+    /// The result is not a stored copy.
+    #[error("the patched definitions cannot be read")]
+    Data(#[from] DataError),
+}
+
+/// Identifies definitions: the fingerprint and the length of their members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Content {
+    fingerprint: u64,
+    len: usize,
+}
+
+impl Content {
+    fn of(data: &FlagDefinitionCacheData) -> Self {
+        Self {
+            fingerprint: data.content_fingerprint().as_u64(),
+            len: data.content_len(),
+        }
+    }
+}
+
+impl Patch {
+    /// The patch that turns `old` into `new`. `None` if it would be larger than a quarter of the stored copy: then
+    /// the copy itself is the better choice.
+    ///
+    /// Compares flags by key and the other members by name. Runs on the calling thread: some milliseconds for 10 MB.
+    pub fn between(old: &FlagDefinitionCacheData, new: &FlagDefinitionCacheData) -> Option<Self> {
+        let (raw, [head, tail]) = (new.raw(), new.around());
+        let stored_len = head.len() + raw.len() + tail.len();
+        let mut writer = Writer {
+            old: old.raw().as_bytes(),
+            instructions: Vec::new(),
+            inserted: head.as_bytes().to_vec(),
+            copied: 0..0,
+            max_len: stored_len / FRACTION,
+        };
+        let mut at = 0;
+        for piece in pieces(new) {
+            let text = piece.text.as_bytes();
+            let start = offset(raw, piece.text);
+            writer.append(&raw.as_bytes()[at..start], None)?;
+            writer.append(text, Some(&|| piece.in_old(old)))?;
+            at = start + text.len();
+        }
+        writer.append(&raw.as_bytes()[at..], None)?;
+        writer.insert(tail.as_bytes());
+        writer.flush();
+
+        let (from, to) = (Content::of(old), Content::of(new));
+        let mut encoded = MAGIC.to_vec();
+        encoded.extend_from_slice(&from.fingerprint.to_le_bytes());
+        encoded.extend_from_slice(&to.fingerprint.to_le_bytes());
+        for number in [from.len, to.len, stored_len, head.len()] {
+            write_number(&mut encoded, number);
+        }
+        encoded.extend_from_slice(&writer.instructions);
+        // Rejects what `decode` would reject, such as one flag twice in the new definitions and once in the old ones.
+        let patch = Self::decode(encoded).ok()?;
+        (patch.encoded.len() <= stored_len / FRACTION).then_some(patch)
+    }
+
+    /// The patch as bytes.
+    pub fn encode(&self) -> Bytes {
+        self.encoded.clone()
+    }
+
+    /// Decodes a patch, and checks that its ranges are inside the old definitions and add up to the promised length.
+    ///
+    /// # Errors
+    ///
+    /// [`PatchError::Malformed`] for anything that [`encode`](Self::encode) does not return.
+    pub fn decode(encoded: impl Into<Bytes>) -> Result<Self, PatchError> {
+        let encoded = encoded.into();
+        let mut reader = Reader { rest: &encoded };
+        if reader.bytes(MAGIC.len())? != MAGIC {
+            return Err(PatchError::Malformed("another format or version"));
+        }
+        let (from, to) = (reader.fingerprint()?, reader.fingerprint()?);
+        let [from_len, to_len, stored_len, start] = [
+            reader.number()?,
+            reader.number()?,
+            reader.number()?,
+            reader.number()?,
+        ];
+        let end = start.checked_add(to_len);
+        if stored_len > MAX_LEN || end.is_none_or(|end| end > stored_len) {
+            return Err(PatchError::Malformed("the lengths contradict each other"));
+        }
+        let instructions = encoded.len() - reader.rest.len();
+        let (mut copied, mut total) = (0, 0);
+        while let Some(Instruction { insert, copy }) = reader.instruction()? {
+            if copy.end > from_len {
+                return Err(PatchError::Malformed(
+                    "a range is outside the old definitions",
+                ));
+            }
+            copied += copy.len() as u64;
+            total += insert.len() as u64 + copy.len() as u64;
+            // Otherwise a small patch could copy one range very often.
+            if copied > from_len as u64 {
+                return Err(PatchError::Malformed("it copies more than there is"));
+            }
+        }
+        if total != stored_len as u64 {
+            return Err(PatchError::Malformed(
+                "the result has another length than promised",
+            ));
+        }
+        Ok(Self {
+            from: Content {
+                fingerprint: from,
+                len: from_len,
+            },
+            to: Content {
+                fingerprint: to,
+                len: to_len,
+            },
+            stored_len,
+            start,
+            instructions,
+            encoded,
+        })
+    }
+
+    /// The new snapshot, if `old` has the content that the patch was made from, whatever its metadata.
+    ///
+    /// # Errors
+    ///
+    /// If `old` has other content, or the result is not what the patch promises.
+    pub fn apply(
+        &self,
+        old: &FlagDefinitionCacheData,
+    ) -> Result<FlagDefinitionCacheData, PatchError> {
+        apply(std::slice::from_ref(self), old)
+    }
+
+    /// Applies several patches, each to the result of the one before, and checks the last result. For async code: large
+    /// definitions (more than 256 KiB) are patched on tokio's blocking pool. No patches give `old`.
+    ///
+    /// Cancel safe: a dropped call finishes in the background and its result is discarded.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply), for any of the patches.
+    pub async fn apply_all(
+        patches: Vec<Self>,
+        old: &FlagDefinitionCacheData,
+    ) -> Result<FlagDefinitionCacheData, PatchError> {
+        let old = old.clone();
+        let len = patches.last().map_or(0, |last| last.stored_len);
+        off_thread(len, move || apply(&patches, &old)).await
+    }
+
+    /// The stored copy that results from `raw`, which has the length of `from`.
+    fn stored(&self, raw: &[u8]) -> Result<Vec<u8>, PatchError> {
+        let mut stored = Vec::new();
+        // `decode` bounds it by the lengths of the old definitions and of the patch together.
+        stored
+            .try_reserve_exact(self.stored_len)
+            .map_err(|_| PatchError::Malformed("the result does not fit in memory"))?;
+        let mut reader = Reader {
+            rest: &self.encoded[self.instructions..],
+        };
+        while let Some(Instruction { insert, copy }) = reader.instruction()? {
+            stored.extend_from_slice(insert);
+            stored.extend_from_slice(&raw[copy]);
+        }
+        Ok(stored)
+    }
+}
+
+fn apply(
+    patches: &[Patch],
+    old: &FlagDefinitionCacheData,
+) -> Result<FlagDefinitionCacheData, PatchError> {
+    let [first, rest @ ..] = patches else {
+        return Ok(old.clone());
+    };
+    if first.from != Content::of(old) {
+        return Err(PatchError::OtherOrigin);
+    }
+    let mut last = first;
+    let mut stored = first.stored(old.raw().as_bytes())?;
+    for next in rest {
+        let raw = &stored[last.start..last.start + last.to.len];
+        // The fingerprint of the last result covers those between.
+        if next.from != last.to {
+            return Err(PatchError::OtherOrigin);
+        }
+        stored = next.stored(raw)?;
+        last = next;
+    }
+    let data = FlagDefinitionCacheData::from_json_after(stored, old)?;
+    // Without a valid envelope it has lost its metadata.
+    if data.is_stored_form() && Content::of(&data) == last.to {
+        Ok(data)
+    } else {
+        Err(PatchError::OtherResult)
+    }
+}
+
+/// A part of the new definitions that probably occurs in the old ones too.
+struct Piece<'a> {
+    kind: PieceKind<'a>,
+    text: &'a str,
+}
+
+enum PieceKind<'a> {
+    /// A flag, with its key.
+    Flag(&'a str),
+    /// The value of another member, with its name.
+    Member(&'a str),
+}
+
+impl Piece<'_> {
+    /// The corresponding range of the old definitions.
+    fn in_old(&self, old: &FlagDefinitionCacheData) -> Option<Range<usize>> {
+        let text = match self.kind {
+            PieceKind::Flag(key) => old.flag(key)?.json(),
+            PieceKind::Member(name) => old.member(name)?.as_str(),
+        };
+        let start = offset(old.raw(), text);
+        Some(start..start + text.len())
+    }
+}
+
+/// The flags and the values of the other members, in the order of the text.
+fn pieces(data: &FlagDefinitionCacheData) -> Vec<Piece<'_>> {
+    let raw = data.raw();
+    let mut pieces: Vec<_> = data
+        .members()
+        .filter(|(name, _)| *name != "flags")
+        .map(|(name, value)| Piece {
+            kind: PieceKind::Member(name),
+            text: value.as_str(),
+        })
+        .chain(data.flags().map(|flag| Piece {
+            kind: PieceKind::Flag(flag.key()),
+            text: flag.json(),
+        }))
+        .collect();
+    pieces.sort_by_key(|piece| offset(raw, piece.text));
+    pieces
+}
+
+/// The position of `part`, which is a part of `whole`.
+fn offset(whole: &str, part: &str) -> usize {
+    part.as_ptr() as usize - whole.as_ptr() as usize
+}
+
+/// Insert these bytes, then copy that range of the old definitions.
+struct Instruction<'a> {
+    insert: &'a [u8],
+    copy: Range<usize>,
+}
+
+/// Writes instructions for a text that is appended in order.
+struct Writer<'a> {
+    old: &'a [u8],
+    instructions: Vec<u8>,
+    /// What to insert before the range.
+    inserted: Vec<u8>,
+    /// The range that is being extended.
+    copied: Range<usize>,
+    max_len: usize,
+}
+
+impl Writer<'_> {
+    /// Appends `text`: copied if the old definitions have it where the last range ends, or where `find` says.
+    /// `None` if the result is too long.
+    fn append(
+        &mut self,
+        text: &[u8],
+        find: Option<&dyn Fn() -> Option<Range<usize>>>,
+    ) -> Option<()> {
+        if self.extends(text) {
+            return Some(());
+        }
+        match find.and_then(|find| find()) {
+            Some(range) => {
+                let old = &self.old[range.clone()];
+                let prefix = common_len(old.iter(), text.iter());
+                let (old_rest, rest) = (&old[prefix..], &text[prefix..]);
+                let suffix = common_len(old_rest.iter().rev(), rest.iter().rev());
+                self.copy(range.start..range.start + prefix);
+                self.insert(&rest[..rest.len() - suffix]);
+                self.copy(range.end - suffix..range.end);
+            }
+            None => self.insert(text),
+        }
+        (self.instructions.len() + self.inserted.len() <= self.max_len).then_some(())
+    }
+
+    /// Extends the last range by `text`, if that is what follows there.
+    fn extends(&mut self, text: &[u8]) -> bool {
+        let follows = !self.copied.is_empty() && self.old[self.copied.end..].starts_with(text);
+        if follows {
+            self.copied.end += text.len();
+        }
+        follows
+    }
+
+    fn copy(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        if !self.copied.is_empty() && self.copied.end == range.start {
+            self.copied.end = range.end;
+        } else if range.len() < MIN_COPY {
+            self.insert(&self.old[range]);
+        } else {
+            if !self.copied.is_empty() {
+                self.flush();
+            }
+            self.copied = range;
+        }
+    }
+
+    fn insert(&mut self, text: &[u8]) {
+        if !self.copied.is_empty() && !text.is_empty() {
+            self.flush();
+        }
+        self.inserted.extend_from_slice(text);
+    }
+
+    /// Writes an instruction.
+    fn flush(&mut self) {
+        if self.inserted.is_empty() && self.copied.is_empty() {
+            return;
+        }
+        let Range { start, end } = std::mem::take(&mut self.copied);
+        write_number(&mut self.instructions, self.inserted.len());
+        self.instructions.append(&mut self.inserted);
+        write_number(&mut self.instructions, start);
+        write_number(&mut self.instructions, end - start);
+    }
+}
+
+fn common_len<'a>(a: impl Iterator<Item = &'a u8>, b: impl Iterator<Item = &'a u8>) -> usize {
+    a.zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Seven bits per byte, the lowest first; the highest bit means that more follow.
+fn write_number(bytes: &mut Vec<u8>, mut number: usize) {
+    while number > 0x7f {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn bytes(&mut self, len: usize) -> Result<&'a [u8], PatchError> {
+        let (bytes, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or(PatchError::Malformed("it is truncated"))?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    fn fingerprint(&mut self) -> Result<u64, PatchError> {
+        let mut fingerprint = [0; 8];
+        fingerprint.copy_from_slice(self.bytes(8)?);
+        Ok(u64::from_le_bytes(fingerprint))
+    }
+
+    /// A number of at most [`MAX_LEN`].
+    fn number(&mut self) -> Result<usize, PatchError> {
+        let mut number = 0_u64;
+        for shift in (0..35).step_by(7) {
+            let byte = self.bytes(1)?[0];
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return usize::try_from(number)
+                    .ok()
+                    .filter(|number| *number <= MAX_LEN)
+                    .ok_or(PatchError::Malformed("a number is too large"));
+            }
+        }
+        Err(PatchError::Malformed("a number is too large"))
+    }
+
+    fn instruction(&mut self) -> Result<Option<Instruction<'a>>, PatchError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let insert = self.number()?;
+        let insert = self.bytes(insert)?;
+        let (start, len) = (self.number()?, self.number()?);
+        let end = start
+            .checked_add(len)
+            .ok_or(PatchError::Malformed("a number is too large"))?;
+        Ok(Some(Instruction {
+            insert,
+            copy: start..end,
+        }))
+    }
+}

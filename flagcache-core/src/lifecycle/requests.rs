@@ -1,0 +1,87 @@
+//! [`Requests`]: when a leader carries out the refreshes that workers requested.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Minimum time between two requested GETs, whatever is requested.
+const GAP: Duration = Duration::from_secs(1);
+
+/// When to ask again, after the first requested GET, while nothing new comes: PostHog builds its own cache of the
+/// definitions after a change, so an early answer may still be the old one.
+const ASK_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+/// The refreshes that workers requested, merged into a series of GETs: one, and more of them while nothing new comes.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    /// When the next requested GET is due.
+    due: Option<Instant>,
+    /// When the first GET of the current series was sent, and how many followed it.
+    series: Option<(Instant, usize)>,
+    last_sent: Option<Instant>,
+    /// A worker whose store carries no requests asks the API itself, whether it leads or not.
+    direct: bool,
+}
+
+impl Requests {
+    /// A refresh is requested: begins a new series, merged with requests that are still waiting.
+    pub(super) fn request(&mut self, now: Instant, direct: bool) {
+        self.due = Some(self.last_sent.map_or(now, |sent| now.max(sent + GAP)));
+        self.series = None;
+        self.direct = direct;
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(super) fn is_direct(&self) -> bool {
+        self.direct && self.due.is_some()
+    }
+
+    /// The next requested GET may be sent from now on.
+    pub(super) fn may_send(&self, now: Instant) -> bool {
+        self.last_sent.is_none_or(|sent| now >= sent + GAP)
+    }
+
+    /// A GET that answers the waiting requests is sent.
+    pub(super) fn sent(&mut self, now: Instant) {
+        self.due = None;
+        self.last_sent = Some(now);
+        self.series.get_or_insert((now, 0));
+    }
+
+    /// The worker acquired leadership and fetches. The previous leader may have sent a requested GET just now.
+    pub(super) fn acquired(&mut self, now: Instant) {
+        self.last_sent = Some(now);
+    }
+
+    /// The GET brought nothing new. Does nothing if another request came meanwhile.
+    pub(super) fn unanswered(&mut self) {
+        if let (None, Some((first, repeated))) = (self.due, &mut self.series) {
+            self.due = ASK_AGAIN.get(*repeated).map(|after| *first + *after);
+            *repeated += 1;
+        }
+    }
+
+    /// The load sent no GET.
+    pub(super) fn failed(&mut self, now: Instant) {
+        if self.due.is_some_and(|due| due <= now) {
+            self.sent(now);
+            self.unanswered();
+        }
+    }
+
+    /// The GET brought new definitions. Requests that came meanwhile stay.
+    pub(super) fn answered(&mut self) {
+        if self.due.is_none() {
+            self.series = None;
+        }
+    }
+
+    /// Another worker leads, and carries the requests out.
+    pub(super) fn drop_waiting(&mut self) {
+        self.due = None;
+        self.series = None;
+    }
+}

@@ -1,0 +1,239 @@
+//! Patches: from one snapshot to another, and to nothing else.
+
+use std::time::Duration;
+
+use flagcache_core::{FlagDefinitionCacheData, Patch, PatchError, ProjectFingerprint};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::{BODY, api, fetched_at, set};
+
+/// A body of flags with these numbers and values.
+fn body(flags: impl IntoIterator<Item = (u32, u32)>, rest: &str) -> String {
+    let flags: Vec<_> = flags
+        .into_iter()
+        .map(|(key, value)| {
+            format!(
+                r#"{{"id":{key},"key":"flag-{key}","filters":{{"groups":[{{"rollout_percentage":{value},"name":"größer"}}]}}}}"#
+            )
+        })
+        .collect();
+    format!(
+        r#"{{"flags": [{}], "group_type_mapping": {{"0": "company"}}{rest}}}"#,
+        flags.join(", ")
+    )
+}
+
+fn same(number: u32) -> (u32, u32) {
+    (number, 0)
+}
+
+/// The definitions of version `n`, with metadata.
+fn version(n: u64, body: String) -> FlagDefinitionCacheData {
+    let project = Some(ProjectFingerprint::of("phc_test"));
+    let fetched_at = fetched_at() + Duration::from_secs(n);
+    let etag = format!("W/\"{n}\"");
+    FlagDefinitionCacheData::from_api_response(body, Some(&etag), fetched_at, project).unwrap()
+}
+
+/// Checks the patch between the two in all forms that a snapshot may have, and gives its length.
+#[track_caller]
+fn check(old: &FlagDefinitionCacheData, new: &FlagDefinitionCacheData) -> Option<usize> {
+    let patch = Patch::between(old, new)?;
+    let stored = |data: &FlagDefinitionCacheData| {
+        FlagDefinitionCacheData::from_json(data.to_json()).unwrap()
+    };
+    assert_eq!(
+        Patch::between(&stored(old), &stored(new)),
+        Some(patch.clone())
+    );
+    assert_eq!(Patch::decode(patch.encode()).unwrap(), patch);
+    for old in [old.clone(), stored(old), old.with_etag(Some("another"))] {
+        let patched = patch.apply(&old).unwrap();
+        assert_eq!(patched.to_json(), new.to_json());
+        assert_eq!(&patched, new);
+        assert_eq!(patched.head(), new.head());
+    }
+    let len = patch.encode().len();
+    assert!(len <= new.to_json().len() / 4, "{len}");
+    Some(len)
+}
+
+#[test]
+fn b12_83_a_changed_flag_takes_as_much_as_changed_and_gives_the_stored_copy() {
+    let old = version(1, body((0..1_000).map(same), ""));
+    let changed = |number: u32| move |n| (n, u32::from(n == number) * 57);
+    for number in [0, 500, 999] {
+        let new = version(2, body((0..1_000).map(changed(number)), ""));
+        let len = check(&old, &new).unwrap();
+        assert!(len < 500, "{len} bytes");
+    }
+    // Metadata alone.
+    assert!(check(&old, &version(2, body((0..1_000).map(same), ""))).unwrap() < 500);
+}
+
+#[test]
+fn b12_83_added_removed_and_moved_flags_and_other_members_are_patched() {
+    let old = version(1, body((0..200).map(same), ""));
+    let cases = [
+        body((0..201).map(same), ""),
+        body((1..200).map(same), ""),
+        body((0..100).chain(101..200).map(same), ""),
+        body((100..200).chain(0..100).map(same), ""),
+        body((0..100).chain([777]).chain(100..200).map(same), ""),
+        body(
+            (0..200).map(same),
+            r#","property_matching_version":2,"ünknown":[1]"#,
+        ),
+        body((0..200).map(same), "").replace("company", "organisation"),
+    ];
+    for case in cases {
+        let new = version(2, case);
+        let (there, back) = (check(&old, &new), check(&new, &old));
+        assert!(
+            there.unwrap() < 1_200 && back.unwrap() < 1_200,
+            "{there:?} {back:?}"
+        );
+    }
+}
+
+#[test]
+fn b12_83_a_patch_that_is_not_worthwhile_is_none() {
+    let old = version(1, body((0..100).map(same), ""));
+    for new in [
+        body((0..100).map(|n| (n + 1_000, 1)), ""),
+        body([same(1)], ""),
+        // More of the old definitions than there is.
+        body((0..100).chain(0..100).map(same), ""),
+    ] {
+        assert_eq!(Patch::between(&old, &version(2, new)), None);
+    }
+    let small = set(r#"{"flags":[]}"#);
+    assert_eq!(Patch::between(&small, &small), None);
+    assert_eq!(Patch::between(&small, &api(BODY, None)), None);
+}
+
+#[test]
+fn b12_83_a_patch_applies_only_to_the_content_that_it_was_made_from() {
+    let versions: Vec<_> = (0..3)
+        .map(|n| version(n, body((0..50).map(|at| (at, n as u32)), "")))
+        .collect();
+    let (old, new) = (version(0, body((0..50).map(same), "")), &versions[1]);
+    let patch = Patch::between(&old, &version(1, body((0..51).map(same), ""))).unwrap();
+    for other in [new, &versions[2], &set(r#"{"flags":[]}"#)] {
+        assert!(matches!(patch.apply(other), Err(PatchError::OtherOrigin)));
+    }
+}
+
+#[tokio::test]
+async fn b12_83_a_chain_of_patches_gives_the_last_content_or_nothing() {
+    let versions: Vec<_> = (0..5)
+        .map(|n| {
+            version(
+                u64::from(n),
+                body((0..2_000).map(|at| (at, u32::from(at == n) * n)), ""),
+            )
+        })
+        .collect();
+    let patches: Vec<_> = versions
+        .windows(2)
+        .map(|pair| Patch::between(&pair[0], &pair[1]).unwrap())
+        .collect();
+    let all = Patch::apply_all(patches.clone(), &versions[0])
+        .await
+        .unwrap();
+    assert_eq!(all.to_json(), versions[4].to_json());
+    assert_eq!(Patch::apply_all(Vec::new(), &all).await.unwrap(), all);
+    for missing in 0..3 {
+        let mut gap = patches.clone();
+        gap.remove(missing);
+        let error = Patch::apply_all(gap, &versions[0]).await.unwrap_err();
+        assert!(matches!(error, PatchError::OtherOrigin), "{error}");
+    }
+}
+
+#[test]
+fn b12_83_a_damaged_patch_gives_nothing_else() {
+    let old = version(1, body((0..30).map(same), ""));
+    let new = version(2, body((0..30).map(|n| (n, u32::from(n == 7))), ""));
+    let encoded = Patch::between(&old, &new).unwrap().encode();
+    let check = |damaged: Vec<u8>| match Patch::decode(damaged) {
+        Ok(patch) => match patch.apply(&old) {
+            Ok(patched) => assert_eq!(patched.to_json(), new.to_json()),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        },
+        Err(error) => assert!(matches!(error, PatchError::Malformed(_)), "{error}"),
+    };
+    for at in 0..encoded.len() {
+        assert!(Patch::decode(encoded.slice(..at)).is_err());
+        for flip in [1, 0x80, 0xff] {
+            let mut damaged = encoded.to_vec();
+            damaged[at] ^= flip;
+            check(damaged);
+        }
+        let mut longer = encoded.to_vec();
+        longer.insert(at, 0);
+        check(longer);
+    }
+}
+
+#[test]
+fn b12_83_a_small_patch_cannot_demand_much_memory() {
+    let number = |number: u32| -> Vec<u8> {
+        (0..5)
+            .map(|at| (number >> (7 * at)) as u8 & 0x7f | if at < 4 { 0x80 } else { 0 })
+            .collect()
+    };
+    let mut bomb = [b"fcp1".as_slice(), &[0; 16]].concat();
+    // A million bytes of the old definitions, four thousand times.
+    for length in [1_000_000, 4_000_000_000, 4_000_000_000, 0] {
+        bomb.extend(number(length));
+    }
+    for _ in 0..4_000 {
+        bomb.extend([&[0, 0], number(1_000_000).as_slice()].concat());
+    }
+    let error = Patch::decode(bomb).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "not a valid patch: it copies more than there is"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn b12_83_any_two_sets_are_patched_exactly(
+        old in vec((0_u32..40, 0_u32..3), 0..60),
+        edits in vec((any::<prop::sample::Index>(), 0_u8..4, 0_u32..60, 0_u32..3), 0..12),
+        rest in "(,\"x\":\"[a-z]{0,8}\")?",
+    ) {
+        let mut new = old.clone();
+        for (at, edit, key, value) in edits {
+            let at = at.index(new.len() + 1);
+            match edit {
+                0 => new.insert(at, (key, value)),
+                1 if at < new.len() => drop(new.remove(at)),
+                2 if at < new.len() => new.rotate_left(at),
+                _ if at < new.len() => new[at].1 = value,
+                _ => {}
+            }
+        }
+        check(&version(1, body(old, "")), &version(2, body(new, &rest)));
+    }
+
+    #[test]
+    fn b12_83_any_bytes_are_refused_or_valid(
+        mut bytes in vec(any::<u8>(), 0..200),
+        is_prefixed in any::<bool>(),
+    ) {
+        let old = set(BODY);
+        if is_prefixed {
+            let from = old.content_fingerprint().as_u64().to_le_bytes();
+            bytes.splice(..0, [b"fcp1".as_slice(), &from].concat());
+        }
+        if let Ok(patch) = Patch::decode(bytes) {
+            prop_assert!(patch.apply(&old).is_err());
+        }
+    }
+}
