@@ -1,25 +1,28 @@
-//! [`Costs`]: what the model's Redis and network take for each step. Each constant names the measurement that it comes from.
+//! [`Costs`]: what the model's Redis and network take for each step. Each constant names the measurement that it comes from:
+//! BENCHMARKS.md, or where that has none, the processor time of a Redis 7.0.15 on the same two cores (`redis-benchmark`, INFO).
 
 use std::time::Duration;
 
 /// The time that each step takes, and the bytes that it moves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Costs {
-    /// Redis's one thread: a script of an unchanged tick. BENCHMARKS.md, "Thousands of connections": 106 µs with 5 000
-    /// connections, with the system calls for it.
+    /// Redis's one thread: a script that waits in the queue. Measured as below: the tick script, 5 000 connections, 55 µs.
     pub(crate) script: Duration,
-    /// Redis's one thread: a plain read, before its bytes. `scripts/simulate --calibrate`: a GET of 4 KB, 1 000 connections.
+    /// More, for a call that finds the thread idle and must wake it. BENCHMARKS.md, "Thousands of connections": an unchanged
+    /// tick costs 106 µs with 5 000 connections, whose ticks come one by one.
+    pub(crate) wake: Duration,
+    /// Redis's one thread: a plain read, before its bytes. Measured: a GET of 4 KB, 1 000 connections, 28 µs.
     pub(crate) read: Duration,
-    /// Redis's one thread: each byte of a reply, in nanoseconds. `--calibrate`: a GET of 770 KB.
+    /// Redis's one thread: each byte of a reply, in nanoseconds. Measured: a GET of 770 KB, 713 µs.
     pub(crate) nanos_per_byte: f64,
-    /// Redis's one thread: a notification, for each connection. `--calibrate`: a PUBLISH to 5 000 connections.
+    /// Redis's one thread: a notification, for each connection. Measured: a PUBLISH to 5 000 connections, 22 µs each.
     pub(crate) notification: Duration,
-    /// Redis's one thread: a new connection with HELLO and SUBSCRIBE. `--calibrate`.
+    /// Redis's one thread: a new connection with HELLO and SUBSCRIBE. An assumption: accepting it, and five calls like a read.
     pub(crate) connect: Duration,
     /// Redis's one thread: each byte of a publish, in nanoseconds. BENCHMARKS.md, "a leader's publish": 33.6 ms for 7.7 MB.
     pub(crate) nanos_per_published_byte: f64,
     /// What leaves the server in a second, in bytes. Chosen so that 5 000 connections take as long as measured: BENCHMARKS.md,
-    /// "when a flag changes", 200 MB until the last follower has them after 1 332 ms.
+    /// "when a flag changes", 200 MB until the last follower has them after 1 332 ms. The workers read on the same machine.
     pub(crate) bandwidth: f64,
     /// From a worker to Redis and back. An assumption: one data centre.
     pub(crate) round_trip: Duration,
@@ -39,21 +42,25 @@ pub(crate) const SMALL: u64 = 100;
 /// Longer copies are read in pieces of this size, as by the Redis store.
 pub(crate) const PIECE: u64 = 1024 * 1024;
 
-/// The patch of one changed flag: the upper bound that the design sets.
-pub(crate) const PATCH: u64 = 4 * 1024;
+/// The patch of one changed flag: "less than 1 KB" (`flagcache-providers/src/redis/docs.md`).
+pub(crate) const PATCH: u64 = 1024;
+
+/// New connections that wait for the server to accept them (`tcp-backlog`). More are dropped.
+pub(crate) const BACKLOG: u32 = 511;
 
 impl Costs {
     /// As measured, with a server whose thread and network are `speed` times as fast.
     pub(crate) fn measured(speed: f64) -> Self {
         let micros = |micros: f64| Duration::from_secs_f64(micros * 1e-6 / speed);
         Self {
-            script: micros(106.0),
+            script: micros(55.0),
+            wake: micros(51.0),
             read: micros(28.0),
             nanos_per_byte: 0.93 / speed,
             notification: micros(22.0),
             connect: micros(150.0),
             nanos_per_published_byte: 4.3 / speed,
-            bandwidth: 290e6 * speed,
+            bandwidth: 210e6 * speed,
             round_trip: Duration::from_micros(500),
             api_round_trip: Duration::from_millis(80),
             nanos_per_decoded_byte: 2.3,

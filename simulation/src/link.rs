@@ -209,6 +209,13 @@ impl Link {
         if let Some(epoch) = open() {
             return Ok(epoch);
         }
+        let (up, full) = {
+            let redis = world.redis.lock();
+            (redis.power == Power::Up, redis.is_full())
+        };
+        if up && full && !self.is_dead() {
+            return self.give_up(world, deadline).await;
+        }
         let epoch = self
             .send(world, deadline, None, |redis| {
                 (redis.connect(), redis.epoch)

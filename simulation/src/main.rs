@@ -36,6 +36,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use run::Figures;
 use world::Plan;
 
@@ -58,46 +59,125 @@ fn plan(workers: usize, span: Duration, changes: usize) -> Plan {
         starts: 1_000.0,
         speed: 1.0,
         changes,
-        faults: true,
+        faults: 8,
         webhook: false,
         seed: SEED,
         plant: None,
     }
 }
 
+/// The same plan with whole copies, and with patches.
+fn with_copies(plan: Plan) -> Vec<Plan> {
+    vec![
+        plan.clone(),
+        Plan {
+            patches: true,
+            ..plan
+        },
+    ]
+}
+
+/// A day.
+fn thousand() -> Vec<Plan> {
+    with_copies(plan(1_000, HOUR * 24, 92))
+}
+
+/// An hour, with small definitions and with large ones.
+fn ten_thousand() -> Vec<Plan> {
+    let hour = plan(10_000, HOUR, 12);
+    let large = Plan {
+        copy_bytes: LARGE_COPY,
+        ..hour.clone()
+    };
+    let mut plans = with_copies(hour);
+    plans.push(large);
+    plans
+}
+
+/// Minutes: a tick of a real poller takes about 20 µs here, and this fleet makes twelve million in an hour. With jitter and
+/// faults; without jitter; and without jitter on a server that would be fast enough.
+fn hundred_thousand() -> Vec<Plan> {
+    let jitter = Duration::from_secs(30);
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let with_faults = Plan {
+        jitter,
+        faults: 3,
+        ..plan(100_000, minutes(10), 3)
+    };
+    let at_once = Plan {
+        faults: 0,
+        ..plan(100_000, minutes(4), 2)
+    };
+    let fast = Plan {
+        patches: true,
+        speed: 16.0,
+        ..at_once.clone()
+    };
+    let mut plans = with_copies(with_faults);
+    plans.extend(with_copies(at_once));
+    plans.push(fast);
+    plans
+}
+
+/// The fleets that were measured, as they were: BENCHMARKS.md, "Thousands of connections".
+fn measured() -> Vec<Plan> {
+    let as_measured = |workers| Plan {
+        poll_interval: Duration::from_secs(10),
+        starts: 400.0,
+        faults: 0,
+        ..plan(workers, Duration::from_secs(120), 5)
+    };
+    [100, 1_000, 5_000].map(as_measured).into()
+}
+
+/// A month with a hundred changes: a poll interval of ten minutes with a webhook, and one of 30 s without.
+fn months() -> Vec<Plan> {
+    let month = Plan {
+        faults: 0,
+        starts: 10.0,
+        ..plan(16, HOUR * 24 * 30, 100)
+    };
+    let rare = Plan {
+        poll_interval: Duration::from_secs(600),
+        webhook: true,
+        ..month.clone()
+    };
+    vec![rare, month]
+}
+
+type Part = (&'static str, fn() -> Vec<Plan>);
+
 fn main() -> io::Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let quick = args.iter().any(|arg| arg == "--quick");
-    let workers: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
-    println!("seed {SEED}\n");
-    let mut plans = Vec::new();
-    let sizes: &[(usize, Duration, usize)] = match (quick, workers.is_empty()) {
-        (true, _) => &[(200, HOUR, 20)],
-        _ => &[
-            (1_000, HOUR.saturating_mul(24), 100),
-            (10_000, HOUR.saturating_mul(3), 40),
-            (100_000, Duration::from_secs(1_800), 16),
-        ],
-    };
-    for &(size, span, changes) in sizes {
-        if !workers.is_empty() && !workers.contains(&size) {
-            continue;
-        }
-        for patches in [false, true] {
-            for copy_bytes in [SMALL_COPY, LARGE_COPY] {
-                plans.push(Plan {
-                    patches,
-                    copy_bytes,
-                    ..plan(size, span, changes)
-                });
-            }
-        }
+    let quick = || with_copies(plan(200, HOUR, 12));
+    let parts: [Part; 6] = [
+        ("--quick", quick),
+        ("measured", measured),
+        ("1000", thousand),
+        ("10000", ten_thousand),
+        ("100000", hundred_thousand),
+        ("months", months),
+    ];
+    if let Some(unknown) = args
+        .iter()
+        .find(|arg| !parts.iter().any(|(name, _)| name == arg))
+    {
+        let names = parts.map(|(name, _)| name).join(" | ");
+        eprintln!("`{unknown}` is not a part; usage: simulate [{names}]…");
+        return Ok(ExitCode::from(2));
     }
-    let figures = all(plans)?;
-    report::cost(&figures);
-    report::age(&figures);
-    report::violations(&figures);
-    let violations: u64 = figures.iter().map(Figures::count).sum();
+    let chosen = parts.into_iter().filter(|(name, _)| match args.is_empty() {
+        true => *name != "--quick",
+        false => args.iter().any(|arg| arg == name),
+    });
+    println!("seed {SEED}");
+    let mut violations = 0;
+    for (part, plans) in chosen {
+        let figures = all(plans())?;
+        println!("\n## {part}\n");
+        report::tables(&figures);
+        violations += figures.iter().map(Figures::count).sum::<u64>();
+    }
     Ok(if violations == 0 {
         ExitCode::SUCCESS
     } else {
@@ -105,21 +185,32 @@ fn main() -> io::Result<ExitCode> {
     })
 }
 
-/// Runs the plans, two at a time, each on a thread of its own.
+/// Runs the plans, two at a time.
 fn all(plans: Vec<Plan>) -> io::Result<Vec<Figures>> {
-    let mut figures = Vec::new();
-    for pair in plans.chunks(2) {
-        let runs: Vec<_> = pair
-            .iter()
-            .cloned()
-            .map(|plan| thread::spawn(move || timed(plan)))
-            .collect();
-        for run in runs {
-            let result = run.join().map_err(|_| io::Error::other("a run panicked"))?;
-            figures.push(result?);
+    let queue = Mutex::new(plans.into_iter().enumerate());
+    let work = || -> io::Result<Vec<(usize, Figures)>> {
+        let mut done = Vec::new();
+        loop {
+            let next = queue.lock().next();
+            let Some((index, plan)) = next else {
+                return Ok(done);
+            };
+            done.push((index, timed(plan)?));
         }
-    }
-    Ok(figures)
+    };
+    let mut figures = thread::scope(|scope| {
+        let threads = [scope.spawn(work), scope.spawn(work)];
+        let mut figures = Vec::new();
+        for thread in threads {
+            let done = thread
+                .join()
+                .map_err(|_| io::Error::other("a run panicked"))?;
+            figures.extend(done?);
+        }
+        Ok::<_, io::Error>(figures)
+    })?;
+    figures.sort_by_key(|(index, _)| *index);
+    Ok(figures.into_iter().map(|(_, figures)| figures).collect())
 }
 
 fn timed(plan: Plan) -> io::Result<Figures> {

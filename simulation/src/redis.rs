@@ -8,11 +8,11 @@ use std::time::Duration;
 use flagcache::{FlagDefinitionCacheData, FleetFailure};
 use tokio::time::Instant;
 
-use crate::costs::{Costs, PATCH, SMALL};
+use crate::costs::{BACKLOG, Costs, PATCH, SMALL};
 use crate::plant::Plant;
 
 /// How many patches the server keeps.
-const PATCHES: usize = 16;
+const PATCHES: usize = 8;
 
 /// The name of a worker's process: each restart has its own.
 pub(crate) type Process = u64;
@@ -153,8 +153,14 @@ impl Redis {
     /// Serves a call of this cost whose reply has so many bytes.
     pub(crate) fn serve(&mut self, cost: Duration, reply: u64) -> Served {
         let arrives = Instant::now() + self.costs.round_trip / 2;
+        let wakes = self.thread_free <= arrives;
         let at = self.thread_free.max(arrives);
-        let cost = cost + Costs::of_bytes(reply, self.costs.nanos_per_byte);
+        let wake = if wakes {
+            self.costs.wake
+        } else {
+            Duration::ZERO
+        };
+        let cost = cost + wake + Costs::of_bytes(reply, self.costs.nanos_per_byte);
         let done = at + cost;
         self.thread_free = done;
         let link_free = self.link_free.max(done);
@@ -190,6 +196,11 @@ impl Redis {
     }
 
     // ---- The scripts ---------------------------------------------------------------------------------------------------
+
+    /// Whether the server drops a new connection, because too many wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.thread_free > Instant::now() + self.costs.connect * BACKLOG
+    }
 
     pub(crate) fn connect(&mut self) -> Served {
         self.load.connects += 1;

@@ -1,27 +1,27 @@
-//! The tables.
+//! The tables, as Markdown.
 
 use std::time::Duration;
 
 use crate::run::Figures;
+use crate::world::Plan;
 
 /// Rows of cells under heads; the first column is aligned to the left.
-pub(crate) struct Table {
+struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(crate) fn new(heads: &[&str]) -> Self {
+    fn new(heads: &[&str]) -> Self {
         Self {
             rows: vec![heads.iter().map(|&head| head.to_owned()).collect()],
         }
     }
 
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// As Markdown.
-    pub(crate) fn print(&self) {
+    fn print(&self) {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -50,13 +50,20 @@ impl Table {
     }
 }
 
+/// Prints all of them.
+pub(crate) fn tables(all: &[Figures]) {
+    cost(all);
+    age(all);
+    violations(all);
+}
+
 /// What the fleets cost.
-pub(crate) fn cost(all: &[Figures]) {
+fn cost(all: &[Figures]) {
     println!("What it costs\n");
     let mut table = Table::new(&[
         "workers",
         "a change moves",
-        "jitter",
+        "poll interval, jitter",
         "simulated",
         "requests",
         "of followers",
@@ -73,7 +80,7 @@ pub(crate) fn cost(all: &[Figures]) {
         table.row([
             name(figures),
             moved(figures),
-            duration(figures.plan.jitter),
+            intervals(figures),
             duration(figures.simulated),
             figures.requests.to_string(),
             figures.requests_of_followers.to_string(),
@@ -93,12 +100,12 @@ pub(crate) fn cost(all: &[Figures]) {
 }
 
 /// How old the flags of the workers were.
-pub(crate) fn age(all: &[Figures]) {
+fn age(all: &[Figures]) {
     println!("How old flags were\n");
     let mut table = Table::new(&[
         "workers",
         "a change moves",
-        "jitter",
+        "poll interval, jitter",
         "changes",
         "age, median",
         "99 %",
@@ -116,7 +123,7 @@ pub(crate) fn age(all: &[Figures]) {
         table.row([
             name(figures),
             moved(figures),
-            duration(figures.plan.jitter),
+            intervals(figures),
             figures.changes.to_string(),
             age(50),
             age(99),
@@ -131,7 +138,7 @@ pub(crate) fn age(all: &[Figures]) {
 }
 
 /// The violations, one by one.
-pub(crate) fn violations(all: &[Figures]) {
+fn violations(all: &[Figures]) {
     for figures in all {
         for (rule, count) in figures.violations.iter().filter(|(_, count)| *count > 0) {
             println!(
@@ -154,6 +161,17 @@ fn name(figures: &Figures) -> String {
     }
 }
 
+fn intervals(figures: &Figures) -> String {
+    let Plan {
+        poll_interval,
+        jitter,
+        webhook,
+        ..
+    } = figures.plan;
+    let webhook = if webhook { ", webhook" } else { "" };
+    format!("{}, {}{webhook}", duration(poll_interval), duration(jitter))
+}
+
 fn moved(figures: &Figures) -> String {
     let size = figures.plan.copy_bytes;
     if figures.plan.patches {
@@ -164,12 +182,12 @@ fn moved(figures: &Figures) -> String {
 }
 
 /// The value below which so many per cent lie.
-pub(crate) fn percentile<T: std::marker::Copy>(sorted: &[T], percent: usize) -> Option<T> {
+fn percentile<T: std::marker::Copy>(sorted: &[T], percent: usize) -> Option<T> {
     let last = sorted.len().checked_sub(1)?;
     sorted.get((last * percent).div_ceil(100)).copied()
 }
 
-pub(crate) fn millis(duration: Option<Duration>) -> String {
+fn millis(duration: Option<Duration>) -> String {
     match duration {
         None => "–".to_owned(),
         Some(duration) if duration.as_secs() >= 10 => format!("{:.1} s", duration.as_secs_f64()),

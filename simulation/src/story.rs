@@ -43,27 +43,24 @@ enum Chapter {
 /// How long a partition or an outage lasts.
 const FAULT: Duration = Duration::from_secs(60);
 
-/// The chapters with faults, for each of which there are as many quiet changes as the plan needs.
+/// The chapters with faults. A short story has the first of them.
 const FAULTS: [Chapter; 8] = [
     Chapter::LeaderDies,
     Chapter::SomeAreCut,
-    Chapter::LeaderDies,
     Chapter::RedisFails { empty: false },
     Chapter::LeaderIsCut,
-    Chapter::LeaderShutsDown,
     Chapter::RedisFails { empty: true },
+    Chapter::LeaderShutsDown,
     Chapter::LeaderDies,
+    Chapter::SomeAreCut,
 ];
 
 /// The events, by the time since the last worker was started.
 pub(crate) fn of(plan: &Plan) -> Vec<(Duration, Event)> {
     let mut rng = Rng::with_seed(plan.seed);
-    let mut chapters = Vec::new();
-    if plan.faults {
-        chapters.extend(FAULTS);
-    }
+    let mut chapters = FAULTS[..plan.faults.min(FAULTS.len())].to_vec();
     let with_faults = chapters.len();
-    chapters.resize(plan.changes.max(with_faults + 1), Chapter::Change);
+    chapters.resize(with_faults + plan.changes, Chapter::Change);
     rng.shuffle(&mut chapters);
     let window = plan.span / chapters.len() as u32;
     let mut events = Vec::new();

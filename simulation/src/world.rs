@@ -31,9 +31,10 @@ pub(crate) struct Plan {
     pub(crate) starts: f64,
     /// How many times as fast as the measured one Redis is.
     pub(crate) speed: f64,
+    /// How often the definitions change away from any fault. Each fault has changes of its own.
     pub(crate) changes: usize,
-    /// Whether leaders die, workers are cut off and Redis fails.
-    pub(crate) faults: bool,
+    /// How often leaders die, workers are cut off and Redis fails; at most eight times.
+    pub(crate) faults: usize,
     /// Whether a webhook makes the leader load after each change.
     pub(crate) webhook: bool,
     pub(crate) seed: u64,
