@@ -237,6 +237,215 @@ async fn a_fleet_shares_a_redis_and_replaces_its_leader() {
     redis_fleet::end_one(&mut fleet).await.unwrap();
 }
 
+/// What `examples/inspect` prints about this store, and whether it succeeds. `cargo test` builds the example;
+/// `cargo test --test examples` does not, and uses the one that was built last.
+async fn inspected(url: &str, api: Option<&ApiStub>, arguments: &[&str]) -> (bool, String) {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.ancestors().nth(2).unwrap().join("examples");
+    let program = folder
+        .join("inspect")
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(
+        program.exists(),
+        "{} is missing: run `cargo build --example inspect` with the features of this test first",
+        program.display()
+    );
+    let mut command = tokio::process::Command::new(program);
+    for name in [
+        "POSTHOG_HOST",
+        "POSTHOG_PROJECT_KEY",
+        "POSTHOG_SECRET_KEY",
+        "RUST_LOG",
+    ] {
+        command.env_remove(name);
+    }
+    if let Some(stub) = api {
+        command
+            .env("POSTHOG_HOST", stub.url())
+            .env("POSTHOG_PROJECT_KEY", ApiStub::PROJECT_KEY)
+            .env("POSTHOG_SECRET_KEY", ApiStub::SECRET_KEY);
+    }
+    command
+        .env("FLAGCACHE_URL", url)
+        .args(arguments)
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(LIMIT, command.output())
+        .await
+        .unwrap()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(text).unwrap();
+    for secret in [ApiStub::PROJECT_KEY, ApiStub::SECRET_KEY] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    (output.status.success(), text)
+}
+
+/// The value of a line of the report.
+fn line<'a>(report: &'a str, name: &str) -> &'a str {
+    let mut lines = report.lines();
+    let value = lines.find_map(|line| line.strip_prefix(&format!("{name:<14} ")));
+    value.unwrap_or_else(|| panic!("no line {name} in\n{report}"))
+}
+
+/// Two flags, of which the second is the larger one and has a condition.
+const INSPECTED: &str = r#"{"flags":[{"key":"small","active":true},{"key":"large","active":true,"filters":{"groups":[
+    {"properties":[{"key":"email","operator":"exact","value":"ada@example.com","type":"person"}]}]}}],
+    "cohorts":{"7":{"type":"AND","values":[]}},"group_type_mapping":{"0":"company"}}"#;
+
+/// The names, times and contents of all files of a folder.
+fn files(folder: &Path) -> Vec<(std::path::PathBuf, std::time::SystemTime, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let modified = path.metadata().unwrap().modified().unwrap();
+            let content = std::fs::read(&path).unwrap();
+            (path, modified, content)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn inspect_shows_what_a_file_store_holds_and_changes_nothing() {
+    let (stub, folder) = (stub().await, tempfile::tempdir().unwrap());
+    stub.set_definitions(INSPECTED);
+    let url = url(folder.path());
+    let (_, report) = inspected(&url, None, &[]).await;
+    assert_eq!(line(&report, "copy"), "none");
+    if cfg!(target_os = "linux") {
+        assert_eq!(line(&report, "leader"), "none that this machine shows");
+    }
+    assert!(files(folder.path()).is_empty(), "it writes nothing");
+
+    let store = flagcache::ProviderRegistry::default().open(&url).unwrap();
+    let flags = FlagDefinitionPoller::builder()
+        .source(api(&stub))
+        .flag_definition_cache_provider(store)
+        .start()
+        .unwrap();
+    flags.wait_ready(LIMIT).await.unwrap();
+    has_a_copy(folder.path()).await;
+    // With the confirmation, the last that a load writes.
+    flags.refresh().await.unwrap();
+    let before = (files(folder.path()), stub.stats().requests);
+
+    let (succeeded, report) = inspected(&url, None, &["--top", "1"]).await;
+    assert!(succeeded, "{report}");
+    assert_eq!(line(&report, "service"), "checkout (file)");
+    if cfg!(target_os = "linux") {
+        let leader = format!("process {};", std::process::id());
+        assert!(line(&report, "leader").starts_with(&leader), "{report}");
+    }
+    assert!(line(&report, "confirmed").ends_with(" ago by PostHog"));
+    assert_eq!(line(&report, "last failure"), "none");
+    let content = flags.definitions().unwrap().content_fingerprint();
+    assert_eq!(line(&report, "content"), content.to_string());
+    assert_eq!(line(&report, "flags"), "2");
+    assert!(line(&report, "cohorts").starts_with("1, "), "{report}");
+    assert!(line(&report, "group types").starts_with("1, "), "{report}");
+    assert!(
+        line(&report, "largest flags").starts_with("1 with "),
+        "{report}"
+    );
+    assert!(report.contains(" large\n") && !report.contains(" small\n"));
+    assert!(line(&report, "API").starts_with("not asked"), "{report}");
+    assert!(!report.contains("ada@example.com"), "{report}");
+
+    let (_, report) = inspected(&url, None, &["--show-flag", "large"]).await;
+    assert!(report.contains("ada@example.com"), "{report}");
+    let (succeeded, report) = inspected(&url, None, &["--show-flag", "absent"]).await;
+    assert!(
+        !succeeded && report.contains("no flag `absent`"),
+        "{report}"
+    );
+    assert_eq!((files(folder.path()), stub.stats().requests), before);
+
+    let (_, report) = inspected(&url, Some(&stub), &[]).await;
+    assert_eq!(line(&report, "API"), "the copy is current (304, 1 unit)");
+    stub.set_definitions(
+        r#"{"flags":[{"key":"small","active":false},{"key":"new","active":true}]}"#,
+    );
+    let (_, report) = inspected(&url, Some(&stub), &[]).await;
+    assert_eq!(
+        line(&report, "API"),
+        "differs (200, 10 units): 1 flags added, 1 removed, 1 changed"
+    );
+    for shown in ["+ new", "- large", "~ small", "* cohorts"] {
+        assert!(report.contains(&format!("  {shown}\n")), "{report}");
+    }
+    assert_eq!(files(folder.path()), before.0);
+    flags.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn inspect_says_what_it_cannot_do() {
+    let (succeeded, report) = inspected("memory:", None, &[]).await;
+    assert!(
+        !succeeded && report.contains("ask that process"),
+        "{report}"
+    );
+    let (succeeded, report) = inspected("memory:", None, &["--sevice", "a"]).await;
+    assert!(!succeeded && report.contains("usage: "), "{report}");
+}
+
+#[cfg(all(feature = "redis", feature = "testing"))]
+#[tokio::test]
+async fn inspect_shows_what_a_redis_holds_and_changes_nothing() {
+    let (stub, server) = (stub().await, flagcache_test_support::RedisServer::start());
+    stub.set_definitions(INSPECTED);
+    let flags = redis_fleet::start(api(&stub), &server.url()).unwrap();
+    flags.wait_ready(LIMIT).await.unwrap();
+    flags.refresh().await.unwrap();
+    let (_, report) = inspected(&server.url(), None, &["--service", "checkout"]).await;
+    assert!(line(&report, "leader").starts_with("worker "), "{report}");
+    assert!(
+        line(&report, "leader").contains("; the lease ends in "),
+        "{report}"
+    );
+    flags.shutdown().await.unwrap();
+
+    let ttl = || server.run::<u64>("PTTL posthog:flags:checkout");
+    server.run::<()>("CONFIG RESETSTAT");
+    let before = ttl();
+    let (succeeded, report) = inspected(&server.url(), None, &["--service", "checkout"]).await;
+    assert!(succeeded, "{report}");
+    assert_eq!(line(&report, "service"), "checkout (redis)");
+    assert_eq!(line(&report, "leader"), "none");
+    assert!(line(&report, "confirmed").ends_with(" ago by PostHog"));
+    assert_eq!(
+        line(&report, "TTL"),
+        "23 h left, unless a leader extends it"
+    );
+    assert_eq!(line(&report, "patches"), "none");
+    assert_eq!(line(&report, "flags"), "2");
+    assert!(ttl() <= before, "it extended the TTL");
+    assert!(!server.run::<bool>("EXISTS posthog:flags:checkout:lock"));
+    let commands = server.run::<String>("INFO commandstats");
+    for written in [
+        "set", "pexpire", "persist", "del", "hset", "hdel", "publish",
+    ] {
+        let named = format!("cmdstat_{written}:");
+        assert!(!commands.contains(&named), "{written} in\n{commands}");
+    }
+
+    // The patches that a leader keeps beside the copy: pairs of a digest and a length, the newest first.
+    let patches = [
+        "HSET",
+        "posthog:flags:checkout:patches",
+        "order",
+        "ab 120 cd 80 ",
+    ];
+    server.run_args::<()>(&patches);
+    let (_, report) = inspected(&server.url(), None, &["--service", "checkout"]).await;
+    assert_eq!(
+        line(&report, "patches"),
+        "2, in bytes, the newest first: 120, 80"
+    );
+}
+
 // Every provider that stands in a page or an example keeps the rules that apply to it. Those of
 // examples/sqlite_provider, examples/nats_provider and examples/postgres_provider have tests of their own.
 

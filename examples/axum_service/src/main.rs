@@ -8,6 +8,7 @@
 //! curl 'http://127.0.0.1:3000/checkout?user=ada&plan=pro'
 //! curl 'http://127.0.0.1:3000/healthz'
 //! curl 'http://127.0.0.1:3000/metrics'
+//! xdg-open 'http://127.0.0.1:3000/status'
 //! ```
 //!
 //! `ADDRESS` is `127.0.0.1:3000` and `POSTHOG_HOST` `https://us.i.posthog.com` unless set. After SIGTERM or Ctrl-C it
@@ -18,17 +19,19 @@
 //! | `main.rs` | start, and the order of the shutdown |
 //! | `routes.rs` | a request that depends on a flag |
 //! | `health.rs` | `/healthz` |
+//! | `status_page.rs` | `/status`, a page for people |
 //! | `stop.rs` | SIGTERM |
 
 mod health;
 mod routes;
+mod status_page;
 mod stop;
 
 use std::future::IntoFuture;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
@@ -47,12 +50,16 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last events may take. Together with the requests it fits into the 30 s of Kubernetes.
 const EVENTS_LIMIT: Duration = Duration::from_secs(5);
 
+/// How many pairs of flag and value `/metrics` names.
+const MAX_SERIES: usize = 1000;
+
 /// The state that the handlers share.
 struct Service {
     poller: FlagDefinitionPoller,
     flags: LocalEvaluation,
     client: Client,
     metrics: PrometheusHandle,
+    started: Instant,
 }
 
 /// Starts the poller, even while the store and PostHog are down.
@@ -87,12 +94,16 @@ async fn main() -> anyhow::Result<()> {
 
     let poller = poller()?;
     let client = client().await?;
-    let flags = LocalEvaluation::attach(&poller);
+    // The evaluations are counted by flag and value, for at most so many pairs.
+    let flags = LocalEvaluation::builder(&poller)
+        .count_evaluations(MAX_SERIES)
+        .attach();
     let service = Arc::new(Service {
         poller,
         flags,
         client,
         metrics,
+        started: Instant::now(),
     });
 
     // It listens before there are flags: until then `/healthz` keeps requests away, and a request that comes anyway gets the

@@ -10,7 +10,7 @@ use posthog_rs::FlagValue;
 use posthog_rs::tower::PostHogLayer;
 use serde::{Deserialize, Serialize};
 
-use crate::{Service, health};
+use crate::{Service, health, status_page};
 
 /// The user of a request. A real service takes it from its session, not from the URL.
 #[derive(Deserialize)]
@@ -31,6 +31,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route_layer(PostHogLayer::new())
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(metrics))
+        .route("/status", get(status_page::page))
         .with_state(service)
 }
 

@@ -1,8 +1,13 @@
 //! The service as a process, with a stub of the API.
 #![cfg(unix)]
 
+#[path = "seen/dashboard.rs"]
+mod dashboard;
+#[path = "seen/status_page.rs"]
+mod status_page;
+
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -16,6 +21,17 @@ use tokio::time::{sleep, timeout};
 
 /// Longer than any step takes, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// The first of these programs that is installed.
+fn program(names: &[&str]) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = std::env::split_paths(&path).collect();
+    let installed = names
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|program| program.is_file());
+    installed.unwrap_or_else(|| panic!("none of {names:?} is installed"))
+}
 
 /// On for users whose plan is `pro`.
 fn definitions() -> String {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use flagcache_core::{ProviderError, ProviderErrorKind};
@@ -126,6 +127,53 @@ impl RedisInspector {
                 Call::plain("SET").arg(&self.keys.data).arg(with),
             )
             .await
+    }
+
+    /// The token of the leader lock; `None` if no worker leads.
+    ///
+    /// # Errors
+    ///
+    /// As a store's calls.
+    pub async fn lock_token(&self) -> Result<Option<String>, ProviderError> {
+        self.client
+            .run("read the lock", Call::get(&self.keys.lock))
+            .await
+    }
+
+    /// How long the copy is kept unless its TTL is extended; `None` without a TTL, or without a copy.
+    ///
+    /// # Errors
+    ///
+    /// As a store's calls.
+    pub async fn copy_ttl(&self) -> Result<Option<Duration>, ProviderError> {
+        let left: i64 = self
+            .client
+            .run(
+                "read the TTL of the copy",
+                Call::plain("PTTL").arg(&self.keys.data),
+            )
+            .await?;
+        Ok(u64::try_from(left).ok().map(Duration::from_millis))
+    }
+
+    /// The lengths of the patches beside the copy, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// As a store's calls; also if the user may not read the key of the patches.
+    pub async fn patches(&self) -> Result<Vec<u64>, ProviderError> {
+        let key = format!("{}:patches", self.keys.data);
+        let order: Option<String> = self
+            .client
+            .run(
+                "read the list of patches",
+                Call::plain("HGET").arg(key).arg("order"),
+            )
+            .await?;
+        // Pairs of the digest of a copy and the length of the patch that begins with it.
+        let order = order.unwrap_or_default();
+        let lengths = order.split_whitespace().skip(1).step_by(2);
+        Ok(lengths.filter_map(|length| length.parse().ok()).collect())
     }
 
     fn on_all_keys(&self, command: &'static str) -> Call {
