@@ -144,6 +144,137 @@ async fn b2_33_a_path_in_the_host_is_kept_and_the_user_agent_names_the_service()
 }
 
 #[tokio::test]
+async fn a_page_in_place_of_an_answer_is_named_with_its_type_and_never_shown() {
+    let (stub, api) = stub_and_api().await;
+    let page = |status: u16, body: &'static str| {
+        ApiReply::body(body)
+            .with_status(status)
+            .header("content-type", "Text/HTML; charset=utf-8")
+    };
+    for (reply, kind, named) in [
+        (
+            page(200, "<html><title>hidden</title></html>"),
+            FetchErrorKind::Unusable,
+            "200 with a page (text/html)",
+        ),
+        (
+            page(
+                200,
+                "<html>hidden<form><input type=\"password\"></form></html>",
+            ),
+            FetchErrorKind::Unusable,
+            "200 with a login page (text/html)",
+        ),
+        (
+            ApiReply::body(" \n").header("content-type", "text/plain"),
+            FetchErrorKind::Unusable,
+            "200 with an empty body (text/plain)",
+        ),
+        (
+            page(502, "<html>hidden</html>"),
+            FetchErrorKind::Server,
+            "502 Bad Gateway with a page (text/html), as a proxy",
+        ),
+        (
+            page(403, "<html>hidden</html>"),
+            FetchErrorKind::Unauthorized,
+            "403 Forbidden with a page (text/html), as a proxy",
+        ),
+        (
+            page(404, "<html>hidden</html>"),
+            FetchErrorKind::Rejected,
+            "404 Not Found with a page (text/html), as a proxy",
+        ),
+        (
+            ApiReply::status(503),
+            FetchErrorKind::Server,
+            "503 Service Unavailable",
+        ),
+    ] {
+        stub.next(reply);
+        let error = failure(&api).await;
+        let shown = format!("{error} {error:?}");
+        assert_eq!(error.kind(), kind, "{shown}");
+        assert!(shown.contains(named), "{shown}");
+        assert!(!shown.contains("hidden"), "{shown}");
+    }
+    // A JSON body is used, whatever its type is called.
+    stub.next(page(200, r#"{"flags":[]}"#));
+    definitions(&api, None).await;
+}
+
+/// A key in a file, as Kubernetes mounts it: a symbolic link into a folder that is replaced.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_replaced_key_is_read_again_and_the_refused_request_repeated_once() {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    let stub = ApiStub::start().await.unwrap();
+    stub.set_secret_keys(["phs_old", "phs_new"]);
+    let mounted = tempfile::tempdir().unwrap();
+    let at = |name: &str| mounted.path().join(name);
+    let mount = |version: &str, key: &str| {
+        fs::create_dir(at(version)).unwrap();
+        fs::write(at(version).join("key"), key).unwrap();
+        symlink(version, at("data_tmp")).unwrap();
+        fs::rename(at("data_tmp"), at("data")).unwrap();
+    };
+    mount("1", "phs_old\n");
+    symlink("data/key", at("key")).unwrap();
+    let api = api_at(stub.url())
+        .secret_key_file(at("key"))
+        .build()
+        .unwrap();
+    definitions(&api, None).await;
+    // The next request finds the new key.
+    mount("2", "phs_new\n");
+    definitions(&api, None).await;
+    assert_eq!(
+        stub.requests()[1].header("authorization"),
+        Some("Bearer phs_new")
+    );
+
+    // A file that is gone or empty keeps the key.
+    let before = api.key_fingerprint();
+    fs::write(at("2/key"), "").unwrap();
+    definitions(&api, None).await;
+    fs::remove_file(at("2/key")).unwrap();
+    definitions(&api, None).await;
+    assert_eq!(api.key_fingerprint(), before);
+
+    // A key that is refused and not replaced is tried once only.
+    stub.set_secret_keys(["phs_third"]);
+    let sent = stub.stats().requests;
+    assert_eq!(failure(&api).await.kind(), FetchErrorKind::Unauthorized);
+    assert_eq!(stub.stats().requests, sent + 1);
+}
+
+#[tokio::test]
+async fn a_key_that_is_replaced_while_its_request_runs_costs_one_refused_request() {
+    let stub = ApiStub::start().await.unwrap();
+    stub.set_secret_keys(["phs_new"]);
+    // The old key once at the build and once for the request; then it was replaced.
+    let reads = std::sync::atomic::AtomicU32::new(0);
+    let api = api_at(stub.url())
+        .secret_key_fn(move || {
+            let earlier = reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok::<_, io::Error>(if earlier < 2 { "phs_old" } else { "phs_new" }.to_owned())
+        })
+        .build()
+        .unwrap();
+    let old = api.key_fingerprint();
+    definitions(&api, None).await;
+    let statuses: Vec<_> = stub
+        .requests()
+        .iter()
+        .map(|request| request.status)
+        .collect();
+    assert_eq!(statuses, [Some(401), Some(200)]);
+    assert_ne!(api.key_fingerprint(), old);
+}
+
+#[tokio::test]
 async fn names_are_resolved() {
     let (stub, _) = stub_and_api().await;
     let api = api_at(stub.url().replace("127.0.0.1", "localhost"))

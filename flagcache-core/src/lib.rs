@@ -47,7 +47,9 @@ pub use definitions::flag::{Flag, RawJson};
 pub use definitions::patch::{Patch, PatchError};
 pub use definitions::project::ProjectFingerprint;
 pub use definitions::snapshot::{FlagDefinitionCacheData, HEAD_LEN};
-pub use lifecycle::{DefinitionsOrigin, OnQuotaLimited, OnUnauthorized, ReadFailure, Role};
+pub use lifecycle::{
+    DefinitionsOrigin, OnQuotaLimited, OnUnauthorized, OnWastedUnits, ReadFailure, Role,
+};
 pub use poller::changes::{DefinitionsChange, DefinitionsChanges};
 pub use poller::error::{LoadError, NotReadyError, RefreshError, ShutdownError};
 pub use poller::refresh_once::{RefreshOnceError, RefreshOutcome, RefreshedOnce, refresh_once};

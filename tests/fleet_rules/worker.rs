@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::stdin;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -74,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) waits_to_begin: bool,
     /// A call may take long.
     pub(crate) is_patient: bool,
+    /// The file with the secret key, in place of that of the assignment.
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -87,6 +89,7 @@ impl Settings {
             status_interval: STATUS_INTERVAL,
             waits_to_begin: false,
             is_patient: false,
+            key_file: None,
         }
     }
 
@@ -95,6 +98,14 @@ impl Settings {
     pub(crate) fn patient(self) -> Self {
         Self {
             is_patient: true,
+            ..self
+        }
+    }
+
+    /// The worker reads the secret key from a file.
+    pub(crate) fn key_file(self, path: &Path) -> Self {
+        Self {
+            key_file: Some(path.to_owned()),
             ..self
         }
     }
@@ -196,14 +207,16 @@ async fn poll(assignment: Assignment) {
 }
 
 fn builder(assignment: Assignment) -> FlagDefinitionPollerBuilder {
+    let settings = assignment.settings;
     let api = PostHogApi::builder()
         .host(assignment.api)
         .project_key(ApiStub::PROJECT_KEY)
-        .secret_key(assignment.secret_key)
-        .user_agent_suffix(assignment.name)
-        .build()
-        .unwrap();
-    let settings = assignment.settings;
+        .user_agent_suffix(assignment.name);
+    let api = match settings.key_file {
+        Some(path) => api.secret_key_file(path),
+        None => api.secret_key(assignment.secret_key),
+    };
+    let api = api.build().unwrap();
     let mut builder = FlagDefinitionPoller::builder()
         .source(api)
         .poll_interval(settings.interval);

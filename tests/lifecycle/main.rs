@@ -16,4 +16,5 @@ mod b4_faults;
 mod b5_shutdown;
 mod b6_data;
 mod b7_readiness;
+mod operations;
 mod support;

@@ -113,9 +113,36 @@ impl Call {
     }
 }
 
+/// What a change removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Removal {
+    /// How many of the `flags` in memory.
+    pub(crate) removed: usize,
+    pub(crate) flags: usize,
+    /// All group types.
+    pub(crate) group_types: bool,
+    /// All cohorts.
+    pub(crate) cohorts: bool,
+}
+
+/// What to count, and perhaps to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// A 200 had the definitions that were already held.
+    Wasted {
+        /// It is the first time that this is certain since the server last knew its ETag.
+        warn: bool,
+        /// The interval of the requests, if the policy has stretched it.
+        stretched: Option<Duration>,
+    },
+    /// A change is held back until the next answer.
+    HeldBack(Removal),
+}
+
 /// What to do next.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
+    Notice(Notice),
     Call(Call),
     /// Send a GET. At most one is in progress; its result comes back with this generation.
     Fetch {

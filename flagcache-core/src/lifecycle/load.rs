@@ -18,8 +18,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Call, CallError, ColdWait, DefinitionsOrigin, Fetched, Fleet, Machine, NOTIFICATION_GAP,
-    OnQuotaLimited, OnUnauthorized, Phase, ReadFailure, Role, Step,
+    Call, CallError, ColdWait, DefinitionsOrigin, Fetched, Fleet, Hold, Machine, NOTIFICATION_GAP,
+    Notice, OnQuotaLimited, OnUnauthorized, Phase, ReadFailure, Role, Step, hold,
 };
 use crate::duration::clamped;
 use crate::{FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FleetFailure, FleetStatus};
@@ -66,6 +66,8 @@ pub(super) enum FetchState {
         repeated: bool,
     },
     New,
+    /// A change that is held back: neither in memory nor published.
+    HeldBack,
     Unchanged,
     Failed(FetchErrorKind),
 }
@@ -79,6 +81,8 @@ pub(super) struct Load {
     pub(super) get: FetchState,
     /// The load carries out requested refreshes.
     pub(super) requested: bool,
+    /// The policy for wasted units lets this tick pass without a request.
+    pub(super) skips_request: bool,
     /// A request of this load failed; not set if the request was suppressed by backoff.
     pub(super) request_failed: bool,
 }
@@ -91,6 +95,7 @@ impl Load {
             hedge_at: None,
             get: FetchState::NotSent,
             requested: false,
+            skips_request: false,
             request_failed: false,
         }
     }
@@ -153,6 +158,15 @@ impl Machine {
                 if prompted && !newly && !hedged && !self.freshness.is_cold() {
                     // Notifications are for followers. A leader has nothing to do before its next tick.
                     self.end_before_tick(now, steps);
+                } else if self.load.cause == LoadCause::Tick
+                    && !newly
+                    && !hedged
+                    && !self.freshness.is_cold()
+                    && self.waste.next_request_at(now).is_some()
+                    && self.requests.due().is_none()
+                {
+                    self.load.skips_request = true;
+                    self.after_get(now, steps);
                 } else if self.freshness.is_cold() && !hedged {
                     self.read_stored(now, steps);
                 } else {
@@ -169,6 +183,7 @@ impl Machine {
                 self.drop_requests();
                 // The new leader republishes; drop the pending publish.
                 self.unpublished = false;
+                self.hold = None;
                 self.follow(steps);
             }
             Err(_) => {
@@ -488,9 +503,10 @@ impl Machine {
             FetchState::NotSent if self.policy.can_fetch => self.send_get(now, steps),
             FetchState::NotSent => self.end(now, steps),
             FetchState::InFlight { .. } => self.phase = Phase::Fetching,
-            FetchState::New | FetchState::Unchanged | FetchState::Failed(_) => {
-                self.after_get(now, steps)
-            }
+            FetchState::New
+            | FetchState::HeldBack
+            | FetchState::Unchanged
+            | FetchState::Failed(_) => self.after_get(now, steps),
         }
     }
 
@@ -535,7 +551,12 @@ impl Machine {
             self.load.requested = true;
             self.requests.sent(now);
         }
-        let etag = self.freshness.etag().map(str::to_owned);
+        // A 304 then confirms what is held back.
+        let etag = match &self.hold {
+            Some(hold) => hold.data.etag(),
+            None => self.freshness.etag(),
+        };
+        let etag = etag.map(str::to_owned);
         self.load.get = FetchState::InFlight {
             etag: etag.clone(),
             repeated: false,
@@ -575,12 +596,23 @@ impl Machine {
         self.load.get = match fetched {
             Fetched::New(data) => {
                 self.get_succeeded();
-                if self.load.leads != Some(true) {
-                    self.freshness.supersede(now);
+                self.note_waste(now, &data, steps);
+                if self.holds_back(now, &data, steps) {
+                    FetchState::HeldBack
+                } else {
+                    self.take_over(now, data, steps)
                 }
-                self.install(data, DefinitionsOrigin::Api, false, steps);
-                self.freshness.confirm(now);
-                FetchState::New
+            }
+            Fetched::NotModified { etag } if self.is_of_hold(sent.as_deref()) => {
+                self.get_succeeded();
+                self.waste.recovered();
+                match self.hold.take_if(|hold| now >= hold.until) {
+                    Some(Hold { data, .. }) => {
+                        let etag = etag.or(sent);
+                        self.take_over(now, data.with_etag(etag.as_deref()), steps)
+                    }
+                    None => FetchState::HeldBack,
+                }
             }
             Fetched::NotModified { etag } => {
                 let snapshot = self
@@ -591,6 +623,7 @@ impl Machine {
                 match snapshot {
                     Some(snapshot) => {
                         self.get_succeeded();
+                        self.waste.recovered();
                         self.freshness.confirm(now);
                         if etag.is_some() && etag != sent {
                             let snapshot = snapshot.with_etag(etag.as_deref());
@@ -625,6 +658,70 @@ impl Machine {
         if let Phase::Fetching = self.phase {
             self.after_get(now, steps);
         }
+    }
+
+    /// Installs what the API answered.
+    fn take_over(
+        &mut self,
+        now: Instant,
+        data: FlagDefinitionCacheData,
+        steps: &mut Vec<Step>,
+    ) -> FetchState {
+        if self.load.leads != Some(true) {
+            self.freshness.supersede(now);
+        }
+        self.install(data, DefinitionsOrigin::Api, false, steps);
+        self.freshness.confirm(now);
+        FetchState::New
+    }
+
+    /// Counts a 200 with the definitions that are already held.
+    fn note_waste(&mut self, now: Instant, data: &FlagDefinitionCacheData, steps: &mut Vec<Step>) {
+        let held = self.hold.as_ref().map(|hold| &hold.data);
+        let held = held.or(self.freshness.snapshot());
+        if !held.is_some_and(|held| held.same_content(data)) {
+            return self.waste.changed();
+        }
+        let stretched = self.policy.stretched_interval();
+        let warn = self.waste.wasted(now, stretched);
+        steps.push(Step::Notice(Notice::Wasted { warn, stretched }));
+    }
+
+    /// Whether to hold an answer back: if it removes much, until an answer one tick later says so too.
+    fn holds_back(
+        &mut self,
+        now: Instant,
+        data: &FlagDefinitionCacheData,
+        steps: &mut Vec<Step>,
+    ) -> bool {
+        let earlier = self.hold.take();
+        let (Some(share), Some(current)) =
+            (self.policy.hold_back_removals, self.freshness.snapshot())
+        else {
+            return false;
+        };
+        let Some(removal) = hold::removal(current, data, share) else {
+            return false;
+        };
+        let until = match earlier {
+            Some(hold) if now >= hold.until => return false,
+            Some(hold) => hold.until,
+            None => {
+                steps.push(Step::Notice(Notice::HeldBack(removal)));
+                now + self.policy.poll_interval.mul_f64(0.9)
+            }
+        };
+        self.hold = Some(Hold {
+            data: data.clone(),
+            until,
+        });
+        true
+    }
+
+    /// Whether a 304 to this ETag is about what is held back.
+    fn is_of_hold(&self, sent: Option<&str>) -> bool {
+        let held = self.hold.as_ref().and_then(|hold| hold.data.etag());
+        held.is_some() && held == sent
     }
 
     fn get_succeeded(&mut self) {
@@ -705,6 +802,7 @@ impl Machine {
 
     fn clear(&mut self, now: Instant, steps: &mut Vec<Step>) {
         let was_warm = !self.freshness.is_cold();
+        self.hold = None;
         // Also for a cold worker, so that it does not take from the store what the policy forbids.
         self.freshness.clear(now);
         // A cold worker waits for no jitter.
@@ -740,9 +838,10 @@ impl Machine {
         let failure = match self.load.get {
             FetchState::Unchanged => None,
             FetchState::Failed(failure) => Some(failure),
-            FetchState::NotSent | FetchState::InFlight { .. } | FetchState::New => {
-                return self.end(now, steps);
-            }
+            FetchState::NotSent
+            | FetchState::InFlight { .. }
+            | FetchState::New
+            | FetchState::HeldBack => return self.end(now, steps),
         };
         if self.load.leads != Some(true) {
             return self.end(now, steps);
@@ -866,7 +965,7 @@ impl Machine {
                 .map(|ends_at| ends_at.max(now) + Duration::from_millis(self.rng.u64(0..=200)));
         }
         steps.push(Step::LoadEnded {
-            ticked: self.load.cause == LoadCause::Tick,
+            ticked: self.load.cause == LoadCause::Tick && !self.load.skips_request,
             unserved,
         });
     }

@@ -8,11 +8,13 @@
 mod backoff;
 mod event;
 mod freshness;
+mod hold;
 mod load;
 mod policy;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod waste;
 
 use std::mem;
 use std::time::Duration;
@@ -21,12 +23,14 @@ use tokio::time::Instant;
 
 use backoff::Backoff;
 pub use event::DefinitionsOrigin;
-pub(crate) use event::{Call, CallError, Event, Fetched, Reply, RequestedBy, Step};
+pub(crate) use event::{Call, CallError, Event, Fetched, Notice, Reply, RequestedBy, Step};
 use freshness::Freshness;
+use hold::Hold;
 use load::{FetchState, Load, LoadCause, ReadReason};
 pub(crate) use policy::Policy;
-pub use policy::{OnQuotaLimited, OnUnauthorized, ReadFailure};
+pub use policy::{OnQuotaLimited, OnUnauthorized, OnWastedUnits, ReadFailure};
 use requests::Requests;
+use waste::Waste;
 
 use crate::{FetchErrorKind, FleetFailure, KeyFingerprint};
 
@@ -127,6 +131,9 @@ pub(crate) struct Machine {
     /// The API refused this worker (401, 403, 402), and it has neither fetched nor followed since.
     refusal: Option<FetchErrorKind>,
     requests: Requests,
+    waste: Waste,
+    /// The change that is held back.
+    hold: Option<Hold>,
     load: Load,
     phase: Phase,
     generation: u64,
@@ -157,6 +164,8 @@ impl Machine {
             damaged_ticks: 0,
             refusal: None,
             requests: Requests::default(),
+            waste: Waste::default(),
+            hold: None,
             load: Load::new(LoadCause::Tick),
             phase: Phase::Idle,
             generation: 0,
@@ -433,11 +442,21 @@ impl Machine {
 
     /// One poll interval after the load's end, with 10 % jitter, so that workers do not poll in lockstep.
     fn tick_after(&mut self, now: Instant) -> Instant {
-        let tick = now
+        let mut tick = now
             + self
                 .policy
                 .poll_interval
                 .mul_f64(0.9 + 0.2 * self.rng.f64());
+        if let Some(at) = self.waste.next_request_at(now)
+            && self.role == Role::Leader
+        {
+            // A leader keeps its ticks, which keep its leadership.
+            tick = if self.policy.has_provider {
+                tick.min(at)
+            } else {
+                at
+            };
+        }
         let Some(backoff_ends) = self
             .backoff
             .ends_at()

@@ -40,6 +40,20 @@ pub enum OnQuotaLimited {
     Clear,
 }
 
+/// What to do when the API answers 200, which costs 10 units, with the definitions that are already held, twice in a row.
+/// It does so at every request if it has lost its ETags, until it knows them again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnWastedUnits {
+    /// Warn, and keep the poll interval: definitions stay as current as before, and cost ten times as much. The default.
+    #[default]
+    Keep,
+    /// Warn, and send a request only every ten poll intervals, or nine tenths of `max_staleness` if that is shorter, so
+    /// that no copy counts as stale. The cost stays about that of a server with ETags; a change may be seen that much
+    /// later. The next 304, or a change, ends it.
+    Stretch,
+}
+
 /// The configuration of the state machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
@@ -52,9 +66,25 @@ pub(crate) struct Policy {
     pub(crate) read_failure: ReadFailure,
     pub(crate) on_unauthorized: OnUnauthorized,
     pub(crate) on_quota_limited: OnQuotaLimited,
+    pub(crate) on_wasted_units: OnWastedUnits,
+    /// A change that removes more than this share of the flags is held back for one tick.
+    pub(crate) hold_back_removals: Option<f64>,
     /// No ticks: loads only on demand.
     pub(crate) manual: bool,
     pub(crate) has_provider: bool,
     /// There is a source with a secret key.
     pub(crate) can_fetch: bool,
+}
+
+impl Policy {
+    /// The time between two requests while their answers are wasted; `None` to keep the poll interval.
+    pub(crate) fn stretched_interval(&self) -> Option<Duration> {
+        // Below `max_staleness`, so that no follower fetches because the copy seems old; the rest is for the load itself.
+        let stretched = self
+            .poll_interval
+            .saturating_mul(10)
+            .min(self.max_staleness.mul_f64(0.9));
+        (self.on_wasted_units == OnWastedUnits::Stretch && stretched > self.poll_interval)
+            .then_some(stretched)
+    }
 }

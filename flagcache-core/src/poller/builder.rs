@@ -18,7 +18,7 @@ use crate::poller::changes::CHANGES_CAPACITY;
 use crate::poller::guard::Guard;
 use crate::{
     FlagDefinitionCacheProvider, FlagDefinitionSource, OnQuotaLimited, OnUnauthorized,
-    PollerContextOwner, PollerSchedule, ReadFailure,
+    OnWastedUnits, PollerContextOwner, PollerSchedule, ReadFailure,
 };
 
 /// Configures a [`FlagDefinitionPoller`]; from [`FlagDefinitionPoller::builder`].
@@ -43,6 +43,8 @@ pub struct FlagDefinitionPollerBuilder<Handle = FlagDefinitionPoller> {
     read_failure: ReadFailure,
     on_unauthorized: OnUnauthorized,
     on_quota_limited: OnQuotaLimited,
+    on_wasted_units: OnWastedUnits,
+    hold_back_removals: Option<f64>,
     manual: bool,
     handle: PhantomData<fn() -> Handle>,
 }
@@ -74,6 +76,8 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
             read_failure: ReadFailure::default(),
             on_unauthorized: OnUnauthorized::default(),
             on_quota_limited: OnQuotaLimited::default(),
+            on_wasted_units: OnWastedUnits::default(),
+            hold_back_removals: None,
             manual: false,
             handle: PhantomData,
         }
@@ -193,6 +197,25 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
         self
     }
 
+    /// What to do when the API answers 200 with the definitions that are already held, at ten times the cost of a 304.
+    /// Default [`OnWastedUnits::Keep`], which only warns.
+    pub fn on_wasted_units(mut self, policy: OnWastedUnits) -> Self {
+        self.on_wasted_units = policy;
+        self
+    }
+
+    /// Holds back a change that removes more than this share of the flags (`0.5` for half of them), or all group types,
+    /// or all cohorts, and logs an error with the numbers. Default off.
+    ///
+    /// The answer to the first request one tick later decides: if it is such a change too, it is installed and
+    /// published, otherwise dropped. So an accident that is undone within a tick does not reach the fleet, and a change
+    /// that is meant is delayed by a tick, never blocked. Meanwhile the workers keep their flags. A worker without
+    /// definitions has nothing to compare with, and takes any.
+    pub fn hold_back_removals(mut self, share: f64) -> Self {
+        self.hold_back_removals = Some(share);
+        self
+    }
+
     /// No background loads, only [`refresh`](FlagDefinitionPoller::refresh) and
     /// [`refresh_if_older_than`](FlagDefinitionPoller::refresh_if_older_than). For serverless functions, which are
     /// suspended between calls.
@@ -238,6 +261,8 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
             read_failure: self.read_failure,
             on_unauthorized: self.on_unauthorized,
             on_quota_limited: self.on_quota_limited,
+            on_wasted_units: self.on_wasted_units,
+            hold_back_removals: self.hold_back_removals,
             manual: self.manual,
             has_provider: self.provider.is_some(),
             can_fetch,

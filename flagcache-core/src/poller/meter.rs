@@ -22,6 +22,22 @@ mod recording {
         counter!("flagcache_units_spent_total").increment(units);
     }
 
+    pub(crate) fn units_wasted(units: u64) {
+        counter!("flagcache_units_wasted_total").increment(units);
+    }
+
+    pub(crate) fn change_held_back() {
+        counter!("flagcache_changes_held_back_total").increment(1);
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a gauge is an f64; 2^53 units a day are out of reach"
+    )]
+    pub(crate) fn units_per_day(units: u64) {
+        gauge!("flagcache_units_per_day").set(units as f64);
+    }
+
     pub(crate) fn units_saved(units: u64) {
         counter!("flagcache_units_saved_total").increment(units);
     }
@@ -78,6 +94,9 @@ mod silent {
     pub(crate) fn request(_: &'static str) {}
     pub(crate) fn units_spent(_: u64) {}
     pub(crate) fn units_saved(_: u64) {}
+    pub(crate) fn units_wasted(_: u64) {}
+    pub(crate) fn units_per_day(_: u64) {}
+    pub(crate) fn change_held_back() {}
     pub(crate) fn provider_fault(_: &'static str, _: ProviderErrorKind) {}
     pub(crate) fn refresh_request() {}
     pub(crate) fn load() {}

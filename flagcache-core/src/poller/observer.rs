@@ -1,12 +1,13 @@
 //! [`Observer`]: logs and counters of a poller. A warning is logged once per change of state, not once per tick. The
 //! names of events and metrics are stable; they are listed in `docs/observability.md`.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::lifecycle::Notice;
 use crate::poller::meter;
 use crate::poller::status::PollerCounters;
 use crate::text::chain;
@@ -19,6 +20,16 @@ use crate::{
 const FULL_RESPONSE_UNITS: u64 = 10;
 /// What PostHog bills for a 304.
 const NOT_MODIFIED_UNITS: u64 = 1;
+
+/// How many requests the forecast is made from.
+const RECENT_REQUESTS: usize = 64;
+
+/// What a day costs at `units` in each `time`.
+fn per_day(units: u64, time: Duration) -> u64 {
+    const DAY: u128 = Duration::from_secs(24 * 60 * 60).as_millis();
+    let forecast = u128::from(units) * DAY / time.as_millis().max(1);
+    u64::try_from(forecast).unwrap_or(u64::MAX)
+}
 
 /// What PostHog bills for a request.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +49,8 @@ pub(crate) struct Observer {
     load_error: Option<LoadError>,
     /// The error of the last load; `None` if it had none.
     pub(crate) last_error: Option<LoadError>,
+    /// When the last requests ended, the oldest first, and what they cost.
+    recent: VecDeque<(Instant, u64)>,
     load_sent_request: bool,
     load_read_change: bool,
     /// The kinds of failure per method since it last succeeded. A store that is down may alternate between several
@@ -138,6 +151,53 @@ impl Observer {
         };
         self.counters.units_spent += units;
         meter::units_spent(units);
+        if self.recent.len() == RECENT_REQUESTS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((Instant::now(), units));
+    }
+
+    /// The units of a day at the rate of the last requests. The oldest one only marks the beginning: the first request
+    /// of a worker always costs more.
+    pub(crate) fn units_per_day(&self, now: Instant) -> Option<u64> {
+        let (begun, _) = self.recent.front().filter(|_| self.recent.len() > 1)?;
+        let units: u64 = self.recent.iter().skip(1).map(|(_, units)| units).sum();
+        let forecast = per_day(units, now.saturating_duration_since(*begun));
+        meter::units_per_day(forecast);
+        Some(forecast)
+    }
+
+    pub(crate) fn noticed(&mut self, notice: Notice, poll_interval: Duration) {
+        match notice {
+            Notice::Wasted { warn, stretched } => {
+                let units = FULL_RESPONSE_UNITS - NOT_MODIFIED_UNITS;
+                self.counters.units_wasted += units;
+                meter::units_wasted(units);
+                if warn {
+                    tracing::warn!(
+                        name: "flagcache.units_wasted",
+                        target: TARGET,
+                        units_per_day = per_day(FULL_RESPONSE_UNITS, poll_interval),
+                        expected_units_per_day = per_day(NOT_MODIFIED_UNITS, poll_interval),
+                        stretched_to = stretched.map(|interval| interval.as_secs()),
+                        "the API answers 200 with the definitions that are already held, which costs ten times as much as                          a 304; a proxy may remove the ETag, or the server has lost it. See `on_wasted_units`"
+                    );
+                }
+            }
+            Notice::HeldBack(removal) => {
+                self.counters.changes_held_back += 1;
+                meter::change_held_back();
+                tracing::error!(
+                    name: "flagcache.change_held_back",
+                    target: TARGET,
+                    removed = removal.removed,
+                    flags = removal.flags,
+                    removes_all_group_types = removal.group_types,
+                    removes_all_cohorts = removal.cohorts,
+                    "a change that removes much is held back for one tick; if the API still says so then, it is published"
+                );
+            }
+        }
     }
 
     pub(crate) fn fetch_succeeded(&mut self, billed: Billed) {

@@ -45,6 +45,7 @@ pub(super) struct TaskStatus {
     pub(super) backoff_ends_at: Option<Instant>,
     pub(super) last_error: Option<LoadError>,
     pub(super) counters: PollerCounters,
+    pub(super) units_per_day: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -78,6 +79,7 @@ impl Shared {
                 backoff_ends_at: None,
                 last_error: None,
                 counters: PollerCounters::default(),
+                units_per_day: None,
             }),
             max_staleness,
         }
@@ -166,6 +168,7 @@ impl Shared {
                 .map_or(Duration::ZERO, |at| at.saturating_duration_since(now)),
             last_error: status.last_error,
             counters: status.counters,
+            units_per_day: status.units_per_day,
         }
     }
 }

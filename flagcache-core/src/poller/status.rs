@@ -64,6 +64,10 @@ pub struct PollerCounters {
     /// Units that a worker without a cache would have been billed for the ticks and changes that this one read from the
     /// store.
     pub units_saved: u64,
+    /// Units billed for 200s with the definitions that were already held, beyond the 1 unit of a 304 for each.
+    pub units_wasted: u64,
+    /// Changes that were [held back](crate::FlagDefinitionPollerBuilder::hold_back_removals).
+    pub changes_held_back: u64,
     /// Provider calls that failed, panicked or timed out.
     pub provider_faults: u64,
     /// Requests for a refresh that this worker passed on, after merging.
@@ -96,4 +100,7 @@ pub struct PollerStatus {
     pub last_error: Option<LoadError>,
     /// Requests, units and faults so far.
     pub counters: PollerCounters,
+    /// The units that this worker would be billed in a day if its requests went on as the last 64, without the first
+    /// one; `None` before the second. The sum over a fleet is the fleet's.
+    pub units_per_day: Option<u64>,
 }

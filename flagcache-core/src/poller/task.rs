@@ -311,6 +311,9 @@ impl PollerTask {
         let mut steps = VecDeque::from(self.machine.handle(Instant::now(), event));
         while let Some(step) = steps.pop_front() {
             match step {
+                Step::Notice(notice) => {
+                    self.observer.noticed(notice, self.schedule.poll_interval);
+                }
                 Step::Call(call) => self.call = self.start_call(call),
                 Step::Fetch { generation, etag } => self.start_fetch(generation, etag),
                 Step::CancelFetch => {
@@ -508,6 +511,7 @@ impl PollerTask {
         status.backoff_ends_at = (!backoff.is_zero()).then(|| now + backoff);
         status.last_error.clone_from(&self.observer.last_error);
         status.counters = self.observer.counters;
+        status.units_per_day = self.observer.units_per_day(now);
         drop(status);
         self.shared.announce();
         self.observer.state(if self.ended {

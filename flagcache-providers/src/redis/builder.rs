@@ -1,6 +1,8 @@
 //! [`RedisStoreBuilder`]: configures a Redis store.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
@@ -10,6 +12,7 @@ use url::Url;
 
 use super::RedisStore;
 use super::connection::config::Config;
+use super::connection::credentials::{Credentials, Origin};
 use super::connection::endpoint::{Endpoint, Sentinels, of_sentinel};
 use super::connection::keys::Keys;
 use super::connection::tls::{ClientCertificate, Tls};
@@ -31,6 +34,14 @@ pub enum RedisConfigError {
          for TLS, or redis+unix:///path?db=0&user=…&pass=…"
     )]
     Url(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The credentials could not be read for the first time. Later failures only keep the last ones.
+    #[error("the credentials for Redis cannot be read from {origin}")]
+    Credentials {
+        /// The file, or the function.
+        origin: String,
+        /// The reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The service's name is not a valid part of a key.
     #[error(
         "the service's name must have 1 to {SERVICE_LENGTH} characters, none of them white space or a control character"
@@ -75,6 +86,7 @@ pub struct RedisStoreBuilder {
     service: String,
     username: Option<String>,
     password: Option<SecretString>,
+    credentials: Option<Origin>,
     sentinel_username: Option<String>,
     sentinel_password: Option<SecretString>,
     tls: Tls,
@@ -103,6 +115,7 @@ impl RedisStoreBuilder {
             service: service.into(),
             username: None,
             password: None,
+            credentials: None,
             sentinel_username: None,
             sentinel_password: None,
             tls: Tls::default(),
@@ -122,6 +135,32 @@ impl RedisStoreBuilder {
     /// The password, in place of that in the URL. Here it needs no percent-encoding.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(SecretString::from(password.into()));
+        self
+    }
+
+    /// A file that contains the password, in place of [`password`](Self::password). The password can be replaced while
+    /// workers run: the file is read for each connection, and again when the server rejects the password. It may be
+    /// written anew, replaced by a rename, or be a symbolic link, as the secrets of Kubernetes and Docker are. A line
+    /// break at its end is ignored.
+    ///
+    /// If the file cannot be read or is empty, the last password stays in use, and a warning names the path. Redis keeps
+    /// a connection that was opened with the old password, so the workers need no simultaneous change: let both
+    /// passwords be valid (`ACL SETUSER app >new`), replace the file, and remove the old one (`ACL SETUSER app <old`).
+    pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.credentials = Some(Origin::PasswordFile(path.into()));
+        self
+    }
+
+    /// A function that returns the ACL user, or `None` for that of the URL, and the password, for credentials that a
+    /// secret manager replaces. It is called as a [file](Self::password_file) is read, with the same rules: for each
+    /// connection and after a rejection. It may block for a quarter of the response timeout. Its error is logged, so it
+    /// must not show the password.
+    pub fn credentials_fn<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        mut self,
+        read: impl Fn() -> Result<(Option<String>, String), E> + Send + Sync + 'static,
+    ) -> Self {
+        let read = move || read().map_err(Into::into);
+        self.credentials = Some(Origin::Function(Arc::new(read)));
         self
     }
 
@@ -213,8 +252,16 @@ impl RedisStoreBuilder {
                 tagged,
             });
         }
+        let credentials = self.credentials.map(|origin| {
+            let name = origin.name();
+            Credentials::new(origin).map_err(|source| RedisConfigError::Credentials {
+                origin: name,
+                source,
+            })
+        });
         Ok(RedisStore::new(Config {
             endpoint,
+            credentials: credentials.transpose()?.map(Arc::new),
             service: self.service,
             lock_ttl: self.lock_ttl,
             response_timeout: self.response_timeout,

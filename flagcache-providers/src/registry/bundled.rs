@@ -298,6 +298,8 @@ mod redis {
         /// A PEM file with the private key of the client certificate.
         #[open_provider(schemes("rediss", "rediss+sentinel", "rediss+cluster"))]
         key: Option<Pem>,
+        /// A file with the password, in place of that in the URL; it may be replaced while workers run.
+        password_file: Option<String>,
         /// The ACL user of the Sentinels.
         #[open_provider(schemes("redis+sentinel", "rediss+sentinel"))]
         sentinel_username: Option<String>,
@@ -368,6 +370,9 @@ mod redis {
                 (None, Some(_)) => {
                     return Err(url.bad_option("key", "it together with `cert`").into());
                 }
+            }
+            if let Some(path) = self.password_file {
+                builder = builder.password_file(path);
             }
             if let Some(username) = self.sentinel_username {
                 builder = builder.sentinel_username(username);

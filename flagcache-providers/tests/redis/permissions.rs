@@ -257,3 +257,59 @@ async fn a_server_whose_scripts_are_disabled_is_a_clear_error() {
         shown(&error)
     );
 }
+
+#[tokio::test]
+async fn a_replaced_password_is_read_for_the_next_connection() {
+    let server = RedisServer::start();
+    server.run::<()>(&format!("ACL SETUSER app on >{PASSWORD} ~* &* +@all"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+    for protocol in ["resp2", "resp3"] {
+        let url = format!(
+            "{}?protocol={protocol}",
+            server.url().replace("redis://", "redis://app@")
+        );
+        let worker = Worker::with(RedisStore::builder(url, SERVICE).password_file(&file));
+        worker.leads().await;
+
+        // The server has the new one before the file: the calls fail, and work once the file is replaced.
+        let new = format!("{PASSWORD}-{protocol}");
+        server.run::<()>(&format!("ACL SETUSER app resetpass >{new}"));
+        server.run::<usize>("CLIENT KILL USER app");
+        let error = worker.decide().await.unwrap_err();
+        assert_eq!(error.kind(), ProviderErrorKind::PermissionDenied);
+        assert!(!shown(&error).contains(PASSWORD), "{}", shown(&error));
+        std::fs::write(&file, &new).unwrap();
+        worker.decide().await.unwrap();
+
+        // A file that cannot be read keeps the last one.
+        std::fs::remove_file(&file).unwrap();
+        server.run::<usize>("CLIENT KILL USER app");
+        worker.decide().await.unwrap();
+        std::fs::write(&file, &new).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_are_replaced_while_connecting_cost_no_failed_call() {
+    let server = RedisServer::start();
+    server.run::<()>(&format!("ACL SETUSER second on >{PASSWORD} ~* &* +@all"));
+    // The first user once at the build and once for the connection; then it was replaced.
+    let reads = std::sync::atomic::AtomicU32::new(0);
+    let credentials = move || {
+        let earlier = reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let user = if earlier < 2 { "first" } else { "second" };
+        Ok::<_, std::io::Error>((Some(user.to_owned()), PASSWORD.to_owned()))
+    };
+    let builder = RedisStore::builder(server.url(), SERVICE).credentials_fn(credentials);
+    Worker::with(builder).leads().await;
+}
+
+#[test]
+fn a_password_that_cannot_be_read_at_first_is_an_error_that_names_its_file() {
+    let builder = RedisStore::builder("redis://localhost", SERVICE).password_file("/nowhere/key");
+    let error = builder.build().unwrap_err();
+    assert!(error.to_string().contains("/nowhere/key"), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+}

@@ -1,5 +1,6 @@
 //! The rules on the Redis store, and those that depend on a server.
 
+mod keys;
 mod mixed;
 mod peer;
 mod sdks;

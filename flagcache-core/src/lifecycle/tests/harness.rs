@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::lifecycle::{
-    Call, CallError, DefinitionsOrigin, Event, Fetched, Machine, Policy, Reply, Step,
+    Call, CallError, DefinitionsOrigin, Event, Fetched, Machine, Notice, Policy, Reply, Step,
 };
 use crate::{
     FetchErrorKind, FlagDefinitionCacheData, FleetStatus, OnQuotaLimited, OnUnauthorized,
-    ReadFailure,
+    OnWastedUnits, ReadFailure,
 };
 
 /// A provider call without a result returned.
@@ -29,6 +29,8 @@ pub(super) fn policy() -> Policy {
         read_failure: ReadFailure::Fetch,
         on_unauthorized: OnUnauthorized::Keep,
         on_quota_limited: OnQuotaLimited::Keep,
+        on_wasted_units: OnWastedUnits::Keep,
+        hold_back_removals: None,
         manual: false,
         has_provider: true,
         can_fetch: true,
@@ -69,9 +71,11 @@ pub(super) enum Expected {
     Ended,
 }
 
-impl From<&Step> for Expected {
-    fn from(step: &Step) -> Self {
-        match step {
+impl Expected {
+    /// `None` for a notice, which a harness collects.
+    fn of(step: &Step) -> Option<Self> {
+        Some(match step {
+            Step::Notice(_) => return None,
             Step::Call(Call::Decide) => Self::Decide,
             Step::Call(Call::Stored) => Self::Stored,
             Step::Call(Call::Read) => Self::Read,
@@ -88,7 +92,7 @@ impl From<&Step> for Expected {
             Step::Clear => Self::Clear,
             Step::LoadEnded { .. } => Self::LoadEnded,
             Step::Ended => Self::Ended,
-        }
+        })
     }
 }
 
@@ -123,6 +127,7 @@ pub(super) fn reported(failure: FetchErrorKind) -> Expected {
 pub(super) struct Harness {
     pub(super) machine: Machine,
     pub(super) now: Instant,
+    pub(super) notices: Vec<Notice>,
     generation: u64,
 }
 
@@ -133,6 +138,7 @@ impl Harness {
         Self {
             machine: Machine::new(policy, now, 7),
             now,
+            notices: Vec::new(),
             generation: 0,
         }
     }
@@ -140,11 +146,13 @@ impl Harness {
     pub(super) fn handle(&mut self, event: Event) -> Vec<Expected> {
         let steps = self.machine.handle(self.now, event);
         for step in &steps {
-            if let Step::Fetch { generation, .. } = step {
-                self.generation = *generation;
+            match step {
+                Step::Fetch { generation, .. } => self.generation = *generation,
+                Step::Notice(notice) => self.notices.push(*notice),
+                _ => {}
             }
         }
-        steps.iter().map(Expected::from).collect()
+        steps.iter().filter_map(Expected::of).collect()
     }
 
     /// Advances to the machine's deadline.

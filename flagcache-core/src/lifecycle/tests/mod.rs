@@ -3,6 +3,7 @@
 mod decision;
 mod fleet;
 mod harness;
+mod operations;
 mod ordering;
 mod properties;
 mod requests;

@@ -239,6 +239,7 @@ impl Model {
                 }
                 self.get = Some((*generation, etag.clone()));
             }
+            Step::Notice(_) => {}
             Step::CancelFetch => assert!(self.get.take().is_some(), "nothing to cancel"),
             Step::Install { data, origin } => {
                 match origin {

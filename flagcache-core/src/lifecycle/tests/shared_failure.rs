@@ -122,7 +122,7 @@ impl Fleet {
                     }
                     Step::Install { .. } => self.workers[n].warm = true,
                     Step::Clear => self.workers[n].warm = false,
-                    Step::CancelFetch | Step::LoadEnded { .. } | Step::Ended => {}
+                    Step::CancelFetch | Step::Notice(_) | Step::LoadEnded { .. } | Step::Ended => {}
                 }
             }
         }

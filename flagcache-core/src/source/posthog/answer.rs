@@ -1,6 +1,6 @@
 //! Interprets answers without definitions.
 
-use reqwest::header::{ETAG, HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode};
 use url::Url;
 
@@ -16,6 +16,56 @@ pub(super) fn etag(headers: &HeaderMap) -> Option<String> {
     (!etag.trim().is_empty()).then(|| etag.to_owned())
 }
 
+/// The media type of a body, if it is one; without its parameters.
+pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/+-.".contains(letter);
+    let is_valid = essence.contains('/') && essence.len() <= 64 && essence.chars().all(is_plain);
+    is_valid.then(|| essence.to_ascii_lowercase())
+}
+
+/// What a page is looked for in: its beginning.
+const BEGINNING: usize = 64 * 1024;
+
+/// The error of a 200 whose body cannot be definitions: empty, or a page. Nothing of the body is shown.
+pub(super) fn no_definitions(
+    endpoint: &Endpoint,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Option<FetchError> {
+    let what = match body.trim_ascii_start().first() {
+        None => "an empty body",
+        Some(b'<') if is_login(body) => "a login page",
+        Some(b'<') => "a page",
+        // JSON, or what the decoder explains.
+        Some(_) => return None,
+    };
+    let message = format!(
+        "{} answered 200 with {what} ({}) in place of flag definitions; check the host, and have a proxy or gateway in \
+         between pass /flags/definitions on",
+        endpoint.name(),
+        content_type.unwrap_or("no content type"),
+    );
+    Some(FetchError::new(FetchErrorKind::Unusable, message))
+}
+
+/// Whether a page asks for a password or names a login.
+fn is_login(body: &[u8]) -> bool {
+    let beginning = &body[..body.len().min(BEGINNING)];
+    let beginning = String::from_utf8_lossy(beginning).to_ascii_lowercase();
+    [
+        "type=\"password\"",
+        "type='password'",
+        "type=password",
+        "<title>login",
+        "<title>log in",
+        "<title>sign in",
+    ]
+    .iter()
+    .any(|sign| beginning.contains(sign))
+}
+
 /// An answer that is neither a 200 nor a 304. Its body is not read: it is not needed, and may repeat a key.
 pub(super) fn refusal(endpoint: &Endpoint, route: &Route, response: &Response) -> FetchError {
     let status = response.status();
@@ -26,17 +76,20 @@ pub(super) fn refusal(endpoint: &Endpoint, route: &Route, response: &Response) -
             fault::needs_credentials(&proxy.name, proxy.variable),
         );
     }
-    let advice = match status {
-        status if status.is_redirection() => redirect_advice(response),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+    let content_type = content_type(response.headers());
+    let page = content_type.filter(|name| name == "text/html" || name == "application/xhtml+xml");
+    let advice = match (status, page) {
+        (status, _) if status.is_redirection() => redirect_advice(response),
+        (status, Some(page)) => page_advice(status, &page),
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => {
             "; check that the secret key is valid and belongs to the project".to_owned()
         }
-        StatusCode::PAYMENT_REQUIRED => {
+        (StatusCode::PAYMENT_REQUIRED, None) => {
             "; the project's quota of feature-flag requests is used up, raise its billing limit"
                 .to_owned()
         }
-        StatusCode::TOO_MANY_REQUESTS => "; fetch less often".to_owned(),
-        status if status.is_client_error() => {
+        (StatusCode::TOO_MANY_REQUESTS, None) => "; fetch less often".to_owned(),
+        (status, None) if status.is_client_error() => {
             "; check that the host is that of a PostHog API".to_owned()
         }
         _ => String::new(),
@@ -56,6 +109,20 @@ pub(super) fn unasked_not_modified(endpoint: &Endpoint) -> FetchError {
         endpoint.name()
     );
     FetchError::new(FetchErrorKind::Rejected, message)
+}
+
+/// The API answers in JSON, so a page is probably that of another server.
+fn page_advice(status: StatusCode, content_type: &str) -> String {
+    let check = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "check that it lets this machine through, then that the secret key is valid"
+        }
+        status if status.is_server_error() => "check whether that reaches PostHog",
+        _ => "check that the host is that of a PostHog API",
+    };
+    format!(
+        " with a page ({content_type}), as a proxy or gateway in between sends, where the API sends JSON; {check}"
+    )
 }
 
 fn failure(status: StatusCode) -> FetchErrorKind {

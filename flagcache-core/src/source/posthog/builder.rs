@@ -1,7 +1,9 @@
 //! [`PostHogApiBuilder`]: configures a source.
 
 use std::env::VarError;
+use std::error::Error;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +14,8 @@ use super::endpoint::Endpoint;
 use super::error::PostHogApiError;
 use super::fault::Connection;
 use super::proxy::Route;
+use super::secret_key::{KeyOrigin, SecretKey};
 use super::{Client, PostHogApi, client, roots};
-use crate::KeyFingerprint;
 
 const DEFAULT_HOST: &str = "https://us.i.posthog.com";
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,7 +26,7 @@ const DEFAULT_MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 pub struct PostHogApiBuilder {
     host: String,
     project_key: Option<SecretString>,
-    secret_key: Option<SecretString>,
+    secret_key: Option<KeyOrigin>,
     request_timeout: Duration,
     connect_timeout: Option<Duration>,
     max_body_bytes: usize,
@@ -69,7 +71,51 @@ impl PostHogApiBuilder {
     /// cache-only reader.
     #[must_use]
     pub fn secret_key(mut self, key: impl Into<String>) -> Self {
-        self.secret_key = Some(SecretString::from(key.into()));
+        self.secret_key = trimmed(Some(SecretString::from(key.into()))).map(KeyOrigin::Value);
+        self
+    }
+
+    /// A file that contains the secret key, in place of [`secret_key`](Self::secret_key). The key can be replaced while
+    /// workers run: the file is read before each request, and again when the API refuses the key. It may be written
+    /// anew, replaced by a rename, or be a symbolic link, as the secrets of Kubernetes and Docker are. White space around
+    /// the key is ignored.
+    ///
+    /// If the file cannot be read, is empty, or does not respond within a quarter of the request timeout, the last key
+    /// stays in use, and a warning names the path.
+    #[must_use]
+    pub fn secret_key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.secret_key = Some(KeyOrigin::File(path.into()));
+        self
+    }
+
+    /// A function that returns the secret key, in place of [`secret_key`](Self::secret_key), for keys that a secret
+    /// manager replaces. It is called as a [file](Self::secret_key_file) is read, with the same rules: before each
+    /// request and after a refusal. It may block, but should return what a client of the secret manager holds already.
+    /// Its error is logged, so it must not show the key.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, RwLock};
+    /// use flagcache_core::PostHogApi;
+    ///
+    /// let key = Arc::new(RwLock::new("phs_first".to_owned()));
+    /// let current = Arc::clone(&key);
+    /// let api = PostHogApi::builder()
+    ///     .project_key("phc_example")
+    ///     .secret_key_fn(move || match current.read() {
+    ///         Ok(key) => Ok(key.clone()),
+    ///         Err(_) => Err("the thread that renews the key panicked"),
+    ///     })
+    ///     .build()?;
+    /// # let _ = api;
+    /// # Ok::<(), flagcache_core::PostHogApiError>(())
+    /// ```
+    #[must_use]
+    pub fn secret_key_fn<E: Into<Box<dyn Error + Send + Sync>>>(
+        mut self,
+        read: impl Fn() -> Result<String, E> + Send + Sync + 'static,
+    ) -> Self {
+        let read = move || read().map_err(Into::into);
+        self.secret_key = Some(KeyOrigin::Function(Arc::new(read)));
         self
     }
 
@@ -124,7 +170,7 @@ impl PostHogApiBuilder {
     ///
     /// # Errors
     ///
-    /// If the project key is missing or is a secret key; if the host is not a plain `http` or `https` URL; if a key or
+    /// If the project key is missing or is a secret key; if the file or the function of the secret key gives none; if the host is not a plain `http` or `https` URL; if a key or
     /// the suffix is not a valid header value; if a timeout or the maximum size is zero; if `root_certificates` holds
     /// no certificate. With a secret key also if the proxy of the environment cannot be used, and if there are no root
     /// certificates for an `https` host.
@@ -154,18 +200,15 @@ impl PostHogApiBuilder {
         );
         let user_agent = HeaderValue::try_from(user_agent.trim())
             .map_err(|_| PostHogApiError::InvalidUserAgent)?;
-        let secret_key = trimmed(self.secret_key);
-        let key_fingerprint = secret_key.as_ref().map(|secret_key| {
-            KeyFingerprint::of(project_key.expose_secret(), secret_key.expose_secret())
-        });
         let root_certificates = self
             .root_certificates
             .as_deref()
             .map(roots::parse)
             .transpose()?;
         let own_roots = root_certificates.is_some();
-        let client = match secret_key {
-            Some(secret_key) => {
+        let client = match self.secret_key {
+            Some(origin) => {
+                let secret_key = SecretKey::new(origin, project_key.clone())?;
                 let route = if self.no_proxy {
                     Route::Direct
                 } else {
@@ -183,7 +226,8 @@ impl PostHogApiBuilder {
                     route,
                 };
                 Some(Client {
-                    http: client::build(&endpoint, options, &secret_key)?,
+                    http: client::build(&endpoint, options)?,
+                    secret_key: Arc::new(secret_key),
                     connection,
                     kept_alive: false.into(),
                 })
@@ -194,7 +238,6 @@ impl PostHogApiBuilder {
             endpoint: Arc::new(endpoint),
             project_key,
             client: client.map(Arc::new),
-            key_fingerprint,
             request_timeout: self.request_timeout,
             max_body_bytes: self.max_body_bytes,
         })
@@ -209,10 +252,15 @@ impl PostHogApiBuilder {
             Err(VarError::NotPresent) => Ok(None),
             Err(VarError::NotUnicode(_)) => Err(PostHogApiError::NotUnicode(name)),
         };
+        let value = variable("POSTHOG_SECRET_KEY")?
+            .map(SecretString::from)
+            .map(KeyOrigin::Value);
+        let file = variable("POSTHOG_SECRET_KEY_FILE")?.map(|path| KeyOrigin::File(path.into()));
+        let secret_key = file.or(value);
         Ok(Self {
             host: variable("POSTHOG_HOST")?.unwrap_or_else(|| DEFAULT_HOST.to_owned()),
             project_key: variable("POSTHOG_PROJECT_KEY")?.map(SecretString::from),
-            secret_key: variable("POSTHOG_SECRET_KEY")?.map(SecretString::from),
+            secret_key,
             ..Self::default()
         })
     }
@@ -253,7 +301,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::{FlagDefinitionSource, ProjectFingerprint};
+    use crate::{FlagDefinitionSource, KeyFingerprint, ProjectFingerprint};
 
     fn build(
         configure: impl FnOnce(PostHogApiBuilder) -> PostHogApiBuilder,
@@ -293,6 +341,38 @@ mod tests {
                 "{key:?}: {error:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_secret_key_that_cannot_be_read_at_first_is_an_error_that_names_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let error = build(|api| api.secret_key_file(&path)).unwrap_err();
+        assert!(error.to_string().contains("key"), "{error}");
+        assert!(std::error::Error::source(&error).is_some(), "{error:?}");
+        std::fs::write(&path, " \n").unwrap();
+        let error = build(|api| api.secret_key_file(&path)).unwrap_err();
+        assert!(
+            matches!(error, PostHogApiError::UnreadableSecretKey { .. }),
+            "{error:?}"
+        );
+        std::fs::write(&path, "phs_hidden\n").unwrap();
+        let api = build(|api| api.secret_key_file(&path)).unwrap();
+        assert_eq!(
+            api.key_fingerprint(),
+            Some(KeyFingerprint::of("phc_a", "phs_hidden"))
+        );
+        assert!(!format!("{api:?}").contains("hidden"));
+        let api = from_variables(&[
+            ("POSTHOG_PROJECT_KEY", "phc_a"),
+            ("POSTHOG_SECRET_KEY", "phs_other"),
+            ("POSTHOG_SECRET_KEY_FILE", path.to_str().unwrap()),
+        ])
+        .unwrap();
+        assert_eq!(
+            api.key_fingerprint(),
+            Some(KeyFingerprint::of("phc_a", "phs_hidden"))
+        );
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::redirect::{Action, Attempt, Policy};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
-use secrecy::{ExposeSecret, SecretString};
 
 use super::endpoint::Endpoint;
 use super::error::PostHogApiError;
@@ -27,16 +26,13 @@ pub(super) struct Options {
     pub(super) route: Route,
 }
 
-/// A client for requests to `endpoint` alone: it sends the secret key with each. It limits the connect time; the caller
-/// limits the whole request.
+/// A client for requests to `endpoint` alone. It limits the connect time; the caller limits the whole request.
 pub(super) fn build(
     endpoint: &Endpoint,
     options: Options,
-    secret_key: &SecretString,
 ) -> Result<reqwest::Client, PostHogApiError> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(AUTHORIZATION, bearer(secret_key)?);
     let tls = tls(endpoint, options.root_certificates)
         .map_err(|error| PostHogApiError::Client(error.into()))?;
     let builder = reqwest::Client::builder()
@@ -56,14 +52,6 @@ pub(super) fn build(
     builder
         .build()
         .map_err(|error| PostHogApiError::Client(error.without_url().into()))
-}
-
-/// Marked as sensitive, so that it is hidden wherever headers are printed.
-fn bearer(secret_key: &SecretString) -> Result<HeaderValue, PostHogApiError> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", secret_key.expose_secret()))
-        .map_err(|_| PostHogApiError::InvalidSecretKey)?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// A TLS configuration of our own. The client's default would use the process-wide crypto provider, and panic if there

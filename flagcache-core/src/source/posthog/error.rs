@@ -26,6 +26,14 @@ pub enum PostHogApiError {
     /// The secret key has characters that no key has, such as a line break.
     #[error("the secret key has characters that a header cannot carry; copy it again")]
     InvalidSecretKey,
+    /// The secret key could not be read for the first time, or is empty. Later failures only keep the last key.
+    #[error("the secret key cannot be read from {origin}")]
+    UnreadableSecretKey {
+        /// The file, or the function.
+        origin: String,
+        /// The reason.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The User-Agent suffix has characters that a header cannot carry.
     #[error("the user agent suffix has characters that a header cannot carry")]
     InvalidUserAgent,

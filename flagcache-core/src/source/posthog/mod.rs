@@ -11,6 +11,7 @@ mod proxy;
 mod resolver;
 mod retry_after;
 mod roots;
+mod secret_key;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -30,6 +31,7 @@ use crate::{
 
 use endpoint::Endpoint;
 use fault::Connection;
+use secret_key::{HeldKey, SecretKey};
 
 pub use builder::PostHogApiBuilder;
 pub use error::PostHogApiError;
@@ -39,6 +41,10 @@ pub use error::PostHogApiError;
 /// It takes two keys. The *project key* (`phc_…`) identifies the project. The *secret key* (`phs_…`, or a personal API
 /// key `phx_…`) authorizes reading its definitions; without one this worker reads from the cache only, and
 /// [`can_fetch`](FlagDefinitionSource::can_fetch) is `false`. Neither is ever shown in an error, a log or `Debug`.
+///
+/// To replace the secret key without a restart, give it as a [file](PostHogApiBuilder::secret_key_file) or a
+/// [function](PostHogApiBuilder::secret_key_fn). It is read before each request, and once more when the API refuses it:
+/// if it is another one by then, the request is repeated at once.
 ///
 /// A request costs 10 units of PostHog's feature-flag quota if it returns definitions, 1 if they are unchanged.
 ///
@@ -77,13 +83,13 @@ pub struct PostHogApi {
     project_key: SecretString,
     /// Holds the secret key. A cache-only reader has none, and cannot send requests.
     client: Option<Arc<Client>>,
-    key_fingerprint: Option<KeyFingerprint>,
     request_timeout: Duration,
     max_body_bytes: usize,
 }
 
 struct Client {
     http: reqwest::Client,
+    secret_key: Arc<SecretKey>,
     connection: Connection,
     /// Whether the last request was answered, so that the next one may use a kept-alive connection that the server is
     /// closing.
@@ -117,6 +123,7 @@ impl PostHogApi {
     /// |---|---|
     /// | `POSTHOG_PROJECT_KEY` | the project key (`phc_…`); required |
     /// | `POSTHOG_SECRET_KEY` | the secret key (`phs_…`); if absent, empty or blank, the worker is a cache-only reader |
+    /// | `POSTHOG_SECRET_KEY_FILE` | in its place: the path of a [file](PostHogApiBuilder::secret_key_file) that contains it |
     /// | `POSTHOG_HOST` | default `https://us.i.posthog.com` |
     ///
     /// # Errors
@@ -126,16 +133,41 @@ impl PostHogApi {
         PostHogApiBuilder::from_variables(std::env::var)?.build()
     }
 
+    /// Sends a request with the current key. If the API refuses it and another one is there by then, once more.
     async fn request(
         &self,
         client: &Client,
         etag: Option<&str>,
     ) -> Result<FetchResponse, FetchError> {
+        // The rest of the time is for the request.
+        let limit = self.request_timeout / 4;
+        let key = client.secret_key.read_again(limit).await;
+        let result = self.request_with(client, &key, etag).await;
+        if !result
+            .as_ref()
+            .is_err_and(|error| error.kind() == FetchErrorKind::Unauthorized)
+        {
+            return result;
+        }
+        let now = client.secret_key.read_again(limit).await;
+        if now.header == key.header {
+            return result;
+        }
+        self.request_with(client, &now, etag).await
+    }
+
+    async fn request_with(
+        &self,
+        client: &Client,
+        key: &HeldKey,
+        etag: Option<&str>,
+    ) -> Result<FetchResponse, FetchError> {
         let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, key.header.clone());
         if let Some(etag) = etag.and_then(if_none_match) {
             headers.insert(IF_NONE_MATCH, etag);
         }
-        let is_conditional = !headers.is_empty();
+        let is_conditional = headers.contains_key(IF_NONE_MATCH);
         let url = self
             .endpoint
             .definitions_url(self.project_key.expose_secret());
@@ -145,7 +177,13 @@ impl PostHogApi {
         match response.status() {
             StatusCode::OK => {
                 let etag = answer::etag(response.headers());
+                let content_type = answer::content_type(response.headers());
                 let body = body::read(response, self.max_body_bytes, &self.endpoint).await?;
+                if let Some(error) =
+                    answer::no_definitions(&self.endpoint, content_type.as_deref(), &body)
+                {
+                    return Err(error);
+                }
                 Ok(FetchResponse::Definitions { body, etag })
             }
             StatusCode::NOT_MODIFIED if !is_conditional => {
@@ -194,7 +232,8 @@ impl FlagDefinitionSource for PostHogApi {
     }
 
     fn key_fingerprint(&self) -> Option<KeyFingerprint> {
-        self.key_fingerprint
+        let client = self.client.as_ref()?;
+        Some(client.secret_key.held().fingerprint)
     }
 }
 

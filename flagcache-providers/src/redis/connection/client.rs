@@ -12,6 +12,7 @@ use super::call::Call;
 use super::config::Config;
 use super::connection::{Connection, NO_EPOCH};
 use super::connector::{Connector, is_elsewhere};
+use super::credentials::is_unauthenticated;
 use super::endpoint::redirected;
 use super::keys::Keys;
 use super::rate_limit::RateLimit;
@@ -155,6 +156,15 @@ impl Inner {
                         && call.is_repeatable()
                         && open_before == Some(connection.epoch)
                         && error.is_connection_dropped() =>
+                {
+                    repeated = true;
+                    self.connector.current.remove(connection.epoch);
+                }
+                // Safe to repeat: the server refused it. A new connection reads the credentials again.
+                Err(error)
+                    if !repeated
+                        && self.connector.config.credentials.is_some()
+                        && is_unauthenticated(&error) =>
                 {
                     repeated = true;
                     self.connector.current.remove(connection.epoch);

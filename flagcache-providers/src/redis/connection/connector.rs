@@ -14,6 +14,7 @@ use redis::{
 use super::super::error::{Failure, Party, Place};
 use super::config::Config;
 use super::connection::{AbortOnDrop, Connection, CurrentConnection, NO_EPOCH};
+use super::credentials::is_unauthenticated;
 use super::endpoint::{Endpoint, Sentinels, connection_config, redirected};
 use super::keys::Keys;
 use super::race;
@@ -155,8 +156,26 @@ impl Connector {
         }
     }
 
+    /// Connects with the current credentials. If the server rejects them and others are there by then, once more.
     async fn open_at(self: &Arc<Self>, server: &ConnectionInfo) -> Result<Connection, Failure> {
         install_crypto(server.addr());
+        let Some(credentials) = &self.config.credentials else {
+            return self.open_as(server).await;
+        };
+        // The rest of the time is for the exchange.
+        let limit = self.config.response_timeout / 4;
+        credentials.read_again(limit).await;
+        match self.open_as(&credentials.apply(server)).await {
+            Err(failure)
+                if is_unauthenticated(&failure.error) && credentials.read_again(limit).await =>
+            {
+                self.open_as(&credentials.apply(server)).await
+            }
+            result => result,
+        }
+    }
+
+    async fn open_as(self: &Arc<Self>, server: &ConnectionInfo) -> Result<Connection, Failure> {
         let wanted = server.redis_settings().protocol();
         if wanted != ProtocolVersion::RESP2 && !self.resp2.load(Ordering::Relaxed) {
             match self.open_resp3(server).await {

@@ -6,6 +6,7 @@ pub(super) mod config;
 #[allow(clippy::module_inception, reason = "the type is its name")]
 pub(super) mod connection;
 pub(super) mod connector;
+pub(super) mod credentials;
 pub(super) mod endpoint;
 pub(super) mod keys;
 pub(super) mod race;

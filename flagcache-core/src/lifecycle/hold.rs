@@ -1,0 +1,57 @@
+//! [`Hold`]: a change that removes much is held back until the API has said it twice.
+
+use tokio::time::Instant;
+
+use super::event::Removal;
+use crate::FlagDefinitionCacheData;
+
+/// An answer of the API that is held back.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) data: FlagDefinitionCacheData,
+    /// From when on the next answer confirms it.
+    pub(super) until: Instant,
+}
+
+/// What `new` removes, if that is more than `share` of the flags, or all group types or cohorts.
+pub(super) fn removal(
+    old: &FlagDefinitionCacheData,
+    new: &FlagDefinitionCacheData,
+    share: f64,
+) -> Option<Removal> {
+    if new.same_content(old) {
+        return None;
+    }
+    let lost = |old: &str, new: &str| !is_empty(old) && is_empty(new);
+    let removal = Removal {
+        removed: old
+            .flags()
+            .filter(|flag| new.flag(flag.key()).is_none())
+            .count(),
+        flags: old.len(),
+        group_types: lost(
+            old.group_type_mapping().as_str(),
+            new.group_type_mapping().as_str(),
+        ),
+        cohorts: lost(old.cohorts().as_str(), new.cohorts().as_str()),
+    };
+    let too_many = removal.removed > 0 && exceeds(removal.removed, removal.flags, share);
+    (too_many || removal.group_types || removal.cohorts).then_some(removal)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of flags are far below 2^53"
+)]
+fn exceeds(removed: usize, flags: usize, share: f64) -> bool {
+    removed as f64 > share * flags as f64
+}
+
+/// Whether a JSON object, or `null`, has no members.
+fn is_empty(json: &str) -> bool {
+    let json = json.trim_ascii();
+    json == "null"
+        || json
+            .strip_prefix('{')
+            .is_some_and(|rest| rest.trim_ascii_start().starts_with('}'))
+}
