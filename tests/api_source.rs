@@ -166,11 +166,6 @@ async fn a_page_in_place_of_an_answer_is_named_with_its_type_and_never_shown() {
             "200 with a login page (text/html)",
         ),
         (
-            ApiReply::body(" \n").header("content-type", "text/plain"),
-            FetchErrorKind::Unusable,
-            "200 with an empty body (text/plain)",
-        ),
-        (
             page(502, "<html>hidden</html>"),
             FetchErrorKind::Server,
             "502 Bad Gateway with a page (text/html), as a proxy",

@@ -144,7 +144,9 @@ impl Case {
     }
 
     fn assert_warned(&self, logs: &Logs, what: &str) {
-        let warnings = logs.warnings();
+        let mut warnings = logs.warnings();
+        // For a publish at each load, the API answers each with a 200.
+        warnings.retain(|warning| warning.name != "flagcache.units_wasted");
         // Only the one call at the end can fail.
         let called = self.method != Shutdown
             || warnings

@@ -838,10 +838,12 @@ impl Machine {
         let failure = match self.load.get {
             FetchState::Unchanged => None,
             FetchState::Failed(failure) => Some(failure),
-            FetchState::NotSent
-            | FetchState::InFlight { .. }
-            | FetchState::New
-            | FetchState::HeldBack => return self.end(now, steps),
+            // The store keeps its copy, and nothing is confirmed, as after a failure.
+            FetchState::HeldBack => Some(FetchErrorKind::Rejected),
+            FetchState::NotSent if self.load.skips_request => Some(FetchErrorKind::RateLimited),
+            FetchState::NotSent | FetchState::InFlight { .. } | FetchState::New => {
+                return self.end(now, steps);
+            }
         };
         if self.load.leads != Some(true) {
             return self.end(now, steps);

@@ -180,7 +180,8 @@ impl Observer {
                         units_per_day = per_day(FULL_RESPONSE_UNITS, poll_interval),
                         expected_units_per_day = per_day(NOT_MODIFIED_UNITS, poll_interval),
                         stretched_to = stretched.map(|interval| interval.as_secs()),
-                        "the API answers 200 with the definitions that are already held, which costs ten times as much as                          a 304; a proxy may remove the ETag, or the server has lost it. See `on_wasted_units`"
+                        "the API answers 200 with the definitions that are already held, at ten times the cost of a 304: \
+                         a proxy removes the ETag, or the server has lost it; `on_wasted_units` can stretch the interval"
                     );
                 }
             }

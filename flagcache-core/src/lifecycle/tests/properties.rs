@@ -11,7 +11,7 @@ use crate::lifecycle::{
 };
 use crate::{
     FetchErrorKind, FlagDefinitionCacheData, FleetStatus, OnQuotaLimited, OnUnauthorized,
-    ReadFailure,
+    OnWastedUnits, ReadFailure,
 };
 
 /// What happens next, if it can: late answers are delivered too.
@@ -89,8 +89,13 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    (any::<[bool; 5]>(), 0..3u8).prop_map(
-        |([has_provider, has_key, keep, clear_401, clear_402], cold)| Policy {
+    (any::<[bool; 6]>(), 0..3u8).prop_map(
+        |([has_provider, has_key, keep, clear_401, clear_402, stretch], cold)| Policy {
+            on_wasted_units: if stretch {
+                OnWastedUnits::Stretch
+            } else {
+                OnWastedUnits::Keep
+            },
             cold_start_wait: Duration::from_secs(u64::from(cold) * 2),
             hedge_after: (cold != 1).then_some(Duration::from_secs(1)),
             read_failure: if keep {

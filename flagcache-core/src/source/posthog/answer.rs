@@ -28,18 +28,20 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
 /// What a page is looked for in: its beginning.
 const BEGINNING: usize = 64 * 1024;
 
-/// The error of a 200 whose body cannot be definitions: empty, or a page. Nothing of the body is shown.
-pub(super) fn no_definitions(
+/// The error of a 200 with a page in place of definitions. Nothing of the body is shown.
+pub(super) fn page(
     endpoint: &Endpoint,
     content_type: Option<&str>,
     body: &[u8],
 ) -> Option<FetchError> {
-    let what = match body.trim_ascii_start().first() {
-        None => "an empty body",
-        Some(b'<') if is_login(body) => "a login page",
-        Some(b'<') => "a page",
+    if body.trim_ascii_start().first() != Some(&b'<') {
         // JSON, or what the decoder explains.
-        Some(_) => return None,
+        return None;
+    }
+    let what = if is_login(body) {
+        "a login page"
+    } else {
+        "a page"
     };
     let message = format!(
         "{} answered 200 with {what} ({}) in place of flag definitions; check the host, and have a proxy or gateway in \

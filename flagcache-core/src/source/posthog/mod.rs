@@ -179,9 +179,7 @@ impl PostHogApi {
                 let etag = answer::etag(response.headers());
                 let content_type = answer::content_type(response.headers());
                 let body = body::read(response, self.max_body_bytes, &self.endpoint).await?;
-                if let Some(error) =
-                    answer::no_definitions(&self.endpoint, content_type.as_deref(), &body)
-                {
+                if let Some(error) = answer::page(&self.endpoint, content_type.as_deref(), &body) {
                     return Err(error);
                 }
                 Ok(FetchResponse::Definitions { body, etag })
