@@ -10,6 +10,9 @@
 //! curl 'http://127.0.0.1:3000/metrics'
 //! ```
 //!
+//! With `WEBHOOK_SECRET` set, `POST /flags-changed` with `Authorization: Bearer <secret>` refreshes the whole fleet at once:
+//! <https://github.com/flagcache/flagcache/blob/main/docs/guide/change-now.md>. `POLL_SECONDS` (30) can then be long.
+//!
 //! `ADDRESS` is `127.0.0.1:3000` and `POSTHOG_HOST` `https://us.i.posthog.com` unless set. After SIGTERM or Ctrl-C it
 //! answers the requests in flight, sends the events, and releases the lock, so that another instance leads at once.
 //!
@@ -18,11 +21,13 @@
 //! | `main.rs` | start, and the order of the shutdown |
 //! | `routes.rs` | a request that depends on a flag |
 //! | `health.rs` | `/healthz` |
+//! | `webhook.rs` | `POST /flags-changed`, for PostHog to call when a flag has changed |
 //! | `stop.rs` | SIGTERM |
 
 mod health;
 mod routes;
 mod stop;
+mod webhook;
 
 use std::future::IntoFuture;
 use std::io;
@@ -40,6 +45,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use stop::Stop;
+use webhook::Webhook;
 
 /// How long a request in flight may take during shutdown.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +59,7 @@ struct Service {
     flags: LocalEvaluation,
     client: Client,
     metrics: PrometheusHandle,
+    webhook: Option<Webhook>,
 }
 
 /// Starts the poller, even while the store and PostHog are down.
@@ -60,9 +67,14 @@ fn poller() -> anyhow::Result<FlagDefinitionPoller> {
     let url = std::env::var("FLAGCACHE_URL")
         .context("set FLAGCACHE_URL, for example to file:///folder?service=name")?;
     let store = ProviderRegistry::default().open(&url)?;
+    let interval = match std::env::var("POLL_SECONDS") {
+        Ok(seconds) => seconds.parse().context("POLL_SECONDS is not a number of seconds")?,
+        Err(_) => 30,
+    };
     Ok(FlagDefinitionPoller::builder()
         .source(PostHogApi::from_env()?)
         .flag_definition_cache_provider(store)
+        .poll_interval(Duration::from_secs(interval))
         .start()?)
 }
 
@@ -85,6 +97,7 @@ async fn main() -> anyhow::Result<()> {
     // Before everything that shuts down in order.
     let stop = Stop::listen()?;
 
+    let webhook = Webhook::from_env()?;
     let poller = poller()?;
     let client = client().await?;
     let flags = LocalEvaluation::attach(&poller);
@@ -93,6 +106,7 @@ async fn main() -> anyhow::Result<()> {
         flags,
         client,
         metrics,
+        webhook,
     });
 
     // It listens before there are flags: until then `/healthz` keeps requests away, and a request that comes anyway gets the

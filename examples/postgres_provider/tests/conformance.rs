@@ -15,8 +15,8 @@ fn main() -> ExitCode {
     if !PostgresServer::is_installed() {
         return server::missing("the_provider_keeps_every_rule");
     }
-    // All capabilities except `quota_mark` and `fleet_failure`.
-    let applies = |needs: &[&str]| !needs.iter().any(|need| ["quota_mark", "fleet_failure"].contains(need));
+    // All capabilities except `quota_mark`, `fleet_failure` and `carries_requests`.
+    let applies = |needs: &[&str]| !needs.iter().any(|need| ["quota_mark", "fleet_failure", "carries_requests"].contains(need));
     let cases: Vec<_> = CASES.iter().filter(|case| applies(case.needs)).map(|case| ((), case)).collect();
     let mut failed = 0;
     server::run_each(
