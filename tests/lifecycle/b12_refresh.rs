@@ -179,13 +179,13 @@ async fn b12_84_without_a_store_that_carries_it_the_worker_asks_itself() {
         .start()
         .unwrap();
     let error = reader.request_refresh().await.unwrap_err();
-    let text = format!("{:#}", anyhow_like(&error));
+    let text = with_causes(&error);
     assert!(text.contains("no secret key"), "{text}");
     reader.shutdown().await.unwrap();
 }
 
 /// An error and its causes.
-fn anyhow_like(error: &dyn std::error::Error) -> String {
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
