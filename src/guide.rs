@@ -17,6 +17,7 @@ macro_rules! pages {
 pages! {
     stores: "../docs/guide/stores.md";
     intervals: "../docs/guide/intervals.md";
+    change_now: "../docs/guide/change-now.md";
     what_if: "../docs/guide/what-if.md";
     costs: "../docs/guide/costs.md";
     scale: "../docs/guide/scale.md";

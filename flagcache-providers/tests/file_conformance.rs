@@ -60,5 +60,6 @@ flagcache_providers::conformance!(
     confirms,
     quota_mark,
     fleet_failure,
+    carries_requests,
     damage
 );

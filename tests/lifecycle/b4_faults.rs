@@ -15,7 +15,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Logs, Rig, TICK, Worker, body, millis, secs, stored};
 
-use ProviderMethod::{Attached, FetchWithoutUpdate, Get, Peek, Received, ShouldFetch, Shutdown};
+use ProviderMethod::{
+    Attached, FetchWithoutUpdate, Get, Peek, Received, RequestRefresh, ShouldFetch, Shutdown,
+};
 
 const FAULTS: [Fault; 5] = [
     Fault::Error(ProviderErrorKind::Unavailable),
@@ -44,6 +46,7 @@ fn always(rig: &Rig, method: ProviderMethod, fault: Fault) {
         Shutdown => drop_ref(provider.at_shutdown().always_fault(fault)),
         Peek => drop_ref(provider.stored().always_fault(fault)),
         FetchWithoutUpdate => drop_ref(provider.fetch_without_update().always_fault(fault)),
+        RequestRefresh => drop_ref(provider.refresh_request().always_fault(fault)),
         Attached => provider.panic_when_attached(),
     }
 }

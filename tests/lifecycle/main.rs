@@ -8,6 +8,7 @@
     reason = "clippy exempts the test functions, not their helpers"
 )]
 
+mod b12_refresh;
 mod b1_decision;
 mod b2_responses;
 mod b2_secrets;

@@ -11,6 +11,9 @@
 //! xdg-open 'http://127.0.0.1:3000/status'
 //! ```
 //!
+//! With `WEBHOOK_SECRET` set, `POST /flags-changed` with `Authorization: Bearer <secret>` refreshes the whole fleet at once:
+//! <https://github.com/flagcache/flagcache/blob/main/docs/guide/change-now.md>. `POLL_SECONDS` (30) can then be long.
+//!
 //! `ADDRESS` is `127.0.0.1:3000` and `POSTHOG_HOST` `https://us.i.posthog.com` unless set. After SIGTERM or Ctrl-C it
 //! answers the requests in flight, sends the events, and releases the lock, so that another instance leads at once.
 //!
@@ -20,12 +23,14 @@
 //! | `routes.rs` | a request that depends on a flag |
 //! | `health.rs` | `/healthz` |
 //! | `status_page.rs` | `/status`, a page for people |
+//! | `webhook.rs` | `POST /flags-changed`, for PostHog to call when a flag has changed |
 //! | `stop.rs` | SIGTERM |
 
 mod health;
 mod routes;
 mod status_page;
 mod stop;
+mod webhook;
 
 use std::future::IntoFuture;
 use std::io;
@@ -43,6 +48,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use stop::Stop;
+use webhook::Webhook;
 
 /// How long a request in flight may take during shutdown.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,6 +66,7 @@ struct Service {
     client: Client,
     metrics: PrometheusHandle,
     started: Instant,
+    webhook: Option<Webhook>,
 }
 
 /// Starts the poller, even while the store and PostHog are down.
@@ -67,9 +74,16 @@ fn poller() -> anyhow::Result<FlagDefinitionPoller> {
     let url = std::env::var("FLAGCACHE_URL")
         .context("set FLAGCACHE_URL, for example to file:///folder?service=name")?;
     let store = ProviderRegistry::default().open(&url)?;
+    let interval = match std::env::var("POLL_SECONDS") {
+        Ok(seconds) => seconds
+            .parse()
+            .context("POLL_SECONDS is not a number of seconds")?,
+        Err(_) => 30,
+    };
     Ok(FlagDefinitionPoller::builder()
         .source(PostHogApi::from_env()?)
         .flag_definition_cache_provider(store)
+        .poll_interval(Duration::from_secs(interval))
         .start()?)
 }
 
@@ -92,6 +106,7 @@ async fn main() -> anyhow::Result<()> {
     // Before everything that shuts down in order.
     let stop = Stop::listen()?;
 
+    let webhook = Webhook::from_env()?;
     let poller = poller()?;
     let client = client().await?;
     // The evaluations are counted by flag and value, for at most so many pairs.
@@ -104,6 +119,7 @@ async fn main() -> anyhow::Result<()> {
         client,
         metrics,
         started: Instant::now(),
+        webhook,
     });
 
     // It listens before there are flags: until then `/healthz` keeps requests away, and a request that comes anyway gets the

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use flagcache::FlagSubject;
 use posthog_rs::FlagValue;
 use posthog_rs::tower::PostHogLayer;
 use serde::{Deserialize, Serialize};
 
-use crate::{Service, health, status_page};
+use crate::{Service, health, status_page, webhook};
 
 /// The user of a request. A real service takes it from its session, not from the URL.
 #[derive(Deserialize)]
@@ -25,14 +25,18 @@ struct Checkout {
 }
 
 pub(crate) fn router(service: Arc<Service>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/checkout", get(checkout))
         // The events of these routes name the session of `x-posthog-session-id`, which posthog-js sends, and the path.
         .route_layer(PostHogLayer::new())
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(metrics))
-        .route("/status", get(status_page::page))
-        .with_state(service)
+        .route("/status", get(status_page::page));
+    let router = match service.webhook {
+        Some(_) => router.route("/flags-changed", post(webhook::flags_changed)),
+        None => router,
+    };
+    router.with_state(service)
 }
 
 /// A page that depends on a flag. Nothing here waits for the network.

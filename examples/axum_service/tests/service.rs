@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Longer than any step takes, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -49,7 +49,13 @@ struct Service {
 impl Service {
     /// Starts one, and waits until it listens.
     async fn start(stub: &ApiStub, folder: &Path) -> Self {
+        Self::start_with(stub, folder, &[]).await
+    }
+
+    /// Starts one with these variables too.
+    async fn start_with(stub: &ApiStub, folder: &Path, variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_axum_service"))
+            .envs(variables.iter().copied())
             .env("ADDRESS", SocketAddr::from(([127, 0, 0, 1], 0)).to_string())
             .env("POSTHOG_HOST", stub.url())
             .env("POSTHOG_PROJECT_KEY", ApiStub::PROJECT_KEY)
@@ -237,4 +243,125 @@ async fn it_answers_and_ends_in_order_while_all_else_is_down() {
     assert_eq!(service.layout("user=ada&plan=pro").await, "old");
     assert!(service.terminate().await.success());
     assert!(stub.events().is_empty(), "an exposure was captured");
+}
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// Calls the webhook, and returns the status.
+async fn flags_changed(service: &Service, authorization: Option<&str>) -> StatusCode {
+    let mut request = service
+        .client
+        .post(format!("{}/flags-changed", service.url))
+        .body("{}");
+    if let Some(authorization) = authorization {
+        request = request.header("authorization", authorization);
+    }
+    timeout(LIMIT, request.send())
+        .await
+        .unwrap()
+        .unwrap()
+        .status()
+}
+
+#[tokio::test]
+async fn b12_84_a_webhook_at_a_follower_changes_the_whole_fleet_at_once() {
+    let (stub, folder) = (
+        ApiStub::start().await.unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
+    stub.set_definitions(definitions());
+    let variables = [("WEBHOOK_SECRET", SECRET), ("POLL_SECONDS", "600")];
+    let leader = Service::start_with(&stub, folder.path(), &variables).await;
+    leader.ready("leader").await;
+    let follower = Service::start_with(&stub, folder.path(), &variables).await;
+    follower.ready("follower").await;
+
+    let wrong = SECRET.replace('0', "1");
+    for refused in [
+        None,
+        Some(SECRET),
+        Some(""),
+        Some("Bearer "),
+        Some(wrong.as_str()),
+    ] {
+        assert_eq!(
+            flags_changed(&follower, refused).await,
+            StatusCode::UNAUTHORIZED
+        );
+    }
+    let short = format!("Bearer {}", &SECRET[1..]);
+    assert_eq!(
+        flags_changed(&follower, Some(&short)).await,
+        StatusCode::UNAUTHORIZED
+    );
+    let (status, _) = follower.get("/flags-changed").await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(stub.requests().len(), 1, "none of them reached PostHog");
+
+    stub.set_definitions(definitions().replace("new-checkout", "newer-checkout"));
+    let authorization = format!("Bearer {SECRET}");
+    assert_eq!(
+        flags_changed(&follower, Some(&authorization)).await,
+        StatusCode::ACCEPTED
+    );
+    let changed = async {
+        for service in [&leader, &follower] {
+            while service.health().await.1["version"] != 2 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    timeout(Duration::from_secs(10), changed).await.unwrap();
+    for service in [leader, follower] {
+        assert!(service.terminate().await.success());
+    }
+
+    // Without a secret there is no such route.
+    let service = Service::start(&stub, folder.path()).await;
+    assert_eq!(
+        flags_changed(&service, Some(&authorization)).await,
+        StatusCode::NOT_FOUND
+    );
+    assert!(service.terminate().await.success());
+}
+
+#[tokio::test]
+async fn b12_84_a_storm_of_webhooks_costs_one_request_a_second() {
+    const LASTS: Duration = Duration::from_secs(3);
+    let (stub, folder) = (
+        ApiStub::start().await.unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
+    stub.set_definitions(definitions());
+    let variables = [("WEBHOOK_SECRET", SECRET), ("POLL_SECONDS", "600")];
+    let service = Service::start_with(&stub, folder.path(), &variables).await;
+    service.ready("leader").await;
+    let before = stub.requests().len();
+    let authorization = format!("Bearer {SECRET}");
+    let begin = Instant::now();
+    // A thousand a second, or as many as the machine can send.
+    let senders = (0..100).map(|_| async {
+        let mut sent = 0;
+        while begin.elapsed() < LASTS {
+            let status = flags_changed(&service, Some(&authorization)).await;
+            let known = [StatusCode::ACCEPTED, StatusCode::TOO_MANY_REQUESTS];
+            assert!(known.contains(&status), "{status}");
+            sent += 1;
+            sleep(Duration::from_millis(90)).await;
+        }
+        sent
+    });
+    let sent: usize = futures_util::future::join_all(senders)
+        .await
+        .into_iter()
+        .sum();
+    let seconds = begin.elapsed().as_secs_f64();
+    let requests = stub.requests().len() - before;
+    println!("{sent} webhooks in {seconds:.1} s cost {requests} requests");
+    assert!(requests >= 1);
+    assert!(
+        requests as f64 <= seconds.ceil() + 1.0,
+        "{requests} requests in {seconds} s"
+    );
+    assert!(service.terminate().await.success());
 }

@@ -15,11 +15,11 @@ fn main() -> ExitCode {
     if !PostgresServer::is_installed() {
         return server::missing("the_provider_keeps_every_rule");
     }
-    // All capabilities except `quota_mark` and `fleet_failure`.
+    // All capabilities except `quota_mark`, `fleet_failure` and `carries_requests`.
     let applies = |needs: &[&str]| {
         !needs
             .iter()
-            .any(|need| ["quota_mark", "fleet_failure"].contains(need))
+            .any(|need| ["quota_mark", "fleet_failure", "carries_requests"].contains(need))
     };
     let cases: Vec<_> = CASES
         .iter()

@@ -47,7 +47,8 @@ mod rules {
         confirms,
         reports_lease,
         quota_mark,
-        fleet_failure
+        fleet_failure,
+        carries_requests
     );
 }
 

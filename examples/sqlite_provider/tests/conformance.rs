@@ -94,5 +94,6 @@ flagcache::testing::conformance!(
     reports_lease,
     quota_mark,
     fleet_failure,
+    carries_requests,
     damage
 );

@@ -29,8 +29,10 @@ struct CandidateState {
     steps_down_until: Option<Instant>,
     /// The identity of the data file that the poller knows. `None` before its first load, which reads the current one.
     seen: Option<Option<Identity>>,
-    /// The request for a refresh that this leader carries out, or has carried out.
-    refresh: Option<Identity>,
+    /// The request for a refresh for which this leader's poller was woken, and the one that a decision took. One that
+    /// cannot be removed counts once.
+    woken_for: Option<Identity>,
+    taken: Option<Identity>,
     /// The last decision took a request that was not reported yet.
     took_refresh: bool,
     closed: bool,
@@ -53,7 +55,8 @@ impl Candidate {
             leads_load: false,
             steps_down_until: None,
             seen: None,
-            refresh: None,
+            woken_for: None,
+            taken: None,
             took_refresh: false,
             closed: false,
         };
@@ -83,10 +86,7 @@ impl Candidate {
             state.release();
         }
         state.leads_load = leads;
-        state.took_refresh = leads && state.sees_refresh_request();
-        if leads && state.refresh.is_some() {
-            refresh::remove(state.lock.files());
-        }
+        state.took_refresh = leads && state.takes_refresh_request();
         Ok(leads)
     }
 
@@ -157,7 +157,7 @@ impl Candidate {
         } else if state.lock.is_held() {
             maintained.lost_the_lead = !state.lock.verify();
             state.leads_load &= !maintained.lost_the_lead;
-            if state.leads_load && state.sees_refresh_request() {
+            if state.leads_load && state.wakes_for_refresh_request() {
                 context.notify_refresh_requested();
             }
         } else if state.may_lead(now) && state.ticks() {
@@ -188,11 +188,22 @@ impl CandidateState {
         !self.closed && self.steps_down_until.is_none_or(|until| until <= now) && !self.is_barred()
     }
 
-    /// Whether a request for a refresh waits that this leader has not seen yet.
-    fn sees_refresh_request(&mut self) -> bool {
+    /// Whether a request for a refresh waits of which this leader's poller does not know.
+    fn wakes_for_refresh_request(&mut self) -> bool {
         let waiting = refresh::waiting(self.lock.files());
-        let is_new = waiting.is_some() && waiting != self.refresh;
-        self.refresh = waiting;
+        let is_new = waiting.is_some() && waiting != self.taken && waiting != self.woken_for;
+        self.woken_for = waiting;
+        is_new
+    }
+
+    /// Removes the request for a refresh that waits. Returns whether there was one.
+    fn takes_refresh_request(&mut self) -> bool {
+        let waiting = refresh::waiting(self.lock.files());
+        let is_new = waiting.is_some() && waiting != self.taken;
+        if waiting.is_some() {
+            refresh::remove(self.lock.files());
+        }
+        self.taken = waiting;
         is_new
     }
 

@@ -9,6 +9,7 @@
 //!   s](MemoryStore::DEFAULT_LEASE).
 //! - A publish notifies all other pollers at once. A worker that is not the leader can fill an empty store but never
 //!   overwrites a copy.
+//! - A request for a refresh wakes the leader at once; without one, the next leader takes it.
 //! - Nothing is copied: all pollers hold the same buffer. Nothing is written to disk.
 //!
 //! # Example

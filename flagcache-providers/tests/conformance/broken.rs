@@ -69,6 +69,8 @@ const BROKEN: &[(&str, Bug)] = &[
     ("used_up_quota_is_reported", Bug::HidesTheQuota),
     ("failure_is_reported", Bug::ForgetsTheAgeOfAFailure),
     ("refused_key_does_not_lead", Bug::RefusedKeyLeads),
+    ("refresh_request_is_taken_once", Bug::KeepsTheRequest),
+    ("refresh_request_wakes_the_leader", Bug::RequestWakesNobody),
     ("garbage_is_an_error", Bug::GarbageIsAnEmptyStore),
     ("copy_of_another_sdk_loads", Bug::RefusesOtherSdks),
     ("unchanged_restores_a_lost_copy", Bug::RestoresOnlyOnFailure),

@@ -21,6 +21,7 @@ mod everything {
         reports_lease,
         quota_mark,
         fleet_failure,
+        carries_requests,
         damage,
         outage
     );

@@ -40,5 +40,6 @@ flagcache_providers::conformance!(
     confirms,
     reports_lease,
     quota_mark,
-    fleet_failure
+    fleet_failure,
+    carries_requests
 );

@@ -53,6 +53,8 @@ pub(crate) enum Bug {
     HidesTheQuota,
     ForgetsTheAgeOfAFailure,
     RefusedKeyLeads,
+    KeepsTheRequest,
+    RequestWakesNobody,
     NotifiesOfRenewals,
     InterruptedPublishIsFine,
     GarbageIsAnEmptyStore,
@@ -89,6 +91,7 @@ struct Board {
     lead: Option<(u64, Instant)>,
     confirmed_at: Option<Instant>,
     quota_limited: bool,
+    refresh_requested: bool,
     failure: Option<(FleetFailure, Instant)>,
     contexts: HashMap<u64, PollerContext>,
     busy: bool,
@@ -233,7 +236,10 @@ impl ModelProvider {
                 lead.map(|(_, ends_at)| ends_at.saturating_duration_since(now).min(LEASE)),
             )
             .quota_limited(board.quota_limited && !self.has(Bug::HidesTheQuota))
-            .fleet_failure(self.failure_of(&board));
+            .fleet_failure(self.failure_of(&board))
+            .refresh_requested(
+                board.refresh_requested && board.lead.is_some_and(|(leader, _)| leader == self.id),
+            );
         if let Some(context) = board.contexts.get(&self.id) {
             context.report(report);
         }
@@ -437,6 +443,10 @@ impl FlagDefinitionCacheProvider for ModelProvider {
             self.board().lead = Some((self.id, now + lease));
         }
         self.has_led.store(true, Ordering::Relaxed);
+        self.report();
+        if !self.has(Bug::KeepsTheRequest) {
+            self.board().refresh_requested = false;
+        }
         if is_renewal && self.has(Bug::NotifiesOfRenewals) {
             self.tell_others();
         }
@@ -523,6 +533,19 @@ impl FlagDefinitionCacheProvider for ModelProvider {
         // Not by `read`: an empty store is no error here, whatever the bug.
         let copy = self.board().copy.clone();
         Ok(copy.and_then(|copy| FlagDefinitionCacheData::from_json(copy).ok()))
+    }
+
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        self.begin(ProviderMethod::RequestRefresh).await?;
+        let mut board = self.board();
+        board.refresh_requested = true;
+        let leader = board
+            .lead
+            .and_then(|(leader, _)| board.contexts.get(&leader));
+        if let Some(leader) = leader.filter(|_| !self.has(Bug::RequestWakesNobody)) {
+            leader.notify_refresh_requested();
+        }
+        Ok(true)
     }
 
     async fn on_fetch_without_update(&self, outcome: FetchOutcome) -> Result<(), ProviderError> {

@@ -85,6 +85,7 @@ mod s3 {
         reports_lease,
         quota_mark,
         fleet_failure,
+        carries_requests,
         damage,
         outage
     );
@@ -112,6 +113,7 @@ mod azure {
         reports_lease,
         quota_mark,
         fleet_failure,
+        carries_requests,
         damage,
         outage
     );

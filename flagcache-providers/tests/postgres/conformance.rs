@@ -115,6 +115,7 @@ flagcache_providers::conformance!(
     reports_lease,
     quota_mark,
     fleet_failure,
+    carries_requests,
     damage,
     outage
 );

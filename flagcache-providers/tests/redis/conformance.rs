@@ -74,6 +74,7 @@ flagcache_providers::conformance!(
     reports_lease,
     quota_mark,
     fleet_failure,
+    carries_requests,
     damage,
     outage
 );

@@ -59,5 +59,6 @@ flagcache_providers::conformance!(
     reports_lease,
     quota_mark,
     fleet_failure,
+    carries_requests,
     damage
 );

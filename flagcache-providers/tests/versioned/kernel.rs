@@ -560,3 +560,58 @@ fn what_cannot_be_set_up_is_refused() {
         assert_eq!(refused.unwrap_err(), VersionedConfigError::LeaseTtl(ttl));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn b12_84_a_request_marks_the_record_once_until_the_leader_takes_it() {
+    let memory = Memory::default();
+    let (leader, follower, other) = (
+        Worker::of(&memory),
+        Worker::of(&memory),
+        Worker::of(&memory),
+    );
+    // Without a record there is no leader, and the next one fetches anyway.
+    assert!(follower.provider.request_refresh().await.unwrap());
+    assert!(leader.leads().await);
+    assert!(follower.provider.request_refresh().await.unwrap());
+    let marked = head(&memory, SERVICE).await.unwrap();
+    assert_eq!(marked["refresh"], true);
+    for worker in [&other, &follower, &leader] {
+        assert!(worker.provider.request_refresh().await.unwrap());
+    }
+    assert_eq!(head(&memory, SERVICE).await.unwrap(), marked);
+    assert!(!follower.status().await.refresh_requested);
+    assert!(leader.status().await.refresh_requested);
+    let taken = head(&memory, SERVICE).await.unwrap();
+    assert!(taken["refresh"].is_null(), "{taken}");
+    assert!(!leader.status().await.refresh_requested);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b12_84_a_leader_finds_a_request_when_it_renews_its_lease() {
+    let memory = Memory::default();
+    let (leader, follower) = (Worker::of(&memory), Worker::of(&memory));
+    assert!(leader.leads().await);
+    assert!(follower.provider.request_refresh().await.unwrap());
+    // Whether or not the watched key woke it.
+    let woken = timeout(LEASE_TTL / 2, leader.poller.refresh_requested()).await;
+    assert!(woken.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn b12_84_requests_do_not_make_a_confirmation_younger() {
+    let memory = Memory::default();
+    let leader = Worker::of(&memory);
+    assert!(leader.leads().await);
+    leader
+        .publishes(&fetched("beta", "\"1\"", 0))
+        .await
+        .unwrap();
+    for _ in 0..50 {
+        pass(Duration::from_secs(2)).await;
+        let caller = Worker::of(&memory);
+        assert!(caller.provider.request_refresh().await.unwrap());
+        assert!(leader.leads().await);
+    }
+    let age = leader.status().await.confirmed_ago.unwrap();
+    assert!(age >= Duration::from_secs(100), "{age:?}");
+}

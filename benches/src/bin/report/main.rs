@@ -20,9 +20,10 @@ use std::path::Path;
 use flagcache_benches::Section;
 
 /// The sections in their order. The figures follow it too.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "cold_start",
     "changes",
+    "change_now",
     "failover",
     "shared_faults",
     "unchanged_tick",

@@ -8,7 +8,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `cold_start`, `changes`, `patches`, `failover`, `shared_faults`, `growth` | the scenarios |
+//! | `cold_start`, `changes`, `patches`, `change_now`, `failover`, `shared_faults`, `growth` | the scenarios |
 //! | `workers`, `environment` | the worker processes, and the API and the store that they use |
 //! | `protocol` | orders to a worker process, and its reports |
 //! | `worker`, `reporting`, `peer` | inside a worker process: many pollers, or PostHog's own SDK |
@@ -22,6 +22,7 @@
     reason = "a bench fails by panicking"
 )]
 
+mod change_now;
 mod changes;
 mod cold_start;
 mod environment;
@@ -42,10 +43,11 @@ use flagcache_benches::Section;
 
 type Scenario = fn() -> Section;
 
-const SCENARIOS: [(&str, Scenario); 6] = [
+const SCENARIOS: [(&str, Scenario); 7] = [
     ("cold_start", cold_start::run),
     ("changes", changes::run),
     ("patches", patches::run),
+    ("change_now", change_now::run),
     ("failover", failover::run),
     ("shared_faults", shared_faults::run),
     ("growth", growth::run),

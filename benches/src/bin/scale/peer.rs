@@ -34,7 +34,7 @@ pub(crate) async fn run(spec: &Spec, mut orders: UnboundedReceiver<Order>) {
     }
     while let Some(order) = orders.recv().await {
         match order {
-            Order::Refresh => {}
+            Order::Refresh | Order::RequestRefresh => {}
             Order::Count => send(&Report::Counts(Counts::default())),
             Order::Stop => return,
         }

@@ -37,6 +37,8 @@ pub(crate) enum Kind {
 pub(crate) enum Order {
     /// Load now, if the process has the leader.
     Refresh,
+    /// Request a refresh of the fleet, and report it.
+    RequestRefresh,
     /// Report the counts.
     Count,
     /// Shut down.
@@ -47,6 +49,7 @@ impl Order {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Refresh => "refresh",
+            Self::RequestRefresh => "request_refresh",
             Self::Count => "count",
             Self::Stop => "stop",
         }
@@ -55,6 +58,7 @@ impl Order {
     pub(crate) fn parse(line: &str) -> Self {
         match line {
             "refresh" => Self::Refresh,
+            "request_refresh" => Self::RequestRefresh,
             "count" => Self::Count,
             // The end of the input too.
             _ => Self::Stop,
@@ -79,6 +83,8 @@ pub(crate) enum Report {
         etag: Option<String>,
         at: Moment,
     },
+    /// A worker called `request_refresh()`, which took so long.
+    Requested { at: Moment, took: Duration },
     /// All pollers together.
     Counts(Counts),
 }

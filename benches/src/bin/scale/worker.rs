@@ -77,6 +77,17 @@ async fn share(
                     tokio::spawn(async move { drop(poller.refresh().await) });
                 }
             }
+            Order::RequestRefresh => {
+                for poller in &pollers {
+                    let poller = poller.poller.clone();
+                    tokio::spawn(async move {
+                        let at = Moment::now();
+                        poller.request_refresh().await.unwrap();
+                        let took = Moment::now().since(at);
+                        send(&Report::Requested { at, took });
+                    });
+                }
+            }
             Order::Count => {
                 let counts = pollers.iter().map(|poller| poller.poller.status().counters);
                 let counts = counts.map(|counts| Counts {

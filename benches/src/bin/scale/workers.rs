@@ -152,6 +152,12 @@ impl Workers {
         }
     }
 
+    /// Sends an order to one process only.
+    pub(crate) fn order_one(&mut self, process: usize, order: Order) {
+        let worker = &mut self.processes[process];
+        worker.process.send_line(order.as_str()).unwrap();
+    }
+
     pub(crate) fn counts(&mut self) -> Counts {
         let (position, processes) = (self.position(), self.processes.len());
         self.order(Order::Count);

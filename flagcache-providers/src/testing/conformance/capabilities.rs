@@ -60,6 +60,8 @@ capabilities! {
     /// Keeps a leader's failed request, reports it to every worker, and grants no leadership to a worker that it
     /// [bars](flagcache_core::FleetFailure::bars).
     fleet_failure,
+    /// `request_refresh` carries requests for a refresh to the leader, whose decision takes them.
+    carries_requests,
     /// The test can put anything in the place of the copy: [`TestStore::damage`](super::TestStore::damage).
     damage,
     /// The test can cut off the store from its server: [`TestStore::outage`](super::TestStore::outage).

@@ -48,6 +48,8 @@ macro_rules! __conformance_cases {
             used_up_quota_is_reported [quota_mark]
             failure_is_reported [elects fleet_failure]
             refused_key_does_not_lead [elects fleet_failure]
+            refresh_request_is_taken_once [elects carries_requests]
+            refresh_request_wakes_the_leader [elects push carries_requests]
             garbage_is_an_error [damage]
             copy_of_another_sdk_loads [damage]
             unchanged_restores_a_lost_copy [restores damage]

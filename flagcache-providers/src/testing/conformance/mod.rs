@@ -14,7 +14,8 @@
 //!             let store = MemoryStore::new();
 //!             move || store.provider()
 //!         },
-//!         elects, create_only, stored_copy, steps_down, push, confirms, reports_lease, quota_mark, fleet_failure
+//!         elects, create_only, stored_copy, steps_down, push, confirms, reports_lease, quota_mark, fleet_failure,
+//!         carries_requests
 //!     );
 //! }
 //! ```
@@ -85,6 +86,7 @@ mod election;
 mod list;
 mod notifications;
 mod outage;
+mod refresh;
 mod report;
 mod reports;
 mod run;
@@ -120,6 +122,7 @@ pub use outage::{
     changes_during_an_outage_are_notified_after_it, interrupted_publish_is_stored_or_an_error,
     notifications_come_back_after_an_outage, outage_is_an_error, shutdown_closes_the_connections,
 };
+pub use refresh::{refresh_request_is_taken_once, refresh_request_wakes_the_leader};
 pub use report::{Kit, Report, run_case};
 pub use reports::{
     confirmation_age_is_reported, failure_is_reported, follower_confirms_nothing,

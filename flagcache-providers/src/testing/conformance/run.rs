@@ -148,6 +148,7 @@ macro_rules! conformance_capability {
     (reports_lease) => {};
     (quota_mark) => {};
     (fleet_failure) => {};
+    (carries_requests) => {};
     (damage) => {};
     (outage) => {};
     ($other:ident) => {
@@ -156,7 +157,7 @@ macro_rules! conformance_capability {
             ::core::stringify!($other),
             "` is no capability of a store; name those that it has of `elects`, `lease`, `create_only`, `fenced`, ",
             "`stored_copy`, `restores`, `steps_down`, `push`, `confirms`, `reports_lease`, `quota_mark`, `fleet_failure`, ",
-            "`damage`, `outage`",
+            "`carries_requests`, `damage`, `outage`",
         ));
     };
 }
@@ -206,6 +207,9 @@ macro_rules! __conformance_ignored {
             "does not apply: does not share a failed request of the leader",
             $case
         );
+    };
+    (carries_requests $case:ident) => {
+        $crate::__conformance_ignored!("does not apply: carries no requests for a refresh", $case);
     };
     (damage $case:ident) => {
         $crate::__conformance_ignored!("does not apply: the copy cannot be damaged", $case);

@@ -162,6 +162,24 @@ impl Worker {
         report.unwrap_or_default()
     }
 
+    /// Requests a refresh, which the store must carry.
+    pub(super) async fn requests_refresh(&self) {
+        let carried = sound(
+            ProviderMethod::RequestRefresh,
+            self.provider.request_refresh(),
+        )
+        .await;
+        assert!(carried, "the store says that it carries no requests");
+    }
+
+    /// Waits for a notification or a request for a refresh.
+    pub(super) async fn is_woken(&self) {
+        tokio::select! {
+            () = self.poller.changed() => {}
+            () = self.poller.refresh_requested() => {}
+        }
+    }
+
     pub(super) async fn tries_to_decide(&self) -> Result<bool, ProviderError> {
         in_time(
             ProviderMethod::ShouldFetch,
