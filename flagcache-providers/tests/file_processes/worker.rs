@@ -96,20 +96,28 @@ async fn poll(
     }
 }
 
-/// Writes one version after the other, until it is killed.
+/// Writes one version after the other, until it is killed. It asks before each, like a poller: a poller that does not ask
+/// for 20 s loses its lead, and what it then publishes is not stored.
 async fn write(provider: &FileProvider) {
-    while !provider.should_fetch_flag_definitions().await.unwrap() {
-        sleep(Duration::from_millis(1)).await;
-    }
-    let stored = provider.peek_flag_definitions().await.unwrap();
-    let mut next = stored.as_ref().map_or(1, |stored| version(stored) + 1);
+    let mut last = None;
     loop {
+        while !provider.should_fetch_flag_definitions().await.unwrap() {
+            last = None;
+            sleep(Duration::from_millis(1)).await;
+        }
+        let next = match last {
+            Some(last) => last + 1,
+            None => {
+                let stored = provider.peek_flag_definitions().await.unwrap();
+                stored.as_ref().map_or(1, |stored| version(stored) + 1)
+            }
+        };
         provider
             .on_flag_definitions_received(&definitions(next, flags_of(next)))
             .await
             .unwrap();
         report("wrote", next, now());
-        next += 1;
+        last = Some(next);
     }
 }
 
