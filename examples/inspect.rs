@@ -95,7 +95,7 @@ async fn inspect(options: &Options, api: Option<PostHogApi>) -> anyhow::Result<S
             "a `memory:` store is part of the process that uses it: ask that process for its status"
         );
     }
-    let store = ProviderRegistry::default().open(&options.url)?;
+    let store = ProviderRegistry::default().open(&read_only(&url, &options.url))?;
     let mut report = Report::default();
     report.line(
         "service",
@@ -144,6 +144,16 @@ async fn inspect(options: &Options, api: Option<PostHogApi>) -> anyhow::Result<S
         }
     }
     Ok(report.0)
+}
+
+/// The URL of a session that cannot write. Only PostgreSQL needs it, because its store creates a missing table.
+fn read_only(url: &StoreUrl, text: &str) -> String {
+    let mut text = text.to_owned();
+    if url.scheme().starts_with("postgres") && url.option("options").is_none() {
+        text.push_str(if text.contains('?') { "&" } else { "?" });
+        text.push_str("options=-cdefault_transaction_read_only%3Don");
+    }
+    text
 }
 
 fn fleet_status(report: &mut Report, fleet: &FleetStatus) {

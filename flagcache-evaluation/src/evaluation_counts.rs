@@ -21,8 +21,11 @@ mod counting {
     #[derive(Clone, Default)]
     struct Table {
         series: usize,
-        flags: HashMap<Arc<str>, Arc<Vec<(Box<str>, Counter)>>>,
+        flags: HashMap<Arc<str>, Arc<Values>>,
     }
+
+    /// The counters of one flag, by value.
+    type Values = Vec<(Box<str>, Counter)>;
 
     impl Table {
         fn find(&self, key: &str, value: &str) -> Option<&Counter> {
