@@ -118,7 +118,7 @@ async fn inspect(options: &Options, api: Option<PostHogApi>) -> anyhow::Result<S
     store.shutdown().await?;
 
     leader(&mut report, &url, &fleet).await;
-    fleet_status(&mut report, &fleet);
+    fleet_status(&mut report, &url, &fleet);
     match read {
         Err(error) => report.line("copy", format_args!("cannot be read: {error:#}")),
         Ok(None) => report.line("copy", "none"),
@@ -156,15 +156,25 @@ fn read_only(url: &StoreUrl, text: &str) -> String {
     text
 }
 
-fn fleet_status(report: &mut Report, fleet: &FleetStatus) {
+fn fleet_status(report: &mut Report, url: &StoreUrl, fleet: &FleetStatus) {
+    // The other stores keep the age at the last write, and a reader adds only the time since its first look.
+    let is_exact = url.scheme() == "file" || is_redis(url.scheme());
+    let least = if is_exact { "" } else { "at least " };
     match fleet.confirmed_ago {
-        Some(ago) => report.line("confirmed", format_args!("{} ago by PostHog", time(ago))),
+        Some(ago) => report.line(
+            "confirmed",
+            format_args!("{least}{} ago by PostHog", time(ago)),
+        ),
         None => report.line("confirmed", "not known to this store"),
     }
     match fleet.fleet_failure {
         Some(failure) => report.line(
             "last failure",
-            format_args!("{}, {} ago", failure.kind().as_str(), time(failure.age())),
+            format_args!(
+                "{}, {least}{} ago",
+                failure.kind().as_str(),
+                time(failure.age())
+            ),
         ),
         None if fleet.quota_limited => report.line("last failure", "quota_limited"),
         None => report.line("last failure", "none"),
