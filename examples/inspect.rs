@@ -95,7 +95,7 @@ async fn inspect(options: &Options, api: Option<PostHogApi>) -> anyhow::Result<S
             "a `memory:` store is part of the process that uses it: ask that process for its status"
         );
     }
-    let store = ProviderRegistry::default().open(&options.url)?;
+    let store = ProviderRegistry::default().open(&read_only(&url, &options.url))?;
     let mut report = Report::default();
     report.line(
         "service",
@@ -118,7 +118,7 @@ async fn inspect(options: &Options, api: Option<PostHogApi>) -> anyhow::Result<S
     store.shutdown().await?;
 
     leader(&mut report, &url, &fleet).await;
-    fleet_status(&mut report, &fleet);
+    fleet_status(&mut report, &url, &fleet);
     match read {
         Err(error) => report.line("copy", format_args!("cannot be read: {error:#}")),
         Ok(None) => report.line("copy", "none"),
@@ -146,15 +146,35 @@ async fn inspect(options: &Options, api: Option<PostHogApi>) -> anyhow::Result<S
     Ok(report.0)
 }
 
-fn fleet_status(report: &mut Report, fleet: &FleetStatus) {
+/// The URL of a session that cannot write. Only PostgreSQL needs it, because its store creates a missing table.
+fn read_only(url: &StoreUrl, text: &str) -> String {
+    let mut text = text.to_owned();
+    if url.scheme().starts_with("postgres") && url.option("options").is_none() {
+        text.push_str(if text.contains('?') { "&" } else { "?" });
+        text.push_str("options=-cdefault_transaction_read_only%3Don");
+    }
+    text
+}
+
+fn fleet_status(report: &mut Report, url: &StoreUrl, fleet: &FleetStatus) {
+    // The other stores keep the age at the last write, and a reader adds only the time since its first look.
+    let is_exact = url.scheme() == "file" || is_redis(url.scheme());
+    let least = if is_exact { "" } else { "at least " };
     match fleet.confirmed_ago {
-        Some(ago) => report.line("confirmed", format_args!("{} ago by PostHog", time(ago))),
+        Some(ago) => report.line(
+            "confirmed",
+            format_args!("{least}{} ago by PostHog", time(ago)),
+        ),
         None => report.line("confirmed", "not known to this store"),
     }
     match fleet.fleet_failure {
         Some(failure) => report.line(
             "last failure",
-            format_args!("{}, {} ago", failure.kind().as_str(), time(failure.age())),
+            format_args!(
+                "{}, {least}{} ago",
+                failure.kind().as_str(),
+                time(failure.age())
+            ),
         ),
         None if fleet.quota_limited => report.line("last failure", "quota_limited"),
         None => report.line("last failure", "none"),

@@ -17,15 +17,15 @@ mod counting {
 
     const NAME: &str = "flagcache_evaluations_total";
 
-    /// The values of one flag, with their counters.
-    type Values = Arc<Vec<(Box<str>, Counter)>>;
-
     /// The counters by flag and value, replaced as a whole when a pair is added.
     #[derive(Clone, Default)]
     struct Table {
         series: usize,
-        flags: HashMap<Arc<str>, Values>,
+        flags: HashMap<Arc<str>, Arc<Values>>,
     }
+
+    /// The counters of one flag, by value.
+    type Values = Vec<(Box<str>, Counter)>;
 
     impl Table {
         fn find(&self, key: &str, value: &str) -> Option<&Counter> {

@@ -120,7 +120,7 @@ impl Shown {
             ),
             section("Definitions", &format!("<dl>{}</dl>", facts.concat())),
             section(
-                "Units billed to this process",
+                "Units billed by PostHog",
                 &format!("<dl>{}</dl>", units.concat()),
             ),
             self.errors(),
