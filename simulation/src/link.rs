@@ -9,7 +9,7 @@ use flagcache::{PollerContext, ProviderError, ProviderErrorKind};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::redis::{Power, Process, Redis, Served};
+use crate::redis::{Message, Power, Process, Redis, Served};
 use crate::world::World;
 
 /// The default of the Redis store.
@@ -109,11 +109,18 @@ impl Link {
     }
 
     /// A notification arrives.
-    pub(crate) fn notified(&self) {
+    pub(crate) fn notified(&self, message: Message) {
         let state = self.state.lock();
         if state.open.is_some() && !state.cut && !state.dead {
             drop(state);
-            self.notify();
+            match message {
+                Message::Changed => self.notify(),
+                Message::Refresh => {
+                    if let Some(context) = self.context.get() {
+                        context.notify_refresh_requested();
+                    }
+                }
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::api::{version_of, without_flag};
 use crate::costs::{Costs, PIECE};
 use crate::link::{Link, RESPONSE_TIMEOUT};
 use crate::plant::Plant;
-use crate::redis::{Attempt, Copy, Kept, Mark, Tick, Token};
+use crate::redis::{Attempt, Copy, Kept, Mark, Message, Redis, Served, Tick, Token};
 use crate::world::{LOCK_TTL, World};
 
 /// The provider of one worker.
@@ -103,7 +103,7 @@ impl Provider {
     async fn tick(&self, attempt: Option<Attempt>) -> Result<Tick, ProviderError> {
         let process = self.link.process;
         let world = &self.world;
-        let call = |redis: &mut crate::redis::Redis| {
+        let call = |redis: &mut Redis| {
             let (served, tick) = redis.tick(process, attempt);
             if tick.leads {
                 world.checks.lock().lease(process, served.at + LOCK_TTL);
@@ -115,7 +115,8 @@ impl Provider {
             let report = FleetStatus::new()
                 .confirmed_ago(tick.confirmed_ago)
                 .lease_ends_in(tick.lock_left.filter(|_| !tick.leads))
-                .fleet_failure(tick.failure);
+                .fleet_failure(tick.failure)
+                .refresh_requested(tick.refresh);
             context.report(report);
         }
         Ok(tick)
@@ -139,7 +140,7 @@ impl Provider {
                     None => {
                         let now = Instant::now();
                         (
-                            crate::redis::Served {
+                            Served {
                                 at: now,
                                 reply: now,
                             },
@@ -212,10 +213,10 @@ impl Provider {
         let length = self.world.plan.copy_bytes;
         let process = self.link.process;
         let world = &self.world;
-        let call = |redis: &mut crate::redis::Redis| {
+        let call = |redis: &mut Redis| {
             let (served, copy) = redis.publish(token, mark, id, (version, data), length);
             if copy.is_some() {
-                world.notify_fleet(redis, served.at, process);
+                world.notify_fleet(redis, served.at, process, Message::Changed);
                 world.checks.lock().published(version, served.at);
             }
             (served, copy)
@@ -324,11 +325,11 @@ impl Provider {
         }
         let process = self.link.process;
         let world = &self.world;
-        let call = |redis: &mut crate::redis::Redis| {
+        let call = |redis: &mut Redis| {
             let (served, released) = redis.release(process);
             if released {
                 world.checks.lock().lease_released(process);
-                world.notify_fleet(redis, served.at, process);
+                world.notify_fleet(redis, served.at, process, Message::Changed);
             }
             (served, ())
         };
@@ -371,7 +372,7 @@ async fn renew(world: Arc<World>, link: Arc<Link>, lead: Arc<Mutex<Leadership>>)
         }
         let Some((token, _)) = current() else { break };
         let sent = Instant::now();
-        let call = |redis: &mut crate::redis::Redis| {
+        let call = |redis: &mut Redis| {
             let (served, renewed) = redis.renew(token);
             if renewed {
                 world
@@ -490,6 +491,19 @@ impl FlagDefinitionCacheProvider for Provider {
             lead.out_until = Some(Instant::now() + duration);
         }
         kept.and(self.release().await)
+    }
+
+    async fn request_refresh(&self) -> Result<bool, ProviderError> {
+        let process = self.link.process;
+        let world = &self.world;
+        let call = |redis: &mut Redis| {
+            let (served, notifies) = redis.request_refresh();
+            if notifies {
+                world.notify_fleet(redis, served.at, process, Message::Refresh);
+            }
+            (served, true)
+        };
+        self.link.exchange(world, call).await
     }
 
     async fn shutdown(&self) -> Result<(), ProviderError> {

@@ -68,6 +68,8 @@ pub(crate) struct Tick {
     pub(crate) confirmed_ago: Option<Duration>,
     pub(crate) copy: Option<Arc<Copy>>,
     pub(crate) failure: Option<FleetFailure>,
+    /// A worker requested a refresh, and this leader takes the request.
+    pub(crate) refresh: bool,
 }
 
 /// An attempt to acquire the lock.
@@ -83,6 +85,15 @@ pub(crate) enum Kept {
     Refused,
     Alive,
     Other,
+}
+
+/// What a notification says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// The copy or the leader has changed.
+    Changed,
+    /// A worker requests a refresh.
+    Refresh,
 }
 
 /// The result of a leader's request, recorded beside the copy.
@@ -110,6 +121,8 @@ pub(crate) struct Redis {
     next_id: u64,
     confirmed: Option<Instant>,
     failure: Option<(FleetFailure, Instant)>,
+    /// Since when a request for a refresh waits.
+    refresh: Option<Instant>,
     thread_free: Instant,
     link_free: Instant,
 }
@@ -143,6 +156,7 @@ impl Redis {
             next_id: 0,
             confirmed: None,
             failure: None,
+            refresh: None,
             thread_free: now,
             link_free: now,
         }
@@ -245,8 +259,21 @@ impl Redis {
                 .map(|confirmed| at.saturating_duration_since(confirmed)),
             copy: self.copy.clone(),
             failure,
+            refresh: leads && self.refresh.take().is_some(),
         };
         (served, tick)
+    }
+
+    /// Records a request for a refresh; returns whether the leader is to be notified.
+    pub(crate) fn request_refresh(&mut self) -> (Served, bool) {
+        let served = self.serve(self.costs.script, SMALL);
+        let waits = self
+            .refresh
+            .is_some_and(|since| served.at < since + Duration::from_secs(1));
+        if !waits {
+            self.refresh = Some(served.at);
+        }
+        (served, !waits)
     }
 
     /// Renews the lock; returns whether it still held the token.
@@ -399,6 +426,7 @@ impl Redis {
             self.chain.clear();
             self.confirmed = None;
             self.failure = None;
+            self.refresh = None;
         }
     }
 }

@@ -7,7 +7,6 @@ use fastrand::Rng;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::api::version_of;
 use crate::checks::Rule;
 use crate::fleet::Fleet;
 use crate::redis::Load;
@@ -16,6 +15,9 @@ use crate::world::{Plan, World};
 
 /// When PostHog answers with a change at the latest, after its webhook was sent: it builds its own cache.
 const CACHE_LAG: Duration = Duration::from_secs(2);
+
+/// How long its webhook takes.
+const WEBHOOK: Duration = Duration::from_millis(500);
 
 /// The results of a run.
 #[derive(Clone, Debug)]
@@ -116,7 +118,7 @@ fn happen(event: Event, world: &Arc<World>, fleet: &mut Fleet, rng: &mut Rng) {
     }
 }
 
-/// Changes the definitions. With a webhook, the leader loads then, and again after 1 and 3 s while its answer is the old one.
+/// Changes the definitions. With a webhook, one worker gets it and requests a refresh.
 fn change(quiet: bool, world: &Arc<World>, fleet: &Fleet, rng: &mut Rng) {
     world.checks.lock().changed(quiet);
     if !world.plan.webhook {
@@ -129,21 +131,13 @@ fn change(quiet: bool, world: &Arc<World>, fleet: &Fleet, rng: &mut Rng) {
         sleep(visible).await;
         later.api.lock().version += 1;
     });
-    let version = world.checks.lock().changes.len() as u32 + 1;
-    let leader = world.leader().and_then(|slot| fleet.poller(slot).cloned());
-    let Some(leader) = leader else { return };
+    let Some(worker) = fleet.poller(rng.usize(0..fleet.len())).cloned() else {
+        return;
+    };
     tokio::spawn(async move {
-        // PostHog sends the webhook within half a second.
-        sleep(Duration::from_millis(500)).await;
-        for pause in [0, 1, 2] {
-            sleep(Duration::from_secs(pause)).await;
-            // The next tick sees the change if this load fails.
-            let _ = leader.refresh().await;
-            let seen = leader.definitions().and_then(|data| version_of(&data));
-            if seen >= Some(version) {
-                break;
-            }
-        }
+        sleep(WEBHOOK).await;
+        // The next tick sees the change if the request fails.
+        let _ = worker.request_refresh().await;
     });
 }
 

@@ -11,7 +11,7 @@ use crate::checks::Checks;
 use crate::costs::Costs;
 use crate::link::Link;
 use crate::plant::Plant;
-use crate::redis::{Process, Redis};
+use crate::redis::{Message, Process, Redis};
 
 /// The default of the Redis store.
 pub(crate) const LOCK_TTL: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     pub(crate) changes: usize,
     /// How often leaders die, workers are cut off and Redis fails; at most eight times.
     pub(crate) faults: usize,
-    /// Whether a webhook makes the leader load after each change.
+    /// Whether a webhook makes a worker request a refresh after each change.
     pub(crate) webhook: bool,
     pub(crate) seed: u64,
     pub(crate) plant: Option<Plant>,
@@ -72,6 +72,7 @@ impl World {
         redis: &mut Redis,
         from: Instant,
         sender: Process,
+        message: Message,
     ) {
         let open: Vec<Arc<Link>> = self
             .links
@@ -88,7 +89,7 @@ impl World {
                     sleep_until(at).await;
                 }
                 if link.process != sender {
-                    link.notified();
+                    link.notified(message);
                 }
             }
         });
