@@ -115,7 +115,8 @@ async fn b12_84_the_next_leader_carries_out_what_none_could() {
     leader.shutdown().await.unwrap();
     api.serve(body("b"), Some("\"b\""));
     fleet[0].request_refresh().await.unwrap();
-    sleep(millis(100)).await;
+    // It may have fetched just before, when it acquired leadership: then one second later.
+    sleep(millis(1_100)).await;
     let flags = fleet[0].definitions().unwrap();
     assert_eq!(flags.flags().next().unwrap().key(), "b");
     fleet[0].shutdown().await.unwrap();
