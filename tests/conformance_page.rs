@@ -263,7 +263,7 @@ const STORES: [(&str, &str); 7] = [
     ("SQLite (example)", "Sqlite::fresh"),
     ("NATS (example)", ""),
 ];
-const CAPABILITIES: [(&str, &str); 14] = [
+const CAPABILITIES: [(&str, &str); 15] = [
     ("elects", "at most one worker leads"),
     (
         "lease",
@@ -277,6 +277,10 @@ const CAPABILITIES: [(&str, &str); 14] = [
     ("stored_copy", "a new leader starts from the stored copy"),
     ("restores", "a lost or damaged copy is restored"),
     ("steps_down", "a leader that cannot fetch steps down"),
+    (
+        "carries_requests",
+        "a refresh that any worker requests reaches the leader",
+    ),
     ("push", "followers are notified of changes"),
     ("confirms", "followers see when the copy was last confirmed"),
     ("reports_lease", "followers see when the lease ends"),

@@ -141,6 +141,28 @@ fn of_a_poller() -> Kept {
     })
 }
 
+/// What a poller records whose API forgets its ETags, then removes every flag, and which a refresh is requested of.
+fn of_a_troubled_poller() -> Kept {
+    recorded(async {
+        let api = ScriptedSource::new();
+        let builder = FlagDefinitionPoller::builder().source(api.clone()).manual();
+        let poller = builder.hold_back_removals(0.5).start().unwrap();
+        for _ in 0..2 {
+            api.serve(r#"{"flags":[{"key":"a"}]}"#, None);
+            poller.refresh().await.unwrap();
+        }
+        api.serve(r#"{"flags":[]}"#, None);
+        poller.refresh().await.unwrap();
+        poller.request_refresh().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        poller.refresh().await.unwrap();
+        poller.shutdown().await.unwrap();
+        let counters = poller.status().counters;
+        assert!(counters.units_wasted >= 9, "{counters:?}");
+        assert_eq!(counters.changes_held_back, 1);
+    })
+}
+
 fn refs<T: Copy>(values: &[(String, T)]) -> Vec<(&str, T)> {
     values
         .iter()
@@ -294,6 +316,7 @@ fn queried() -> BTreeSet<String> {
 #[test]
 fn each_documented_metric_is_emitted_and_is_on_the_dashboard() {
     let mut emitted = of_a_poller().names();
+    emitted.extend(of_a_troubled_poller().names());
     emitted.extend(of_an_evaluation(Some(1)).names());
     assert_eq!(emitted, documented());
     assert_eq!(queried(), documented());

@@ -630,7 +630,7 @@ mod redis {
         }
         assert!(
             refused("unix:///a.sock?service=a&password=hunter2")
-                .ends_with("protocol, db, user, pass")
+                .ends_with("protocol, password_file, db, user, pass")
         );
     }
 

@@ -283,8 +283,9 @@ async fn b9_72_a_copy_that_is_written_behind_during_a_read_is_not_confirmed_ther
         follower.get_flag_definitions().await.unwrap().unwrap();
         poller.take_report().unwrap().confirmed_ago
     };
-    let fleet = filled("old").await;
+    // In this order: a younger copy is not replaced.
     let (machine, empty) = (filled("older").await, MemoryStore::new());
+    let fleet = filled("old").await;
     tokio::time::advance(long).await;
     let tiered = Tiered::new(fleet.provider())
         .fallback(machine.provider())

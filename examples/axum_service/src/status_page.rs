@@ -11,9 +11,6 @@ use flagcache::{PollerState, PollerStatus};
 
 use crate::Service;
 
-/// Before that, a rate says nothing about a day.
-const SHORTEST_FORECAST: Duration = Duration::from_secs(10 * 60);
-
 /// How many flags that cannot be evaluated locally are listed.
 const MAX_LISTED: usize = 20;
 
@@ -108,6 +105,10 @@ impl Shown {
         let units = [
             row("Spent since the start", counters.units_spent),
             row("Per day at this rate", self.forecast()),
+            row(
+                "Wasted on definitions that were held",
+                counters.units_wasted,
+            ),
             row("Saved by the shared copy", counters.units_saved),
             row("Requests", requests),
             row("Running for", time(self.uptime)),
@@ -131,14 +132,11 @@ impl Shown {
         .concat()
     }
 
-    /// What PostHog would bill for a day like the time since the start.
     fn forecast(&self) -> String {
-        if self.uptime < SHORTEST_FORECAST {
-            return format!("known after {}", time(SHORTEST_FORECAST));
-        }
-        let days = self.uptime.as_secs_f64() / Duration::from_secs(24 * 60 * 60).as_secs_f64();
-        let units = u32::try_from(self.status.counters.units_spent).unwrap_or(u32::MAX);
-        format!("{:.0}", f64::from(units) / days)
+        self.status.units_per_day.map_or_else(
+            || "known after a minute".to_owned(),
+            |units| units.to_string(),
+        )
     }
 
     fn errors(&self) -> String {

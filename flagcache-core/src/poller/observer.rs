@@ -24,6 +24,9 @@ const NOT_MODIFIED_UNITS: u64 = 1;
 /// How many requests the forecast is made from.
 const RECENT_REQUESTS: usize = 64;
 
+/// A forecast from less time would be dominated by a few requests.
+const SHORTEST_SPAN: Duration = Duration::from_secs(60);
+
 /// What a day costs at `units` in each `time`.
 fn per_day(units: u64, time: Duration) -> u64 {
     const DAY: u128 = Duration::from_secs(24 * 60 * 60).as_millis();
@@ -160,9 +163,13 @@ impl Observer {
     /// The units of a day at the rate of the last requests. The oldest one only marks the beginning: the first request
     /// of a worker always costs more.
     pub(crate) fn units_per_day(&self, now: Instant) -> Option<u64> {
-        let (begun, _) = self.recent.front().filter(|_| self.recent.len() > 1)?;
+        let (begun, _) = self.recent.front()?;
+        let span = now.saturating_duration_since(*begun);
+        if span < SHORTEST_SPAN {
+            return None;
+        }
         let units: u64 = self.recent.iter().skip(1).map(|(_, units)| units).sum();
-        let forecast = per_day(units, now.saturating_duration_since(*begun));
+        let forecast = per_day(units, span);
         meter::units_per_day(forecast);
         Some(forecast)
     }

@@ -101,6 +101,6 @@ pub struct PollerStatus {
     /// Requests, units and faults so far.
     pub counters: PollerCounters,
     /// The units that this worker would be billed in a day if its requests went on as the last 64, without the first
-    /// one; `None` before the second. The sum over a fleet is the fleet's.
+    /// one; `None` in the minute after it. The sum over a fleet is the fleet's.
     pub units_per_day: Option<u64>,
 }

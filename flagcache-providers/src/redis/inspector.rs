@@ -162,7 +162,7 @@ impl RedisInspector {
     ///
     /// As a store's calls; also if the user may not read the key of the patches.
     pub async fn patches(&self) -> Result<Vec<u64>, ProviderError> {
-        let key = format!("{}:patches", self.keys.data);
+        let key = &self.keys.patches;
         let order: Option<String> = self
             .client
             .run(

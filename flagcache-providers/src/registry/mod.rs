@@ -20,7 +20,7 @@
 //! | `file:///folder?service=name` | a `FileStore` in that folder | `service`, `watch=false` | `file` |
 //! | `postgres://[user:password@]host[:port]/database?service=name`, or `postgresql://…` | a `PostgresStore` | `service`, `table`, `lease_ttl=10s`, `response_timeout=1s`, `listen=false`, `ca`, `sslmode`, `application_name`, `options`, `target_session_attrs` | `postgres` |
 //! | `s3://bucket[/prefix]?service=name`, `gs://…`, `az://container…` | a `BucketStore` | `service`, `lease_ttl=60s`, `response_timeout=1s`, `endpoint`, `ca`; for `s3` also `region`, for `az` also `account_name` | `object-store` |
-//! | `redis://[user:password@]host[:port][/database]?service=name` | a `RedisStore` on one server | `service`, `lock_ttl=10s`, `response_timeout=1s`, `data_ttl=24h` or `data_ttl=none`, `protocol=resp3` | `redis` |
+//! | `redis://[user:password@]host[:port][/database]?service=name` | a `RedisStore` on one server | `service`, `lock_ttl=10s`, `response_timeout=1s`, `data_ttl=24h` or `data_ttl=none`, `protocol=resp3`, `password_file=path` | `redis` |
 //! | `redis+unix:///path/to.sock?service=name`, or `unix:///…` | a `RedisStore` on one server, through a Unix socket | the same, `db=0`, `user`, `pass` | `redis` |
 //! | `redis+sentinel://[user:password@]host[:port],host[:port]…/primary-name[/database]?service=name` | a `RedisStore` on the primary that the Sentinels name | as of one server, `sentinel_username`, `sentinel_password` | `redis` |
 //! | `redis+cluster://[user:password@]host[:port],host[:port]…?service={name}` | a `RedisStore` on a cluster | as of one server | `redis` |
