@@ -54,6 +54,33 @@ fn manual_mode_loads_on_demand_alone() {
     ));
 }
 
+#[test]
+fn b12_84_a_request_of_a_follower_reaches_the_leader() {
+    let (stub, store) = (stub(5), MemoryStore::new());
+    let start = || {
+        let worker = worker(&stub)
+            .flag_definition_cache_provider(store.provider())
+            .poll_interval(Duration::from_secs(600))
+            .start()
+            .unwrap();
+        worker.wait_ready(LIMIT).unwrap();
+        worker
+    };
+    let (leader, follower) = (start(), start());
+    stub.set_definitions(Definitions::realistic(7, 1));
+    follower.request_refresh().unwrap();
+    until("both workers have the change", || {
+        [&leader, &follower].map(flags_of) == [Some(7), Some(7)]
+    });
+    assert_eq!(stub.stats().ok, 2, "the leader fetched it, once");
+
+    follower.shutdown().unwrap();
+    assert!(matches!(
+        follower.request_refresh(),
+        Err(BlockingError::Failed(RefreshError::Stopped))
+    ));
+}
+
 /// On threads of their own, so that one is seen in the middle of what the other does.
 #[test]
 fn a_worker_that_is_ready_says_so() {

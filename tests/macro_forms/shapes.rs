@@ -3,7 +3,9 @@
 use std::future::{Ready, ready};
 use std::pin::Pin;
 
-use flagcache::{FetchOutcome, FlagDefinitionCacheData, flag_cache_provider};
+use flagcache::{
+    FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, flag_cache_provider,
+};
 use futures_util::future::BoxFuture;
 
 use crate::support::{Log, exercise};
@@ -63,6 +65,22 @@ macro_rules! shape {
                     };
                     $wrap
                 }
+
+                fn request_refresh(&self) -> $decision {
+                    let $value = {
+                        self.0.call("requested");
+                        true
+                    };
+                    $wrap
+                }
+            }
+
+            #[tokio::test]
+            async fn carries_requests() {
+                let log = Log::default();
+                let store: Box<dyn FlagDefinitionCacheProvider> = Box::new(Store(log.clone()));
+                assert!(store.request_refresh().await.unwrap());
+                assert_eq!(log.calls(), ["requested"]);
             }
 
             #[tokio::test]
