@@ -1,5 +1,5 @@
-//! What a store holds for a service: use it to see who leads, how old the definitions are and what makes them large. It
-//! only reads: it never leads, writes nothing and extends nothing.
+//! Prints what a store holds for a service: use it to see who leads, how old the definitions are and what makes them
+//! large. It only reads: it never leads, writes nothing and extends nothing.
 //!
 //! ```text
 //! FLAGCACHE_URL='redis://cache:6379?service=checkout' cargo run --features redis,testing --example inspect
@@ -114,7 +114,7 @@ async fn inspect(options: &Options, api: Option<PostHogApi>) -> anyhow::Result<S
         .await
         .context("the store did not answer")?;
     let fleet = poller.take_report().unwrap_or_default();
-    // It leads nothing, so there is nothing to release.
+    // This process does not lead, so there is nothing to release.
     store.shutdown().await?;
 
     leader(&mut report, &url, &fleet).await;
@@ -357,7 +357,7 @@ fn holder_of(_: &std::path::Path) -> std::io::Result<Option<String>> {
     Err(std::io::Error::other("this system has no list of locks"))
 }
 
-/// The holder of the lock on Redis. `None` if this program is built without access to the keys.
+/// The holder of the lock on Redis. `None` if this program is built without the features that it needs.
 #[cfg(all(feature = "redis", feature = "testing"))]
 async fn redis_holder(url: &StoreUrl) -> Option<anyhow::Result<Option<String>>> {
     let read = async {
@@ -423,7 +423,7 @@ async fn kept_by_redis(report: &mut Report, url: &StoreUrl) {
     }
 }
 
-/// Text from the store, without characters that a terminal would obey.
+/// Text from the store, without control characters that a terminal would interpret.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for char in text.chars() {
@@ -435,7 +435,7 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// A duration as a person says it.
+/// A duration, rounded for people.
 fn time(duration: Duration) -> String {
     match duration.as_secs() {
         0..10 => format!("{:.1} s", duration.as_secs_f64()),

@@ -56,7 +56,7 @@ mod counting {
         /// Counts one evaluation: its value (`None` if there is no such flag), or that it was inconclusive.
         pub(crate) fn count(&self, key: &str, value: Result<Option<&FlagValue>, ()>) {
             let value = match value {
-                // The key may be user input: it is no label.
+                // The key may be user input, so it is not a label.
                 Ok(None) => {
                     return counter!(NAME, "flag" => "other", "value" => "missing").increment(1);
                 }

@@ -20,7 +20,7 @@ const FLAG: &str = "simulated";
 const FULL: u64 = 10;
 const NOT_MODIFIED: u64 = 1;
 
-/// The API: the present version of the definitions, and what it was asked.
+/// The API: the current version of the definitions, and the requests that it got.
 #[derive(Debug, Default)]
 pub(crate) struct Api {
     /// The version that it answers with. Version 1 is there from the beginning.
@@ -29,7 +29,7 @@ pub(crate) struct Api {
     pub(crate) full: u64,
     pub(crate) units: u64,
     pub(crate) units_of_leaders: u64,
-    /// Requests in the present second, and in the busiest one.
+    /// Requests in the current second, and in the busiest one.
     second: (u64, u64),
     pub(crate) most_in_a_second: u64,
 }
@@ -78,7 +78,7 @@ fn body_of(flag: &str, version: u32) -> Bytes {
     ))
 }
 
-/// Definitions that a broken store gives in place of `data`: without the flag.
+/// The definitions that a broken store returns instead of `data`: without the flag.
 pub(crate) fn without_flag(data: &FlagDefinitionCacheData) -> Option<FlagDefinitionCacheData> {
     let body = body_of("another", version_of(data)?);
     let at = data.fetched_at()?;
@@ -94,7 +94,7 @@ pub(crate) fn version_of(data: &FlagDefinitionCacheData) -> Option<u32> {
         .and_then(|version| u32::try_from(version).ok())
 }
 
-/// One worker's way to the API.
+/// One worker's access to the API.
 pub(crate) struct Source {
     pub(crate) world: Arc<World>,
     pub(crate) link: Arc<Link>,

@@ -1,4 +1,4 @@
-//! [`Checks`]: the invariants, what violated them, and how old the flags of the workers were.
+//! [`Checks`]: the invariants, their violations, and the age of the workers' flags.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::link::Link;
 use crate::redis::Process;
 use crate::world::{Plan, World};
 
-/// A worker may take so long to get its first definitions.
+/// How long a worker may take to get its first definitions.
 const START: Duration = Duration::from_secs(30);
 
 /// A request of a worker that does not lead must follow a failed call of its store within this time: its timeout, and the
@@ -25,7 +25,7 @@ pub(crate) enum Rule {
     OneLeader,
     /// A worker that had definitions has none, or a worker has none 30 s after its start.
     HasFlags,
-    /// A process takes in definitions that are older than those that it had.
+    /// A process installs definitions that are older than those that it had.
     NeverBack,
     /// More requests than the rules allow. The leader: one in 0.9 poll intervals, and one when it begins to lead; its units: 1
     /// for each of these, and 9 more for each change and each beginning. Others: only within 10 s of a failed call of their
@@ -190,7 +190,7 @@ impl Checks {
         }
     }
 
-    /// Looks at a worker from outside: evaluates the flag.
+    /// Evaluates the flag in a worker, as a user would.
     pub(crate) fn look(&mut self, slot: usize, poller: &FlagDefinitionPoller) {
         let now = Instant::now();
         let Worker {

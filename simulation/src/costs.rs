@@ -1,5 +1,5 @@
-//! [`Costs`]: what the model's Redis and network take for each step. Each constant names the measurement that it comes from:
-//! BENCHMARKS.md, or where that has none, the processor time of a Redis 7.0.15 on the same two cores (`redis-benchmark`, INFO).
+//! [`Costs`]: the time that the model's Redis and network take for each step. Each constant names the measurement that it
+//! comes from: BENCHMARKS.md, or where that has none, the processor time of a Redis 7.0.15 on the same two cores (`redis-benchmark`, INFO).
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use std::time::Duration;
 pub(crate) struct Costs {
     /// Redis's one thread: a script that waits in the queue. Measured as below: the tick script, 5 000 connections, 55 µs.
     pub(crate) script: Duration,
-    /// More, for a call that finds the thread idle and must wake it. BENCHMARKS.md, "Thousands of connections": an unchanged
-    /// tick costs 106 µs with 5 000 connections, whose ticks come one by one.
+    /// The additional time of a call that finds the thread idle and must wake it. BENCHMARKS.md, "Thousands of
+    /// connections": an unchanged tick costs 106 µs with 5 000 connections, whose ticks come one by one.
     pub(crate) wake: Duration,
     /// Redis's one thread: a plain read, before its bytes. Measured: a GET of 4 KB, 1 000 connections, 28 µs.
     pub(crate) read: Duration,
@@ -69,7 +69,7 @@ impl Costs {
         }
     }
 
-    /// So many bytes at so many nanoseconds each.
+    /// The time for this many bytes, at `nanos` nanoseconds each.
     pub(crate) fn of_bytes(bytes: u64, nanos: f64) -> Duration {
         Duration::from_nanos((bytes as f64 * nanos) as u64)
     }

@@ -96,7 +96,7 @@ impl Fleet {
         self.pollers.get(slot)?.as_ref()
     }
 
-    /// Looks at every worker.
+    /// Checks every worker.
     pub(crate) fn look(&self) {
         let mut checks = self.world.checks.lock();
         for (slot, poller) in self.pollers.iter().enumerate() {

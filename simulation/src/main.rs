@@ -7,12 +7,12 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `costs` | what each step takes, and the measurement that says so |
+//! | `costs` | the time of each step, and the measurement that it comes from |
 //! | `redis`, `link`, `provider` | the server, a worker's connection to it, and the store on it |
 //! | `api` | PostHog's API |
 //! | `world`, `fleet` | what the workers of a run share, and the pollers |
 //! | `story` | what happens when: changes, deaths, partitions, outages |
-//! | `checks` | the invariants, and how old flags were |
+//! | `checks` | the invariants, and the age of flags |
 //! | `plant` | mistakes that the tests plant in the model |
 //! | `run`, `report` | a run, and the tables |
 

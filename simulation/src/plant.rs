@@ -1,11 +1,11 @@
-//! [`Plant`]: mistakes that the tests plant in the model, to see that each invariant notices one.
+//! [`Plant`]: mistakes that the tests plant in the model, to prove that each invariant detects one.
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plant {
-    /// Redis gives the lock to whoever asks.
+    /// Redis grants the lock to every worker that asks.
     UncheckedLease,
-    /// A follower does not look for a newer copy than the one that it holds.
+    /// A follower never reads a newer copy than the one that it holds.
     KeepsOldCopy,
     /// Every third read of a follower returns the copy before the one that it holds.
     ReturnsOldCopy,

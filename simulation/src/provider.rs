@@ -27,7 +27,7 @@ pub(crate) struct Provider {
     held: Mutex<Held>,
 }
 
-/// What the worker believes about the lock.
+/// The worker's view of the lock.
 #[derive(Debug)]
 struct Leadership {
     number: u64,
@@ -40,7 +40,7 @@ struct Leadership {
     renewing: bool,
 }
 
-/// The present load.
+/// The current load.
 #[derive(Debug, Default)]
 struct Load {
     copy: Option<Option<Arc<Copy>>>,

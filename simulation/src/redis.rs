@@ -87,7 +87,7 @@ pub(crate) enum Kept {
     Other,
 }
 
-/// What a notification says.
+/// The content of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     /// The copy or the leader has changed.
@@ -164,7 +164,7 @@ impl Redis {
 
     // ---- The thread and the link ---------------------------------------------------------------------------------------
 
-    /// Serves a call of this cost whose reply has so many bytes.
+    /// Serves a call of this cost, whose reply has this many bytes.
     pub(crate) fn serve(&mut self, cost: Duration, reply: u64) -> Served {
         let arrives = Instant::now() + self.costs.round_trip / 2;
         let wakes = self.thread_free <= arrives;
@@ -193,7 +193,7 @@ impl Redis {
         }
     }
 
-    /// The times at which each of so many connections gets a notification that a script at `from` publishes.
+    /// The times at which each of this many connections gets a notification that a script at `from` publishes.
     pub(crate) fn notify(
         &mut self,
         from: Instant,
@@ -357,7 +357,7 @@ impl Redis {
         (served, Some(copy))
     }
 
-    /// The patches from the copy that a worker holds to the present one; `None` if it must read the whole copy.
+    /// The patches from the copy that a worker holds to the current one; `None` if it must read the whole copy.
     pub(crate) fn patch(&mut self, held: u64) -> Option<(Served, Arc<Copy>)> {
         if !self.has_patches {
             return None;

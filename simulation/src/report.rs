@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::run::Figures;
 use crate::world::Plan;
 
-/// Rows of cells under heads; the first column is aligned to the left.
+/// Rows of cells under headings; the first column is aligned to the left.
 struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -50,19 +50,19 @@ impl Table {
     }
 }
 
-/// Prints all of them.
+/// Prints all tables.
 pub(crate) fn tables(all: &[Figures]) {
     cost(all);
     age(all);
     violations(all);
 }
 
-/// What the fleets cost.
+/// The costs of the fleets.
 fn cost(all: &[Figures]) {
     println!("What it costs\n");
     let mut table = Table::new(&[
         "workers",
-        "a change moves",
+        "a change transfers",
         "poll interval, jitter",
         "simulated",
         "requests",
@@ -99,12 +99,12 @@ fn cost(all: &[Figures]) {
     table.print();
 }
 
-/// How old the flags of the workers were.
+/// The ages of the workers' flags.
 fn age(all: &[Figures]) {
     println!("How old flags were\n");
     let mut table = Table::new(&[
         "workers",
-        "a change moves",
+        "a change transfers",
         "poll interval, jitter",
         "changes",
         "age, median",
@@ -181,7 +181,7 @@ fn moved(figures: &Figures) -> String {
     }
 }
 
-/// The value below which so many per cent lie.
+/// The value of a percentile.
 fn percentile<T: std::marker::Copy>(sorted: &[T], percent: usize) -> Option<T> {
     let last = sorted.len().checked_sub(1)?;
     sorted.get((last * percent).div_ceil(100)).copied()

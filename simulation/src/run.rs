@@ -13,10 +13,10 @@ use crate::redis::Load;
 use crate::story::{self, Event};
 use crate::world::{Plan, World};
 
-/// When PostHog answers with a change at the latest, after its webhook was sent: it builds its own cache.
+/// The longest time from PostHog's webhook until PostHog answers with the change: it builds its own cache first.
 const CACHE_LAG: Duration = Duration::from_secs(2);
 
-/// How long its webhook takes.
+/// How long PostHog's webhook takes.
 const WEBHOOK: Duration = Duration::from_millis(500);
 
 /// The results of a run.

@@ -25,7 +25,7 @@ pub(crate) enum Event {
     StartRedis {
         empty: bool,
     },
-    /// Looks at every worker.
+    /// Checks every worker.
     Look,
 }
 

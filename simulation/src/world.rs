@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) patches: bool,
     /// How many workers start in a second.
     pub(crate) starts: f64,
-    /// How many times as fast as the measured one Redis is.
+    /// How many times as fast as the measured Redis the modelled one is.
     pub(crate) speed: f64,
     /// How often the definitions change away from any fault. Each fault has changes of its own.
     pub(crate) changes: usize,

@@ -109,7 +109,7 @@ async fn main() -> anyhow::Result<()> {
     let webhook = Webhook::from_env()?;
     let poller = poller()?;
     let client = client().await?;
-    // The evaluations are counted by flag and value, for at most so many pairs.
+    // Counts the evaluations by flag and value, for at most this many pairs.
     let flags = LocalEvaluation::builder(&poller)
         .count_evaluations(MAX_SERIES)
         .attach();

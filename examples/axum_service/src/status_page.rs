@@ -14,8 +14,8 @@ use crate::Service;
 /// How many flags that cannot be evaluated locally are listed.
 const MAX_LISTED: usize = 20;
 
-/// The page loads itself again every few seconds, and neither scripts nor anything from elsewhere. It shows no key, but
-/// flags and errors: keep it inside, like `/metrics`.
+/// The page reloads every few seconds. It loads neither scripts nor anything from other hosts. It shows flags and errors,
+/// but no key: serve it inside your network only, like `/metrics`.
 pub(crate) async fn page(State(service): State<Arc<Service>>) -> impl IntoResponse {
     let shown = Shown {
         status: service.poller.status(),
@@ -50,7 +50,7 @@ struct Fault {
     count: String,
 }
 
-/// The failures of the store by method, which only the metrics count apart.
+/// The failures of the store by method, which only the metrics distinguish.
 fn faults(metrics: &str) -> Vec<Fault> {
     let label = |labels: &str, name: &str| {
         let (_, rest) = labels.split_once(&format!("{name}=\""))?;
@@ -188,7 +188,7 @@ impl Shown {
     }
 }
 
-/// How good a state is, and what it means.
+/// The CSS class and the meaning of a state.
 fn meaning(state: PollerState) -> (&'static str, &'static str) {
     match state {
         PollerState::Starting => ("warn", "No definitions yet."),
@@ -220,7 +220,7 @@ fn cells(values: &[&str]) -> String {
     format!("<tr>{cells}</tr>")
 }
 
-/// A duration as a person says it.
+/// A duration, rounded for people.
 fn time(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -231,7 +231,7 @@ fn time(duration: Duration) -> String {
     }
 }
 
-/// A value as text of the page, whatever it contains.
+/// A value, escaped as text of the page.
 struct Escaped<T>(T);
 
 impl<T: Display> Display for Escaped<T> {

@@ -12,11 +12,10 @@ use tokio::sync::Semaphore;
 
 use crate::Service;
 
-/// How many calls may wait for the store at a time. The rest is refused, and the leader still asks PostHog at most once a
-/// second.
+/// How many calls may wait for the store at a time. The others get a 429.
 const MAX_WAITING: usize = 64;
 
-/// What the caller must know. It has no `Debug` and is never logged.
+/// The secret that the caller must send. It has no `Debug` and is never logged.
 pub(crate) struct Webhook {
     secret: String,
     waiting: Semaphore,
@@ -28,7 +27,7 @@ impl Webhook {
         let Ok(secret) = std::env::var("WEBHOOK_SECRET") else {
             return Ok(None);
         };
-        // Not in the message: how long it is.
+        // The message does not contain the length.
         ensure!(
             secret.len() >= 32,
             "WEBHOOK_SECRET is shorter than 32 characters; make one with `openssl rand -hex 32`"
@@ -47,7 +46,7 @@ impl Webhook {
     }
 }
 
-/// 202 when the request is on its way to the leader. The body is not read: the leader asks PostHog what has changed.
+/// 202 when the request is on its way to the leader. The body is not read: the leader fetches from PostHog.
 pub(crate) async fn flags_changed(
     State(service): State<Arc<Service>>,
     headers: HeaderMap,

@@ -126,7 +126,7 @@ impl FlagDefinitionPoller {
         Ok(wait(self.poller.refresh_if_older_than(age))?)
     }
 
-    /// Requests a refresh of the whole fleet, from any worker, without waiting for it; as
+    /// Requests a refresh of the whole fleet, from any worker, without waiting for it, like
     /// [`request_refresh`](crate::FlagDefinitionPoller::request_refresh) of the asynchronous handle.
     ///
     /// # Errors

@@ -84,7 +84,8 @@ impl FetchOutcome {
         }
     }
 
-    /// The request failed, or was not sent because of an earlier failure or a policy, or its answer is held back. `data` is what this worker still serves.
+    /// The request failed, or was not sent because of an earlier failure or a policy, or its answer is held back. `data` is
+    /// what this worker still serves.
     pub fn failed(failure: FetchErrorKind, data: Option<&FlagDefinitionCacheData>) -> Self {
         Self {
             failure: Some(failure),

@@ -82,7 +82,7 @@ pub trait FlagDefinitionCacheProvider: Send + Sync + 'static {
     /// The default returns `false`: this worker then asks the API itself. An error is returned to the user.
     ///
     /// Unlike the other methods, it may run while another call is in progress; two calls of it never overlap, they
-    /// begin at most ten times a second, and each has the provider timeout. The shutdown cancels it.
+    /// begin at most ten times a second, and the provider timeout applies to each. The shutdown cancels it.
     async fn request_refresh(&self) -> Result<bool, ProviderError> {
         Ok(false)
     }

@@ -37,14 +37,15 @@ impl DefinitionsDiff {
 impl FlagDefinitionCacheData {
     /// The difference to older definitions. Free if the content is the same; otherwise both texts are compared flag by
     /// flag, with a lookup only where they differ, and a flag is decoded only if its text differs in more than spacing.
-    /// Runs on the calling thread: a few milliseconds for 10 MB, some hundred if every flag must be decoded.
+    /// Runs on the calling thread: a few milliseconds for 10 MB, some hundred milliseconds if every flag must
+    /// be decoded.
     pub fn diff(&self, old: &Self) -> DefinitionsDiff {
         let mut diff = DefinitionsDiff::default();
         if self.same_content(old) {
             return diff;
         }
         let mut found = vec![false; old.len()];
-        // Most flags are the same as before, in the same order: the one after the last that was found is tried first.
+        // Most flags are unchanged and in the same order, so the flag after the last match is tried first.
         let mut expected = 0;
         let is_at = |position: usize, json: &str| {
             let flag = old.index().flags().get(position);

@@ -1,9 +1,9 @@
-//! Scans a text with the help of an older snapshot: the flags that did not change are compared, which is many times faster
-//! than scanning them.
+//! Scans a text with the help of an older snapshot: unchanged flags are compared as bytes, which is many times faster than
+//! scanning them.
 //!
-//! The result is the one of a scan of the whole text, because a JSON object ends where it ends wherever it stands: if the
-//! text of a valid flag stands where an element of the list begins, then that element is this flag. What cannot be
-//! derived in this way is left to the whole scan, errors too.
+//! The result equals that of a full scan, because the end of a JSON object does not depend on the text around it: if an
+//! element of the list begins with the text of a valid flag, then that element is this flag. Everything else, errors
+//! included, is left to the full scan.
 
 use crate::definitions::index::{self, DefinitionsIndex, Known};
 use crate::definitions::scan::{self, FlagEntry, Member, Scan, Span};
@@ -18,8 +18,8 @@ pub(crate) struct Incremental {
     pub(crate) known: Known,
 }
 
-/// Scans the text, which is in the canonical form if this succeeds. `None` if there is no older snapshot, if what precedes
-/// the flags differs, or if anything is not as expected; the whole text has to be scanned then.
+/// Scans the text. If this succeeds, the text is in the canonical form. `None` if there is no older snapshot, if the text
+/// before the flags differs, or if anything is not as expected; the whole text has to be scanned then.
 pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Incremental> {
     const SPACE: [char; 4] = [' ', '\n', '\t', '\r'];
     let old = old?;
@@ -48,7 +48,7 @@ pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Increme
     let list = scan_list(text, list_start, old)?;
     let rest = text.get(list.end..raw_end)?;
 
-    // The members, but in a text in which the list is another one and begins or ends elsewhere.
+    // The same members, at their positions in the new text, whose list differs.
     let outline;
     let (members, from_start, from_list_end) = if rest == after {
         (old.members(), old_raw.start(), old_list.end())
@@ -119,8 +119,8 @@ struct List {
     has_same_keys: bool,
 }
 
-/// Scans the list of flags that begins at `start`. After a flag that is not the expected one, the old flags are followed
-/// from the one with its key.
+/// Scans the list of flags that begins at `start`. After a flag that is not the expected one, continues in the old list
+/// after the flag with the same key.
 fn scan_list(text: &str, start: usize, old: &DefinitionsIndex) -> Option<List> {
     let bytes = text.as_bytes();
     let mut flags = Vec::with_capacity(old.flags().len() + 1);

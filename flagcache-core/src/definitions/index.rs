@@ -30,7 +30,7 @@ pub(crate) struct DefinitionsIndex {
     fingerprint: ContentFingerprint,
 }
 
-/// What the caller of [`DefinitionsIndex::with`] knows already about the text.
+/// What the caller of [`DefinitionsIndex::with`] already knows about the text.
 #[derive(Default)]
 pub(crate) struct Known {
     /// The fingerprint of the definitions' own members.

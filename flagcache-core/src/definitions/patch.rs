@@ -20,8 +20,8 @@ const MIN_COPY: usize = 12;
 
 /// The change from one snapshot to another: ranges to copy from the old definitions, and bytes to insert.
 ///
-/// It gives the new snapshot's stored copy, byte for byte, with its metadata. It applies only to the content that it was
-/// made from, and gives only the content that it promises: anything else is an error.
+/// The result is the new snapshot's stored copy, byte for byte, with its metadata. A patch applies only to the content that
+/// it was made from, and verifies the resulting content: any mismatch is an error.
 ///
 /// ```
 /// use flagcache_core::{FlagDefinitionCacheData, Patch};
@@ -52,14 +52,14 @@ pub struct Patch {
     instructions: usize,
 }
 
-/// Why a patch cannot be decoded or applied. Then read the whole copy.
+/// Why a patch cannot be decoded or applied. Read the whole copy instead.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PatchError {
     /// Not an encoded patch, or one of another version.
     #[error("not a valid patch: {0}")]
     Malformed(&'static str),
-    /// It was made from other definitions than those that it is applied to.
+    /// The patch was made from other definitions than those that it is applied to.
     #[error("the patch was made from other definitions")]
     OtherOrigin,
     /// The result is not what the patch promises.
@@ -87,8 +87,8 @@ impl Content {
 }
 
 impl Patch {
-    /// The patch that turns `old` into `new`. `None` if it would be larger than a quarter of the stored copy: then
-    /// the copy itself is the better choice.
+    /// The patch that turns `old` into `new`. `None` if it would be larger than a quarter of the stored
+    /// copy: reading the copy itself is the better choice then.
     ///
     /// Compares flags by key and the other members by name. Runs on the calling thread: some milliseconds for 10 MB.
     pub fn between(old: &FlagDefinitionCacheData, new: &FlagDefinitionCacheData) -> Option<Self> {
@@ -163,7 +163,7 @@ impl Patch {
             }
             copied += copy.len() as u64;
             total += insert.len() as u64 + copy.len() as u64;
-            // Otherwise a small patch could copy one range very often.
+            // A small patch must not produce a huge result by copying one range many times.
             if copied > from_len as u64 {
                 return Err(PatchError::Malformed("it copies more than there is"));
             }
@@ -202,7 +202,7 @@ impl Patch {
     }
 
     /// Applies several patches, each to the result of the one before, and checks the last result. For async code: large
-    /// definitions (more than 256 KiB) are patched on tokio's blocking pool. No patches give `old`.
+    /// definitions (more than 256 KiB) are patched on tokio's blocking pool. Without patches, returns `old`.
     ///
     /// Cancel safe: a dropped call finishes in the background and its result is discarded.
     ///
@@ -258,7 +258,7 @@ fn apply(
         last = next;
     }
     let data = FlagDefinitionCacheData::from_json_after(stored, old)?;
-    // Without a valid envelope it has lost its metadata.
+    // A result without a valid envelope has no metadata.
     if data.is_stored_form() && Content::of(&data) == last.to {
         Ok(data)
     } else {

@@ -78,11 +78,12 @@ impl FlagDefinitionCacheData {
         Self::of_text(text(json.into())?)
     }
 
-    /// [`from_json`](Self::from_json) for a copy that differs little from `previous`: the same result, the same error, but
-    /// the flags that both have in the same text are compared, not scanned, so that the cost is that of what changed.
+    /// [`from_json`](Self::from_json) for a copy that differs little from `previous`: the same result and the same
+    /// errors, but flags whose text is the same in both are compared, not scanned, so that the cost depends on the size of
+    /// the change.
     ///
-    /// Any `previous` is right, `None` too; a related one makes it fast. The members after the flags are scanned if one of
-    /// them differs; the whole copy is scanned if it begins differently.
+    /// The result does not depend on `previous`, which may be `None`; a related one makes the call fast. The members after
+    /// the flags are scanned if one of them differs; the whole copy is scanned if it begins differently.
     ///
     /// ```
     /// use flagcache_core::FlagDefinitionCacheData;
@@ -286,7 +287,7 @@ impl FlagDefinitionCacheData {
         Bytes::from(["{", self.described.index.raw(), "}"].concat())
     }
 
-    /// What the stored form has before the definitions' own members and after them.
+    /// The text of the stored form before and after the definitions' own members.
     pub(crate) fn around(&self) -> [Cow<'_, str>; 2] {
         let raw = self.raw();
         if self.described.is_stored_form {

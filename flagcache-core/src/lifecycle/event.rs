@@ -57,7 +57,7 @@ pub(crate) enum Event {
     },
 }
 
-/// Through whom a request for a refresh comes.
+/// The origin of a request for a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestedBy {
     /// The store passes it to the leader, perhaps to this worker.
@@ -125,7 +125,7 @@ pub(crate) struct Removal {
     pub(crate) cohorts: bool,
 }
 
-/// What to count, and perhaps to log.
+/// What to count, and in some cases to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// A 200 had the definitions that were already held.

@@ -1,4 +1,4 @@
-//! [`Hold`]: a change that removes much is held back until the API has said it twice.
+//! [`Hold`]: a change that removes much is held back until a second answer of the API confirms it.
 
 use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::FlagDefinitionCacheData;
 #[derive(Debug)]
 pub(super) struct Hold {
     pub(super) data: FlagDefinitionCacheData,
-    /// From when on the next answer confirms it.
+    /// The next answer after this time decides.
     pub(super) until: Instant,
 }
 

@@ -218,7 +218,7 @@ impl Machine {
         }
     }
 
-    /// Another worker leads, and takes the requests from the store. This load then does what a notification asks for.
+    /// Another worker leads, and takes the requests from the store. This load then continues like one after a notification.
     fn drop_requests(&mut self) {
         self.requests.drop_waiting();
         self.fleet.refresh_requested = false;
@@ -227,7 +227,7 @@ impl Machine {
         }
     }
 
-    /// The store failed to decide: the requests wait, as after an answer without news.
+    /// The store failed to decide: the requests wait, as after an answer with nothing new.
     fn defer_requests(&mut self, now: Instant) {
         if self.load.cause == LoadCause::Request {
             self.load.cause = LoadCause::Notification;
@@ -687,7 +687,7 @@ impl Machine {
         steps.push(Step::Notice(Notice::Wasted { warn, stretched }));
     }
 
-    /// Whether to hold an answer back: if it removes much, until an answer one tick later says so too.
+    /// Whether to hold an answer back: if it removes much, until an answer one tick later confirms it.
     fn holds_back(
         &mut self,
         now: Instant,
@@ -718,7 +718,7 @@ impl Machine {
         true
     }
 
-    /// Whether a 304 to this ETag is about what is held back.
+    /// Whether a 304 to this ETag refers to the change that is held back.
     fn is_of_hold(&self, sent: Option<&str>) -> bool {
         let held = self.hold.as_ref().and_then(|hold| hold.data.etag());
         held.is_some() && held == sent
@@ -949,7 +949,7 @@ impl Machine {
         match (mem::take(&mut self.load.requested), &self.load.get) {
             (true, FetchState::New) => self.requests.answered(),
             (true, _) => self.requests.unanswered(),
-            // No GET was sent: try again, as after an answer without news.
+            // No GET was sent: try again, as after an answer with nothing new.
             (false, _) if self.load.cause == LoadCause::Request => self.requests.failed(now),
             (false, _) => {}
         }

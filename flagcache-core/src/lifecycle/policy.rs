@@ -41,7 +41,7 @@ pub enum OnQuotaLimited {
 }
 
 /// What to do when the API answers 200, which costs 10 units, with the definitions that are already held, twice in a row.
-/// It does so at every request if it has lost its ETags, until it knows them again.
+/// A server that has lost its ETags does so at every request, until it knows them again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnWastedUnits {
@@ -49,8 +49,8 @@ pub enum OnWastedUnits {
     #[default]
     Keep,
     /// Warn, and send a request only every ten poll intervals, or nine tenths of `max_staleness` if that is shorter, so
-    /// that no copy counts as stale. The cost stays about that of a server with ETags; a change may be seen that much
-    /// later. The next 304, or a change, ends it.
+    /// that no copy counts as stale. The cost stays close to that of a server with ETags; a change may be seen that
+    /// interval later. The next 304, or a change, ends it.
     Stretch,
 }
 

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Minimum time between two requested GETs, whatever is requested.
+/// Minimum time between two requested GETs, however many refreshes are requested.
 const GAP: Duration = Duration::from_secs(1);
 
-/// When to ask again, after the first requested GET, while nothing new comes: PostHog builds its own cache of the
-/// definitions after a change, so an early answer may still be the old one.
+/// The times of the repeated GETs, from the first requested one, while the API returns nothing new: PostHog builds its own
+/// cache of the definitions after a change, so an early answer may still be the old one.
 const ASK_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
-/// The refreshes that workers requested, merged into a series of GETs: one, and more of them while nothing new comes.
+/// The refreshes that workers requested, merged into a series of GETs: one, repeated while the API returns nothing new.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     /// When the next requested GET is due.
@@ -56,7 +56,7 @@ impl Requests {
         self.last_sent = Some(now);
     }
 
-    /// The GET brought nothing new. Does nothing if another request came meanwhile.
+    /// The GET returned nothing new. Does nothing if another refresh was requested meanwhile.
     pub(super) fn unanswered(&mut self) {
         if let (None, Some((first, repeated))) = (self.due, &mut self.series) {
             self.due = ASK_AGAIN.get(*repeated).map(|after| *first + *after);
@@ -72,14 +72,14 @@ impl Requests {
         }
     }
 
-    /// The GET brought new definitions. Requests that came meanwhile stay.
+    /// The GET returned new definitions. Refreshes that were requested meanwhile stay.
     pub(super) fn answered(&mut self) {
         if self.due.is_none() {
             self.series = None;
         }
     }
 
-    /// Another worker leads, and carries the requests out.
+    /// Another worker leads, and carries out the requests.
     pub(super) fn drop_waiting(&mut self) {
         self.due = None;
         self.series = None;

@@ -1,26 +1,27 @@
-//! [`Waste`]: notices a server that answers 200 with the definitions that are already held.
+//! [`Waste`]: detects a server that answers 200 with the definitions that are already held.
 
 use std::mem;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After this many wasted answers in a row. A single one may be a change of the server's format, or of its cache.
+/// The number of wasted answers in a row that counts as waste. A single one may come from a change of the server's format,
+/// or of its cache.
 const NOTICED_AFTER: u32 = 2;
 
-/// The wasted answers since the last 304: a 200 costs 10 units, and a server that has lost its ETag, or sends none,
-/// answers every request so.
+/// The wasted answers since the last 304: 200s, each of which costs 10 units. A server that has lost its ETag, or sends
+/// none, answers every request in this way.
 #[derive(Debug, Default)]
 pub(super) struct Waste {
     in_a_row: u32,
-    /// Whether it was reported since the last 304.
+    /// Whether the waste was reported since the last 304.
     reported: bool,
     /// When the policy lets the leader send its next request.
     next_request_at: Option<Instant>,
 }
 
 impl Waste {
-    /// An answer was wasted. With the policy, the next request waits for `stretched`. Whether to warn.
+    /// An answer was wasted. With the policy, the next request waits for `stretched`. Returns whether to warn.
     pub(super) fn wasted(&mut self, now: Instant, stretched: Option<Duration>) -> bool {
         self.in_a_row = self.in_a_row.saturating_add(1);
         if self.in_a_row < NOTICED_AFTER {

@@ -208,9 +208,9 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
     /// or all cohorts, and logs an error with the numbers. Default off.
     ///
     /// The answer to the first request one tick later decides: if it is such a change too, it is installed and
-    /// published, otherwise dropped. So an accident that is undone within a tick does not reach the fleet, and a change
-    /// that is meant is delayed by a tick, never blocked. Meanwhile the workers keep their flags. A worker without
-    /// definitions has nothing to compare with, and takes any.
+    /// published; otherwise the held change is dropped. So an accident that is undone within a tick does not reach the
+    /// fleet, and an intended change is delayed by a tick, never blocked. Meanwhile the workers keep their flags. A worker
+    /// without definitions has nothing to compare with, and accepts any.
     pub fn hold_back_removals(mut self, share: f64) -> Self {
         self.hold_back_removals = Some(share);
         self

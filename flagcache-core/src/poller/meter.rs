@@ -76,7 +76,7 @@ mod recording {
         gauge!("flagcache_state", "state" => new.as_str()).set(1.0);
     }
 
-    /// A time, not an age: an age would stand still between two loads, and for ever in a poller that hangs.
+    /// A time, not an age: an age would not grow between two loads, nor in a poller that hangs.
     pub(crate) fn confirmed(at: SystemTime) {
         let since_1970 = at
             .duration_since(SystemTime::UNIX_EPOCH)

@@ -137,20 +137,21 @@ impl FlagDefinitionPoller {
         self.status().last_success_ago.is_none_or(|ago| ago >= age)
     }
 
-    /// Requests a refresh of the whole fleet, from any worker: the leader asks the API at once, and again after 1 and 3 s
+    /// Requests a refresh of the whole fleet, from any worker. The leader asks the API at once, and again after 1 and 3 s
     /// while the answer is 304, because PostHog may still answer from a cache of its own after a change.
     ///
-    /// Call it when something says that a flag has changed, for example a webhook. Any number of requests, from any
-    /// number of workers, causes at most one additional API request per second in the fleet, and none while a backoff
-    /// (429, 402, 401, repeated failures) suppresses requests. If no worker leads at the moment, the next leader asks.
+    /// Call it when you learn that a flag has changed, for example in a webhook. If the store carries requests to
+    /// the leader, any number of them, from any number of workers, causes at most one additional API request per second
+    /// in the fleet, and none while a backoff (429, 402, 401, repeated failures) suppresses requests. If no worker leads
+    /// at the moment, the next leader asks.
     ///
     /// Returns as soon as the request is handed to the store, usually in one exchange with it: at the latest after
     /// 0.1 s and two provider timeouts. `Ok` does not mean that definitions have changed: follow them with
     /// [`subscribe`](Self::subscribe). A provider without
-    /// [`request_refresh`](crate::FlagDefinitionCacheProvider::request_refresh) carries no requests, and a poller
-    /// without a provider has none to carry them to: then this worker asks the API itself, at most once a second.
+    /// [`request_refresh`](crate::FlagDefinitionCacheProvider::request_refresh) carries no requests; with such a
+    /// provider, or without a provider, this worker asks the API itself, at most once a second.
     ///
-    /// Cancel safe: a request that was sent is carried out without its caller.
+    /// Cancel safe: a request that was sent is carried out even if the call is dropped.
     ///
     /// # Errors
     ///

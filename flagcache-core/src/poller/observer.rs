@@ -21,10 +21,10 @@ const FULL_RESPONSE_UNITS: u64 = 10;
 /// What PostHog bills for a 304.
 const NOT_MODIFIED_UNITS: u64 = 1;
 
-/// How many requests the forecast is made from.
+/// The number of requests that the forecast uses.
 const RECENT_REQUESTS: usize = 64;
 
-/// A forecast from less time would be dominated by a few requests.
+/// Minimum time before a forecast, which would otherwise depend on a few requests.
 const SHORTEST_SPAN: Duration = Duration::from_secs(60);
 
 /// What a day costs at `units` in each `time`.

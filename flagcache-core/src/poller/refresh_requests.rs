@@ -16,10 +16,11 @@ use crate::{LoadError, ProviderError};
 /// Where the result of a request goes.
 pub(super) type RefreshReply = oneshot::Sender<Result<(), LoadError>>;
 
-/// Minimum time between two calls of the provider, so that a storm of requests does not become one in the store.
+/// Minimum time between two calls of the provider, so that many requests do not overload the store.
 const GAP: Duration = Duration::from_millis(100);
 
-/// The requests that wait for the provider. At most one call is in progress, for all requests that came before it.
+/// The requests that wait for the provider. At most one call is in progress, for all requests
+/// that were made before it.
 #[derive(Default)]
 pub(super) struct RefreshRequests {
     waiting: Vec<RefreshReply>,
@@ -71,7 +72,7 @@ impl RefreshRequests {
         }
     }
 
-    /// Drops the call in progress and all requests, whose callers learn that the poller stops.
+    /// Drops the call in progress and all requests; their callers get [`RefreshError::Stopped`](crate::RefreshError).
     pub(super) fn stop(&mut self) {
         self.waiting.clear();
         self.served.clear();

@@ -100,7 +100,7 @@ pub struct PollerStatus {
     pub last_error: Option<LoadError>,
     /// Requests, units and faults so far.
     pub counters: PollerCounters,
-    /// The units that this worker would be billed in a day if its requests went on as the last 64, without the first
-    /// one; `None` in the minute after it. The sum over a fleet is the fleet's.
+    /// The units that this worker would be billed in a day at the rate of its last 64 requests, of which the oldest only
+    /// marks the beginning; `None` until that one is a minute ago. The sum over the workers is the cost of the fleet.
     pub units_per_day: Option<u64>,
 }

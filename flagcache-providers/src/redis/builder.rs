@@ -144,8 +144,8 @@ impl RedisStoreBuilder {
     /// break at its end is ignored.
     ///
     /// If the file cannot be read or is empty, the last password stays in use, and a warning names the path. Redis keeps
-    /// a connection that was opened with the old password, so the workers need no simultaneous change: let both
-    /// passwords be valid (`ACL SETUSER app >new`), replace the file, and remove the old one (`ACL SETUSER app <old`).
+    /// a connection that was opened with the old password, so the workers need not change at the same time:
+    /// allow both passwords (`ACL SETUSER app >new`), replace the file, and remove the old one (`ACL SETUSER app <old`).
     pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.credentials = Some(Origin::PasswordFile(path.into()));
         self
@@ -154,7 +154,7 @@ impl RedisStoreBuilder {
     /// A function that returns the ACL user, or `None` for that of the URL, and the password, for credentials that a
     /// secret manager replaces. It is called as a [file](Self::password_file) is read, with the same rules: for each
     /// connection and after a rejection. It may block for a quarter of the response timeout. Its error is logged, so it
-    /// must not show the password.
+    /// must not contain the password.
     pub fn credentials_fn<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
         mut self,
         read: impl Fn() -> Result<(Option<String>, String), E> + Send + Sync + 'static,
@@ -218,7 +218,7 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Moves the whole copy at each change, as a previous release does. For tests and measurements; not API-stable.
+    /// Transfers the whole copy at each change, as a previous release does. For tests and measurements; not API-stable.
     #[cfg(feature = "testing")]
     #[doc(hidden)]
     pub fn without_patches(mut self) -> Self {

@@ -9,8 +9,8 @@ use flagcache_core::{
 /// Reads a store, never leads and never writes: for the readers of a fleet in which one job writes.
 ///
 /// The decision is always `false`, without asking the store; publishes and outcomes without an update do not reach it.
-/// Reads, notifications, requests for a refresh and the shutdown do. Give the poller a source without a secret key as well, so that it sends no
-/// requests: with a key it would fetch whenever the store is empty or unreadable. The writer is
+/// Reads, notifications, requests for a refresh and the shutdown do. Give the poller a source without a secret key as
+/// well, so that it sends no requests: with a key it would fetch whenever the store is empty or unreadable. The writer is
 /// [`refresh_once`](flagcache_core::refresh_once), whose documentation shows both as Kubernetes objects.
 ///
 /// ```

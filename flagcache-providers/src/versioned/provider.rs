@@ -25,7 +25,7 @@ use crate::restore;
 /// How often a read or a write is attempted when the head changes concurrently.
 const TRIES: u32 = 3;
 
-/// A request for a refresh that the leader has not taken for so long is announced again.
+/// A request for a refresh that the leader has not taken for this long is announced again.
 const REQUEST_MISSED: Duration = Duration::from_secs(1);
 
 /// The maximum age, relative to the worker's own definitions, of a copy that another worker has written to an empty
@@ -263,7 +263,8 @@ impl VersionedProvider {
             .await?;
         // A request that waits already was announced; after a second, the leader may have missed that.
         let waits = record.version == seen.version;
-        let is_missed = self.shared.seen_for(&record) >= REQUEST_MISSED;
+        let is_missed = self.shared.seen_for(&record) >= REQUEST_MISSED
+            && self.shared.may_announce_again(REQUEST_MISSED);
         if record.head().is_some_and(|head| head.refresh) && (!waits || is_missed) {
             let text = format!("{}:{:016x}", self.worker(), fastrand::u64(..));
             self.shared.announce_request(text).await;

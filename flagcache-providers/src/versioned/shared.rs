@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pollers: Arc<Mutex<Pollers>>,
     listener: OnceLock<Watch>,
     bell: Mutex<Option<Version>>,
+    /// When this process last announced a request for a refresh.
+    request_announced: Mutex<Option<Instant>>,
     /// A leader of this process has just announced a change itself.
     announces: Arc<AtomicBool>,
 }
@@ -80,6 +82,7 @@ impl Shared {
             pollers: Arc::default(),
             listener: OnceLock::new(),
             bell: Mutex::default(),
+            request_announced: Mutex::default(),
             announces: Arc::default(),
         }
     }
@@ -443,10 +446,16 @@ impl Shared {
     /// Wakes the leader because of a request for a refresh. If the store has no `watch`, a leader in another process sees
     /// the request when it next renews its lease.
     pub(super) async fn announce_request(&self, text: String) {
+        *lock(&self.request_announced) = Some(Instant::now());
         if self.listener.get().is_some_and(|watch| watch.is_watched) {
             self.write_watched(text).await;
         }
         notify_leaders(&lock(&self.pollers));
+    }
+
+    /// Whether the last announcement of a request is at least `gap` ago.
+    pub(super) fn may_announce_again(&self, gap: Duration) -> bool {
+        lock(&self.request_announced).is_none_or(|at| at.elapsed() >= gap)
     }
 
     async fn write_watched(&self, text: String) {

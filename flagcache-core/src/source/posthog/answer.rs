@@ -25,7 +25,7 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
     is_valid.then(|| essence.to_ascii_lowercase())
 }
 
-/// What a page is looked for in: its beginning.
+/// How much of the beginning of a body is searched for a page.
 const BEGINNING: usize = 64 * 1024;
 
 /// The error of a 200 with a page in place of definitions. Nothing of the body is shown.
@@ -35,7 +35,7 @@ pub(super) fn page(
     body: &[u8],
 ) -> Option<FetchError> {
     if body.trim_ascii_start().first() != Some(&b'<') {
-        // JSON, or what the decoder explains.
+        // JSON, or something that the decoder's error explains.
         return None;
     }
     let what = if is_login(body) {

@@ -90,8 +90,8 @@ impl PostHogApiBuilder {
 
     /// A function that returns the secret key, in place of [`secret_key`](Self::secret_key), for keys that a secret
     /// manager replaces. It is called as a [file](Self::secret_key_file) is read, with the same rules: before each
-    /// request and after a refusal. It may block, but should return what a client of the secret manager holds already.
-    /// Its error is logged, so it must not show the key.
+    /// request and after a refusal. It may block, but should return a key that the client of the secret manager has
+    /// cached. Its error is logged, so it must not contain the key.
     ///
     /// ```
     /// # use std::sync::{Arc, RwLock};
@@ -170,10 +170,10 @@ impl PostHogApiBuilder {
     ///
     /// # Errors
     ///
-    /// If the project key is missing or is a secret key; if the file or the function of the secret key gives none; if the host is not a plain `http` or `https` URL; if a key or
-    /// the suffix is not a valid header value; if a timeout or the maximum size is zero; if `root_certificates` holds
-    /// no certificate. With a secret key also if the proxy of the environment cannot be used, and if there are no root
-    /// certificates for an `https` host.
+    /// If the project key is missing or is a secret key; if the file or the function of the secret key gives none; if the
+    /// host is not a plain `http` or `https` URL; if a key or the suffix is not a valid header value; if a timeout or the
+    /// maximum size is zero; if `root_certificates` holds no certificate. With a secret key also if the proxy of the
+    /// environment cannot be used, and if there are no root certificates for an `https` host.
     pub fn build(self) -> Result<PostHogApi, PostHogApiError> {
         let endpoint = Endpoint::parse(&self.host)?;
         let project_key = trimmed(self.project_key).ok_or(PostHogApiError::MissingProjectKey)?;

@@ -44,7 +44,7 @@ pub use error::PostHogApiError;
 ///
 /// To replace the secret key without a restart, give it as a [file](PostHogApiBuilder::secret_key_file) or a
 /// [function](PostHogApiBuilder::secret_key_fn). It is read before each request, and once more when the API refuses it:
-/// if it is another one by then, the request is repeated at once.
+/// if the key has been replaced, the request is repeated with the new one at once.
 ///
 /// A request costs 10 units of PostHog's feature-flag quota if it returns definitions, 1 if they are unchanged.
 ///
@@ -133,7 +133,7 @@ impl PostHogApi {
         PostHogApiBuilder::from_variables(std::env::var)?.build()
     }
 
-    /// Sends a request with the current key. If the API refuses it and another one is there by then, once more.
+    /// Sends a request with the current key. If the API refuses the key and another one can be read, sends it once more.
     async fn request(
         &self,
         client: &Client,

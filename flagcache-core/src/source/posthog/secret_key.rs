@@ -1,4 +1,4 @@
-//! [`SecretKey`]: the secret key, and reading it again where it may be replaced.
+//! [`SecretKey`]: the secret key, which is read again if it comes from a file or a function.
 
 use std::error::Error;
 use std::fs::File;
@@ -20,7 +20,7 @@ use crate::text::{chain, escaped};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// More than any key has, so that a wrong path cannot fill the memory.
+/// Longer than any key. Bounds the read, so that a wrong path cannot fill the memory.
 const LONGEST_FILE: u64 = 64 * 1024;
 
 /// Where the secret key comes from.
@@ -95,7 +95,7 @@ pub(super) struct SecretKey {
     held: Mutex<HeldKey>,
     /// Whether the last read failed, which was logged.
     failed: Mutex<bool>,
-    /// Held while reading, so that a read that hangs blocks one thread only.
+    /// Held during a read, so that a read that hangs blocks only one thread.
     reading: Arc<tokio::sync::Mutex<()>>,
 }
 

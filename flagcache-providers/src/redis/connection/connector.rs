@@ -156,7 +156,8 @@ impl Connector {
         }
     }
 
-    /// Connects with the current credentials. If the server rejects them and others are there by then, once more.
+    /// Connects with the current credentials. If the server rejects them and they have been replaced, connects
+    /// once more.
     async fn open_at(self: &Arc<Self>, server: &ConnectionInfo) -> Result<Connection, Failure> {
         install_crypto(server.addr());
         let Some(credentials) = &self.config.credentials else {

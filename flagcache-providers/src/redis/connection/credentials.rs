@@ -72,7 +72,7 @@ pub(in crate::redis) struct Credentials {
     held: Mutex<Login>,
     /// Whether the last read failed, which was logged.
     failed: Mutex<bool>,
-    /// Held while reading, so that a read that hangs blocks one thread only.
+    /// Held during a read, so that a read that hangs blocks only one thread.
     reading: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -96,7 +96,8 @@ impl Credentials {
         })
     }
 
-    /// Reads them again; if that fails or takes longer than `limit`, the last ones are kept. Whether they are others.
+    /// Reads them again; if that fails or takes longer than `limit`, the last ones are kept. Returns whether they have
+    /// changed.
     pub(in crate::redis) async fn read_again(self: &Arc<Self>, limit: Duration) -> bool {
         let this = Arc::clone(self);
         let read = async {

@@ -112,7 +112,7 @@ impl SharedCopy {
         Ok(Some(data))
     }
 
-    /// The present copy by its difference to the cached one. `None` if the whole copy must be read.
+    /// The current copy, from the cached one and the patches. `None` if the whole copy must be read.
     async fn read_patches(
         &self,
         seen: &Fingerprint,

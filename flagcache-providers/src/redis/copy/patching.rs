@@ -1,4 +1,4 @@
-//! [`Patching`]: when patches are used, and the warning about the server that refuses them.
+//! [`Patching`]: when patches are used, and the warning if the server refuses them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +7,7 @@ use super::super::error;
 /// A shorter copy is read whole.
 const MIN_COPY: u64 = 4096;
 
-/// The longest patch that is stored; the publish script keeps as much of all together.
+/// The longest patch that is stored. The publish script applies the same limit to all patches together.
 const MAX_PATCH: usize = 1024 * 1024;
 
 /// Whether this process uses patches, and whether it has warned about them.
@@ -47,7 +47,7 @@ impl Patching {
         tracing::warn!(
             key,
             error = refusal,
-            "each change moves the whole copy, because the server refuses access to the patches: {remedy}"
+            "each change transfers the whole copy, because the server refuses access to the patches: {remedy}"
         );
     }
 
