@@ -9,6 +9,7 @@ use crate::FlagDefinitionCacheData;
 #[derive(Debug)]
 pub(super) struct Hold {
     pub(super) data: FlagDefinitionCacheData,
+    pub(super) removal: Removal,
     /// The next answer after this time decides.
     pub(super) until: Instant,
 }
@@ -45,6 +46,15 @@ pub(super) fn removal(
 )]
 fn exceeds(removed: usize, flags: usize, share: f64) -> bool {
     removed as f64 > share * flags as f64
+}
+
+impl Removal {
+    /// Whether it removes no more than `other`.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        self.removed <= other.removed
+            && self.group_types <= other.group_types
+            && self.cohorts <= other.cohorts
+    }
 }
 
 /// Whether a JSON object, or `null`, has no members.

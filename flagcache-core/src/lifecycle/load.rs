@@ -83,6 +83,8 @@ pub(super) struct Load {
     pub(super) requested: bool,
     /// The policy for wasted units lets this tick pass without a request.
     pub(super) skips_request: bool,
+    /// The API answered 200 with the definitions that are held.
+    pub(super) wasted: bool,
     /// A request of this load failed; not set if the request was suppressed by backoff.
     pub(super) request_failed: bool,
 }
@@ -96,6 +98,7 @@ impl Load {
             get: FetchState::NotSent,
             requested: false,
             skips_request: false,
+            wasted: false,
             request_failed: false,
         }
     }
@@ -164,6 +167,7 @@ impl Machine {
                     && !self.freshness.is_cold()
                     && self.waste.next_request_at(now).is_some()
                     && self.requests.due().is_none()
+                    && self.hold.is_none()
                 {
                     self.load.skips_request = true;
                     self.after_get(now, steps);
@@ -677,11 +681,15 @@ impl Machine {
 
     /// Counts a 200 with the definitions that are already held.
     fn note_waste(&mut self, now: Instant, data: &FlagDefinitionCacheData, steps: &mut Vec<Step>) {
-        let held = self.hold.as_ref().map(|hold| &hold.data);
-        let held = held.or(self.freshness.snapshot());
+        // An answer that confirms what is held back is needed.
+        if self.hold.is_some() {
+            return;
+        }
+        let held = self.freshness.snapshot();
         if !held.is_some_and(|held| held.same_content(data)) {
             return self.waste.changed();
         }
+        self.load.wasted = true;
         let stretched = self.policy.stretched_interval();
         let warn = self.waste.wasted(now, stretched);
         steps.push(Step::Notice(Notice::Wasted { warn, stretched }));
@@ -704,15 +712,16 @@ impl Machine {
             return false;
         };
         let until = match earlier {
-            Some(hold) if now >= hold.until => return false,
-            Some(hold) => hold.until,
-            None => {
+            Some(hold) if removal.is_within(&hold.removal) && now >= hold.until => return false,
+            Some(hold) if removal.is_within(&hold.removal) => hold.until,
+            _ => {
                 steps.push(Step::Notice(Notice::HeldBack(removal)));
                 now + self.policy.poll_interval.mul_f64(0.9)
             }
         };
         self.hold = Some(Hold {
             data: data.clone(),
+            removal,
             until,
         });
         true
@@ -947,7 +956,7 @@ impl Machine {
         let unserved = matches!(self.load.get, FetchState::Failed(_))
             && (self.load.leads == Some(true) || self.freshness.is_cold());
         match (mem::take(&mut self.load.requested), &self.load.get) {
-            (true, FetchState::New) => self.requests.answered(),
+            (true, FetchState::New) if !self.load.wasted => self.requests.answered(),
             (true, _) => self.requests.unanswered(),
             // No GET was sent: try again, as after an answer with nothing new.
             (false, _) if self.load.cause == LoadCause::Request => self.requests.failed(now),

@@ -207,10 +207,12 @@ impl<Handle> FlagDefinitionPollerBuilder<Handle> {
     /// Holds back a change that removes more than this share of the flags (`0.5` for half of them), or all group types,
     /// or all cohorts, and logs an error with the numbers. Default off.
     ///
-    /// The answer to the first request one tick later decides: if it is such a change too, it is installed and
-    /// published; otherwise the held change is dropped. So an accident that is undone within a tick does not reach the
-    /// fleet, and an intended change is delayed by a tick, never blocked. Meanwhile the workers keep their flags. A worker
-    /// without definitions has nothing to compare with, and accepts any.
+    /// The answer to the first request one tick later decides: if it removes no more, it is installed and published; if it
+    /// removes more, it is held back for another tick; if it removes little, the held change is dropped. So an accident
+    /// that is undone within a tick does not reach the fleet, and an intended change is delayed by a tick, never blocked.
+    /// Meanwhile the workers keep their flags. A worker without definitions has nothing to compare with, and accepts any.
+    ///
+    /// It needs a poller that lives for two ticks: a job that loads once and ends would hold back the same change each time.
     pub fn hold_back_removals(mut self, share: f64) -> Self {
         self.hold_back_removals = Some(share);
         self

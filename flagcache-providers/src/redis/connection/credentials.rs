@@ -2,6 +2,8 @@
 
 use std::error::Error;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +19,9 @@ pub(in crate::redis) type BoxError = Box<dyn Error + Send + Sync>;
 pub(in crate::redis) type Function =
     dyn Fn() -> Result<(Option<String>, String), BoxError> + Send + Sync;
 
+/// Longer than any password. Bounds the read, so that a wrong path cannot fill the memory.
+const LONGEST_FILE: u64 = 64 * 1024;
+
 /// Where user and password come from.
 #[derive(Clone)]
 pub(in crate::redis) enum Origin {
@@ -29,7 +34,16 @@ impl Origin {
     /// Reads them. May block.
     fn read(&self) -> Result<Login, BoxError> {
         let (username, password) = match self {
-            Self::PasswordFile(path) => (None, std::fs::read_to_string(path)?),
+            Self::PasswordFile(path) => {
+                let mut password = String::new();
+                File::open(path)?
+                    .take(LONGEST_FILE)
+                    .read_to_string(&mut password)?;
+                if password.len() as u64 == LONGEST_FILE {
+                    return Err("it is too large for a password".into());
+                }
+                (None, password)
+            }
             Self::Function(read) => read()?,
         };
         let password = SecretString::from(password);
