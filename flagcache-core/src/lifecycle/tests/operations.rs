@@ -258,6 +258,23 @@ fn an_answer_within_the_same_tick_confirms_nothing() {
 }
 
 #[test]
+fn a_larger_removal_is_held_back_for_another_tick() {
+    let (whole, less) = (whole(), definitions(&["a"], GROUPS, COHORTS));
+    let worse = definitions(&["b"], "{}", COHORTS);
+    let mut harness = Harness::leader(holding(0.5), &whole);
+    tick(&mut harness);
+    held_back(&mut harness, &less);
+    tick(&mut harness);
+    held_back(&mut harness, &worse);
+    assert_eq!(harness.notices.len(), 2, "{:?}", harness.notices);
+    assert_eq!(tick(&mut harness), [get(worse.etag().unwrap())]);
+    assert_eq!(
+        harness.not_modified(),
+        [from_api(&worse), Expected::Publish(worse)]
+    );
+}
+
+#[test]
 fn a_failed_request_neither_loses_nor_confirms_what_is_held_back() {
     let (whole, less) = (whole(), definitions(&["a"], GROUPS, COHORTS));
     let mut harness = Harness::leader(holding(0.5), &whole);

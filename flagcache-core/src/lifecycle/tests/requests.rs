@@ -47,6 +47,18 @@ fn b12_84_a_leader_asks_at_once_and_again_after_one_and_three_seconds_while_noth
 }
 
 #[test]
+fn a_200_with_the_old_content_is_no_answer_to_a_request() {
+    let first = set("a", "1");
+    let mut harness = Harness::leader(long_interval(), &first);
+    harness.pass(30 * SECOND);
+    harness.request(RequestedBy::Store);
+    harness.decided(true);
+    harness.fetched(&first);
+    harness.published();
+    assert_eq!(harness.wait_time(), SECOND);
+}
+
+#[test]
 fn b12_84_new_definitions_end_the_series() {
     let (first, second) = (set("a", "1"), set("b", "2"));
     let mut harness = Harness::leader(long_interval(), &first);
