@@ -12,7 +12,7 @@ use flagcache_core::{
 use flagcache_derive::flag_cache_provider;
 use tokio::task::AbortHandle;
 
-use super::copy::cached::Fingerprint;
+use super::copy::fingerprint::Fingerprint;
 use super::error;
 use super::leadership::clock::Clock;
 use super::leadership::lease::{Attempt, Leadership};
@@ -358,14 +358,18 @@ impl RedisProvider {
             (fingerprint, call)
         };
         let published: Published = client.run("store the definitions", call).await?;
-        if let Published::Stored { untold, unpatched } = &published {
+        if let Published::Stored {
+            not_notified,
+            unpatched,
+        } = &published
+        {
             copy.hold(fingerprint, data.clone());
             match unpatched {
                 Some(refusal) => copy.patching().warn(&keys.patches, refusal),
                 None if is_linked => copy.patching().clear(),
                 None => {}
             }
-            if let Some(refusal) = untold {
+            if let Some(refusal) = not_notified {
                 let remedy = if error::is_about_permission(refusal) {
                     format!("grant `&{}` and `+publish`", keys.channel)
                 } else {

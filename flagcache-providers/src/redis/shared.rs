@@ -8,7 +8,8 @@ use super::connection::client::Client;
 use super::connection::config::Config;
 use super::connection::keys::Keys;
 use super::copy::body::Body;
-use super::copy::cached::{Fingerprint, SharedCopy};
+use super::copy::cached::SharedCopy;
+use super::copy::fingerprint::Fingerprint;
 
 pub(super) struct Shared {
     pub(super) config: Config,

@@ -2,4 +2,5 @@
 
 pub(super) mod body;
 pub(super) mod cached;
+pub(super) mod fingerprint;
 pub(super) mod patching;

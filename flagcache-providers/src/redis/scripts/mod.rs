@@ -8,7 +8,7 @@ use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 
 use super::connection::call::{Call, Lua};
 use super::connection::keys::Keys;
-use super::copy::cached::Fingerprint;
+use super::copy::fingerprint::Fingerprint;
 use super::leadership::clock;
 use super::leadership::lease::Attempt;
 use crate::NotificationListener;
@@ -134,7 +134,7 @@ pub(super) enum Published {
     /// Stored; with the server's errors about what comes with it.
     Stored {
         /// Why the notification was not sent.
-        untold: Option<String>,
+        not_notified: Option<String>,
         /// Why the patch was not stored.
         unpatched: Option<String>,
     },
@@ -147,8 +147,8 @@ impl FromRedisValue for Published {
         let mut reply = Vec::<Value>::from_redis_value(value)?.into_iter();
         match (reply.next(), reply.next(), reply.next()) {
             (Some(Value::Int(0)), ..) => Ok(Self::Refused),
-            (Some(Value::Int(1)), Some(untold), Some(unpatched)) => Ok(Self::Stored {
-                untold: from_redis_value(untold)?,
+            (Some(Value::Int(1)), Some(not_notified), Some(unpatched)) => Ok(Self::Stored {
+                not_notified: from_redis_value(not_notified)?,
                 unpatched: from_redis_value(unpatched)?,
             }),
             (Some(Value::Int(2)), ..) => Ok(Self::Exists),
