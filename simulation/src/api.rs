@@ -1,17 +1,7 @@
-//! [`Api`]: the model of PostHog's API, and [`Source`], through which one worker asks it.
+//! [`Api`]: the model of PostHog's API.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use bytes::Bytes;
-use flagcache::{
-    FetchError, FetchErrorKind, FetchResponse, FlagDefinitionCacheData, FlagDefinitionSource,
-};
-use tokio::time::{Instant, sleep};
-
-use crate::link::Link;
-use crate::plant::Plant;
-use crate::world::World;
+use flagcache::{FetchResponse, FlagDefinitionCacheData};
 
 /// The flag that each worker evaluates. Its id is the version of the definitions.
 const FLAG: &str = "simulated";
@@ -42,7 +32,7 @@ impl Api {
         }
     }
 
-    fn answer(&mut self, second: u64, leads: bool, etag: Option<&str>) -> FetchResponse {
+    pub(crate) fn answer(&mut self, second: u64, leads: bool, etag: Option<&str>) -> FetchResponse {
         let ours = etag_of(self.version);
         self.requests += 1;
         self.second = match self.second {
@@ -92,41 +82,4 @@ pub(crate) fn version_of(data: &FlagDefinitionCacheData) -> Option<u32> {
         .then(|| flag["id"].as_u64())
         .flatten()
         .and_then(|version| u32::try_from(version).ok())
-}
-
-/// One worker's access to the API.
-pub(crate) struct Source {
-    pub(crate) world: Arc<World>,
-    pub(crate) link: Arc<Link>,
-}
-
-#[async_trait]
-impl FlagDefinitionSource for Source {
-    async fn fetch(&self, etag: Option<&str>) -> Result<FetchResponse, FetchError> {
-        let costs = self.world.redis.lock().costs;
-        if self.link.is_dead() {
-            return Err(FetchError::new(
-                FetchErrorKind::Connect,
-                "the process has ended",
-            ));
-        }
-        self.world
-            .checks
-            .lock()
-            .request(&self.world, &self.link, etag.is_some());
-        sleep(costs.api_round_trip / 2).await;
-        let answer = {
-            let since = Instant::now() - self.world.began;
-            let plant = self.world.plan.plant;
-            if plant == Some(Plant::ClearsFlags) && since.as_secs() > 1_800 {
-                Err(FetchError::new(FetchErrorKind::Unauthorized, "401"))
-            } else {
-                let etag = etag.filter(|_| plant != Some(Plant::ForgetsEtags));
-                let leads = self.link.leads();
-                Ok(self.world.api.lock().answer(since.as_secs(), leads, etag))
-            }
-        };
-        sleep(costs.api_round_trip / 2).await;
-        answer
-    }
 }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::api::version_of;
 use crate::link::Link;
+use crate::plan::Plan;
 use crate::redis::Process;
-use crate::world::{Plan, World};
 
 /// How long a worker may take to get its first definitions.
 const START: Duration = Duration::from_secs(30);
@@ -277,13 +277,17 @@ impl Checks {
         self.workers[slot].asked_as_leader = None;
     }
 
-    /// A worker sends a request.
-    pub(crate) fn request(&mut self, world: &World, link: &Link, has_definitions: bool) {
+    /// A worker sends a request, while the store has a copy (or none: `true`) that was confirmed that long ago.
+    pub(crate) fn request(
+        &mut self,
+        link: &Link,
+        (empty, confirmed_ago): (bool, Option<Duration>),
+        has_definitions: bool,
+    ) {
         let slot = link.slot;
         if link.leads() {
             self.leader_request(slot, link.process);
         } else {
-            let (empty, confirmed_ago) = world.redis.lock().state_of_copy();
             let stale = confirmed_ago.is_none_or(|ago| ago >= max_staleness(self.poll_interval));
             self.other_request(slot, has_definitions, empty || stale);
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use flagcache::FlagDefinitionPoller;
 
-use crate::api::Source;
 use crate::link::Link;
 use crate::plant::Plant;
 use crate::provider::Provider;
 use crate::redis::Process;
+use crate::source::Source;
 use crate::world::World;
 
 /// The pollers. A slot is empty between the death of a process and the start of the next.
@@ -43,7 +43,7 @@ impl Fleet {
         let plan = &self.world.plan;
         self.processes += 1;
         let process = self.processes;
-        let link = Arc::new(Link::new(slot, process));
+        let link = Arc::new(Link::new(slot, process, Arc::clone(&self.world.redis)));
         {
             let mut links = self.world.links.lock();
             match links.get_mut(slot) {
@@ -82,7 +82,7 @@ impl Fleet {
     pub(crate) fn kill(&mut self, slot: usize) {
         let link = Arc::clone(&self.world.links.lock()[slot]);
         link.kill();
-        link.lost(&self.world);
+        link.lost();
         self.pollers[slot] = None;
     }
 

@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::redis::{Message, Power, Process, Redis, Served};
-use crate::world::World;
 
 /// The default of the Redis store.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,6 +26,7 @@ const NOTIFICATIONS_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) struct Link {
     pub(crate) slot: usize,
     pub(crate) process: Process,
+    redis: Arc<Mutex<Redis>>,
     context: OnceLock<PollerContext>,
     connecting: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -49,7 +49,7 @@ struct State {
 }
 
 impl Link {
-    pub(crate) fn new(slot: usize, process: Process) -> Self {
+    pub(crate) fn new(slot: usize, process: Process, redis: Arc<Mutex<Redis>>) -> Self {
         let state = State {
             dead: false,
             cut: false,
@@ -63,6 +63,7 @@ impl Link {
         Self {
             slot,
             process,
+            redis,
             context: OnceLock::new(),
             connecting: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
@@ -133,31 +134,16 @@ impl Link {
     /// Sends a call, and waits for its reply for at most the response timeout, connecting included.
     pub(crate) async fn exchange<T>(
         self: &Arc<Self>,
-        world: &Arc<World>,
         call: impl FnOnce(&mut Redis) -> (Served, T),
     ) -> Result<T, ProviderError> {
         let deadline = Instant::now() + RESPONSE_TIMEOUT;
-        let result = self.attempt(world, deadline, call).await;
-        if result.is_err() {
-            world.checks.lock().call_failed(self.slot);
-        }
-        result
-    }
-
-    async fn attempt<T>(
-        self: &Arc<Self>,
-        world: &Arc<World>,
-        deadline: Instant,
-        call: impl FnOnce(&mut Redis) -> (Served, T),
-    ) -> Result<T, ProviderError> {
-        let epoch = self.connect(world, deadline).await?;
-        self.send(world, deadline, Some(epoch), call).await
+        let epoch = self.connect(deadline).await?;
+        self.send(deadline, Some(epoch), call).await
     }
 
     /// One exchange with the server. `epoch` is that of the connection; without one it opens the connection.
     async fn send<T>(
         self: &Arc<Self>,
-        world: &Arc<World>,
         deadline: Instant,
         epoch: Option<u64>,
         call: impl FnOnce(&mut Redis) -> (Served, T),
@@ -166,48 +152,40 @@ impl Link {
             return Err(refused());
         }
         if self.is_cut() {
-            return self.give_up(world, deadline).await;
+            return self.give_up(deadline).await;
         }
         let sent = {
-            let mut redis = world.redis.lock();
+            let mut redis = self.redis.lock();
             let up = redis.power == Power::Up;
             up.then(|| (redis.epoch, call(&mut redis)))
         };
         let Some((sent_in, (served, value))) = sent else {
-            self.lost(world);
+            self.lost();
             return Err(refused());
         };
         if epoch.is_some_and(|epoch| epoch != sent_in) || served.reply > deadline {
-            return self.give_up(world, deadline).await;
+            return self.give_up(deadline).await;
         }
         sleep_until(served.reply).await;
         if self.is_cut() {
-            return self.give_up(world, deadline).await;
+            return self.give_up(deadline).await;
         }
-        if world.redis.lock().epoch != sent_in {
-            self.lost(world);
+        if self.redis.lock().epoch != sent_in {
+            self.lost();
             return Err(refused());
         }
         Ok(value)
     }
 
-    async fn give_up<T>(
-        self: &Arc<Self>,
-        world: &Arc<World>,
-        deadline: Instant,
-    ) -> Result<T, ProviderError> {
+    async fn give_up<T>(self: &Arc<Self>, deadline: Instant) -> Result<T, ProviderError> {
         sleep_until(deadline).await;
-        self.lost(world);
+        self.lost();
         let message = format!("the modelled Redis did not answer within {RESPONSE_TIMEOUT:?}");
         Err(ProviderError::new(ProviderErrorKind::Unavailable, message))
     }
 
     /// Opens the connection if it is not open; returns its epoch.
-    async fn connect(
-        self: &Arc<Self>,
-        world: &Arc<World>,
-        deadline: Instant,
-    ) -> Result<u64, ProviderError> {
+    async fn connect(self: &Arc<Self>, deadline: Instant) -> Result<u64, ProviderError> {
         let open = || self.state.lock().open;
         if let Some(epoch) = open() {
             return Ok(epoch);
@@ -217,18 +195,16 @@ impl Link {
             return Ok(epoch);
         }
         let (up, full) = {
-            let redis = world.redis.lock();
+            let redis = self.redis.lock();
             (redis.power == Power::Up, redis.is_full())
         };
         if up && full && !self.is_dead() {
-            return self.give_up(world, deadline).await;
+            return self.give_up(deadline).await;
         }
         let epoch = self
-            .send(world, deadline, None, |redis| {
-                (redis.connect(), redis.epoch)
-            })
+            .send(deadline, None, |redis| (redis.connect(), redis.epoch))
             .await?;
-        world.redis.lock().load.connections += 1;
+        self.redis.lock().load.connections += 1;
         let missed = {
             let mut state = self.state.lock();
             state.open = Some(epoch);
@@ -242,7 +218,7 @@ impl Link {
     }
 
     /// The connection is closed. It is reopened in the background.
-    pub(crate) fn lost(self: &Arc<Self>, world: &Arc<World>) {
+    pub(crate) fn lost(self: &Arc<Self>) {
         let (closed, reopens) = {
             let mut state = self.state.lock();
             state.missed = true;
@@ -253,7 +229,7 @@ impl Link {
             )
         };
         {
-            let mut redis = world.redis.lock();
+            let mut redis = self.redis.lock();
             if closed == Some(redis.epoch) {
                 redis.load.connections -= 1;
             }
@@ -261,7 +237,7 @@ impl Link {
         if !reopens {
             return;
         }
-        tokio::spawn(reopen(Arc::clone(self), Arc::clone(world)));
+        tokio::spawn(reopen(Arc::clone(self)));
     }
 }
 
@@ -281,13 +257,13 @@ impl State {
     }
 }
 
-async fn reopen(link: Arc<Link>, world: Arc<World>) {
+async fn reopen(link: Arc<Link>) {
     let mut pause = FIRST_PAUSE;
     while !link.is_dead() {
         sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
         let deadline = Instant::now() + RESPONSE_TIMEOUT;
-        if link.connect(&world, deadline).await.is_ok() {
+        if link.connect(deadline).await.is_ok() {
             break;
         }
     }

@@ -9,8 +9,8 @@
 //! |---|---|
 //! | `costs` | the time of each step, and the measurement that it comes from |
 //! | `redis`, `link`, `provider` | the server, a worker's connection to it, and the store on it |
-//! | `api` | PostHog's API |
-//! | `world`, `fleet` | what the workers of a run share, and the pollers |
+//! | `api`, `source` | PostHog's API, and a worker's access to it |
+//! | `plan`, `world`, `fleet` | what is simulated, what the workers of a run share, and the pollers |
 //! | `story` | what happens when: changes, deaths, partitions, outages |
 //! | `checks` | the invariants, and the age of flags |
 //! | `plant` | mistakes that the tests plant in the model |
@@ -21,11 +21,13 @@ mod checks;
 mod costs;
 mod fleet;
 mod link;
+mod plan;
 mod plant;
 mod provider;
 mod redis;
 mod report;
 mod run;
+mod source;
 mod story;
 #[cfg(test)]
 mod tests;
@@ -37,8 +39,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use plan::Plan;
 use run::Figures;
-use world::Plan;
 
 const SEED: u64 = 20;
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -110,7 +110,7 @@ impl Provider {
             }
             (served, tick)
         };
-        let tick = self.link.exchange(world, call).await?;
+        let tick = world.exchange(&self.link, call).await?;
         if let Some(context) = self.link.context() {
             let report = FleetStatus::new()
                 .confirmed_ago(tick.confirmed_ago)
@@ -133,8 +133,8 @@ impl Provider {
         }
         if let Some(held) = held {
             let patched = self
-                .link
-                .exchange(&self.world, |redis| match redis.patch(held.id) {
+                .world
+                .exchange(&self.link, |redis| match redis.patch(held.id) {
                     Some((served, copy)) => (served, Some(copy)),
                     // Answered by the tick already, which names the oldest patch.
                     None => {
@@ -160,8 +160,8 @@ impl Provider {
             let piece = (length - from).min(PIECE);
             from += piece;
             copy = self
-                .link
-                .exchange(&self.world, |redis| redis.read(piece, from >= length))
+                .world
+                .exchange(&self.link, |redis| redis.read(piece, from >= length))
                 .await?;
         }
         let Some(copy) = copy else { return Ok(None) };
@@ -221,7 +221,7 @@ impl Provider {
             }
             (served, copy)
         };
-        let stored = self.link.exchange(world, call).await?;
+        let stored = world.exchange(&self.link, call).await?;
         if let Some(copy) = &stored {
             self.hold(copy);
         }
@@ -267,8 +267,8 @@ impl Provider {
         expected: Option<u64>,
     ) -> Result<Kept, ProviderError> {
         let kept = self
-            .link
-            .exchange(&self.world, |redis| redis.keep(token, mark, expected))
+            .world
+            .exchange(&self.link, |redis| redis.keep(token, mark, expected))
             .await?;
         match kept {
             Kept::Refused => Err(self.lost(token)),
@@ -333,7 +333,7 @@ impl Provider {
             }
             (served, ())
         };
-        self.link.exchange(world, call).await
+        world.exchange(&self.link, call).await
     }
 
     /// The attempt of a load succeeded. Begins to renew the lock.
@@ -382,7 +382,7 @@ async fn renew(world: Arc<World>, link: Arc<Link>, lead: Arc<Mutex<Leadership>>)
             }
             (served, renewed)
         };
-        let renewed = link.exchange(&world, call).await;
+        let renewed = world.exchange(&link, call).await;
         let mut lead = lead.lock();
         let number = lead.number;
         match (renewed, &mut lead.lease) {
@@ -503,14 +503,14 @@ impl FlagDefinitionCacheProvider for Provider {
             }
             (served, true)
         };
-        self.link.exchange(world, call).await
+        world.exchange(&self.link, call).await
     }
 
     async fn shutdown(&self) -> Result<(), ProviderError> {
         self.load.lock().token = None;
         let released = self.release().await;
         self.link.kill();
-        self.link.lost(&self.world);
+        self.link.lost();
         released
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::plan::Plan;
 use crate::run::Figures;
-use crate::world::Plan;
 
 /// Rows of cells under headings; the first column is aligned to the left.
 struct Table {

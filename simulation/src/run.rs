@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::checks::Rule;
 use crate::fleet::Fleet;
+use crate::plan::Plan;
 use crate::redis::Load;
 use crate::story::{self, Event};
-use crate::world::{Plan, World};
+use crate::world::World;
 
 /// The longest time from PostHog's webhook until PostHog answers with the change: it builds its own cache first.
 const CACHE_LAG: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::world::Plan;
+use crate::plan::Plan;
 
 /// A step of the story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use crate::checks::Rule;
+use crate::plan::Plan;
 use crate::plant::Plant;
 use crate::run::{Figures, run};
-use crate::world::Plan;
 
 fn plan() -> Plan {
     let hour = Duration::from_secs(3_600);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use flagcache::ProviderError;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -10,43 +11,18 @@ use crate::api::Api;
 use crate::checks::Checks;
 use crate::costs::Costs;
 use crate::link::Link;
-use crate::plant::Plant;
-use crate::redis::{Message, Process, Redis};
+use crate::plan::Plan;
+use crate::redis::{Message, Process, Redis, Served};
 
 /// The default of the Redis store.
 pub(crate) const LOCK_TTL: Duration = Duration::from_secs(10);
-
-/// One run: the fleet, how long, and what happens to it.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) workers: usize,
-    /// From the start of the last worker to the end.
-    pub(crate) span: Duration,
-    pub(crate) poll_interval: Duration,
-    pub(crate) jitter: Duration,
-    /// The stored copy's length.
-    pub(crate) copy_bytes: u64,
-    pub(crate) patches: bool,
-    /// How many workers start in a second.
-    pub(crate) starts: f64,
-    /// How many times as fast as the measured Redis the modelled one is.
-    pub(crate) speed: f64,
-    /// How often the definitions change away from any fault. Each fault has changes of its own.
-    pub(crate) changes: usize,
-    /// How often leaders die, workers are cut off and Redis fails; at most eight times.
-    pub(crate) faults: usize,
-    /// Whether a webhook makes a worker request a refresh after each change.
-    pub(crate) webhook: bool,
-    pub(crate) seed: u64,
-    pub(crate) plant: Option<Plant>,
-}
 
 /// The shared state.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) began: Instant,
-    pub(crate) redis: Mutex<Redis>,
+    pub(crate) redis: Arc<Mutex<Redis>>,
     pub(crate) api: Mutex<Api>,
     pub(crate) checks: Mutex<Checks>,
     /// The connection of the process in each slot.
@@ -58,12 +34,30 @@ impl World {
         let costs = Costs::measured(plan.speed);
         Self {
             began: Instant::now(),
-            redis: Mutex::new(Redis::new(costs, LOCK_TTL, plan.patches, plan.plant)),
+            redis: Arc::new(Mutex::new(Redis::new(
+                costs,
+                LOCK_TTL,
+                plan.patches,
+                plan.plant,
+            ))),
             api: Mutex::new(Api::new()),
             checks: Mutex::new(Checks::new(&plan)),
             links: Mutex::default(),
             plan,
         }
+    }
+
+    /// Sends a worker's call, and counts it if it fails.
+    pub(crate) async fn exchange<T>(
+        &self,
+        link: &Arc<Link>,
+        call: impl FnOnce(&mut Redis) -> (Served, T),
+    ) -> Result<T, ProviderError> {
+        let result = link.exchange(call).await;
+        if result.is_err() {
+            self.checks.lock().call_failed(link.slot);
+        }
+        result
     }
 
     /// Publishes on the channel: every open connection but the sender's gets a notification, one after the other.
@@ -110,7 +104,7 @@ impl World {
         self.redis.lock().kill();
         let links = self.links.lock().clone();
         for link in links.iter().filter(|link| !link.is_cut()) {
-            link.lost(self);
+            link.lost();
         }
     }
 
