@@ -67,7 +67,7 @@ pub(crate) struct Policy {
     pub(crate) on_unauthorized: OnUnauthorized,
     pub(crate) on_quota_limited: OnQuotaLimited,
     pub(crate) on_wasted_units: OnWastedUnits,
-    /// A change that removes more than this share of the flags is held back for one tick.
+    /// A change that removes more than this share of the flags is held back until the next tick.
     pub(crate) hold_back_removals: Option<f64>,
     /// No ticks: loads only on demand.
     pub(crate) manual: bool,

@@ -202,7 +202,7 @@ impl Observer {
                     flags = removal.flags,
                     removes_all_group_types = removal.group_types,
                     removes_all_cohorts = removal.cohorts,
-                    "a change that removes much is held back for one tick; if the API still says so then, it is published"
+                    "a change that removes much is held back until the next tick; if the API still says so then, it is published"
                 );
             }
         }

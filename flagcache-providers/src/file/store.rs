@@ -26,7 +26,7 @@ impl FileStore {
         }
     }
 
-    /// A provider for one poller. Each call returns one with its own identity; also of several in one process
+    /// A provider for a single poller. Each has its own identity; also of several in one process
     /// only one leads.
     pub fn provider(&self) -> FileProvider {
         FileProvider::new(Arc::clone(&self.shared))

@@ -31,7 +31,7 @@ impl MemoryStore {
         }
     }
 
-    /// A provider for one poller. Each call returns one with its own identity.
+    /// Returns a provider for a single poller, with its own identity.
     pub fn provider(&self) -> MemoryProvider {
         MemoryProvider::register(self.clone())
     }

@@ -62,7 +62,7 @@ impl BucketStore {
         }
     }
 
-    /// Returns a provider for one poller, with its own identity.
+    /// Returns a provider for a single poller, with its own identity.
     pub fn provider(&self) -> VersionedProvider {
         self.versioned.provider()
     }

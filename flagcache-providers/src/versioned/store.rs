@@ -57,7 +57,7 @@ impl Versioned {
         })
     }
 
-    /// Returns a provider for one poller, with its own identity.
+    /// Returns a provider for a single poller, with its own identity.
     pub fn provider(&self) -> VersionedProvider {
         VersionedProvider::new(Arc::clone(&self.shared))
     }

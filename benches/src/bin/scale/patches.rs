@@ -68,7 +68,7 @@ pub(crate) fn run() -> Section {
         );
         let bound = format!("≤ {} ms", most.as_millis());
         section.judge(&figure, &bound, millis(high), high <= most);
-        let figure = format!("bytes from Redis to a follower for one flag of {flags}");
+        let figure = format!("bytes from Redis to a follower when a flag of {flags} changes");
         let bytes = format!("{:.0}", patched.bytes);
         section.judge(&figure, "≤ 4 096", bytes, patched.bytes <= MOST_BYTES);
         let ratio = |percent| {
