@@ -959,7 +959,9 @@ impl Machine {
             (true, FetchState::New) if !self.load.wasted => self.requests.answered(),
             (true, _) => self.requests.unanswered(),
             // No GET was sent: try again, as after an answer with nothing new.
-            (false, _) if self.load.cause == LoadCause::Request => self.requests.failed(now),
+            (false, _) if matches!(self.load.cause, LoadCause::Request | LoadCause::Refresh) => {
+                self.requests.failed(now);
+            }
             (false, _) => {}
         }
         self.load.get = FetchState::NotSent;

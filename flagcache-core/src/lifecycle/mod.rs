@@ -273,9 +273,12 @@ impl Machine {
         match (event, &self.phase) {
             (Event::Timer, _) => self.timer(now, steps),
             (Event::Refresh, Phase::Idle) => self.begin(now, LoadCause::Refresh, steps),
-            // Joins the running load. As somebody waits for it now, it must do more than a notification asks for.
+            // Joins the running load. As a caller waits for it now, it must do more than a notification or a requested
+            // refresh asks for.
             (Event::Refresh, _) => {
-                if let LoadCause::Notification | LoadCause::LeaseEnd = self.load.cause {
+                if let LoadCause::Notification | LoadCause::LeaseEnd | LoadCause::Request =
+                    self.load.cause
+                {
                     self.load.cause = LoadCause::Refresh;
                 }
             }
