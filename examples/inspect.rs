@@ -139,7 +139,10 @@ async fn inspect(options: &Options, api: Option<PostHogApi>) -> anyhow::Result<S
                     .flag(key)
                     .with_context(|| format!("the copy has no flag `{}`", plain(key)))?;
                 let definition: Value = flag.deserialize()?;
-                let _ = writeln!(report.0, "\n{definition:#}");
+                let _ = writeln!(report.0);
+                for line in format!("{definition:#}").lines() {
+                    let _ = writeln!(report.0, "{}", plain(line));
+                }
             }
         }
     }
