@@ -80,6 +80,10 @@ impl FlagDefinitionSource for ReportingSource {
     fn key_fingerprint(&self) -> Option<KeyFingerprint> {
         self.api.key_fingerprint()
     }
+
+    async fn reload_key(&self) {
+        self.api.reload_key().await;
+    }
 }
 
 /// A provider whose decisions and publishes are reported.

@@ -11,6 +11,7 @@
 //! | `poller`, `guard` | [`FlagDefinitionPoller`]: the task that carries the decisions out, and its handle; [`refresh_once`] |
 //! | [`blocking`] | the same handle for programs without tokio |
 //! | `source` | where definitions come from; [`PostHogApi`] with feature `posthog-api` |
+//! | `reloadable`, `detached` | secrets that are read again, and threads for what may hang |
 //! | `macro_support` | what the expansion of `#[flag_cache_provider]` calls |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -18,10 +19,12 @@
 pub mod blocking;
 mod contract;
 mod definitions;
+mod detached;
 mod duration;
 mod guard;
 mod lifecycle;
 mod poller;
+mod reloadable;
 mod source;
 mod text;
 

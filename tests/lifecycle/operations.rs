@@ -1,13 +1,16 @@
-//! What operators ask for, over a day of the paused clock: wasted units, and changes that are held back.
+//! What operators ask for, over a day of the paused clock: wasted units, changes that are held back, and replaced keys.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use flagcache::{
-    FlagDefinitionPoller, FlagDefinitionPollerBuilder, MemoryStore, OnWastedUnits, PollerState,
+    FetchError, FetchErrorKind, FetchResponse, FlagDefinitionPoller, FlagDefinitionPollerBuilder,
+    FlagDefinitionSource, KeyFingerprint, MemoryStore, OnUnauthorized, OnWastedUnits, PollerState,
     Role,
 };
 use flagcache_providers::testing::{Reply, ScriptedSource};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::Level;
 
 use crate::support::{Logs, Rig, TICK, body, secs};
@@ -116,6 +119,83 @@ async fn a_server_without_etags_is_noticed_too() {
     assert_eq!(warning.fields["expected_units_per_day"], "2880");
     assert_eq!(worker.poller.status().counters.units_wasted, 18);
     worker.finish().await;
+}
+
+/// A source whose key comes from a file that may be replaced.
+#[derive(Clone)]
+struct Keyed {
+    api: ScriptedSource,
+    file: Arc<Mutex<&'static str>>,
+    held: Arc<Mutex<&'static str>>,
+    valid: Arc<Mutex<&'static str>>,
+}
+
+impl Keyed {
+    fn new(api: &ScriptedSource, valid: &Arc<Mutex<&'static str>>) -> Self {
+        Self {
+            api: api.clone(),
+            file: Arc::new(Mutex::new("old")),
+            held: Arc::new(Mutex::new("old")),
+            valid: Arc::clone(valid),
+        }
+    }
+
+    fn replace(&self) {
+        *self.file.lock().unwrap() = "new";
+    }
+}
+
+#[async_trait]
+impl FlagDefinitionSource for Keyed {
+    async fn fetch(&self, etag: Option<&str>) -> Result<FetchResponse, FetchError> {
+        self.reload_key().await;
+        if *self.held.lock().unwrap() != *self.valid.lock().unwrap() {
+            return Err(FetchError::new(FetchErrorKind::Unauthorized, "401"));
+        }
+        self.api.fetch(etag).await
+    }
+
+    fn key_fingerprint(&self) -> Option<KeyFingerprint> {
+        Some(KeyFingerprint::of("phc", *self.held.lock().unwrap()))
+    }
+
+    async fn reload_key(&self) {
+        *self.held.lock().unwrap() = *self.file.lock().unwrap();
+    }
+}
+
+/// Files are replaced at different times: the leader still has the old key when the API refuses it, and one of the
+/// followers has the new one already, and has sent no request with it.
+#[tokio::test(start_paused = true)]
+async fn a_follower_whose_key_was_replaced_leads_at_once_and_keeps_its_flags() {
+    let (api, store) = (ScriptedSource::new(), MemoryStore::new());
+    api.serve(body("a"), Some("\"a\""));
+    let valid = Arc::new(Mutex::new("old"));
+    let start = || {
+        let source = Keyed::new(&api, &valid);
+        let worker = FlagDefinitionPoller::builder()
+            .source(source.clone())
+            .flag_definition_cache_provider(store.provider())
+            .on_unauthorized(OnUnauthorized::Clear)
+            .poll_interval(secs(600))
+            .start()
+            .unwrap();
+        (source, worker)
+    };
+    let ((_, leader), (file, follower)) = (start(), start());
+    for worker in [&leader, &follower] {
+        worker.wait_ready(secs(10)).await.unwrap();
+    }
+    assert_eq!(leader.status().role, Role::Leader);
+    let mut changes = follower.subscribe();
+
+    file.replace();
+    *valid.lock().unwrap() = "new";
+    api.serve(body("b"), Some("\"b\""));
+    leader.refresh().await.unwrap_err();
+    let change = timeout(secs(10), changes.next()).await.unwrap().unwrap();
+    assert!(change.new.is_some_and(|new| new.flag("b").is_some()));
+    assert_eq!(follower.status().role, Role::Leader);
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,5 +37,8 @@ pub use crate::{
     FetchOutcome, FlagDefinitionCacheData, FlagDefinitionCacheProvider, PollerContext,
 };
 
+// Used by the stores of `flagcache-providers`.
+pub use crate::reloadable::{Reload, Reloadable, read_secret_file};
+
 // Used by the tiers of `flagcache-providers`.
 pub use crate::guard::{Interrupted, guarded};

@@ -32,6 +32,9 @@ use crate::{
 /// Larger definitions are compared on the blocking pool.
 const COMPARE_INLINE: usize = 256 * 1024;
 
+/// How long a source may take to read its key again.
+const RELOAD_KEY_LIMIT: Duration = Duration::from_secs(1);
+
 /// A request from a handle to the task.
 #[derive(Debug)]
 pub(super) enum Request {
@@ -296,16 +299,13 @@ impl PollerTask {
 
     /// Passes the event to the machine, and carries out its steps.
     async fn apply(&mut self, event: Event) {
-        let key = self
-            .source
-            .as_ref()
-            .and_then(|source| source.key_fingerprint());
-        self.machine.set_key(key);
-        if self.schedule.key != key {
-            self.schedule.key = key;
-            self.context.set_schedule(self.schedule);
-        }
+        self.update_key();
         if let Some(report) = self.context.take_report() {
+            if let Some(failure) = &report.fleet_failure
+                && failure.refuses(self.schedule.key)
+            {
+                self.reload_key().await;
+            }
             self.machine.handle(Instant::now(), Event::Reported(report));
         }
         let mut steps = VecDeque::from(self.machine.handle(Instant::now(), event));
@@ -330,6 +330,31 @@ impl PollerTask {
             }
         }
         self.publish_status();
+    }
+
+    /// The key that the next request carries. Returns whether it has changed.
+    fn update_key(&mut self) -> bool {
+        let key = self
+            .source
+            .as_ref()
+            .and_then(|source| source.key_fingerprint());
+        self.machine.set_key(key);
+        let changed = self.schedule.key != key;
+        if changed {
+            self.schedule.key = key;
+            self.context.set_schedule(self.schedule);
+        }
+        changed
+    }
+
+    /// The API refused this worker's key to another worker. If it has been replaced, the worker may try to lead at once.
+    async fn reload_key(&mut self) {
+        let Some(source) = &self.source else { return };
+        // A source that hangs or panics keeps its key.
+        let _ = guarded(RELOAD_KEY_LIMIT, || source.reload_key()).await;
+        if self.update_key() {
+            self.context.context().notify_changed();
+        }
     }
 
     // ---- provider calls ------------------------------------------------------------------------------------------

@@ -118,4 +118,9 @@ pub trait FlagDefinitionSource: Send + Sync + 'static {
     fn key_fingerprint(&self) -> Option<KeyFingerprint> {
         None
     }
+
+    /// Reads the secret key again, if it can be replaced while the worker runs. Called when another worker reports that
+    /// the API refused this worker's key, before the worker acts on that: its own key may have been replaced since its
+    /// last request. Limited to one second. The default does nothing.
+    async fn reload_key(&self) {}
 }

@@ -390,6 +390,8 @@ impl FlagDefinitionSource for ScriptedSource {
     fn key_fingerprint(&self) -> Option<KeyFingerprint> {
         None
     }
+
+    async fn reload_key(&self) {}
 }
 
 #[cfg(test)]

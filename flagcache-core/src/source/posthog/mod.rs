@@ -233,6 +233,12 @@ impl FlagDefinitionSource for PostHogApi {
         let client = self.client.as_ref()?;
         Some(client.secret_key.held().fingerprint)
     }
+
+    async fn reload_key(&self) {
+        if let Some(client) = &self.client {
+            client.secret_key.read_again(self.request_timeout / 4).await;
+        }
+    }
 }
 
 impl fmt::Debug for PostHogApi {
