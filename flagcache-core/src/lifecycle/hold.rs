@@ -2,7 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::event::Removal;
+use super::Machine;
+use super::event::{Notice, Removal, Step};
 use crate::FlagDefinitionCacheData;
 
 /// An answer of the API that is held back.
@@ -64,4 +65,44 @@ fn is_empty(json: &str) -> bool {
         || json
             .strip_prefix('{')
             .is_some_and(|rest| rest.trim_ascii_start().starts_with('}'))
+}
+
+impl Machine {
+    /// Whether to hold an answer back: if it removes much, until an answer one tick later confirms it.
+    pub(super) fn holds_back(
+        &mut self,
+        now: Instant,
+        data: &FlagDefinitionCacheData,
+        steps: &mut Vec<Step>,
+    ) -> bool {
+        let earlier = self.hold.take();
+        let (Some(share), Some(current)) =
+            (self.policy.hold_back_removals, self.freshness.snapshot())
+        else {
+            return false;
+        };
+        let Some(removal) = removal(current, data, share) else {
+            return false;
+        };
+        let until = match earlier {
+            Some(hold) if removal.is_within(&hold.removal) && now >= hold.until => return false,
+            Some(hold) if removal.is_within(&hold.removal) => hold.until,
+            _ => {
+                steps.push(Step::Notice(Notice::HeldBack(removal)));
+                now + self.policy.poll_interval.mul_f64(0.9)
+            }
+        };
+        self.hold = Some(Hold {
+            data: data.clone(),
+            removal,
+            until,
+        });
+        true
+    }
+
+    /// Whether a 304 to this ETag refers to the change that is held back.
+    pub(super) fn is_of_hold(&self, sent: Option<&str>) -> bool {
+        let held = self.hold.as_ref().and_then(|hold| hold.data.etag());
+        held.is_some() && held == sent
+    }
 }

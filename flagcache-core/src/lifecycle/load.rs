@@ -1,5 +1,5 @@
 //! The load, in the order in which it happens: the decision, then the read of a follower or the request of a leader, then
-//! the publish or the report.
+//! the publish or the report. The request is in `fetch.rs`.
 //!
 //! ```text
 //!          ┌────────── decision ──────────┐
@@ -18,15 +18,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Call, CallError, ColdWait, DefinitionsOrigin, Fetched, Fleet, Hold, Machine, NOTIFICATION_GAP,
-    Notice, OnQuotaLimited, OnUnauthorized, Phase, ReadFailure, Role, Step, hold,
+    Call, CallError, ColdWait, DefinitionsOrigin, Fleet, Machine, NOTIFICATION_GAP, OnQuotaLimited,
+    OnUnauthorized, Phase, Role, Step,
 };
 use crate::duration::clamped;
 use crate::{FetchErrorKind, FetchOutcome, FlagDefinitionCacheData, FleetFailure, FleetStatus};
-
-/// How long a fleet-wide failure holds back the followers, beyond its window and one interval: the longest that the
-/// leader's load may take.
-const LONGEST_LOAD: Duration = Duration::from_secs(20);
 
 /// How many of its own ticks a follower waits for the leader to repair a damaged copy.
 const REPAIR_TICKS: u32 = 2;
@@ -205,37 +201,6 @@ impl Machine {
                     self.continue_get(now, steps);
                 }
             }
-        }
-    }
-
-    /// The decision took a request from the store: carries it out in this load, or later if the last requested GET was
-    /// sent just now. A tick fetches in any case.
-    fn take_request(&mut self, now: Instant, newly: bool) {
-        if !mem::take(&mut self.fleet.refresh_requested) || self.policy.manual {
-            return;
-        }
-        let may_send = newly || self.requests.may_send(now);
-        self.requests.request(now, false);
-        let prompted = self.load.cause == LoadCause::Notification;
-        if prompted && may_send && self.backoff.blocked_by(now).is_none() {
-            self.load.cause = LoadCause::Request;
-        }
-    }
-
-    /// Another worker leads, and takes the requests from the store. This load then continues like one after a notification.
-    fn drop_requests(&mut self) {
-        self.requests.drop_waiting();
-        self.fleet.refresh_requested = false;
-        if self.load.cause == LoadCause::Request {
-            self.load.cause = LoadCause::Notification;
-        }
-    }
-
-    /// The store failed to decide: the requests wait, as after an answer with nothing new.
-    fn defer_requests(&mut self, now: Instant) {
-        if self.load.cause == LoadCause::Request {
-            self.load.cause = LoadCause::Notification;
-            self.requests.failed(now);
         }
     }
 
@@ -459,346 +424,9 @@ impl Machine {
         }
     }
 
-    /// A provider call of a worker with definitions failed.
-    fn fail_open(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        match self.load.get {
-            FetchState::NotSent if self.load.cause == LoadCause::Notification => {
-                self.end_before_tick(now, steps)
-            }
-            FetchState::NotSent if self.wants_direct_fetch(now) => {
-                let at = self.outage_fetch_at(now);
-                if now >= at {
-                    self.send_get(now, steps);
-                } else {
-                    self.end(now, steps);
-                    self.next_tick = self.next_tick.map(|tick| tick.min(at));
-                }
-            }
-            FetchState::NotSent => self.end(now, steps),
-            _ => self.continue_get(now, steps),
-        }
-    }
-
-    /// When this worker first fetches in this outage: at a random moment within one poll interval, so that a fleet
-    /// whose store fails does not fetch all at once. A requested load fetches at once.
-    fn outage_fetch_at(&mut self, now: Instant) -> Instant {
-        if self.policy.manual || self.load.cause == LoadCause::Refresh {
-            return now;
-        }
-        let delay = self.policy.poll_interval.mul_f64(self.rng.f64());
-        *self.fetch_for_outage_at.get_or_insert(now + delay)
-    }
-
-    fn wants_direct_fetch(&self, now: Instant) -> bool {
-        self.policy.read_failure == ReadFailure::Fetch && self.may_fetch_directly(now)
-    }
-
-    fn may_fetch_directly(&self, now: Instant) -> bool {
-        self.policy.can_fetch
-            && self.backoff.allows_direct(now)
-            && self.fleet_failure(now).is_none()
-    }
-
-    // ---- The request ---------------------------------------------------------------------------------------------------
-
-    /// No provider call is in progress: send the load's GET, wait for it, or process its result.
-    fn continue_get(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        match self.load.get {
-            FetchState::NotSent if self.policy.can_fetch => self.send_get(now, steps),
-            FetchState::NotSent => self.end(now, steps),
-            FetchState::InFlight { .. } => self.phase = Phase::Fetching,
-            FetchState::New
-            | FetchState::HeldBack
-            | FetchState::Unchanged
-            | FetchState::Failed(_) => self.after_get(now, steps),
-        }
-    }
-
-    /// Sends the load's GET and waits for it.
-    fn send_get(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        self.phase = Phase::Fetching;
-        self.open_get(now, steps);
-        if let FetchState::Failed(_) = self.load.get {
-            self.after_get(now, steps);
-        }
-    }
-
-    /// Limits how long a cold worker waits for its store before it fetches.
-    fn arm_hedge(&mut self, now: Instant) {
-        if self.freshness.is_cold() && self.policy.can_fetch {
-            self.load.hedge_at = self.policy.hedge_after.map(|after| now + after);
-        }
-    }
-
-    /// Sends the load's GET while a provider call takes too long.
-    pub(super) fn hedge(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        self.load.hedge_at = None;
-        if let FetchState::NotSent = self.load.get {
-            self.open_get(now, steps);
-        }
-    }
-
-    fn open_get(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        if let Some(failure) = self.backoff.blocked_by(now) {
-            self.load.get = FetchState::Failed(failure);
-            return;
-        }
-        if self.load.leads != Some(true) {
-            if let Some((failure, _)) = self.fleet_failure(now) {
-                self.load.get = FetchState::Failed(failure);
-                return;
-            }
-            self.backoff.sent_direct(now, &mut self.rng);
-        }
-        if self.requests.due().is_some() {
-            // Whatever the load was started for, its answer is as new as the one that was requested.
-            self.load.requested = true;
-            self.requests.sent(now);
-        }
-        // A 304 then confirms what is held back.
-        let etag = match &self.hold {
-            Some(hold) => hold.data.etag(),
-            None => self.freshness.etag(),
-        };
-        let etag = etag.map(str::to_owned);
-        self.load.get = FetchState::InFlight {
-            etag: etag.clone(),
-            repeated: false,
-        };
-        steps.push(Step::Fetch {
-            generation: self.generation,
-            etag,
-        });
-    }
-
-    /// The fleet-wide failure because of which this worker must not fetch now. A leader retries once the window is
-    /// over; followers wait longer, until the leader had time to retry.
-    fn fleet_failure(&self, now: Instant) -> Option<(FetchErrorKind, Instant)> {
-        let (failure, at) = self.fleet.failure?;
-        let tries_left = match failure.kind() {
-            FetchErrorKind::Unauthorized => !failure.refuses(self.key),
-            FetchErrorKind::Connect => failure.tried_by() < FleetFailure::TRIES,
-            _ => false,
-        };
-        let mut until = at + failure.window();
-        if self.load.leads != Some(true) {
-            until += self.policy.poll_interval + LONGEST_LOAD;
-        } else if tries_left {
-            return None;
-        }
-        (now < until).then_some((failure.kind(), until))
-    }
-
-    pub(super) fn fetched(&mut self, now: Instant, fetched: Fetched, steps: &mut Vec<Step>) {
-        let FetchState::InFlight {
-            etag: sent,
-            repeated,
-        } = self.load.get.clone()
-        else {
-            return;
-        };
-        self.load.get = match fetched {
-            Fetched::New(data) => {
-                self.get_succeeded();
-                self.note_waste(now, &data, steps);
-                if self.holds_back(now, &data, steps) {
-                    FetchState::HeldBack
-                } else {
-                    self.take_over(now, data, steps)
-                }
-            }
-            Fetched::NotModified { etag } if self.is_of_hold(sent.as_deref()) => {
-                self.get_succeeded();
-                self.waste.recovered();
-                match self.hold.take_if(|hold| now >= hold.until) {
-                    Some(Hold { data, .. }) => {
-                        let etag = etag.or(sent);
-                        self.take_over(now, data.with_etag(etag.as_deref()), steps)
-                    }
-                    None => FetchState::HeldBack,
-                }
-            }
-            Fetched::NotModified { etag } => {
-                let snapshot = self
-                    .freshness
-                    .snapshot()
-                    .filter(|snapshot| sent.is_some() && snapshot.etag() == sent.as_deref())
-                    .cloned();
-                match snapshot {
-                    Some(snapshot) => {
-                        self.get_succeeded();
-                        self.waste.recovered();
-                        self.freshness.confirm(now);
-                        if etag.is_some() && etag != sent {
-                            let snapshot = snapshot.with_etag(etag.as_deref());
-                            self.freshness.replace_etag(snapshot.clone());
-                            steps.push(Step::Install {
-                                data: snapshot,
-                                origin: DefinitionsOrigin::Api,
-                            });
-                        }
-                        FetchState::Unchanged
-                    }
-                    // The 304 does not refer to the definitions in memory. Fetch unconditionally, once.
-                    None if !repeated => {
-                        steps.push(Step::Fetch {
-                            generation: self.generation,
-                            etag: None,
-                        });
-                        self.load.get = FetchState::InFlight {
-                            etag: None,
-                            repeated: true,
-                        };
-                        return;
-                    }
-                    None => self.get_failed(now, FetchErrorKind::Rejected, None, steps),
-                }
-            }
-            Fetched::Failed {
-                failure,
-                retry_after,
-            } => self.get_failed(now, failure, retry_after, steps),
-        };
-        if let Phase::Fetching = self.phase {
-            self.after_get(now, steps);
-        }
-    }
-
-    /// Installs what the API answered.
-    fn take_over(
-        &mut self,
-        now: Instant,
-        data: FlagDefinitionCacheData,
-        steps: &mut Vec<Step>,
-    ) -> FetchState {
-        if self.load.leads != Some(true) {
-            self.freshness.supersede(now);
-        }
-        self.install(data, DefinitionsOrigin::Api, false, steps);
-        self.freshness.confirm(now);
-        FetchState::New
-    }
-
-    /// Counts a 200 with the definitions that are already held.
-    fn note_waste(&mut self, now: Instant, data: &FlagDefinitionCacheData, steps: &mut Vec<Step>) {
-        // An answer that confirms what is held back is needed.
-        if self.hold.is_some() {
-            return;
-        }
-        let held = self.freshness.snapshot();
-        if !held.is_some_and(|held| held.same_content(data)) {
-            return self.waste.changed();
-        }
-        self.load.wasted = true;
-        let stretched = self.policy.stretched_interval();
-        let warn = self.waste.wasted(now, stretched);
-        steps.push(Step::Notice(Notice::Wasted { warn, stretched }));
-    }
-
-    /// Whether to hold an answer back: if it removes much, until an answer one tick later confirms it.
-    fn holds_back(
-        &mut self,
-        now: Instant,
-        data: &FlagDefinitionCacheData,
-        steps: &mut Vec<Step>,
-    ) -> bool {
-        let earlier = self.hold.take();
-        let (Some(share), Some(current)) =
-            (self.policy.hold_back_removals, self.freshness.snapshot())
-        else {
-            return false;
-        };
-        let Some(removal) = hold::removal(current, data, share) else {
-            return false;
-        };
-        let until = match earlier {
-            Some(hold) if removal.is_within(&hold.removal) && now >= hold.until => return false,
-            Some(hold) if removal.is_within(&hold.removal) => hold.until,
-            _ => {
-                steps.push(Step::Notice(Notice::HeldBack(removal)));
-                now + self.policy.poll_interval.mul_f64(0.9)
-            }
-        };
-        self.hold = Some(Hold {
-            data: data.clone(),
-            removal,
-            until,
-        });
-        true
-    }
-
-    /// Whether a 304 to this ETag refers to the change that is held back.
-    fn is_of_hold(&self, sent: Option<&str>) -> bool {
-        let held = self.hold.as_ref().and_then(|hold| hold.data.etag());
-        held.is_some() && held == sent
-    }
-
-    fn get_succeeded(&mut self) {
-        self.backoff.succeeded();
-        self.refusal = None;
-        self.fleet.quota_limited = false;
-        self.fleet.failure = None;
-        self.own_failure = None;
-    }
-
-    fn get_failed(
-        &mut self,
-        now: Instant,
-        failure: FetchErrorKind,
-        retry_after: Option<Duration>,
-        steps: &mut Vec<Step>,
-    ) -> FetchState {
-        self.backoff
-            .failed(now, failure, retry_after, &mut self.rng);
-        self.load.request_failed = true;
-        if let FetchErrorKind::Unauthorized | FetchErrorKind::QuotaLimited = failure {
-            self.refusal = Some(failure);
-        }
-        match failure {
-            FetchErrorKind::Unauthorized
-                if self.policy.on_unauthorized == OnUnauthorized::Clear =>
-            {
-                self.clear(now, steps);
-            }
-            FetchErrorKind::QuotaLimited
-                if self.policy.on_quota_limited == OnQuotaLimited::Clear =>
-            {
-                self.clear(now, steps);
-            }
-            _ => {}
-        }
-        FetchState::Failed(failure)
-    }
-
-    /// No provider call is in progress and the GET is over.
-    fn after_get(&mut self, now: Instant, steps: &mut Vec<Step>) {
-        if !self.policy.has_provider {
-            return self.end(now, steps);
-        }
-        let leads = self.load.leads == Some(true);
-        let failed = matches!(self.load.get, FetchState::Failed(_));
-        if failed && self.freshness.is_cold() && !self.freshness.is_cleared() {
-            self.phase = Phase::Reading(ReadReason::LastResort);
-            return steps.push(Step::Call(Call::Read));
-        }
-        match (&self.load.get, self.freshness.snapshot().cloned()) {
-            (FetchState::New, Some(_)) if !leads => {
-                self.phase = Phase::Reading(ReadReason::Recheck);
-                steps.push(Step::Call(Call::Read));
-            }
-            // Or definitions of an earlier load whose publish failed.
-            (get, Some(snapshot))
-                if leads && (self.unpublished || matches!(get, FetchState::New)) =>
-            {
-                self.publish(snapshot, steps)
-            }
-            _ => self.report_or_end(now, steps),
-        }
-    }
-
     // ---- The definitions in memory -------------------------------------------------------------------------------------
 
-    fn install(
+    pub(super) fn install(
         &mut self,
         data: FlagDefinitionCacheData,
         origin: DefinitionsOrigin,
@@ -809,7 +437,7 @@ impl Machine {
         steps.push(Step::Install { data, origin });
     }
 
-    fn clear(&mut self, now: Instant, steps: &mut Vec<Step>) {
+    pub(super) fn clear(&mut self, now: Instant, steps: &mut Vec<Step>) {
         let was_warm = !self.freshness.is_cold();
         self.hold = None;
         // Also for a cold worker, so that it does not take from the store what the policy forbids.
@@ -824,7 +452,7 @@ impl Machine {
 
     // ---- The publish, or the report of a load without an update --------------------------------------------------------
 
-    fn publish(&mut self, snapshot: FlagDefinitionCacheData, steps: &mut Vec<Step>) {
+    pub(super) fn publish(&mut self, snapshot: FlagDefinitionCacheData, steps: &mut Vec<Step>) {
         self.phase = Phase::Publishing;
         self.unpublished = self.load.leads == Some(true);
         steps.push(Step::Call(Call::Publish(snapshot)));
@@ -843,7 +471,7 @@ impl Machine {
     }
 
     /// Reports a leader's load without new definitions to the store; ends any other load.
-    fn report_or_end(&mut self, now: Instant, steps: &mut Vec<Step>) {
+    pub(super) fn report_or_end(&mut self, now: Instant, steps: &mut Vec<Step>) {
         let failure = match self.load.get {
             FetchState::Unchanged => None,
             FetchState::Failed(failure) => Some(failure),
@@ -943,7 +571,7 @@ impl Machine {
 
     /// Ends the load without rescheduling the next tick, so that frequent notifications can neither starve a leader's
     /// fetches nor delay a follower's fetch in an outage or with a stale copy.
-    fn end_before_tick(&mut self, now: Instant, steps: &mut Vec<Step>) {
+    pub(super) fn end_before_tick(&mut self, now: Instant, steps: &mut Vec<Step>) {
         let tick = self.next_tick;
         self.end(now, steps);
         self.next_tick = tick;

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod event;
+mod fetch;
 mod freshness;
 mod hold;
 mod load;

@@ -1,8 +1,11 @@
 //! [`Requests`]: when a leader carries out the refreshes that workers requested.
 
+use std::mem;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::{LoadCause, Machine};
 
 /// Minimum time between two requested GETs, however many refreshes are requested.
 const GAP: Duration = Duration::from_secs(1);
@@ -83,5 +86,38 @@ impl Requests {
     pub(super) fn drop_waiting(&mut self) {
         self.due = None;
         self.series = None;
+    }
+}
+
+impl Machine {
+    /// The decision took a request from the store: carries it out in this load, or later if the last requested GET was
+    /// sent just now. A tick fetches in any case.
+    pub(super) fn take_request(&mut self, now: Instant, newly: bool) {
+        if !mem::take(&mut self.fleet.refresh_requested) || self.policy.manual {
+            return;
+        }
+        let may_send = newly || self.requests.may_send(now);
+        self.requests.request(now, false);
+        let prompted = self.load.cause == LoadCause::Notification;
+        if prompted && may_send && self.backoff.blocked_by(now).is_none() {
+            self.load.cause = LoadCause::Request;
+        }
+    }
+
+    /// Another worker leads, and takes the requests from the store. This load then continues like one after a notification.
+    pub(super) fn drop_requests(&mut self) {
+        self.requests.drop_waiting();
+        self.fleet.refresh_requested = false;
+        if self.load.cause == LoadCause::Request {
+            self.load.cause = LoadCause::Notification;
+        }
+    }
+
+    /// The store failed to decide: the requests wait, as after an answer with nothing new.
+    pub(super) fn defer_requests(&mut self, now: Instant) {
+        if self.load.cause == LoadCause::Request {
+            self.load.cause = LoadCause::Notification;
+            self.requests.failed(now);
+        }
     }
 }

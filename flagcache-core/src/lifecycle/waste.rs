@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Machine;
+use super::event::{Notice, Step};
+use crate::FlagDefinitionCacheData;
+
 /// The number of wasted answers in a row that counts as waste. A single one may come from a change of the server's format,
 /// or of its cache.
 const NOTICED_AFTER: u32 = 2;
@@ -46,5 +50,28 @@ impl Waste {
     /// Until when a leader sends no request at its ticks.
     pub(super) fn next_request_at(&self, now: Instant) -> Option<Instant> {
         self.next_request_at.filter(|at| now < *at)
+    }
+}
+
+impl Machine {
+    /// Counts a 200 with the definitions that are already held.
+    pub(super) fn note_waste(
+        &mut self,
+        now: Instant,
+        data: &FlagDefinitionCacheData,
+        steps: &mut Vec<Step>,
+    ) {
+        // An answer that confirms what is held back is needed.
+        if self.hold.is_some() {
+            return;
+        }
+        let held = self.freshness.snapshot();
+        if !held.is_some_and(|held| held.same_content(data)) {
+            return self.waste.changed();
+        }
+        self.load.wasted = true;
+        let stretched = self.policy.stretched_interval();
+        let warn = self.waste.wasted(now, stretched);
+        steps.push(Step::Notice(Notice::Wasted { warn, stretched }));
     }
 }
