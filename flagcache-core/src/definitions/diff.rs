@@ -35,13 +35,27 @@ impl DefinitionsDiff {
 }
 
 impl FlagDefinitionCacheData {
-    /// The difference to older definitions. Free if the content is the same; otherwise both texts are compared flag by
-    /// flag, with a lookup only where they differ, and a flag is decoded only if its text differs in more than spacing.
+    /// The difference to older definitions. Free if the content is the same, and nearly so if these definitions were decoded
+    /// after `old` and have the same keys; otherwise both texts are compared flag by
+    /// flag, with a lookup only where they differ. A flag is decoded only if its text differs in more than spacing.
     /// Runs on the calling thread: a few milliseconds for 10 MB, some hundred milliseconds if every flag must
     /// be decoded.
     pub fn diff(&self, old: &Self) -> DefinitionsDiff {
         let mut diff = DefinitionsDiff::default();
         if self.same_content(old) {
+            return diff;
+        }
+        let no_key_twice = !self.has_hidden_flags() && !old.has_hidden_flags();
+        if let Some(changed) = self.index().changed_since(old.index())
+            && no_key_twice
+        {
+            for &position in changed {
+                let [new, before] = [self, old].map(|of| of.flag_at(position as usize));
+                if !same_json(before.json(), new.json()) {
+                    diff.changed.push(new.key().to_owned());
+                }
+            }
+            diff.members.extend(changed_members(self, old));
             return diff;
         }
         let mut found = vec![false; old.len()];

@@ -16,6 +16,10 @@ impl ContentFingerprint {
         Self(xxh3_64(members.as_bytes()))
     }
 
+    pub(crate) fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The fingerprint as a number.
     pub fn as_u64(self) -> u64 {
         self.0

@@ -1,11 +1,15 @@
 //! Scans a text with the help of an older snapshot: unchanged flags are compared as bytes, which is many times faster than
 //! scanning them.
 //!
+//! What a patch has copied is not even compared.
+//!
 //! The result equals that of a full scan, because the end of a JSON object does not depend on the text around it: if an
 //! element of the list begins with the text of a valid flag, then that element is this flag. Everything else, errors
 //! included, is left to the full scan.
 
-use crate::definitions::index::{self, DefinitionsIndex, Known};
+use std::ops::Range;
+
+use crate::definitions::index::{self, DefinitionsIndex, FlagChanges, Known};
 use crate::definitions::scan::{self, FlagEntry, Member, Scan, Span};
 use crate::definitions::stored_form::{self, Envelope, Metadata};
 
@@ -18,9 +22,36 @@ pub(crate) struct Incremental {
     pub(crate) known: Known,
 }
 
+/// The ranges of a text that are copies of the older definitions' own members.
+#[derive(Debug, Default)]
+pub(crate) struct Copied {
+    /// Where each one begins in the text, in ascending order, and the range of [`DefinitionsIndex::raw`].
+    ranges: Vec<(usize, Range<usize>)>,
+}
+
+impl Copied {
+    /// Adds a range behind the others.
+    pub(crate) fn push(&mut self, start: usize, range: Range<usize>) {
+        self.ranges.push((start, range));
+    }
+
+    /// Whether the text at `at` is a copy of `old`, a range of the older definitions' own members.
+    fn contains(&self, at: usize, old: Range<usize>) -> bool {
+        let after = self.ranges.partition_point(|(start, _)| *start <= at);
+        let Some((start, range)) = after.checked_sub(1).map(|last| &self.ranges[last]) else {
+            return false;
+        };
+        range.start + (at - start) == old.start && old.end <= range.end
+    }
+}
+
 /// Scans the text. If this succeeds, the text is in the canonical form. `None` if there is no older snapshot, if the text
 /// before the flags differs, or if anything is not as expected; the whole text has to be scanned then.
-pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Incremental> {
+pub(crate) fn scan(
+    text: &str,
+    old: Option<&DefinitionsIndex>,
+    copied: &Copied,
+) -> Option<Incremental> {
     const SPACE: [char; 4] = [' ', '\n', '\t', '\r'];
     let old = old?;
     let list_at = only_list(old.text(), old.members())?;
@@ -45,7 +76,7 @@ pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Increme
         return None;
     }
     let list_start = start + before.len();
-    let list = scan_list(text, list_start, old)?;
+    let list = scan_list(text, list_start, old, copied)?;
     let rest = text.get(list.end..raw_end)?;
 
     // The same members, at their positions in the new text, whose list differs.
@@ -95,6 +126,10 @@ pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Increme
         known: Known {
             fingerprint,
             by_key: list.has_same_keys.then(|| old.by_key().clone()),
+            changes: list.has_same_keys.then(|| FlagChanges {
+                from: old.content(),
+                flags: list.changed,
+            }),
         },
     })
 }
@@ -117,24 +152,30 @@ struct List {
     end: usize,
     /// Whether the flags have the same keys in the same order as the old ones.
     has_same_keys: bool,
+    /// The positions of the flags whose text is not that of the expected one.
+    changed: Vec<u32>,
 }
 
 /// Scans the list of flags that begins at `start`. After a flag that is not the expected one, continues in the old list
 /// after the flag with the same key.
-fn scan_list(text: &str, start: usize, old: &DefinitionsIndex) -> Option<List> {
+fn scan_list(text: &str, start: usize, old: &DefinitionsIndex, copied: &Copied) -> Option<List> {
     let bytes = text.as_bytes();
     let mut flags = Vec::with_capacity(old.flags().len() + 1);
+    let mut changed = Vec::new();
     let mut has_same_keys = true;
     let mut expected = 0;
+    let old_start = old.raw_span().start();
+    let is_same = |at: usize, flag: &FlagEntry| {
+        let span = flag.json;
+        copied.contains(at, span.start() - old_start..span.end() - old_start)
+            || bytes[at..].starts_with(span.of(old.text()).as_bytes())
+    };
     if *bytes.get(start)? != b'[' {
         return None;
     }
     let mut at = skip_whitespace(bytes, start + 1);
     while !(flags.is_empty() && bytes.get(at) == Some(&b']')) {
-        let unchanged = old
-            .flags()
-            .get(expected)
-            .filter(|flag| bytes[at..].starts_with(flag.json.of(old.text()).as_bytes()));
+        let unchanged = old.flags().get(expected).filter(|flag| is_same(at, flag));
         let flag = match unchanged {
             Some(flag) => {
                 has_same_keys &= expected == flags.len();
@@ -143,6 +184,7 @@ fn scan_list(text: &str, start: usize, old: &DefinitionsIndex) -> Option<List> {
             }
             None => {
                 let flag = scan::flag_at(text, at)?;
+                changed.push(flags.len() as u32);
                 let key = flag.key.of(text);
                 let old_here = old.flags().get(flags.len());
                 has_same_keys &=
@@ -166,6 +208,7 @@ fn scan_list(text: &str, start: usize, old: &DefinitionsIndex) -> Option<List> {
         has_same_keys: has_same_keys && flags.len() == old.flags().len(),
         end: at + 1,
         flags,
+        changed,
     })
 }
 
@@ -483,7 +526,7 @@ mod tests {
 
     fn known(old: &str, new: &str) -> Option<Incremental> {
         let old = FlagDefinitionCacheData::from_json(old.to_owned()).unwrap();
-        scan(new, Some(old.index()))
+        scan(new, Some(old.index()), &Copied::default())
     }
 
     #[test]

@@ -28,6 +28,22 @@ pub(crate) struct DefinitionsIndex {
     minimal_flag_called_events: bool,
     property_matching_version: Option<u64>,
     fingerprint: ContentFingerprint,
+    changes: Option<FlagChanges>,
+}
+
+/// Identifies the definitions' own members: their fingerprint and their length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) fingerprint: ContentFingerprint,
+    pub(crate) len: usize,
+}
+
+/// Which flags differ from those of older definitions with the same keys in the same order.
+pub(crate) struct FlagChanges {
+    /// The older definitions.
+    pub(crate) from: Content,
+    /// The positions of the flags whose text differs, in ascending order.
+    pub(crate) flags: Vec<u32>,
 }
 
 /// What the caller of [`DefinitionsIndex::with`] already knows about the text.
@@ -37,6 +53,8 @@ pub(crate) struct Known {
     pub(crate) fingerprint: Option<ContentFingerprint>,
     /// The table of other definitions with the same keys in the same order.
     pub(crate) by_key: Option<KeyTable>,
+    /// The flags that differ from those of other definitions.
+    pub(crate) changes: Option<FlagChanges>,
 }
 
 impl DefinitionsIndex {
@@ -76,6 +94,7 @@ impl DefinitionsIndex {
             fingerprint: known
                 .fingerprint
                 .unwrap_or_else(|| ContentFingerprint::of(raw.of(&text))),
+            changes: known.changes,
             group_type_mapping,
             cohorts,
             members,
@@ -152,6 +171,21 @@ impl DefinitionsIndex {
 
     pub(crate) fn fingerprint(&self) -> ContentFingerprint {
         self.fingerprint
+    }
+
+    /// Identifies the definitions' own members.
+    pub(crate) fn content(&self) -> Content {
+        Content {
+            fingerprint: self.fingerprint,
+            len: self.raw().len(),
+        }
+    }
+
+    /// The positions of the flags that differ from those of `old`, whose other flags have the same text at the same
+    /// position. `None` if that is not known.
+    pub(crate) fn changed_since(&self, old: &Self) -> Option<&[u32]> {
+        let changes = self.changes.as_ref()?;
+        (changes.from == old.content()).then_some(&changes.flags)
     }
 }
 

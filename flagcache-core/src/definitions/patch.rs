@@ -5,6 +5,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::definitions::fingerprint::ContentFingerprint;
+use crate::definitions::incremental::Copied;
+use crate::definitions::index::Content;
 use crate::definitions::scan::MAX_LEN;
 use crate::definitions::snapshot::off_thread;
 use crate::{DataError, FlagDefinitionCacheData};
@@ -70,22 +73,6 @@ pub enum PatchError {
     Data(#[from] DataError),
 }
 
-/// Identifies definitions: the fingerprint and the length of their members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Content {
-    fingerprint: u64,
-    len: usize,
-}
-
-impl Content {
-    fn of(data: &FlagDefinitionCacheData) -> Self {
-        Self {
-            fingerprint: data.content_fingerprint().as_u64(),
-            len: data.content_len(),
-        }
-    }
-}
-
 impl Patch {
     /// The patch that turns `old` into `new`. `None` if it would be larger than a quarter of the stored
     /// copy: reading the copy itself is the better choice then.
@@ -95,7 +82,7 @@ impl Patch {
         let (raw, [head, tail]) = (new.raw(), new.around());
         let stored_len = head.len() + raw.len() + tail.len();
         let mut writer = Writer {
-            old: old.raw().as_bytes(),
+            old: old.raw(),
             instructions: Vec::new(),
             inserted: head.as_bytes().to_vec(),
             copied: 0..0,
@@ -103,20 +90,20 @@ impl Patch {
         };
         let mut at = 0;
         for piece in pieces(new) {
-            let text = piece.text.as_bytes();
             let start = offset(raw, piece.text);
-            writer.append(&raw.as_bytes()[at..start], None)?;
-            writer.append(text, Some(&|| piece.in_old(old)))?;
-            at = start + text.len();
+            writer.append(&raw[at..start], None)?;
+            writer.append(piece.text, Some(&|| piece.in_old(old)))?;
+            at = start + piece.text.len();
         }
-        writer.append(&raw.as_bytes()[at..], None)?;
-        writer.insert(tail.as_bytes());
+        writer.append(&raw[at..], None)?;
+        writer.insert(&tail);
         writer.flush();
 
-        let (from, to) = (Content::of(old), Content::of(new));
+        let (from, to) = (old.index().content(), new.index().content());
         let mut encoded = MAGIC.to_vec();
-        encoded.extend_from_slice(&from.fingerprint.to_le_bytes());
-        encoded.extend_from_slice(&to.fingerprint.to_le_bytes());
+        for content in [from, to] {
+            encoded.extend_from_slice(&content.fingerprint.as_u64().to_le_bytes());
+        }
         for number in [from.len, to.len, stored_len, head.len()] {
             write_number(&mut encoded, number);
         }
@@ -218,9 +205,9 @@ impl Patch {
         off_thread(len, move || apply(&patches, &old)).await
     }
 
-    /// The stored copy that results from `raw`, which has the length of `from`.
-    fn stored(&self, raw: &[u8]) -> Result<Vec<u8>, PatchError> {
-        let mut stored = Vec::new();
+    /// The stored copy that results from `raw`, which has the length of `from`, and what of it is copied.
+    fn stored(&self, raw: &str) -> Result<(String, Copied), PatchError> {
+        let (mut stored, mut copied) = (String::new(), Copied::default());
         // `decode` bounds it by the lengths of the old definitions and of the patch together.
         stored
             .try_reserve_exact(self.stored_len)
@@ -229,10 +216,15 @@ impl Patch {
             rest: &self.encoded[self.instructions..],
         };
         while let Some(Instruction { insert, copy }) = reader.instruction()? {
-            stored.extend_from_slice(insert);
-            stored.extend_from_slice(&raw[copy]);
+            let insert = std::str::from_utf8(insert)
+                .map_err(|_| PatchError::Malformed("it is not UTF-8"))?;
+            stored.push_str(insert);
+            copied.push(stored.len(), copy.clone());
+            stored.push_str(raw.get(copy).ok_or(PatchError::Malformed(
+                "a range begins or ends inside a character",
+            ))?);
         }
-        Ok(stored)
+        Ok((stored, copied))
     }
 }
 
@@ -243,23 +235,25 @@ fn apply(
     let [first, rest @ ..] = patches else {
         return Ok(old.clone());
     };
-    if first.from != Content::of(old) {
+    if first.from != old.index().content() {
         return Err(PatchError::OtherOrigin);
     }
     let mut last = first;
-    let mut stored = first.stored(old.raw().as_bytes())?;
+    let (mut stored, mut copied) = first.stored(old.raw())?;
     for next in rest {
-        let raw = &stored[last.start..last.start + last.to.len];
+        let raw = stored.get(last.start..last.start + last.to.len);
         // The fingerprint of the last result covers those between.
         if next.from != last.to {
             return Err(PatchError::OtherOrigin);
         }
-        stored = next.stored(raw)?;
+        (stored, _) = next.stored(raw.ok_or(PatchError::OtherResult)?)?;
+        // Those are ranges of the result between.
+        copied = Copied::default();
         last = next;
     }
-    let data = FlagDefinitionCacheData::from_json_after(stored, old)?;
+    let data = FlagDefinitionCacheData::of_text_after(stored, Some(old), &copied)?;
     // A result without a valid envelope has no metadata.
-    if data.is_stored_form() && Content::of(&data) == last.to {
+    if data.is_stored_form() && data.index().content() == last.to {
         Ok(data)
     } else {
         Err(PatchError::OtherResult)
@@ -323,7 +317,7 @@ struct Instruction<'a> {
 
 /// Writes instructions for a text that is appended in order.
 struct Writer<'a> {
-    old: &'a [u8],
+    old: &'a str,
     instructions: Vec<u8>,
     /// What to insert before the range.
     inserted: Vec<u8>,
@@ -337,7 +331,7 @@ impl Writer<'_> {
     /// `None` if the result is too long.
     fn append(
         &mut self,
-        text: &[u8],
+        text: &str,
         find: Option<&dyn Fn() -> Option<Range<usize>>>,
     ) -> Option<()> {
         if self.extends(text) {
@@ -346,11 +340,10 @@ impl Writer<'_> {
         match find.and_then(|find| find()) {
             Some(range) => {
                 let old = &self.old[range.clone()];
-                let prefix = common_len(old.iter(), text.iter());
-                let (old_rest, rest) = (&old[prefix..], &text[prefix..]);
-                let suffix = common_len(old_rest.iter().rev(), rest.iter().rev());
+                let prefix = common_prefix(old, text);
+                let suffix = common_suffix(&old[prefix..], &text[prefix..]);
                 self.copy(range.start..range.start + prefix);
-                self.insert(&rest[..rest.len() - suffix]);
+                self.insert(&text[prefix..text.len() - suffix]);
                 self.copy(range.end - suffix..range.end);
             }
             None => self.insert(text),
@@ -359,7 +352,7 @@ impl Writer<'_> {
     }
 
     /// Extends the last range by `text`, if that is what follows there.
-    fn extends(&mut self, text: &[u8]) -> bool {
+    fn extends(&mut self, text: &str) -> bool {
         let follows = !self.copied.is_empty() && self.old[self.copied.end..].starts_with(text);
         if follows {
             self.copied.end += text.len();
@@ -383,11 +376,11 @@ impl Writer<'_> {
         }
     }
 
-    fn insert(&mut self, text: &[u8]) {
+    fn insert(&mut self, text: &str) {
         if !self.copied.is_empty() && !text.is_empty() {
             self.flush();
         }
-        self.inserted.extend_from_slice(text);
+        self.inserted.extend_from_slice(text.as_bytes());
     }
 
     /// Writes an instruction.
@@ -403,7 +396,26 @@ impl Writer<'_> {
     }
 }
 
-fn common_len<'a>(a: impl Iterator<Item = &'a u8>, b: impl Iterator<Item = &'a u8>) -> usize {
+/// The length of the characters that both begin with.
+fn common_prefix(a: &str, b: &str) -> usize {
+    let len = common_len(a.bytes(), b.bytes());
+    (0..=len)
+        .rev()
+        .find(|len| a.is_char_boundary(*len) && b.is_char_boundary(*len))
+        .unwrap_or_default()
+}
+
+/// The length of the characters that both end with.
+fn common_suffix(a: &str, b: &str) -> usize {
+    let len = common_len(a.bytes().rev(), b.bytes().rev());
+    let is_boundary = |text: &str, len: usize| text.is_char_boundary(text.len() - len);
+    (0..=len)
+        .rev()
+        .find(|len| is_boundary(a, *len) && is_boundary(b, *len))
+        .unwrap_or_default()
+}
+
+fn common_len(a: impl Iterator<Item = u8>, b: impl Iterator<Item = u8>) -> usize {
     a.zip(b).take_while(|(a, b)| a == b).count()
 }
 
@@ -430,10 +442,12 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    fn fingerprint(&mut self) -> Result<u64, PatchError> {
+    fn fingerprint(&mut self) -> Result<ContentFingerprint, PatchError> {
         let mut fingerprint = [0; 8];
         fingerprint.copy_from_slice(self.bytes(8)?);
-        Ok(u64::from_le_bytes(fingerprint))
+        Ok(ContentFingerprint::from_u64(u64::from_le_bytes(
+            fingerprint,
+        )))
     }
 
     /// A number of at most [`MAX_LEN`].

@@ -11,7 +11,7 @@ use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{DeserializeSeed, MapAccess};
 
 use crate::definitions::fingerprint::{ContentFingerprint, CopyId};
-use crate::definitions::incremental::{self, Incremental};
+use crate::definitions::incremental::{self, Copied, Incremental};
 use crate::definitions::index::{self, DefinitionsIndex, Known};
 use crate::definitions::scan::{self, FlagEntry, MAX_LEN, Member};
 use crate::definitions::stored_form::{self, Metadata, Opened};
@@ -103,7 +103,16 @@ impl FlagDefinitionCacheData {
         previous: impl Into<Option<&'a Self>>,
     ) -> Result<Self, DataError> {
         let text = text(json.into())?;
-        match incremental::scan(&text, previous.into().map(Self::index)) {
+        Self::of_text_after(text, previous.into(), &Copied::default())
+    }
+
+    /// [`from_json_after`](Self::from_json_after) for a text whose `copied` ranges are those of `previous`.
+    pub(crate) fn of_text_after(
+        text: String,
+        previous: Option<&Self>,
+        copied: &Copied,
+    ) -> Result<Self, DataError> {
+        match incremental::scan(&text, previous.map(Self::index), copied) {
             Some(found) => Self::of_incremental(text, found, None),
             None => Self::of_text(text),
         }
@@ -134,7 +143,7 @@ impl FlagDefinitionCacheData {
                     None => {
                         let known = Known {
                             fingerprint: Some(fingerprint),
-                            by_key: None,
+                            ..Known::default()
                         };
                         let index = DefinitionsIndex::with(text, scan, known)?;
                         Ok(Self::new(index, metadata, true))
@@ -175,7 +184,7 @@ impl FlagDefinitionCacheData {
     ) -> Result<Self, DataError> {
         let text = text(body.into())?;
         let metadata = Metadata::new(etag, fetched_at, project);
-        let found = incremental::scan(&text, previous.map(Self::index));
+        let found = incremental::scan(&text, previous.map(Self::index), &Copied::default());
         // An envelope in a body is dropped, which changes the text.
         if let Some(found) = found.filter(|found| found.stored.is_none()) {
             return Self::of_incremental(text, found, Some(metadata));
@@ -257,9 +266,23 @@ impl FlagDefinitionCacheData {
         if self.described.is_stored_form {
             return self.buffer();
         }
-        let raw = self.described.index.raw();
-        let [head, tail] = stored_form::around(&self.described.index, &self.described.metadata);
-        Bytes::from([head.as_str(), raw, tail.as_str()].concat())
+        Bytes::from(self.to_json_parts().concat())
+    }
+
+    /// [`to_json`](Self::to_json) in three parts, to be written one after the other: the metadata, the definitions' own
+    /// members, and the rest. Copies nothing large, unlike `to_json` of a snapshot that the API returned.
+    ///
+    /// ```
+    /// use flagcache_core::FlagDefinitionCacheData;
+    ///
+    /// let definitions = FlagDefinitionCacheData::from_json(r#"{"flags":[]}"#)?;
+    /// assert_eq!(definitions.to_json_parts().concat(), definitions.to_json());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn to_json_parts(&self) -> [Bytes; 3] {
+        let [head, tail] = self.around().map(|part| Bytes::from(part.into_owned()));
+        let raw = self.described.index.raw_span();
+        [head, self.buffer().slice(raw.start()..raw.end()), tail]
     }
 
     /// The first [`HEAD_LEN`] bytes of the stored form, without the cost of the rest. Two stored copies are the same if
@@ -269,13 +292,13 @@ impl FlagDefinitionCacheData {
             let buffer = self.described.index.text().as_bytes();
             return Bytes::copy_from_slice(&buffer[..buffer.len().min(HEAD_LEN)]);
         }
-        let raw = self.described.index.raw().as_bytes();
-        let [head, tail] = stored_form::around(&self.described.index, &self.described.metadata);
-        let mut bytes = head.into_bytes();
-        bytes.extend_from_slice(&raw[..raw.len().min(HEAD_LEN)]);
-        bytes.extend_from_slice(tail.as_bytes());
-        bytes.truncate(HEAD_LEN);
-        Bytes::from(bytes)
+        let parts = self.to_json_parts().map(|mut part| {
+            part.truncate(HEAD_LEN);
+            part
+        });
+        let mut head = parts.concat();
+        head.truncate(HEAD_LEN);
+        Bytes::from(head)
     }
 
     /// The definitions as the API sent them, without envelope and aliases. Allocates if they were decoded from the
@@ -383,8 +406,7 @@ impl FlagDefinitionCacheData {
     /// Whether both have the same content, byte for byte, compared by length and fingerprint.
     pub fn same_content(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.described.index, &other.described.index)
-            || (self.described.index.fingerprint() == other.described.index.fingerprint()
-                && self.described.index.raw().len() == other.described.index.raw().len())
+            || self.described.index.content() == other.described.index.content()
     }
 
     /// Identifies this copy: the content and the metadata.
@@ -418,6 +440,11 @@ impl FlagDefinitionCacheData {
             .flags()
             .iter()
             .map(|entry| self.view(entry))
+    }
+
+    /// The flag at this position, which must exist.
+    pub(crate) fn flag_at(&self, position: usize) -> Flag<'_> {
+        self.view(&self.described.index.flags()[position])
     }
 
     /// The group types, by index; `{}` if there are none.

@@ -53,10 +53,27 @@ fn check(old: &FlagDefinitionCacheData, new: &FlagDefinitionCacheData) -> Option
         assert_eq!(patched.to_json(), new.to_json());
         assert_eq!(&patched, new);
         assert_eq!(patched.head(), new.head());
+        let flags = |data: &FlagDefinitionCacheData| -> Vec<_> {
+            let flags = data.flags();
+            flags
+                .map(|flag| (flag.key().to_owned(), flag.json().to_owned()))
+                .collect()
+        };
+        assert_eq!(flags(&patched), flags(new));
+        assert_eq!(patched.diff(&old), stored(new).diff(&old));
     }
     let len = patch.encode().len();
     assert!(len <= new.to_json().len() / 4, "{len}");
     Some(len)
+}
+
+#[test]
+fn b12_83_a_change_inside_of_a_character_is_patched() {
+    // Of two bytes, of which the first is the same, and of three, of which the last is.
+    for [a, b] in [["ö", "ü"], ["‐", "耐"], ["o", "ö"]] {
+        let [old, new] = [a, b].map(|name| body((0..50).map(same), &format!(r#","x":"{name}""#)));
+        check(&version(1, old), &version(2, new)).unwrap();
+    }
 }
 
 #[test]
