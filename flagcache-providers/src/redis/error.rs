@@ -12,8 +12,8 @@ use super::connection::keys::Keys;
 use super::connection::tls;
 
 /// The permissions that the user needs on any kind of server.
-const COMMANDS: &str = "+evalsha +script|load +get +set +del +exists +getrange +strlen +pttl +pexpire +persist +hmget \
-                        +hset +hdel +time +publish +subscribe";
+const COMMANDS: &str = "+evalsha +script|load +get +set +del +exists +getrange +setrange +strlen +rename +pttl +pexpire +persist \
+                        +hmget +hset +hdel +time +publish +subscribe";
 
 /// Messages of the server, and of the redis crate while it connects, about a missing permission, which have no error
 /// code.
@@ -254,11 +254,12 @@ impl Place {
             lock,
             meta,
             patches,
+            staging,
             channel,
         } = Keys::of(&as_pattern(&self.service));
         let more = self.commands;
         format!(
-            "the user lacks {missing}; grant `~{data} ~{lock} ~{meta} ~{patches} &{channel} {COMMANDS}{more}`"
+            "the user lacks {missing}; grant `~{data} ~{lock} ~{meta} ~{patches} ~{staging} &{channel} {COMMANDS}{more}`"
         )
     }
 }
@@ -350,7 +351,7 @@ mod tests {
             commands: " +role",
         };
         let rule = place.grant("", None);
-        let keys = r"`~posthog:flags:a\*\[b\] ~posthog:flags:a\*\[b\]:lock ~posthog:flags:a\*\[b\]:meta ~posthog:flags:a\*\[b\]:patches &posthog:flags:a\*\[b\]:changes ";
+        let keys = r"`~posthog:flags:a\*\[b\] ~posthog:flags:a\*\[b\]:lock ~posthog:flags:a\*\[b\]:meta ~posthog:flags:a\*\[b\]:patches ~posthog:flags:a\*\[b\]:staging &posthog:flags:a\*\[b\]:changes ";
         assert!(rule.contains(keys), "{rule}");
         assert!(rule.ends_with("+subscribe +role`"), "{rule}");
     }

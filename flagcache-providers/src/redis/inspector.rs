@@ -90,7 +90,8 @@ impl RedisInspector {
         Ok(found > 0)
     }
 
-    /// Deletes the service's keys: the copy, the lock, the metadata and the patches.
+    /// Deletes the service's keys: the copy, the lock, the metadata, the patches, and a
+    /// copy that is being written.
     ///
     /// # Errors
     ///
@@ -182,6 +183,7 @@ impl RedisInspector {
             lock,
             meta,
             patches,
+            staging,
             ..
         } = &*self.keys;
         Call::plain(command)
@@ -189,6 +191,7 @@ impl RedisInspector {
             .arg(lock)
             .arg(meta)
             .arg(patches)
+            .arg(staging)
     }
 }
 

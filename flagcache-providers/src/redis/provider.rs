@@ -13,11 +13,12 @@ use flagcache_derive::flag_cache_provider;
 use tokio::task::AbortHandle;
 
 use super::copy::fingerprint::Fingerprint;
+use super::copy::staging::Staged;
 use super::error;
 use super::leadership::clock::Clock;
 use super::leadership::lease::{Attempt, Leadership};
 use super::leadership::renewal;
-use super::scripts::{self, FetchMark, KeepReply, Published, TickReply};
+use super::scripts::{self, FetchMark, KeepReply, NewCopy, Published, TickReply};
 use super::shared::Shared;
 use crate::restore;
 
@@ -250,7 +251,7 @@ impl RedisProvider {
             .shared
             .copy
             .stands_for(data)
-            .unwrap_or_else(|| Fingerprint::of(&data.to_json()));
+            .unwrap_or_else(|| Fingerprint::of_data(data));
         match self.keep(token, mark, Some(&expected)).await? {
             KeepReply::Alive => Ok(()),
             KeepReply::Refused => Err(self.lost(token)),
@@ -312,7 +313,7 @@ impl RedisProvider {
     ) -> Result<(), ProviderError> {
         match self.store_copy(Some(token), mark, data).await? {
             Published::Stored { .. } => Ok(()),
-            Published::Refused | Published::Exists => Err(self.lost(token)),
+            Published::Refused | Published::Exists | Published::NotStaged => Err(self.lost(token)),
         }
     }
 
@@ -335,29 +336,56 @@ impl RedisProvider {
             keys,
             client,
             copy,
+            staging,
         } = &*self.shared;
         // The copy that the decision saw is about to be replaced.
         self.load().copy = None;
-        // The JSON is dropped before the call is sent, which holds two copies of it anyway.
-        let is_linked;
-        let (fingerprint, call) = {
-            let json = data.to_json();
-            let fingerprint = Fingerprint::of(&json);
-            // Without a token there is no copy to replace.
-            let link = token.and_then(|_| copy.link(data, &fingerprint));
-            is_linked = link.is_some();
+        let fingerprint = Fingerprint::of_data(data);
+        // Without a token there is no copy to replace.
+        let link = token.and_then(|_| copy.link(data, &fingerprint));
+        let publish = |what: NewCopy<'_>| {
+            let worker = self.lead.worker();
             let call = scripts::publish(
                 keys,
                 token,
                 config.data_ttl,
                 mark,
-                self.lead.worker(),
-                &json,
-                link,
+                worker,
+                what,
+                link.as_ref(),
             );
-            (fingerprint, call)
+            client.run::<Published>("store the definitions", call)
         };
-        let published: Published = client.run("store the definitions", call).await?;
+        let length = fingerprint.length;
+        let staged = match token {
+            Some(token) => {
+                staging
+                    .stage(token, data, length, self.shared.body())
+                    .await?
+            }
+            // Workers without a lock could mix their pieces.
+            None => Staged::None,
+        };
+        let published = match staged {
+            Staged::All => {
+                let published = publish(NewCopy::Staged(length)).await;
+                let published = staging.usable(published, self.shared.body())?;
+                published.unwrap_or(Published::NotStaged)
+            }
+            Staged::Refused => Published::Refused,
+            Staged::None => Published::NotStaged,
+        };
+        let published = match published {
+            Published::NotStaged => {
+                // The JSON is dropped before the call is sent.
+                let sent = publish(NewCopy::Whole(&data.to_json()));
+                sent.await?
+            }
+            published => {
+                staging.succeeded();
+                published
+            }
+        };
         if let Published::Stored {
             not_notified,
             unpatched,
@@ -366,7 +394,7 @@ impl RedisProvider {
             copy.hold(fingerprint, data.clone());
             match unpatched {
                 Some(refusal) => copy.patching().warn(&keys.patches, refusal),
-                None if is_linked => copy.patching().clear(),
+                None if link.is_some() => copy.patching().clear(),
                 None => {}
             }
             if let Some(refusal) = not_notified {

@@ -10,12 +10,14 @@ use super::connection::keys::Keys;
 use super::copy::body::Body;
 use super::copy::cached::SharedCopy;
 use super::copy::fingerprint::Fingerprint;
+use super::copy::staging::Staging;
 
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) keys: Arc<Keys>,
     pub(super) client: Client,
     pub(super) copy: SharedCopy,
+    pub(super) staging: Staging,
 }
 
 impl Shared {
@@ -24,6 +26,7 @@ impl Shared {
         Self {
             client: Client::new(config.clone(), &keys),
             copy: SharedCopy::new(config.patches),
+            staging: Staging::default(),
             config,
             keys,
         }
@@ -34,10 +37,13 @@ impl Shared {
         &self,
         seen: &Fingerprint,
     ) -> Result<Option<FlagDefinitionCacheData>, ProviderError> {
-        let body = Body {
+        self.copy.get(seen, self.body()).await
+    }
+
+    pub(super) fn body(&self) -> Body<'_> {
+        Body {
             client: &self.client,
             keys: &self.keys,
-        };
-        self.copy.get(seen, body).await
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use flagcache_core::FlagDefinitionCacheData;
 use flagcache_test_support::RedisServer;
 
-use crate::worker::{DATA, LOCK, Worker, sized, version};
+use crate::worker::{DATA, LOCK, STAGING, Worker, builder, set, sized, version};
 
 const MEGABYTE: usize = 1024 * 1024;
 
@@ -23,6 +23,92 @@ async fn a_copy_larger_than_what_redis_sends_a_listener_at_once_arrives() {
     let large = sized(1, 10 * MEGABYTE + 1);
     leader.lead_with(&large).await;
     assert_eq!(follower.follow().await, Some(large));
+}
+
+#[tokio::test]
+async fn a_large_copy_is_sent_in_pieces_and_nothing_of_them_remains() {
+    let server = RedisServer::start();
+    let (leader, follower) = (Worker::of(&server), Worker::of(&server));
+    for n in 1..4 {
+        let large = sized(n, 10 * MEGABYTE + n as usize);
+        leader.lead_with(&large).await;
+        assert!(!server.run::<bool>(&format!("EXISTS {STAGING}")));
+        let left: i64 = server.run(&format!("TTL {DATA}"));
+        assert!((86_000..=86_400).contains(&left), "{left} s");
+        assert_eq!(follower.follow().await, Some(large));
+    }
+    let script = server.run::<String>("INFO commandstats");
+    let calls = |command| {
+        let line = script.lines().find(|line| line.starts_with(command));
+        let calls = line.and_then(|line| line.split(['=', ',']).nth(1)?.parse::<u64>().ok());
+        calls.unwrap_or_else(|| panic!("{command}: {script}"))
+    };
+    assert_eq!(calls("cmdstat_rename:"), 3);
+    assert_eq!(calls("cmdstat_setrange:"), 3 * (11 + 1));
+
+    let for_ever = Worker::with(builder(&server).data_ttl(None));
+    leader.shutdown().await;
+    for_ever.lead_with(&sized(5, 3 * MEGABYTE)).await;
+    assert_eq!(server.run::<i64>(&format!("TTL {DATA}")), -1);
+}
+
+#[tokio::test]
+async fn a_publish_that_is_abandoned_between_two_pieces_leaves_the_copy_and_nothing_for_long() {
+    let server = RedisServer::start();
+    let (leader, follower) = (Worker::of(&server), Worker::of(&server));
+    leader.lead_with(&set(1)).await;
+    assert!(leader.leads().await);
+    let large = sized(2, 30 * MEGABYTE);
+    tokio::select! {
+        biased;
+        _ = leader.publish(&large) => panic!("published before a piece was seen"),
+        () = async {
+            while !server.run::<bool>(&format!("EXISTS {STAGING}")) {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+    let left: i64 = server.run(&format!("PTTL {STAGING}"));
+    assert!((0..=60_000).contains(&left), "{left} ms");
+    assert_eq!(follower.follow().await, Some(set(1)));
+    let next = sized(3, 4 * MEGABYTE);
+    leader.lead_with(&next).await;
+    assert!(!server.run::<bool>(&format!("EXISTS {STAGING}")));
+    assert_eq!(follower.follow().await, Some(next));
+}
+
+#[tokio::test]
+async fn a_leader_that_lost_the_lock_sends_no_piece() {
+    let server = RedisServer::start();
+    let leader = Worker::of(&server);
+    leader.lead_with(&set(1)).await;
+    assert!(leader.leads().await);
+    server.run::<()>(&format!("SET {LOCK} flagcache:another:1 PX 60000"));
+    let error = leader.publish(&sized(2, 4 * MEGABYTE)).await.unwrap_err();
+    assert!(error.to_string().contains("leadership was lost"), "{error}");
+    assert!(!server.run::<bool>(&format!("EXISTS {STAGING}")));
+    assert_eq!(Worker::of(&server).follow().await, Some(set(1)));
+}
+
+#[tokio::test]
+async fn pieces_that_are_lost_are_sent_again_as_a_whole() {
+    let server = RedisServer::start();
+    let (leader, follower) = (Worker::of(&server), Worker::of(&server));
+    leader.lead_with(&set(1)).await;
+    assert!(leader.leads().await);
+    let large = sized(2, 30 * MEGABYTE);
+    let mut published = Box::pin(leader.publish(&large));
+    tokio::select! {
+        biased;
+        _ = &mut published => panic!("published before a piece was seen"),
+        () = async {
+            while !server.run::<bool>(&format!("DEL {STAGING}")) {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+    published.await.unwrap();
+    assert_eq!(follower.follow().await, Some(large.clone()));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub(crate) const DATA: &str = "posthog:flags:checkout";
 pub(crate) const LOCK: &str = "posthog:flags:checkout:lock";
 pub(crate) const META: &str = "posthog:flags:checkout:meta";
 pub(crate) const PATCHES: &str = "posthog:flags:checkout:patches";
+pub(crate) const STAGING: &str = "posthog:flags:checkout:staging";
 pub(crate) const CHANNEL: &str = "posthog:flags:checkout:changes";
 
 pub(crate) type Worker = test_worker::Worker<RedisProvider>;

@@ -11,7 +11,7 @@ use flagcache_test_support::{RedisCluster, RedisSentinels, RedisServer};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::failures::{connect, failed};
-use crate::worker::{SERVICE, Worker, set};
+use crate::worker::{SERVICE, Worker, set, sized};
 use crate::{cluster, sentinels, sharing};
 
 const PASSWORD: &str = "s3cret-pa55";
@@ -65,6 +65,8 @@ async fn everything(server: &RedisServer, protocol: &str) -> String {
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
     let mut met = Vec::new();
+    // So large that it is sent in pieces.
+    let large = sized(2, 1 << 20);
     let mut note =
         |result: Result<(), ProviderError>| met.extend(result.err().map(|error| error.to_string()));
 
@@ -76,23 +78,23 @@ async fn everything(server: &RedisServer, protocol: &str) -> String {
         let worker = Worker::with(builder.clone());
         note(worker.publish(&set(1)).await);
         note(worker.decide().await.map(drop));
-        note(worker.publish(&set(2)).await);
+        note(worker.publish(&large).await);
         note(
             worker
-                .fetch_without_update(FetchOutcome::unchanged(&set(2)))
+                .fetch_without_update(FetchOutcome::unchanged(&large))
                 .await,
         );
         note(
             worker
                 .fetch_without_update(FetchOutcome::failed(
                     FetchErrorKind::QuotaLimited,
-                    Some(&set(2)),
+                    Some(&large),
                 ))
                 .await,
         );
         note(
             worker
-                .fetch_without_update(failed(Some(&set(2)), connect()))
+                .fetch_without_update(failed(Some(&large), connect()))
                 .await,
         );
         note(Worker::with(builder).read().await.map(drop));

@@ -96,7 +96,7 @@ impl ServerTls {
     }
 
     /// The settings as arguments of `redis-server`.
-    #[cfg(feature = "redis")]
+    #[cfg(all(unix, feature = "redis"))]
     pub(crate) fn arguments(&self) -> impl Iterator<Item = String> {
         self.settings
             .iter()
@@ -104,7 +104,7 @@ impl ServerTls {
     }
 
     /// The settings as lines of a configuration file.
-    #[cfg(feature = "redis")]
+    #[cfg(all(unix, feature = "redis"))]
     pub(crate) fn lines(&self) -> String {
         self.settings
             .iter()

@@ -178,6 +178,8 @@ mod tests {
             include_str!("../scripts/publish.lua"),
             include_str!("../scripts/release.lua"),
             include_str!("../scripts/renew.lua"),
+            include_str!("../scripts/request_refresh.lua"),
+            include_str!("../scripts/stage.lua"),
             include_str!("../scripts/tick.lua"),
         ] {
             for line in text.lines() {

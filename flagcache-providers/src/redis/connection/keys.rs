@@ -9,6 +9,7 @@ pub(in crate::redis) struct Keys {
     pub(in crate::redis) lock: String,
     pub(in crate::redis) meta: String,
     pub(in crate::redis) patches: String,
+    pub(in crate::redis) staging: String,
     pub(in crate::redis) channel: String,
 }
 
@@ -19,6 +20,7 @@ impl Keys {
             lock: format!("{data}:lock"),
             meta: format!("{data}:meta"),
             patches: format!("{data}:patches"),
+            staging: format!("{data}:staging"),
             channel: format!("{data}:changes"),
             data,
         }
@@ -49,7 +51,13 @@ mod tests {
     #[test]
     fn a_hash_tag_in_the_name_reaches_every_key() {
         let keys = Keys::of("{checkout}");
-        for key in [&keys.data, &keys.lock, &keys.meta, &keys.patches] {
+        for key in [
+            &keys.data,
+            &keys.lock,
+            &keys.meta,
+            &keys.patches,
+            &keys.staging,
+        ] {
             assert!(key.starts_with("posthog:flags:{checkout}"), "{key}");
         }
     }

@@ -234,6 +234,6 @@ async fn apply(patches: Vec<Vec<u8>>, data: &FlagDefinitionCacheData) -> Result<
         .map(Patch::decode)
         .collect::<Result<_, _>>()?;
     let data = Patch::apply_all(patches, data).await?;
-    let fingerprint = Fingerprint::of(&data.to_json());
+    let fingerprint = Fingerprint::of_data(&data);
     Ok(Held { fingerprint, data })
 }

@@ -1,11 +1,12 @@
 //! [`Fingerprint`]: identifies a stored copy without transferring it.
 
-use flagcache_core::HEAD_LEN;
+use bytes::Bytes;
+use flagcache_core::{FlagDefinitionCacheData, HEAD_LEN};
 use sha1_smol::Sha1;
 
 /// The length of the head of a stored copy, which identifies it; the scripts read as much.
 const HEAD: usize = 400;
-const _: () = assert!(HEAD_LEN <= HEAD);
+const _: () = assert!(HEAD_LEN == HEAD);
 
 /// The first member of a copy in our format; the tick script looks for the same.
 const OWN: &[u8] = br#"{"_flagcache":"#;
@@ -22,12 +23,22 @@ pub(in crate::redis) struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// The fingerprint of a copy in any format.
     pub(in crate::redis) fn of(copy: &[u8]) -> Self {
-        let head = &copy[..copy.len().min(HEAD)];
+        Self::with(&copy[..copy.len().min(HEAD)], copy.len())
+    }
+
+    /// The fingerprint of the copy that is stored for `data`, which is not written for it.
+    pub(in crate::redis) fn of_data(data: &FlagDefinitionCacheData) -> Self {
+        let length = data.to_json_parts().iter().map(Bytes::len).sum();
+        Self::with(&data.head(), length)
+    }
+
+    fn with(head: &[u8], length: usize) -> Self {
         Self {
-            length: copy.len() as u64,
+            length: length as u64,
             digest: Sha1::from(head).hexdigest(),
-            own: copy.starts_with(OWN),
+            own: head.starts_with(OWN),
         }
     }
 }

@@ -4,3 +4,4 @@ pub(super) mod body;
 pub(super) mod cached;
 pub(super) mod fingerprint;
 pub(super) mod patching;
+pub(super) mod staging;

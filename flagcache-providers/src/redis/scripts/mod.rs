@@ -15,6 +15,7 @@ use crate::NotificationListener;
 
 static TICK: Lua = Lua::new(include_str!("tick.lua"));
 static PUBLISH: Lua = Lua::new(include_str!("publish.lua"));
+static STAGE: Lua = Lua::new(include_str!("stage.lua"));
 static PATCHES: Lua = Lua::new(include_str!("patches.lua"));
 static KEEP: Lua = Lua::new(include_str!("keep.lua"));
 static RENEW: Lua = Lua::new(include_str!("renew.lua"));
@@ -140,6 +141,8 @@ pub(super) enum Published {
     },
     /// There is a copy already, and no token was given.
     Exists,
+    /// The staged copy is gone: it has expired, or was evicted.
+    NotStaged,
 }
 
 impl FromRedisValue for Published {
@@ -152,6 +155,7 @@ impl FromRedisValue for Published {
                 unpatched: from_redis_value(unpatched)?,
             }),
             (Some(Value::Int(2)), ..) => Ok(Self::Exists),
+            (Some(Value::Int(3)), ..) => Ok(Self::NotStaged),
             _ => Err(ParsingError::from(
                 "not a reply of the publish script".to_owned(),
             )),
@@ -166,6 +170,15 @@ pub(super) struct Link {
     pub(super) patch: Bytes,
 }
 
+/// The copy to publish.
+#[derive(Clone, Copy)]
+pub(super) enum NewCopy<'a> {
+    /// Sent with the call.
+    Whole(&'a [u8]),
+    /// At the staging key, with this length.
+    Staged(u64),
+}
+
 /// Stores `copy` if the lock holds `token`; without a token, only if there is no copy. The link leads to `copy`.
 pub(super) fn publish(
     keys: &Keys,
@@ -173,23 +186,64 @@ pub(super) fn publish(
     data_ttl: Option<Duration>,
     mark: FetchMark,
     worker: &str,
-    copy: &[u8],
-    link: Option<Link>,
+    copy: NewCopy<'_>,
+    link: Option<&Link>,
 ) -> Call {
     let (from, link) = link.map_or_else(Default::default, |Link { from, to, patch }| {
-        (from, [to.as_bytes(), &patch[..]].concat())
+        (from.as_str(), [to.as_bytes(), &patch[..]].concat())
     });
-    Call::script(&PUBLISH, &[&keys.data, &keys.lock, &keys.meta])
+    let (data, lock, meta) = (&*keys.data, &*keys.lock, &*keys.meta);
+    let call = match copy {
+        NewCopy::Whole(_) => Call::script(&PUBLISH, &[data, lock, meta]),
+        NewCopy::Staged(_) => Call::script(&PUBLISH, &[data, lock, meta, &keys.staging]),
+    };
+    let call = call
         .arg(token.unwrap_or_default())
         .arg(millis(data_ttl))
         .arg(mark.as_str())
         .arg(&keys.channel)
-        .arg(worker)
-        .arg(copy)
-        .arg(mark.failure())
+        .arg(worker);
+    let call = match copy {
+        NewCopy::Whole(copy) => call.arg(copy),
+        NewCopy::Staged(length) => call.arg(length),
+    };
+    call.arg(mark.failure())
         .arg(&keys.patches)
         .arg(from)
         .arg(link)
+}
+
+/// The result of staging a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StageReply {
+    /// The lock does not hold the token.
+    Refused,
+    /// Written.
+    Written,
+    /// The pieces before it are gone: they have expired, or were evicted.
+    Gone,
+}
+
+impl FromRedisValue for StageReply {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        match value {
+            Value::Int(0) => Ok(Self::Refused),
+            Value::Int(1) => Ok(Self::Written),
+            Value::Int(2) => Ok(Self::Gone),
+            _ => Err(ParsingError::from(
+                "not a reply of the stage script".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Writes a piece of a copy of this length to the staging key, if the lock holds `token`.
+pub(super) fn stage(keys: &Keys, token: &str, offset: u64, piece: &[u8], length: u64) -> Call {
+    Call::script(&STAGE, &[&keys.lock, &keys.staging])
+        .arg(token)
+        .arg(offset)
+        .arg(piece)
+        .arg(length)
 }
 
 /// The reply of the script that reads patches.

@@ -1,12 +1,12 @@
 -- Stores a copy, links it to the one that it replaces, and notifies the fleet.
 --
--- KEYS  data, lock, meta
+-- KEYS  data, lock, meta; for a staged copy also staging
 -- ARGV  token that the lock must hold ('': store only if there is no copy), TTL of the copy in ms (0: for ever),
---       mark ('confirmed', 'quota' or ''), channel, worker, copy,
+--       mark ('confirmed', 'quota' or ''), channel, worker, copy (the length of a staged one),
 --       failure of the leader's request ('': keep the recorded one),
 --       key of the patches, digest of the copy that this one replaces ('': no patch), digest of this copy and the patch
 -- returns {0} token not held; {1, error of the notification or false, error of the patch or false} stored;
---       {2} there is a copy already
+--       {2} there is a copy already; {3} the staged copy is gone
 --
 -- The key of the patches is no declared key: a user who may not access it can publish all the same.
 local ttl = tonumber(ARGV[2])
@@ -18,7 +18,17 @@ elseif redis.call('EXISTS', KEYS[1]) == 1 then
   return {2}
 end
 
-if ttl > 0 then
+if KEYS[4] then
+  if redis.call('STRLEN', KEYS[4]) ~= tonumber(ARGV[6]) then
+    return {3}
+  end
+  redis.call('RENAME', KEYS[4], KEYS[1])
+  if ttl > 0 then
+    redis.call('PEXPIRE', KEYS[1], ttl)
+  else
+    redis.call('PERSIST', KEYS[1])
+  end
+elseif ttl > 0 then
   redis.call('SET', KEYS[1], ARGV[6], 'PX', ttl)
 else
   redis.call('SET', KEYS[1], ARGV[6])
