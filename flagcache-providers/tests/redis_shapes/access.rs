@@ -11,7 +11,7 @@ use flagcache_test_support::{RedisCluster, RedisSentinels, RedisServer};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::failures::{connect, failed};
-use crate::worker::{SERVICE, Worker, set, sized};
+use crate::worker::{SERVICE, Worker, sized};
 use crate::{cluster, sentinels, sharing};
 
 const PASSWORD: &str = "s3cret-pa55";
@@ -76,7 +76,7 @@ async fn everything(server: &RedisServer, protocol: &str) -> String {
     ));
     for builder in [builder.clone(), builder.data_ttl(None)] {
         let worker = Worker::with(builder.clone());
-        note(worker.publish(&set(1)).await);
+        note(worker.publish(&sized(1, 1 << 20)).await);
         note(worker.decide().await.map(drop));
         note(worker.publish(&large).await);
         note(

@@ -364,6 +364,7 @@ mod tests {
         );
         assert!(!format!("{api:?}").contains("hidden"));
         let api = from_variables(&[
+            ("POSTHOG_HOST", "http://a"),
             ("POSTHOG_PROJECT_KEY", "phc_a"),
             ("POSTHOG_SECRET_KEY", "phs_other"),
             ("POSTHOG_SECRET_KEY_FILE", path.to_str().unwrap()),
