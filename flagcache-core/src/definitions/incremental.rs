@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 
+use crate::definitions::fingerprint::ContentFingerprint;
 use crate::definitions::index::{self, DefinitionsIndex, FlagChanges, Known};
 use crate::definitions::scan::{self, FlagEntry, Member, Scan, Span};
 use crate::definitions::stored_form::{self, Envelope, Metadata};
@@ -22,26 +23,22 @@ pub(crate) struct Incremental {
     pub(crate) known: Known,
 }
 
-/// The ranges of a text that are copies of the older definitions' own members.
+/// What a patch that has written the text knows about it.
 #[derive(Debug, Default)]
-pub(crate) struct Copied {
-    /// Where each one begins in the text, in ascending order, and the range of [`DefinitionsIndex::raw`].
-    ranges: Vec<(usize, Range<usize>)>,
+pub(crate) struct Patched {
+    /// The ranges that are copied from the older definitions' own members: where each one begins in the text, in ascending
+    /// order, and the range of [`DefinitionsIndex::raw`].
+    pub(crate) copied: Vec<(usize, Range<usize>)>,
+    /// The fingerprint of the definitions' own members.
+    pub(crate) fingerprint: Option<ContentFingerprint>,
 }
 
-impl Copied {
-    /// Adds a range behind the others.
-    pub(crate) fn push(&mut self, start: usize, range: Range<usize>) {
-        self.ranges.push((start, range));
-    }
-
-    /// Whether the text at `at` is a copy of `old`, a range of the older definitions' own members.
-    fn contains(&self, at: usize, old: Range<usize>) -> bool {
-        let after = self.ranges.partition_point(|(start, _)| *start <= at);
-        let Some((start, range)) = after.checked_sub(1).map(|last| &self.ranges[last]) else {
-            return false;
-        };
-        range.start + (at - start) == old.start && old.end <= range.end
+impl Patched {
+    /// Up to where the older definitions' own members are copied, if the text at `at` is a copy of those from `old`.
+    fn copied_to(&self, at: usize, old: usize) -> Option<usize> {
+        let after = self.copied.partition_point(|(start, _)| *start <= at);
+        let (start, range) = &self.copied[after.checked_sub(1)?];
+        (range.start + (at - start) == old).then_some(range.end)
     }
 }
 
@@ -50,7 +47,7 @@ impl Copied {
 pub(crate) fn scan(
     text: &str,
     old: Option<&DefinitionsIndex>,
-    copied: &Copied,
+    patched: &Patched,
 ) -> Option<Incremental> {
     const SPACE: [char; 4] = [' ', '\n', '\t', '\r'];
     let old = old?;
@@ -76,7 +73,7 @@ pub(crate) fn scan(
         return None;
     }
     let list_start = start + before.len();
-    let list = scan_list(text, list_start, old, copied)?;
+    let list = scan_list(text, list_start, old, patched)?;
     let rest = text.get(list.end..raw_end)?;
 
     // The same members, at their positions in the new text, whose list differs.
@@ -112,7 +109,8 @@ pub(crate) fn scan(
         Some(envelope) => {
             let tail = text[raw_end..].strip_suffix('}')?;
             let aliases = index::aliases(text, &members);
-            let (metadata, fingerprint) = envelope.verify(&text[start..raw_end], tail, &aliases)?;
+            let (metadata, fingerprint) =
+                envelope.verify(&text[start..raw_end], tail, &aliases, patched.fingerprint)?;
             (Some(metadata), Some(fingerprint))
         }
         None => (None, None),
@@ -158,31 +156,20 @@ struct List {
 
 /// Scans the list of flags that begins at `start`. After a flag that is not the expected one, continues in the old list
 /// after the flag with the same key.
-fn scan_list(text: &str, start: usize, old: &DefinitionsIndex, copied: &Copied) -> Option<List> {
+fn scan_list(text: &str, start: usize, old: &DefinitionsIndex, patched: &Patched) -> Option<List> {
     let bytes = text.as_bytes();
     let mut flags = Vec::with_capacity(old.flags().len() + 1);
     let mut changed = Vec::new();
     let mut has_same_keys = true;
     let mut expected = 0;
-    let old_start = old.raw_span().start();
-    let is_same = |at: usize, flag: &FlagEntry| {
-        let span = flag.json;
-        copied.contains(at, span.start() - old_start..span.end() - old_start)
-            || bytes[at..].starts_with(span.of(old.text()).as_bytes())
-    };
     if *bytes.get(start)? != b'[' {
         return None;
     }
     let mut at = skip_whitespace(bytes, start + 1);
     while !(flags.is_empty() && bytes.get(at) == Some(&b']')) {
-        let unchanged = old.flags().get(expected).filter(|flag| is_same(at, flag));
-        let flag = match unchanged {
-            Some(flag) => {
-                has_same_keys &= expected == flags.len();
-                expected += 1;
-                flag.moved(at)
-            }
-            None => {
+        let rest = &old.flags()[expected..];
+        match &rest[..unchanged(text, at, rest, old, patched)] {
+            [] => {
                 let flag = scan::flag_at(text, at)?;
                 changed.push(flags.len() as u32);
                 let key = flag.key.of(text);
@@ -192,11 +179,17 @@ fn scan_list(text: &str, start: usize, old: &DefinitionsIndex, copied: &Copied) 
                 if let Some(position) = old.position(key) {
                     expected = position + 1;
                 }
-                flag
+                flags.push(flag);
             }
-        };
-        at = skip_whitespace(bytes, flag.json.end());
-        flags.push(flag);
+            same @ [first, ..] => {
+                has_same_keys &= expected == flags.len();
+                expected += same.len();
+                let from = first.json.start();
+                let moved = |flag: &FlagEntry| flag.moved(at + (flag.json.start() - from));
+                flags.extend(same.iter().map(moved));
+            }
+        }
+        at = skip_whitespace(bytes, flags.last()?.json.end());
         match bytes.get(at)? {
             b',' => at = skip_whitespace(bytes, at + 1),
             b']' => break,
@@ -210,6 +203,28 @@ fn scan_list(text: &str, start: usize, old: &DefinitionsIndex, copied: &Copied) 
         flags,
         changed,
     })
+}
+
+/// How many of these old flags the text at `at` begins with, what is between them included.
+fn unchanged(
+    text: &str,
+    at: usize,
+    flags: &[FlagEntry],
+    old: &DefinitionsIndex,
+    patched: &Patched,
+) -> usize {
+    let Some(first) = flags.first() else { return 0 };
+    let old_start = old.raw_span().start();
+    let copied = patched
+        .copied_to(at, first.json.start() - old_start)
+        .map_or(0, |end| {
+            flags.partition_point(|flag| flag.json.end() - old_start <= end)
+        });
+    if copied > 0 {
+        return copied;
+    }
+    let json = first.json.of(old.text()).as_bytes();
+    usize::from(text.as_bytes()[at..].starts_with(json))
 }
 
 fn skip_whitespace(text: &[u8], mut at: usize) -> usize {
@@ -526,7 +541,7 @@ mod tests {
 
     fn known(old: &str, new: &str) -> Option<Incremental> {
         let old = FlagDefinitionCacheData::from_json(old.to_owned()).unwrap();
-        scan(new, Some(old.index()), &Copied::default())
+        scan(new, Some(old.index()), &Patched::default())
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use thiserror::Error;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::definitions::fingerprint::ContentFingerprint;
-use crate::definitions::incremental::Copied;
+use crate::definitions::incremental::Patched;
 use crate::definitions::index::Content;
 use crate::definitions::scan::MAX_LEN;
 use crate::definitions::snapshot::off_thread;
@@ -17,6 +18,9 @@ const MAGIC: &[u8] = b"fcp1";
 
 /// A patch is worthwhile if it is at most this fraction of the new stored copy.
 const FRACTION: usize = 4;
+
+/// Copied at once. Must be longer than a character.
+const BLOCK: usize = 128 * 1024;
 
 /// Shorter ranges are inserted, which takes no more bytes than copying them.
 const MIN_COPY: usize = 12;
@@ -205,9 +209,10 @@ impl Patch {
         off_thread(len, move || apply(&patches, &old)).await
     }
 
-    /// The stored copy that results from `raw`, which has the length of `from`, and what of it is copied.
-    fn stored(&self, raw: &str) -> Result<(String, Copied), PatchError> {
-        let (mut stored, mut copied) = (String::new(), Copied::default());
+    /// The stored copy that results from `raw`, which has the length of `from`, and what is known about it.
+    fn stored(&self, raw: &str) -> Result<(String, Patched), PatchError> {
+        let (mut stored, mut copied) = (String::new(), Vec::new());
+        let mut fingerprint = PartFingerprint::new(self.start..self.start + self.to.len);
         // `decode` bounds it by the lengths of the old definitions and of the patch together.
         stored
             .try_reserve_exact(self.stored_len)
@@ -219,12 +224,24 @@ impl Patch {
             let insert = std::str::from_utf8(insert)
                 .map_err(|_| PatchError::Malformed("it is not UTF-8"))?;
             stored.push_str(insert);
-            copied.push(stored.len(), copy.clone());
-            stored.push_str(raw.get(copy).ok_or(PatchError::Malformed(
+            copied.push((stored.len(), copy.clone()));
+            let mut rest = raw.get(copy).ok_or(PatchError::Malformed(
                 "a range begins or ends inside a character",
-            ))?);
+            ))?;
+            // Each block is hashed while it is in the processor's cache.
+            while !rest.is_empty() {
+                let block;
+                (block, rest) = rest.split_at(block_len(rest));
+                stored.push_str(block);
+                fingerprint.update(&stored);
+            }
         }
-        Ok((stored, copied))
+        fingerprint.update(&stored);
+        let patched = Patched {
+            copied,
+            fingerprint: Some(fingerprint.finish()),
+        };
+        Ok((stored, patched))
     }
 }
 
@@ -239,24 +256,60 @@ fn apply(
         return Err(PatchError::OtherOrigin);
     }
     let mut last = first;
-    let (mut stored, mut copied) = first.stored(old.raw())?;
+    let (mut stored, mut patched) = first.stored(old.raw())?;
     for next in rest {
         let raw = stored.get(last.start..last.start + last.to.len);
         // The fingerprint of the last result covers those between.
         if next.from != last.to {
             return Err(PatchError::OtherOrigin);
         }
-        (stored, _) = next.stored(raw.ok_or(PatchError::OtherResult)?)?;
-        // Those are ranges of the result between.
-        copied = Copied::default();
+        (stored, patched) = next.stored(raw.ok_or(PatchError::OtherResult)?)?;
+        // Those are ranges of the result between, not of the old definitions.
+        patched.copied.clear();
         last = next;
     }
-    let data = FlagDefinitionCacheData::of_text_after(stored, Some(old), &copied)?;
+    let data = FlagDefinitionCacheData::of_text_after(stored, Some(old), &patched)?;
     // A result without a valid envelope has no metadata.
     if data.is_stored_form() && data.index().content() == last.to {
         Ok(data)
     } else {
         Err(PatchError::OtherResult)
+    }
+}
+
+/// The length of the block that a text begins with: at most [`BLOCK`], and whole characters.
+fn block_len(text: &str) -> usize {
+    (0..=text.len().min(BLOCK))
+        .rev()
+        .find(|len| text.is_char_boundary(*len))
+        .unwrap_or_default()
+}
+
+/// Computes the fingerprint of a range of a text while the text is written.
+struct PartFingerprint {
+    rest: Range<usize>,
+    hasher: Xxh3,
+}
+
+impl PartFingerprint {
+    fn new(range: Range<usize>) -> Self {
+        Self {
+            rest: range,
+            hasher: Xxh3::new(),
+        }
+    }
+
+    /// Includes what has been written of the range.
+    fn update(&mut self, text: &str) {
+        let end = text.len().min(self.rest.end);
+        if let Some(new) = text.as_bytes().get(self.rest.start..end) {
+            self.hasher.update(new);
+            self.rest.start = end;
+        }
+    }
+
+    fn finish(self) -> ContentFingerprint {
+        ContentFingerprint::from_u64(self.hasher.digest())
     }
 }
 

@@ -11,7 +11,7 @@ use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{DeserializeSeed, MapAccess};
 
 use crate::definitions::fingerprint::{ContentFingerprint, CopyId};
-use crate::definitions::incremental::{self, Copied, Incremental};
+use crate::definitions::incremental::{self, Incremental, Patched};
 use crate::definitions::index::{self, DefinitionsIndex, Known};
 use crate::definitions::scan::{self, FlagEntry, MAX_LEN, Member};
 use crate::definitions::stored_form::{self, Metadata, Opened};
@@ -103,16 +103,16 @@ impl FlagDefinitionCacheData {
         previous: impl Into<Option<&'a Self>>,
     ) -> Result<Self, DataError> {
         let text = text(json.into())?;
-        Self::of_text_after(text, previous.into(), &Copied::default())
+        Self::of_text_after(text, previous.into(), &Patched::default())
     }
 
-    /// [`from_json_after`](Self::from_json_after) for a text whose `copied` ranges are those of `previous`.
+    /// [`from_json_after`](Self::from_json_after) for a text about which this is known.
     pub(crate) fn of_text_after(
         text: String,
         previous: Option<&Self>,
-        copied: &Copied,
+        patched: &Patched,
     ) -> Result<Self, DataError> {
-        match incremental::scan(&text, previous.map(Self::index), copied) {
+        match incremental::scan(&text, previous.map(Self::index), patched) {
             Some(found) => Self::of_incremental(text, found, None),
             None => Self::of_text(text),
         }
@@ -184,7 +184,7 @@ impl FlagDefinitionCacheData {
     ) -> Result<Self, DataError> {
         let text = text(body.into())?;
         let metadata = Metadata::new(etag, fetched_at, project);
-        let found = incremental::scan(&text, previous.map(Self::index), &Copied::default());
+        let found = incremental::scan(&text, previous.map(Self::index), &Patched::default());
         // An envelope in a body is dropped, which changes the text.
         if let Some(found) = found.filter(|found| found.stored.is_none()) {
             return Self::of_incremental(text, found, Some(metadata));

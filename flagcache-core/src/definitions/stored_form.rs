@@ -241,17 +241,19 @@ impl Envelope {
     }
 
     /// The metadata, and the fingerprint of `members`, which are all of the definitions' own. `tail` is what follows them
-    /// except the closing brace, `aliases` what has to. `None` if the members, the aliases or the metadata were changed.
+    /// except the closing brace, `aliases` what has to. `fingerprint` is that of `members` if it is known. `None` if the members, the aliases or the metadata were
+    /// changed.
     pub(crate) fn verify(
         self,
         members: &str,
         tail: &str,
         aliases: &str,
+        fingerprint: Option<ContentFingerprint>,
     ) -> Option<(Metadata, ContentFingerprint)> {
         if self.length != members.len() || tail != aliases {
             return None;
         }
-        let content = ContentFingerprint::of(members);
+        let content = fingerprint.unwrap_or_else(|| ContentFingerprint::of(members));
         let metadata = Metadata {
             etag: self
                 .etag
@@ -289,6 +291,7 @@ fn verify(text: &str, members: &[Member]) -> Option<(usize, Metadata, ContentFin
         Span::new(start, end).of(text),
         tail.of(text),
         &index::aliases(text, &members[..own]),
+        None,
     )?;
     Some((own, metadata, content))
 }
