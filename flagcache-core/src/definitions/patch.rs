@@ -93,10 +93,18 @@ impl Patch {
             max_len: stored_len / FRACTION,
         };
         let mut at = 0;
+        let changed = new.index().changed_since(old.index());
         for piece in pieces(new) {
             let start = offset(raw, piece.text);
             writer.append(&raw[at..start], None)?;
-            writer.append(piece.text, Some(&|| piece.in_old(old)))?;
+            match piece.kind {
+                PieceKind::Flag(position, _)
+                    if changed.is_some_and(|changed| changed.binary_search(&position).is_err()) =>
+                {
+                    writer.copy(range(old.raw(), old.flag_at(position as usize).json()));
+                }
+                _ => writer.append(piece.text, Some(&|| piece.in_old(old)))?,
+            }
             at = start + piece.text.len();
         }
         writer.append(&raw[at..], None)?;
@@ -320,8 +328,8 @@ struct Piece<'a> {
 }
 
 enum PieceKind<'a> {
-    /// A flag, with its key.
-    Flag(&'a str),
+    /// A flag: its position among the flags, and its key.
+    Flag(u32, &'a str),
     /// The value of another member, with its name.
     Member(&'a str),
 }
@@ -330,11 +338,10 @@ impl Piece<'_> {
     /// The corresponding range of the old definitions.
     fn in_old(&self, old: &FlagDefinitionCacheData) -> Option<Range<usize>> {
         let text = match self.kind {
-            PieceKind::Flag(key) => old.flag(key)?.json(),
+            PieceKind::Flag(_, key) => old.flag(key)?.json(),
             PieceKind::Member(name) => old.member(name)?.as_str(),
         };
-        let start = offset(old.raw(), text);
-        Some(start..start + text.len())
+        Some(range(old.raw(), text))
     }
 }
 
@@ -348,8 +355,8 @@ fn pieces(data: &FlagDefinitionCacheData) -> Vec<Piece<'_>> {
             kind: PieceKind::Member(name),
             text: value.as_str(),
         })
-        .chain(data.flags().map(|flag| Piece {
-            kind: PieceKind::Flag(flag.key()),
+        .chain((0..).zip(data.flags()).map(|(position, flag)| Piece {
+            kind: PieceKind::Flag(position, flag.key()),
             text: flag.json(),
         }))
         .collect();
@@ -360,6 +367,12 @@ fn pieces(data: &FlagDefinitionCacheData) -> Vec<Piece<'_>> {
 /// The position of `part`, which is a part of `whole`.
 fn offset(whole: &str, part: &str) -> usize {
     part.as_ptr() as usize - whole.as_ptr() as usize
+}
+
+/// The range of `part`, which is a part of `whole`.
+fn range(whole: &str, part: &str) -> Range<usize> {
+    let start = offset(whole, part);
+    start..start + part.len()
 }
 
 /// Insert these bytes, then copy that range of the old definitions.

@@ -47,6 +47,10 @@ fn check(old: &FlagDefinitionCacheData, new: &FlagDefinitionCacheData) -> Option
         Patch::between(&stored(old), &stored(new)),
         Some(patch.clone())
     );
+    let after = FlagDefinitionCacheData::from_json_after(new.to_json(), old).unwrap();
+    let quick = Patch::between(old, &after).unwrap();
+    assert_eq!(quick.apply(old).unwrap().to_json(), new.to_json());
+    assert!(quick.encode().len() <= patch.encode().len());
     assert_eq!(Patch::decode(patch.encode()).unwrap(), patch);
     for old in [old.clone(), stored(old), old.with_etag(Some("another"))] {
         let patched = patch.apply(&old).unwrap();
