@@ -184,7 +184,9 @@ impl StoredCopy {
         let create = || fs::temp_file(&self.files);
         let write = || {
             let mut staged = fs::in_folder(&self.files.folder, create)?;
-            staged.write_all(&data.to_json())?;
+            for part in data.to_json_parts() {
+                staged.write_all(&part)?;
+            }
             self.date(staged.as_file())?;
             staged.as_file().sync_all()?;
             Ok(staged)

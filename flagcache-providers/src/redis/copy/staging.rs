@@ -8,6 +8,9 @@ use flagcache_core::{FlagDefinitionCacheData, ProviderError, ProviderErrorKind};
 use super::super::scripts::{self, StageReply};
 use super::body::Body;
 
+/// Shorter than what is read at once, because it is held several times.
+const PIECE: usize = 512 * 1024;
+
 /// Sends a large copy in pieces to a key of its own, from which the publish script takes it.
 ///
 /// The redis crate holds what it sends three times, so a large copy that was sent in one call would take four times its
@@ -83,7 +86,7 @@ impl Staging {
         let mut rest = head.chain(members).chain(tail);
         while rest.has_remaining() {
             let offset = length - rest.remaining() as u64;
-            let piece = rest.copy_to_bytes(rest.remaining().min(Body::PIECE as usize));
+            let piece = rest.copy_to_bytes(rest.remaining().min(PIECE));
             let call = scripts::stage(body.keys, token, offset, &piece, length);
             match body.client.run("store the definitions", call).await? {
                 StageReply::Written => {}
