@@ -11,6 +11,7 @@ use flagcache::{
     FileStore, FlagDefinitionCacheData, FlagDefinitionCacheProvider, ProviderError,
     ProviderRegistry, StoreUrl,
 };
+use url::Url;
 
 use crate::protocol::UnixMicros;
 use crate::server::Server;
@@ -37,10 +38,10 @@ impl CacheUrl {
     const VARIABLE: &str = "FLEET_CACHE";
 
     pub(crate) fn in_folder(folder: &Path) -> Result<Self, String> {
-        Self::parse(&format!(
-            "file://{}?service=fleet",
-            encoded(folder.as_os_str().as_encoded_bytes(), b"/")
-        ))
+        let mut url = Url::from_file_path(folder)
+            .map_err(|()| format!("{} is no absolute path", folder.display()))?;
+        url.set_query(Some("service=fleet"));
+        Self::parse(url.as_str())
     }
 
     /// An error is a sentence for the user, without the URL.
@@ -232,15 +233,15 @@ fn with_option(url: &str, name: &str, value: &str) -> String {
         .filter(is_other)
         .map(str::to_owned)
         .collect();
-    options.push(format!("{name}={}", encoded(value.as_bytes(), b"")));
+    options.push(format!("{name}={}", encoded(value)));
     format!("{before}?{}", options.join("&"))
 }
 
-/// Percent-encoded, except letters, digits, unreserved characters and those of `unescaped`.
-fn encoded(bytes: &[u8], unescaped: &[u8]) -> String {
+/// Percent-encoded, except letters, digits and unreserved characters.
+fn encoded(text: &str) -> String {
     let mut encoded = String::new();
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || unescaped.contains(&byte) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
             // Writing to a string cannot fail.
