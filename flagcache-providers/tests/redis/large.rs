@@ -44,7 +44,7 @@ async fn a_large_copy_is_sent_in_pieces_and_nothing_of_them_remains() {
         calls.unwrap_or_else(|| panic!("{command}: {script}"))
     };
     assert_eq!(calls("cmdstat_rename:"), 3);
-    assert_eq!(calls("cmdstat_setrange:"), 3 * (11 + 1));
+    assert_eq!(calls("cmdstat_setrange:"), 3 * (21 + 1));
 
     let for_ever = Worker::with(builder(&server).data_ttl(None));
     leader.shutdown().await;

@@ -11,7 +11,7 @@ use flagcache_test_support::{RedisCluster, RedisSentinels, RedisServer};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::failures::{connect, failed};
-use crate::worker::{SERVICE, Worker, sized};
+use crate::worker::{SERVICE, Worker, set, sized};
 use crate::{cluster, sentinels, sharing};
 
 const PASSWORD: &str = "s3cret-pa55";
