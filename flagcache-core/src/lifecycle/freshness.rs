@@ -11,11 +11,13 @@ use crate::{CopyId, FlagDefinitionCacheData};
 /// can restore its copy.
 const MIN_SUSPECT_AGE: Duration = Duration::from_secs(10);
 
-/// A stored copy that is older than what this worker fetched itself.
+/// What this worker fetched itself supersedes older stored copies.
 #[derive(Debug)]
 struct Superseded {
-    copy: CopyId,
     since: Instant,
+    /// The copy that was in memory. Without metadata a copy is identified by its content alone, and a genuine roll-back
+    /// to it would be rejected: `None`.
+    copy: Option<CopyId>,
 }
 
 /// An empty stored copy of unknown origin, and when it was first seen.
@@ -107,7 +109,7 @@ impl Freshness {
                     .is_none_or(|at| now.saturating_duration_since(at) >= max_staleness))
     }
 
-    /// A worker that is not the leader fetched definitions newer than the stored copy: remember to reject that copy.
+    /// A worker that is not the leader fetched definitions newer than the stored copy: remember to reject older copies.
     pub(super) fn supersede(&mut self, now: Instant) {
         if let (Some(superseded), Some(DefinitionsOrigin::Api)) =
             (&mut self.superseded, self.origin)
@@ -116,21 +118,19 @@ impl Freshness {
             superseded.since = now;
             return;
         }
-        // Without metadata a copy is identified by its content alone, and a genuine roll-back to it would be rejected.
-        self.superseded = self
+        let copy = self
             .snapshot
             .as_ref()
             .filter(|snapshot| snapshot.fetched_at().is_some())
-            .map(|snapshot| Superseded {
-                copy: snapshot.copy_id(),
-                since: now,
-            });
+            .map(FlagDefinitionCacheData::copy_id);
+        self.superseded = Some(Superseded { since: now, copy });
     }
 
     /// Whether a stored copy may replace the definitions in memory.
     ///
-    /// `confirmed_at` is when the copy was last confirmed, as the store reports it. If the store does not know,
-    /// `policy` limits for how long an older copy is rejected.
+    /// `confirmed_at` is when the copy was last confirmed, as the store reports it: a copy that was last confirmed before this
+    /// worker's own request is older. If the store does not know, only the copy that was in memory is rejected, and
+    /// `policy` limits for how long.
     pub(super) fn admits(
         &mut self,
         copy: &FlagDefinitionCacheData,
@@ -145,9 +145,12 @@ impl Freshness {
         if let Some(superseded) = &self.superseded {
             let still_older = match confirmed_at {
                 Some(at) => at <= superseded.since,
-                None => now < superseded.since + policy.fail_open_interval,
+                None => {
+                    superseded.copy == Some(id)
+                        && now < superseded.since + policy.fail_open_interval
+                }
             };
-            if superseded.copy == id && still_older {
+            if still_older {
                 return false;
             }
             self.superseded = None;

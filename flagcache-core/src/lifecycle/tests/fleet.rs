@@ -342,6 +342,37 @@ fn b8_62_what_a_follower_fetched_is_not_replaced_by_the_older_copy() {
 }
 
 #[test]
+fn b8_62_what_a_follower_fetched_is_not_replaced_by_a_change_that_it_had_missed() {
+    let (a, missed, c) = (set("a", "1"), set("b", "2"), set("c", "3"));
+    let mut harness = Harness::follower(policy(), &a);
+    assert_eq!(harness.fetch_in_outage(), [get("1")]);
+    assert_eq!(harness.fetched(&c), [from_api(&c), Expected::Read]);
+    harness.read_failed();
+    // The store is reachable again. Its copy is from after the last one that this worker read, and from before its request.
+    harness.wait();
+    harness.report(FleetStatus::new().confirmed_ago(INTERVAL * 3));
+    harness.decided(false);
+    assert_eq!(harness.read(Some(&missed)), [Expected::LoadEnded]);
+    // The leader gets the change too.
+    harness.wait();
+    harness.report(FleetStatus::new().confirmed_ago(MS));
+    harness.decided(false);
+    assert_eq!(
+        harness.read(Some(&c)),
+        [Expected::LoadEnded],
+        "memory holds it already"
+    );
+    harness.wait();
+    harness.report(FleetStatus::new().confirmed_ago(MS));
+    harness.decided(false);
+    assert_eq!(
+        harness.read(Some(&missed)),
+        [from_cache(&missed), Expected::LoadEnded],
+        "rolled back"
+    );
+}
+
+#[test]
 fn b8_62_a_store_without_confirmations_waits_for_a_fail_open_interval() {
     let (a, b) = (set("a", "1"), set("b", "2"));
     let mut harness = Harness::follower(policy(), &a);
