@@ -201,7 +201,7 @@ async fn a_page_in_place_of_an_answer_is_named_with_its_type_and_never_shown() {
 /// A key in a file, as Kubernetes mounts it: a symbolic link into a folder that is replaced.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_replaced_key_is_read_again_and_the_refused_request_repeated_once() {
+async fn b12_85_a_replaced_key_is_read_again_and_the_refused_request_repeated_once() {
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -246,7 +246,7 @@ async fn a_replaced_key_is_read_again_and_the_refused_request_repeated_once() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_replaced_while_its_request_runs_costs_one_refused_request() {
+async fn b12_85_a_key_that_is_replaced_while_its_request_runs_costs_one_refused_request() {
     let stub = ApiStub::start().await.unwrap();
     stub.set_secret_keys(["phs_new"]);
     // The old key once at the build and once for the request; then it was replaced.

@@ -53,7 +53,7 @@ async fn day(api: &ScriptedSource, workers: &[FlagDefinitionPoller]) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_forgets_its_etags_for_a_day_costs_no_more_with_the_policy() {
+async fn b12_86_a_server_that_forgets_its_etags_for_a_day_costs_no_more_with_the_policy() {
     let mut cost = Vec::new();
     for (forgets, policy) in [
         (false, OnWastedUnits::Keep),
@@ -107,7 +107,7 @@ async fn a_server_that_forgets_its_etags_for_a_day_costs_no_more_with_the_policy
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_without_etags_is_noticed_too() {
+async fn b12_86_a_server_without_etags_is_noticed_too() {
     let (logs, _listening) = Logs::capture();
     let rig = Rig::new();
     rig.api.serve(body("a"), None);
@@ -167,7 +167,7 @@ impl FlagDefinitionSource for Keyed {
 /// Files are replaced at different times: the leader still has the old key when the API refuses it, and one of the
 /// followers has the new one already, and has sent no request with it.
 #[tokio::test(start_paused = true)]
-async fn a_follower_whose_key_was_replaced_leads_at_once_and_keeps_its_flags() {
+async fn b12_85_a_follower_whose_key_was_replaced_leads_at_once_and_keeps_its_flags() {
     let (api, store) = (ScriptedSource::new(), MemoryStore::new());
     api.serve(body("a"), Some("\"a\""));
     let valid = Arc::new(Mutex::new("old"));

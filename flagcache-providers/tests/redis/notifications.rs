@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flagcache_core::FlagDefinitionCacheProvider;
 use flagcache_providers::redis::RedisStore;
 use flagcache_test_support::RedisServer;
 
@@ -83,4 +84,23 @@ async fn a_server_without_resp3_is_subscribed_on_a_second_connection() {
     leader.publish(&set(1)).await.unwrap();
     assert!(follower.noticed(SECOND).await);
     assert_eq!(follower.follow().await, Some(set(1)));
+}
+
+#[tokio::test]
+async fn b12_84_a_request_whose_message_is_lost_is_taken_at_the_leaders_next_tick() {
+    let server = RedisServer::start();
+    // Without a permission for the channel no message arrives.
+    server.run::<()>("ACL SETUSER deaf on >s3cret resetchannels ~* +@all");
+    let leader = Worker::with(builder(&server).username("deaf").password("s3cret"));
+    leader.lead_with(&set(1)).await;
+    let follower = Worker::of(&server);
+    assert_eq!(follower.follow().await, Some(set(1)));
+
+    assert!(follower.provider.request_refresh().await.unwrap());
+    assert!(!leader.noticed(SHORT).await);
+    assert!(leader.leads().await);
+    assert!(leader.report().refresh_requested);
+    // Taken once.
+    assert!(leader.leads().await);
+    assert!(!leader.report().refresh_requested);
 }

@@ -83,7 +83,7 @@ fn replace(path: &Path, text: &str) {
 }
 
 #[test]
-fn both_keys_are_replaced_under_a_running_fleet() {
+fn b12_85_both_keys_are_replaced_under_a_running_fleet() {
     let folder = TempDir::new().unwrap();
     let key = folder.path().join("key");
     replace(&key, &format!("{}\n", ApiStub::SECRET_KEY));

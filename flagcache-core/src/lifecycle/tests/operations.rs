@@ -32,7 +32,7 @@ fn next_request(harness: &mut Harness, set: &FlagDefinitionCacheData) {
 }
 
 #[test]
-fn wasted_units_are_reported_at_the_second_in_a_row_and_once_until_a_304() {
+fn b12_86_wasted_units_are_reported_at_the_second_in_a_row_and_once_until_a_304() {
     let a = set("a", "1");
     let mut harness = Harness::leader(policy(), &a);
     for _ in 0..5 {
@@ -60,7 +60,7 @@ fn wasted_units_are_reported_at_the_second_in_a_row_and_once_until_a_304() {
 }
 
 #[test]
-fn without_the_policy_each_tick_sends_a_request() {
+fn b12_86_without_the_policy_each_tick_sends_a_request() {
     let a = set("a", "1");
     let mut harness = Harness::leader(policy(), &a);
     for _ in 0..5 {
@@ -71,7 +71,7 @@ fn without_the_policy_each_tick_sends_a_request() {
 }
 
 #[test]
-fn with_the_policy_the_leader_keeps_its_ticks_and_sends_every_tenth_request() {
+fn b12_86_with_the_policy_the_leader_keeps_its_ticks_and_sends_every_tenth_request() {
     let a = set("a", "1");
     let mut harness = Harness::leader(stretching(), &a);
     next_request(&mut harness, &a);
