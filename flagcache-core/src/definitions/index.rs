@@ -42,7 +42,7 @@ pub(crate) struct Content {
 pub(crate) struct FlagChanges {
     /// The older definitions.
     pub(crate) from: Content,
-    /// The positions of the flags whose text differs, in ascending order.
+    /// The positions of all flags whose text differs, and perhaps of others if a key occurs twice, in ascending order.
     pub(crate) flags: Vec<u32>,
 }
 

@@ -19,7 +19,7 @@ const MAGIC: &[u8] = b"fcp1";
 /// A patch is worthwhile if it is at most this fraction of the new stored copy.
 const FRACTION: usize = 4;
 
-/// Copied at once. Must be longer than a character.
+/// How many bytes are copied before they are hashed. Must be longer than a character.
 const BLOCK: usize = 128 * 1024;
 
 /// Shorter ranges are inserted, which takes no more bytes than copying them.
@@ -278,7 +278,9 @@ fn apply(
     }
     let data = FlagDefinitionCacheData::of_text_after(stored, Some(old), &patched)?;
     // A result without a valid envelope has no metadata.
-    if data.is_stored_form() && data.index().content() == last.to {
+    // The fingerprint was computed for the range that the patch names.
+    let is_there = data.index().raw_span().start() == last.start;
+    if data.is_stored_form() && is_there && data.index().content() == last.to {
         Ok(data)
     } else {
         Err(PatchError::OtherResult)

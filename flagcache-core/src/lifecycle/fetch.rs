@@ -118,6 +118,7 @@ impl Machine {
         let etag = etag.map(str::to_owned);
         self.load.get = FetchState::InFlight {
             etag: etag.clone(),
+            sent_at: now,
             repeated: false,
         };
         steps.push(Step::Fetch {
@@ -147,6 +148,7 @@ impl Machine {
     pub(super) fn fetched(&mut self, now: Instant, fetched: Fetched, steps: &mut Vec<Step>) {
         let FetchState::InFlight {
             etag: sent,
+            sent_at,
             repeated,
         } = self.load.get.clone()
         else {
@@ -159,7 +161,7 @@ impl Machine {
                 if self.holds_back(now, &data, steps) {
                     FetchState::HeldBack
                 } else {
-                    self.take_over(now, data, steps)
+                    self.take_over(now, sent_at, data, steps)
                 }
             }
             Fetched::NotModified { etag } if self.is_of_hold(sent.as_deref()) => {
@@ -168,7 +170,7 @@ impl Machine {
                 match self.hold.take_if(|hold| now >= hold.until) {
                     Some(Hold { data, .. }) => {
                         let etag = etag.or(sent);
-                        self.take_over(now, data.with_etag(etag.as_deref()), steps)
+                        self.take_over(now, sent_at, data.with_etag(etag.as_deref()), steps)
                     }
                     None => FetchState::HeldBack,
                 }
@@ -202,6 +204,7 @@ impl Machine {
                         });
                         self.load.get = FetchState::InFlight {
                             etag: None,
+                            sent_at: now,
                             repeated: true,
                         };
                         return;
@@ -219,15 +222,16 @@ impl Machine {
         }
     }
 
-    /// Installs what the API answered.
+    /// Installs what the API answered to the request that was sent at that time.
     pub(super) fn take_over(
         &mut self,
         now: Instant,
+        sent_at: Instant,
         data: FlagDefinitionCacheData,
         steps: &mut Vec<Step>,
     ) -> FetchState {
         if self.load.leads != Some(true) {
-            self.freshness.supersede(now);
+            self.freshness.supersede(sent_at);
         }
         self.install(data, DefinitionsOrigin::Api, false, steps);
         self.freshness.confirm(now);

@@ -11,12 +11,12 @@ use crate::{CopyId, FlagDefinitionCacheData};
 /// can restore its copy.
 const MIN_SUSPECT_AGE: Duration = Duration::from_secs(10);
 
-/// What this worker fetched itself supersedes older stored copies.
+/// When this worker last sent a request of its own, and what its answer replaced.
 #[derive(Debug)]
 struct Superseded {
     since: Instant,
-    /// The copy that was in memory. Without metadata a copy is identified by its content alone, and a genuine roll-back
-    /// to it would be rejected: `None`.
+    /// The copy that was in memory. `None` if there was none, or if it had no metadata: it would be identified by its content
+    /// alone, and a genuine roll-back to it would be rejected.
     copy: Option<CopyId>,
 }
 
@@ -109,13 +109,14 @@ impl Freshness {
                     .is_none_or(|at| now.saturating_duration_since(at) >= max_staleness))
     }
 
-    /// A worker that is not the leader fetched definitions newer than the stored copy: remember to reject older copies.
-    pub(super) fn supersede(&mut self, now: Instant) {
+    /// A worker that is not the leader fetched definitions newer than the stored copy, with a request that was sent at this
+    /// time: remember to reject older copies.
+    pub(super) fn supersede(&mut self, sent_at: Instant) {
         if let (Some(superseded), Some(DefinitionsOrigin::Api)) =
             (&mut self.superseded, self.origin)
         {
             // The definitions in memory were never stored: the store still holds the copy from before.
-            superseded.since = now;
+            superseded.since = sent_at;
             return;
         }
         let copy = self
@@ -123,7 +124,10 @@ impl Freshness {
             .as_ref()
             .filter(|snapshot| snapshot.fetched_at().is_some())
             .map(FlagDefinitionCacheData::copy_id);
-        self.superseded = Some(Superseded { since: now, copy });
+        self.superseded = Some(Superseded {
+            since: sent_at,
+            copy,
+        });
     }
 
     /// Whether a stored copy may replace the definitions in memory.

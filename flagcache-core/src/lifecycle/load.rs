@@ -59,6 +59,7 @@ pub(super) enum FetchState {
     NotSent,
     InFlight {
         etag: Option<String>,
+        sent_at: Instant,
         repeated: bool,
     },
     New,

@@ -205,7 +205,7 @@ impl RedisStoreBuilder {
     }
 
     /// The timeout of one exchange with the server, connecting included. Default 1 s: below the poller's provider
-    /// timeout of 2 s, so that the store can report the cause. Increase it if the definitions take longer to transfer.
+    /// timeout of 2 s, so that the store can report the cause. Increase it if 1 MB takes longer to transfer.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
         self.response_timeout = limit;
         self

@@ -356,20 +356,19 @@ impl RedisProvider {
             );
             client.run::<Published>("store the definitions", call)
         };
-        let length = fingerprint.length;
+        let (length, body) = (fingerprint.length, self.shared.body());
         let staged = match token {
-            Some(token) => {
-                staging
-                    .stage(token, data, length, self.shared.body())
-                    .await?
-            }
+            Some(token) => staging.stage(token, data, length, body).await?,
             // Workers without a lock could mix their pieces.
             None => Staged::None,
         };
         let published = match staged {
             Staged::All => {
-                let published = publish(NewCopy::Staged(length)).await;
-                let published = staging.usable(published, self.shared.body())?;
+                let published = publish(NewCopy::Staged(&fingerprint)).await;
+                let published = staging.usable(published, body)?;
+                if let Some(Published::Stored { .. }) = published {
+                    staging.succeeded();
+                }
                 published.unwrap_or(Published::NotStaged)
             }
             Staged::Refused => Published::Refused,
@@ -381,10 +380,7 @@ impl RedisProvider {
                 let sent = publish(NewCopy::Whole(&data.to_json()));
                 sent.await?
             }
-            published => {
-                staging.succeeded();
-                published
-            }
+            published => published,
         };
         if let Published::Stored {
             not_notified,

@@ -7,7 +7,7 @@ use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use flagcache_test_support::{RedisCluster, RedisServer, eventually};
 
 use crate::failures::{WINDOW, failed, refusal, set_key};
-use crate::worker::{Worker, set};
+use crate::worker::{Worker, set, sized};
 use crate::{recovery, sharing};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -61,15 +61,17 @@ async fn workers_share_from_whichever_node_they_start_and_follow_the_slot() {
     slot.key(&format!("{DATA}:patches"));
     // All are there, but the slot is not yet.
     assert!(leader.leads().await);
-    leader.publish(&set(6)).await.unwrap();
+    // It cannot be sent in pieces there.
+    let large = sized(6, 2 << 20);
+    leader.publish(&large).await.unwrap();
     assert!(
         follower.noticed(2 * SECOND).await,
         "a notification reaches every node"
     );
-    assert_eq!(follower.follow().await, Some(set(6)));
+    assert_eq!(follower.follow().await, Some(large.clone()));
     slot.end();
     assert!(leader.leads().await, "the first call finds the new node");
-    assert_eq!(follower.follow().await, Some(set(6)));
+    assert_eq!(follower.follow().await, Some(large));
     leader.quiet().await;
     follower.quiet().await;
     leader.lead_with(&set(7)).await;

@@ -50,6 +50,8 @@ pub(crate) fn b8_65_a_suspended_leader_that_resumes_overwrites_nothing<P: TestSt
 /// The leader is paused while the answer to its request, [`LATE`] flags, is on its way.
 pub(crate) fn pause_leader_in_a_get<P: TestStore>(fleet: &mut Fleet<P>) -> usize {
     let leader = fleet.leader();
+    // A refresh joins a load in progress, so the first load has to be over.
+    fleet.refresh(leader);
     fleet.api.serve(LATE);
     // So long that it is still on its way when the leader is paused, on a busy machine too.
     fleet

@@ -373,6 +373,25 @@ fn b8_62_what_a_follower_fetched_is_not_replaced_by_a_change_that_it_had_missed(
 }
 
 #[test]
+fn b8_62_a_copy_that_was_confirmed_while_a_followers_own_request_ran_replaces_its_answer() {
+    let (a, b, newer) = (set("a", "1"), set("b", "2"), set("c", "3"));
+    let mut harness = Harness::follower(policy(), &a);
+    assert_eq!(harness.fetch_in_outage(), [get("1")]);
+    harness.pass(MS * 500);
+    assert_eq!(harness.fetched(&b), [from_api(&b), Expected::Read]);
+    harness.read_failed();
+    let answered = harness.now;
+    harness.wait();
+    let ago = harness.now.duration_since(answered) + MS * 100;
+    harness.report(FleetStatus::new().confirmed_ago(ago));
+    harness.decided(false);
+    assert_eq!(
+        harness.read(Some(&newer)),
+        [from_cache(&newer), Expected::LoadEnded]
+    );
+}
+
+#[test]
 fn b8_62_a_store_without_confirmations_waits_for_a_fail_open_interval() {
     let (a, b) = (set("a", "1"), set("b", "2"));
     let mut harness = Harness::follower(policy(), &a);

@@ -141,7 +141,7 @@ pub(super) enum Published {
     },
     /// There is a copy already, and no token was given.
     Exists,
-    /// The staged copy is gone: it has expired, or was evicted.
+    /// The copy is not at the staging key: it has expired, or was evicted or lost.
     NotStaged,
 }
 
@@ -175,8 +175,8 @@ pub(super) struct Link {
 pub(super) enum NewCopy<'a> {
     /// Sent with the call.
     Whole(&'a [u8]),
-    /// At the staging key, with this length.
-    Staged(u64),
+    /// At the staging key.
+    Staged(&'a Fingerprint),
 }
 
 /// Stores `copy` if the lock holds `token`; without a token, only if there is no copy. The link leads to `copy`.
@@ -205,12 +205,17 @@ pub(super) fn publish(
         .arg(worker);
     let call = match copy {
         NewCopy::Whole(copy) => call.arg(copy),
-        NewCopy::Staged(length) => call.arg(length),
+        NewCopy::Staged(fingerprint) => call.arg(fingerprint.length),
     };
-    call.arg(mark.failure())
+    let call = call
+        .arg(mark.failure())
         .arg(&keys.patches)
         .arg(from)
-        .arg(link)
+        .arg(link);
+    match copy {
+        NewCopy::Whole(_) => call,
+        NewCopy::Staged(fingerprint) => call.arg(&fingerprint.digest),
+    }
 }
 
 /// The result of staging a piece.
@@ -220,7 +225,7 @@ pub(super) enum StageReply {
     Refused,
     /// Written.
     Written,
-    /// The pieces before it are gone: they have expired, or were evicted.
+    /// The pieces before it are not there: they have expired, or were evicted or lost.
     Gone,
 }
 
@@ -237,13 +242,12 @@ impl FromRedisValue for StageReply {
     }
 }
 
-/// Writes a piece of a copy of this length to the staging key, if the lock holds `token`.
-pub(super) fn stage(keys: &Keys, token: &str, offset: u64, piece: &[u8], length: u64) -> Call {
+/// Appends a piece of a copy, which begins at `offset`, to the staging key, if the lock holds `token`.
+pub(super) fn stage(keys: &Keys, token: &str, offset: u64, piece: &[u8]) -> Call {
     Call::script(&STAGE, &[&keys.lock, &keys.staging])
         .arg(token)
         .arg(offset)
         .arg(piece)
-        .arg(length)
 }
 
 /// The reply of the script that reads patches.

@@ -4,9 +4,10 @@
 -- ARGV  token that the lock must hold ('': store only if there is no copy), TTL of the copy in ms (0: for ever),
 --       mark ('confirmed', 'quota' or ''), channel, worker, copy (the length of a staged one),
 --       failure of the leader's request ('': keep the recorded one),
---       key of the patches, digest of the copy that this one replaces ('': no patch), digest of this copy and the patch
+--       key of the patches, digest of the copy that this one replaces ('': no patch), digest of this copy and the patch,
+--       digest of a staged copy
 -- returns {0} token not held; {1, error of the notification or false, error of the patch or false} stored;
---       {2} there is a copy already; {3} the staged copy is gone
+--       {2} there is a copy already; {3} the staged copy is not there
 --
 -- The key of the patches is no declared key: a user who may not access it can publish all the same.
 local ttl = tonumber(ARGV[2])
@@ -19,7 +20,9 @@ elseif redis.call('EXISTS', KEYS[1]) == 1 then
 end
 
 if KEYS[4] then
-  if redis.call('STRLEN', KEYS[4]) ~= tonumber(ARGV[6]) then
+  local length = redis.call('STRLEN', KEYS[4])
+  local digest = redis.sha1hex(redis.call('GETRANGE', KEYS[4], 0, 399))
+  if length ~= tonumber(ARGV[6]) or digest ~= ARGV[11] then
     return {3}
   end
   redis.call('RENAME', KEYS[4], KEYS[1])
