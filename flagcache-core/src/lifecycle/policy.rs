@@ -48,8 +48,8 @@ pub enum OnWastedUnits {
     /// Warn, and keep the poll interval: definitions stay as current as before, and cost ten times as much. The default.
     #[default]
     Keep,
-    /// Warn, and send a request only every ten poll intervals, or nine tenths of `max_staleness` if that is shorter, so
-    /// that no copy counts as stale. The cost stays close to that of a server with ETags; a change may be seen that
+    /// Warn, and send a request only every eight and a half poll intervals, or more often if `max_staleness` is shorter
+    /// than ten of them, so that no copy counts as stale. The cost stays close to that of a server with ETags; a change may be seen that
     /// interval later. The next 304, or a change, ends it.
     Stretch,
 }
@@ -79,11 +79,12 @@ pub(crate) struct Policy {
 impl Policy {
     /// The time between two requests while their answers are wasted; `None` to keep the poll interval.
     pub(crate) fn stretched_interval(&self) -> Option<Duration> {
-        // Below `max_staleness`, so that no follower fetches because the copy seems old; the rest is for the load itself.
-        let stretched = self
-            .poll_interval
-            .saturating_mul(10)
-            .min(self.max_staleness.mul_f64(0.9));
+        // A follower sees the confirmation at its next tick, an interval and its jitter later at most: before
+        // `max_staleness`, so that it does not fetch because the copy seems old. The rest is for the load itself.
+        let stretched = self.poll_interval.mul_f64(8.5).min(
+            self.max_staleness
+                .saturating_sub(self.poll_interval.mul_f64(1.5)),
+        );
         (self.on_wasted_units == OnWastedUnits::Stretch && stretched > self.poll_interval)
             .then_some(stretched)
     }

@@ -71,12 +71,12 @@ fn b12_86_without_the_policy_each_tick_sends_a_request() {
 }
 
 #[test]
-fn b12_86_with_the_policy_the_leader_keeps_its_ticks_and_sends_every_tenth_request() {
+fn b12_86_with_the_policy_the_leader_keeps_its_ticks_and_sends_every_ninth_request() {
     let a = set("a", "1");
     let mut harness = Harness::leader(stretching(), &a);
     next_request(&mut harness, &a);
     next_request(&mut harness, &a);
-    let stretched = INTERVAL * 9;
+    let stretched = INTERVAL.mul_f64(8.5);
     for _ in 0..3 {
         let before = harness.now;
         next_request(&mut harness, &a);
@@ -106,7 +106,11 @@ fn after_a_change_the_next_tick_sends_a_request() {
     assert!(harness.now - before < INTERVAL * 2);
     let before = harness.now;
     next_request(&mut harness, &b);
-    assert_eq!(harness.now - before, INTERVAL * 9, "it has not recovered");
+    assert_eq!(
+        harness.now - before,
+        INTERVAL.mul_f64(8.5),
+        "it has not recovered"
+    );
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn without_a_provider_the_next_tick_is_that_of_the_next_request() {
         assert!(matches!(harness.wait()[..], [Expected::Get(_)]));
         harness.fetched(&a);
     }
-    assert_eq!(harness.wait_time(), INTERVAL * 9);
+    assert_eq!(harness.wait_time(), INTERVAL.mul_f64(8.5));
 }
 
 fn holding(share: f64) -> Policy {
