@@ -12,7 +12,7 @@ use super::connection::keys::Keys;
 use super::connection::tls;
 
 /// The permissions that the user needs on any kind of server.
-const COMMANDS: &str = "+evalsha +script|load +get +set +del +exists +getrange +setrange +strlen +rename +pttl +pexpire +persist \
+const COMMANDS: &str = "+evalsha +script|load +get +set +del +exists +append +getrange +strlen +rename +pttl +pexpire +persist \
                         +hmget +hset +hdel +time +publish +subscribe";
 
 /// Messages of the server, and of the redis crate while it connects, about a missing permission, which have no error

@@ -44,7 +44,7 @@ async fn a_large_copy_is_sent_in_pieces_and_nothing_of_them_remains() {
         calls.unwrap_or_else(|| panic!("{command}: {script}"))
     };
     assert_eq!(calls("cmdstat_rename:"), 3);
-    assert_eq!(calls("cmdstat_setrange:"), 3 * 20);
+    assert_eq!(calls("cmdstat_append:"), 3 * 20);
 
     let for_ever = Worker::with(builder(&server).data_ttl(None));
     leader.shutdown().await;
@@ -91,24 +91,35 @@ async fn a_leader_that_lost_the_lock_sends_no_piece() {
 }
 
 #[tokio::test]
-async fn pieces_that_are_lost_are_sent_again_as_a_whole() {
+async fn pieces_that_are_lost_or_that_a_former_leader_sends_too_are_sent_again_as_a_whole() {
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;
-    assert!(leader.leads().await);
-    let large = sized(2, 8 * MEGABYTE);
-    let mut published = Box::pin(leader.publish(&large));
-    tokio::select! {
-        biased;
-        _ = &mut published => panic!("published before a piece was seen"),
-        () = async {
-            while !server.run::<bool>(&format!("DEL {STAGING}")) {
-                tokio::task::yield_now().await;
-            }
-        } => {}
+    let piece = "x".repeat(512 * 1024);
+    let interferences: [&[&str]; 3] = [
+        &["DEL", STAGING],
+        &["APPEND", STAGING, &piece],
+        &["SET", STAGING, &piece, "EX", "60"],
+    ];
+    for (n, interference) in (2..).zip(interferences) {
+        assert!(leader.leads().await);
+        let large = sized(n, 8 * MEGABYTE);
+        let mut published = Box::pin(leader.publish(&large));
+        tokio::select! {
+            biased;
+            _ = &mut published => panic!("published before a piece was seen"),
+            () = async {
+                while server.run::<u64>(&format!("STRLEN {STAGING}")) == 0 {
+                    tokio::task::yield_now().await;
+                }
+            } => server.run_args::<()>(interference),
+        }
+        published.await.unwrap();
+        assert_eq!(follower.follow().await, Some(large), "{}", interference[0]);
+        // What was appended to nothing would never expire.
+        let left: i64 = server.run(&format!("TTL {STAGING}"));
+        assert_ne!(left, -1, "{}", interference[0]);
     }
-    published.await.unwrap();
-    assert_eq!(follower.follow().await, Some(large.clone()));
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ impl Lua {
     }
 }
 
-/// One command: a script, the read of a key, or a plain command.
+/// One command: a script, or a plain command.
 ///
 /// Not [`redis::ScriptInvocation`], which copies its arguments once more: the copy of the definitions is one of them.
 pub(in crate::redis) struct Call {
@@ -60,32 +60,41 @@ impl Call {
 
     /// Reads a key.
     pub(in crate::redis) fn get(key: &str) -> Self {
-        let mut command = redis::cmd("GET");
-        command.arg(key);
-        Self {
-            command,
-            lua: None,
-            repeatable: true,
-        }
+        Self::repeatable("GET").arg(key)
     }
 
     /// The length of a key's value; 0 if the key does not exist.
     pub(in crate::redis) fn length(key: &str) -> Self {
-        let mut command = redis::cmd("STRLEN");
-        command.arg(key);
-        Self {
-            command,
-            lua: None,
-            repeatable: true,
-        }
+        Self::repeatable("STRLEN").arg(key)
     }
 
     /// Reads a range of a key's value, both ends included.
     pub(in crate::redis) fn range(key: &str, first: u64, last: u64) -> Self {
-        let mut command = redis::cmd("GETRANGE");
-        command.arg(key).arg(first).arg(last);
+        Self::repeatable("GETRANGE").arg(key).arg(first).arg(last)
+    }
+
+    /// Writes a key that expires after so many seconds.
+    pub(in crate::redis) fn set(key: &str, value: &[u8], seconds: u32) -> Self {
+        let call = Self::repeatable("SET").arg(key).arg(value);
+        call.arg("EX").arg(seconds)
+    }
+
+    /// Appends to a key's value, and returns the new length.
+    pub(in crate::redis) fn append(key: &str, value: &[u8]) -> Self {
         Self {
-            command,
+            repeatable: false,
+            ..Self::repeatable("APPEND").arg(key).arg(value)
+        }
+    }
+
+    /// Deletes a key.
+    pub(in crate::redis) fn delete(key: &str) -> Self {
+        Self::repeatable("DEL").arg(key)
+    }
+
+    fn repeatable(command: &str) -> Self {
+        Self {
+            command: redis::cmd(command),
             lua: None,
             repeatable: true,
         }
@@ -95,9 +104,8 @@ impl Call {
     #[cfg(feature = "testing")]
     pub(in crate::redis) fn plain(command: &str) -> Self {
         Self {
-            command: redis::cmd(command),
-            lua: None,
             repeatable: false,
+            ..Self::repeatable(command)
         }
     }
 
@@ -179,7 +187,6 @@ mod tests {
             include_str!("../scripts/release.lua"),
             include_str!("../scripts/renew.lua"),
             include_str!("../scripts/request_refresh.lua"),
-            include_str!("../scripts/stage.lua"),
             include_str!("../scripts/tick.lua"),
         ] {
             for line in text.lines() {

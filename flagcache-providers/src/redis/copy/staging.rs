@@ -7,11 +7,16 @@ use flagcache_core::{FlagDefinitionCacheData, ProviderError, ProviderErrorKind};
 use parking_lot::Mutex;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use super::super::scripts::{self, StageReply};
+use super::super::connection::call::Call;
 use super::body::Body;
 
 /// Shorter than what is read at once, because it is held several times.
 const PIECE: usize = 512 * 1024;
+
+const DOING: &str = "store the definitions";
+
+/// Seconds after which the server deletes what an abandoned publish leaves behind.
+const TTL: u32 = 60;
 
 /// After a refusal, for this long each copy is sent in one call.
 const PAUSE: Duration = Duration::from_secs(600);
@@ -19,7 +24,11 @@ const PAUSE: Duration = Duration::from_secs(600);
 /// Sends a large copy in pieces to a key of its own, from which the publish script takes it.
 ///
 /// The redis crate holds what it sends three times, so a large copy that was sent in one call would take four times its
-/// size in the leader. Each piece has the response timeout of its own, and other calls can run between two.
+/// size in the leader. Each piece has the response timeout of its own, and other calls can run between two. No script
+/// handles a piece: Lua hashes each byte of a string, which takes as long as the rest of the publish.
+///
+/// The key is not protected by the lock. The server's answer to each piece says how much is there, so pieces that were lost,
+/// or that a former leader sends meanwhile, are noticed; so is its first piece, which begins with the head of its own copy.
 #[derive(Debug, Default)]
 pub(in crate::redis) struct Staging {
     /// When the server last refused it, unless it has succeeded since.
@@ -53,7 +62,7 @@ impl Staging {
         if length <= Body::PIECE || pauses {
             return Ok(Staged::None);
         }
-        let staged = self.send(token, data, length, body).await;
+        let staged = self.send(token, data, body).await;
         Ok(self.usable(staged, body)?.unwrap_or(Staged::None))
     }
 
@@ -90,22 +99,34 @@ impl Staging {
         &self,
         token: &str,
         data: &FlagDefinitionCacheData,
-        length: u64,
-        body: Body<'_>,
+        Body { client, keys }: Body<'_>,
     ) -> Result<Staged, ProviderError> {
+        let held: Option<Vec<u8>> = client.run(DOING, Call::get(&keys.lock)).await?;
+        if held.as_deref() != Some(token.as_bytes()) {
+            return Ok(Staged::Refused);
+        }
         let [head, members, tail] = data.to_json_parts();
         let mut rest = head.chain(members).chain(tail);
-        while rest.has_remaining() {
-            let offset = length - rest.remaining() as u64;
-            let piece = rest.copy_to_bytes(rest.remaining().min(PIECE));
-            let call = scripts::stage(body.keys, token, offset, &piece);
-            match body.client.run("store the definitions", call).await? {
-                StageReply::Written => {}
-                StageReply::Refused => return Ok(Staged::Refused),
-                StageReply::Gone => return Ok(Staged::None),
+        let mut next = || rest.copy_to_bytes(rest.remaining().min(PIECE));
+        let mut sent = next();
+        let first = Call::set(&keys.staging, &sent, TTL);
+        client.run::<()>(DOING, first).await?;
+        let mut length = sent.len() as u64;
+        loop {
+            sent = next();
+            if sent.is_empty() {
+                return Ok(Staged::All);
+            }
+            length += sent.len() as u64;
+            let appended = Call::append(&keys.staging, &sent);
+            let there: u64 = client.run(DOING, appended).await?;
+            if there != length {
+                // Appended to nothing, it would never expire.
+                let remove = Call::delete(&keys.staging);
+                client.run::<()>(DOING, remove).await?;
+                return Ok(Staged::None);
             }
         }
-        Ok(Staged::All)
     }
 }
 

@@ -15,7 +15,6 @@ use crate::NotificationListener;
 
 static TICK: Lua = Lua::new(include_str!("tick.lua"));
 static PUBLISH: Lua = Lua::new(include_str!("publish.lua"));
-static STAGE: Lua = Lua::new(include_str!("stage.lua"));
 static PATCHES: Lua = Lua::new(include_str!("patches.lua"));
 static KEEP: Lua = Lua::new(include_str!("keep.lua"));
 static RENEW: Lua = Lua::new(include_str!("renew.lua"));
@@ -216,38 +215,6 @@ pub(super) fn publish(
         NewCopy::Whole(_) => call,
         NewCopy::Staged(fingerprint) => call.arg(&fingerprint.digest),
     }
-}
-
-/// The result of staging a piece.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StageReply {
-    /// The lock does not hold the token.
-    Refused,
-    /// Written.
-    Written,
-    /// The pieces before it are not there: they have expired, or were evicted or lost.
-    Gone,
-}
-
-impl FromRedisValue for StageReply {
-    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
-        match value {
-            Value::Int(0) => Ok(Self::Refused),
-            Value::Int(1) => Ok(Self::Written),
-            Value::Int(2) => Ok(Self::Gone),
-            _ => Err(ParsingError::from(
-                "not a reply of the stage script".to_owned(),
-            )),
-        }
-    }
-}
-
-/// Appends a piece of a copy, which begins at `offset`, to the staging key, if the lock holds `token`.
-pub(super) fn stage(keys: &Keys, token: &str, offset: u64, piece: &[u8]) -> Call {
-    Call::script(&STAGE, &[&keys.lock, &keys.staging])
-        .arg(token)
-        .arg(offset)
-        .arg(piece)
 }
 
 /// The reply of the script that reads patches.
