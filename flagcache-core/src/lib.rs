@@ -6,7 +6,7 @@
 //! | module | contents |
 //! |---|---|
 //! | `contract` | [`FlagDefinitionCacheProvider`], the contract between a poller and a store, and its types |
-//! | `definitions` | [`FlagDefinitionCacheData`]: one immutable snapshot over one buffer of JSON, and its stored form |
+//! | `definitions` | [`FlagDefinitionCacheData`]: one immutable snapshot of the API's JSON, and its stored form |
 //! | `lifecycle` | the poller's decisions: a pure state machine, time as an argument |
 //! | `poller`, `guard` | [`FlagDefinitionPoller`]: the task that carries the decisions out, and its handle; [`refresh_once`] |
 //! | [`blocking`] | the same handle for programs without tokio |

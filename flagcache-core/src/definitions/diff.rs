@@ -126,9 +126,9 @@ fn changed_members(new: &FlagDefinitionCacheData, old: &FlagDefinitionCacheData)
             .map_or(name, |(snake, _)| *snake)
     };
     let names: BTreeSet<&str> = new
-        .members()
-        .chain(old.members())
-        .map(|(name, _)| snake(name))
+        .member_names()
+        .chain(old.member_names())
+        .map(snake)
         .collect();
     let differs = |name| match name {
         "flags" => false,
@@ -154,7 +154,8 @@ fn changed_members(new: &FlagDefinitionCacheData, old: &FlagDefinitionCacheData)
 
 /// Whether two texts mean the same. Texts that cannot be decoded must be identical.
 fn same_json(a: &str, b: &str) -> bool {
-    a == b
+    std::ptr::eq(a, b)
+        || a == b
         || same_tokens(a, b)
         || match (serde_json::from_str(a), serde_json::from_str(b)) {
             (Ok(a), Ok(b)) => same_value(&a, &b),

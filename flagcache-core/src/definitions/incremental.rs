@@ -1,8 +1,6 @@
 //! Scans a text with the help of an older snapshot: unchanged flags are compared as bytes, which is many times faster than
 //! scanning them.
 //!
-//! What a patch has copied is not even compared.
-//!
 //! The result equals that of a full scan, because the end of a JSON object does not depend on the text around it: if an
 //! element of the list begins with the text of a valid flag, then that element is this flag. Everything else, errors
 //! included, is left to the full scan.
@@ -11,7 +9,7 @@ use std::ops::Range;
 
 use crate::definitions::fingerprint::ContentFingerprint;
 use crate::definitions::index::{self, DefinitionsIndex, FlagChanges, Known};
-use crate::definitions::scan::{self, FlagEntry, Member, Scan, Span};
+use crate::definitions::scan::{self, FlagEntry, Member, Ranges, Scan, Span};
 use crate::definitions::stored_form::{self, Envelope, Metadata};
 
 /// The result of an incremental scan.
@@ -23,38 +21,48 @@ pub(crate) struct Incremental {
     pub(crate) known: Known,
 }
 
-/// What a patch that has written the text knows about it.
-#[derive(Debug, Default)]
-pub(crate) struct Patched {
-    /// The ranges that are copied from the older definitions' own members: where each one begins in the text, in ascending
-    /// order, and the range of [`DefinitionsIndex::raw`].
-    pub(crate) copied: Vec<(usize, Range<usize>)>,
-    /// The fingerprint of the definitions' own members.
-    pub(crate) fingerprint: Option<ContentFingerprint>,
+/// The parts of the definitions' own members, by their offsets in the text.
+pub(crate) struct Parts {
+    pub(crate) before: Range<usize>,
+    pub(crate) list: Range<usize>,
+    pub(crate) after: Range<usize>,
+    /// The position of the list of flags among the members.
+    pub(crate) list_at: usize,
 }
 
-impl Patched {
-    /// Up to where the older definitions' own members are copied, if the text at `at` is a copy of those from `old`.
-    fn copied_to(&self, at: usize, old: usize) -> Option<usize> {
-        let after = self.copied.partition_point(|(start, _)| *start <= at);
-        let (start, range) = &self.copied[after.checked_sub(1)?];
-        (range.start + (at - start) == old).then_some(range.end)
+impl Parts {
+    /// `None` if there are two lists, or if a member has the name of the envelope.
+    pub(crate) fn of(definitions: &DefinitionsIndex) -> Option<Self> {
+        let (list_at, list) = match definitions.split_list() {
+            Some(list) => list,
+            None => {
+                let at = only_list(definitions.text(), definitions.members())?;
+                (at, definitions.members()[at].value.range())
+            }
+        };
+        let raw = definitions.raw_range();
+        Some(Self {
+            before: raw.start..list.start,
+            after: list.end..raw.end,
+            list,
+            list_at,
+        })
     }
 }
 
 /// Scans the text. If this succeeds, the text is in the canonical form. `None` if there is no older snapshot, if the text
 /// before the flags differs, or if anything is not as expected; the whole text has to be scanned then.
-pub(crate) fn scan(
-    text: &str,
-    old: Option<&DefinitionsIndex>,
-    patched: &Patched,
-) -> Option<Incremental> {
+pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Incremental> {
     const SPACE: [char; 4] = [' ', '\n', '\t', '\r'];
     let old = old?;
-    let list_at = only_list(old.text(), old.members())?;
-    let (old_raw, old_list) = (old.raw_span(), old.members()[list_at].value);
-    let before = &old.text()[old_raw.start()..old_list.start()];
-    let after = &old.text()[old_list.end()..old_raw.end()];
+    let Parts {
+        before,
+        list: old_list,
+        after,
+        list_at,
+    } = Parts::of(old)?;
+    let from_start = before.start;
+    let [before, after] = [before, after].map(|part| old.text().slice(part));
 
     let (envelope, start) = match Envelope::at_the_start_of(text) {
         Some((envelope, end)) if text[end..].starts_with(',') => (Some(envelope), end + 1),
@@ -69,21 +77,22 @@ pub(crate) fn scan(
             object.trim_end_matches(SPACE).len()
         }
     };
-    if !text[start..].starts_with(before) {
+    if !text[start..].starts_with(&*before) {
         return None;
     }
     let list_start = start + before.len();
-    let list = scan_list(text, list_start, old, patched)?;
+    let list = scan_list(text, list_start, old)?;
     let rest = text.get(list.end..raw_end)?;
 
     // The same members, at their positions in the new text, whose list differs.
     let outline;
-    let (members, from_start, from_list_end) = if rest == after {
-        (old.members(), old_raw.start(), old_list.end())
+    let is_one_buffer = old.text().buffer().is_some();
+    let (members, from_start, from_list_end) = if is_one_buffer && rest == after {
+        (old.members(), from_start, old_list.end)
     } else {
-        let text = ["{", before, "[]", rest, "}"].concat();
+        let text = ["{", &before, "[]", rest, "}"].concat();
         outline = scan::scan(&text).ok()?;
-        only_list(&text, &outline.members)?;
+        only_list(text.as_str(), &outline.members)?;
         (&outline.members[..], 1, 1 + before.len() + 2)
     };
     let members: Vec<Member> = members
@@ -109,8 +118,10 @@ pub(crate) fn scan(
         Some(envelope) => {
             let tail = text[raw_end..].strip_suffix('}')?;
             let aliases = index::aliases(text, &members);
-            let (metadata, fingerprint) =
-                envelope.verify(&text[start..raw_end], tail, &aliases, patched.fingerprint)?;
+            let members = Span::new(start, raw_end);
+            let (metadata, fingerprint) = envelope.verify(members.len(), tail, &aliases, || {
+                ContentFingerprint::of(text, [(members, &list.flags[..])])
+            })?;
             (Some(metadata), Some(fingerprint))
         }
         None => (None, None),
@@ -123,6 +134,7 @@ pub(crate) fn scan(
         stored,
         known: Known {
             fingerprint,
+            layout: None,
             by_key: list.has_same_keys.then(|| old.by_key().clone()),
             changes: list.has_same_keys.then(|| FlagChanges {
                 from: old.content(),
@@ -133,7 +145,7 @@ pub(crate) fn scan(
 }
 
 /// The position of the member `flags`; `None` if there are two, or if a member has the name of the envelope.
-fn only_list(text: &str, members: &[Member]) -> Option<usize> {
+fn only_list(text: &(impl Ranges + ?Sized), members: &[Member]) -> Option<usize> {
     let with_name = |name| {
         let has_name = move |(_, member): &(usize, &Member)| member.name.of(text) == name;
         members.iter().enumerate().filter(has_name)
@@ -156,7 +168,7 @@ struct List {
 
 /// Scans the list of flags that begins at `start`. After a flag that is not the expected one, continues in the old list
 /// after the flag with the same key.
-fn scan_list(text: &str, start: usize, old: &DefinitionsIndex, patched: &Patched) -> Option<List> {
+fn scan_list(text: &str, start: usize, old: &DefinitionsIndex) -> Option<List> {
     let bytes = text.as_bytes();
     let mut flags = Vec::with_capacity(old.flags().len() + 1);
     let mut changed = Vec::new();
@@ -167,9 +179,17 @@ fn scan_list(text: &str, start: usize, old: &DefinitionsIndex, patched: &Patched
     }
     let mut at = skip_whitespace(bytes, start + 1);
     while !(flags.is_empty() && bytes.get(at) == Some(&b']')) {
-        let rest = &old.flags()[expected..];
-        match &rest[..unchanged(text, at, rest, old, patched)] {
-            [] => {
+        let is_unchanged = |flag: &&FlagEntry| {
+            let json = flag.json.of(old.text()).as_bytes();
+            bytes[at..].starts_with(json)
+        };
+        match old.flags().get(expected).filter(is_unchanged) {
+            Some(flag) => {
+                has_same_keys &= expected == flags.len();
+                expected += 1;
+                flags.push(flag.moved(at));
+            }
+            None => {
                 let flag = scan::flag_at(text, at)?;
                 changed.push(flags.len() as u32);
                 let key = flag.key.of(text);
@@ -180,13 +200,6 @@ fn scan_list(text: &str, start: usize, old: &DefinitionsIndex, patched: &Patched
                     expected = position + 1;
                 }
                 flags.push(flag);
-            }
-            same @ [first, ..] => {
-                has_same_keys &= expected == flags.len();
-                expected += same.len();
-                let from = first.json.start();
-                let moved = |flag: &FlagEntry| flag.moved(at + (flag.json.start() - from));
-                flags.extend(same.iter().map(moved));
             }
         }
         at = skip_whitespace(bytes, flags.last()?.json.end());
@@ -205,29 +218,7 @@ fn scan_list(text: &str, start: usize, old: &DefinitionsIndex, patched: &Patched
     })
 }
 
-/// How many of these old flags the text at `at` begins with, what is between them included.
-fn unchanged(
-    text: &str,
-    at: usize,
-    flags: &[FlagEntry],
-    old: &DefinitionsIndex,
-    patched: &Patched,
-) -> usize {
-    let Some(first) = flags.first() else { return 0 };
-    let old_start = old.raw_span().start();
-    let copied = patched
-        .copied_to(at, first.json.start() - old_start)
-        .map_or(0, |end| {
-            flags.partition_point(|flag| flag.json.end() - old_start <= end)
-        });
-    if copied > 0 {
-        return copied;
-    }
-    let json = first.json.of(old.text()).as_bytes();
-    usize::from(text.as_bytes()[at..].starts_with(json))
-}
-
-fn skip_whitespace(text: &[u8], mut at: usize) -> usize {
+pub(crate) fn skip_whitespace(text: &[u8], mut at: usize) -> usize {
     while matches!(text.get(at), Some(b' ' | b'\n' | b'\t' | b'\r')) {
         at += 1;
     }
@@ -245,7 +236,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{DataError, DefinitionsDiff, FlagDefinitionCacheData, ProjectFingerprint};
+    use crate::{DataError, DefinitionsDiff, FlagDefinitionCacheData, Patch, ProjectFingerprint};
 
     /// Keys as they are written: with escapes, several of the same key, some that need more than one byte.
     const KEYS: [&str; 9] = [
@@ -455,11 +446,7 @@ mod tests {
                         .map(|(name, json)| format!("{name:?} {}", json.as_str())),
                 );
                 for key in data.flags().map(|flag| flag.key()).chain(KEYS) {
-                    let found = data.flag(key);
-                    let place = found.map(|flag| {
-                        data.flags()
-                            .position(|other| std::ptr::eq(flag.json(), other.json()))
-                    });
+                    let place = data.index().position(key);
                     seen.push(format!("{key:?} {place:?}"));
                 }
                 seen
@@ -478,12 +465,11 @@ mod tests {
     ) -> [Vec<String>; 3] {
         let effective = |data: &FlagDefinitionCacheData,
                          is_wanted: &dyn Fn(&str, Value) -> bool| {
-            let wanted = data.flags().filter(|flag| {
-                let last = data.flag(flag.key()).map(|last| last.json().as_ptr());
-                last == Some(flag.json().as_ptr())
+            let wanted = data.flags().enumerate().filter(|(at, flag)| {
+                data.index().position(flag.key()) == Some(*at)
                     && is_wanted(flag.key(), flag.deserialize().unwrap())
             });
-            wanted.map(|flag| flag.key().to_owned()).collect()
+            wanted.map(|(_, flag)| flag.key().to_owned()).collect()
         };
         let value = |data: &FlagDefinitionCacheData, key: &str| {
             data.flag(key)
@@ -533,6 +519,74 @@ mod tests {
             let after = fetched(text.clone(), etag, Some(&previous));
             prop_assert_eq!(observed(&after), observed(&fetched(text, etag, None)));
         }
+
+        /// Each result is patched again, or is what a whole copy is compared with.
+        #[test]
+        fn patched_definitions_are_those_of_a_whole_scan(
+            sketch in sketch(),
+            rounds in vec((vec(edit(), 0..3), select(&["\"1\"", "\"2\""][..])), 1..6),
+        ) {
+            let mut edited = sketch;
+            let Ok(mut patched) = fetched(edited.text().into_bytes(), "", None) else {
+                return Ok(());
+            };
+            for (edits, etag) in rounds {
+                edits.iter().for_each(|edit| edit.apply(&mut edited));
+                let Ok(new) = fetched(edited.text().into_bytes(), etag, Some(&patched)) else {
+                    continue;
+                };
+                let whole = FlagDefinitionCacheData::from_json(new.to_json());
+                let Some(patch) = Patch::limited(&patched, &new, |_| usize::MAX) else {
+                    patched = whole.unwrap();
+                    continue;
+                };
+                let result = patch.apply(&patched);
+                let result = result.map_err(|error| TestCaseError::fail(error.to_string()))?;
+                let DefinitionsDiff { added, removed, changed, .. } = result.diff(&patched);
+                prop_assert_eq!([added, removed, changed], differences(&result, &patched));
+                prop_assert_eq!(observed(&Ok(result.clone())), observed(&whole));
+                patched = result;
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_of_flags_shares_the_text_and_another_does_not() {
+        let [a, b, c, changed] = [
+            r#"{"key":"a","active":false}"#,
+            r#"{"key":"b","active":false}"#,
+            r#"{"key":"c","active":false}"#,
+            r#"{"key":"b","active":true}"#,
+        ];
+        let old = fetched(set(&[a, b, c], "").into_bytes(), "1", None).unwrap();
+        let stored = FlagDefinitionCacheData::from_json(old.to_json()).unwrap();
+        for (flags, tail, shares) in [
+            (vec![a, b, c], "", true),
+            (vec![a, changed, c], "", true),
+            (vec![a, c], "", true),
+            (vec![c, a, b], "", true),
+            (vec![r#"{"key":"n"}"#, a, b, c], "", true),
+            (vec![], "", false),
+            (vec![a, changed, c], r#","x":1"#, false),
+        ] {
+            let new = fetched(set(&flags, tail).into_bytes(), "2", None).unwrap();
+            for old in [&old, &stored] {
+                let patched = Patch::limited(old, &new, |_| usize::MAX)
+                    .unwrap()
+                    .apply(old)
+                    .unwrap();
+                let is_one_buffer = patched.index().text().buffer().is_some();
+                assert_eq!(!is_one_buffer, shares, "{flags:?} {tail}");
+                assert_eq!(patched, new);
+                // A whole copy after it.
+                let next = set(&[a, b], "");
+                let after = FlagDefinitionCacheData::from_json_after(next.clone(), &patched);
+                assert_eq!(
+                    after.unwrap(),
+                    FlagDefinitionCacheData::from_json(next).unwrap()
+                );
+            }
+        }
     }
 
     fn set(flags: &[&str], tail: &str) -> String {
@@ -541,7 +595,7 @@ mod tests {
 
     fn known(old: &str, new: &str) -> Option<Incremental> {
         let old = FlagDefinitionCacheData::from_json(old.to_owned()).unwrap();
-        scan(new, Some(old.index()), &Patched::default())
+        scan(new, Some(old.index()))
     }
 
     #[test]

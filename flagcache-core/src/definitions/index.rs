@@ -1,12 +1,16 @@
 //! [`DefinitionsIndex`]: a scanned text, the positions of its members, and the table that finds a flag.
 
+use std::borrow::Cow;
 use std::hash::BuildHasher;
+use std::ops::Range;
+use std::sync::OnceLock;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde_json::value::RawValue;
 
 use crate::definitions::fingerprint::ContentFingerprint;
-use crate::definitions::scan::{FlagEntry, Member, Scan, Span};
+use crate::definitions::piece_table::PieceTable;
+use crate::definitions::scan::{FlagEntry, Member, Ranges, Scan, Span};
 use crate::{DataError, DataErrorKind};
 
 /// Members that the SDKs spell in two ways: snake_case, camelCase.
@@ -18,9 +22,11 @@ pub(crate) const SPELLINGS: [(&str, &str); 3] = [
 
 /// A text with flag definitions, the positions of its members and flags, and the hash table of the flags.
 pub(crate) struct DefinitionsIndex {
-    text: String,
-    raw: Span,
+    text: PieceTable,
+    raw: Range<usize>,
     members: Vec<Member>,
+    /// The value of the member `flags`, if it is in several pieces.
+    split_list: Option<SplitList>,
     flags: Vec<FlagEntry>,
     by_key: KeyTable,
     group_type_mapping: Option<Span>,
@@ -29,6 +35,25 @@ pub(crate) struct DefinitionsIndex {
     property_matching_version: Option<u64>,
     fingerprint: ContentFingerprint,
     changes: Option<FlagChanges>,
+}
+
+/// A list of flags in several pieces.
+struct SplitList {
+    /// The position of its member.
+    member: usize,
+    range: Range<usize>,
+    /// Its text, once it was asked for.
+    joined: OnceLock<Box<str>>,
+}
+
+/// Where a text in several pieces has what a scan cannot say, because it is in several pieces too.
+pub(crate) struct Layout {
+    /// The definitions' own members.
+    pub(crate) raw: Range<usize>,
+    /// The list of flags.
+    pub(crate) list: Range<usize>,
+    /// The position of the list among the members.
+    pub(crate) list_at: usize,
 }
 
 /// Identifies the definitions' own members: their fingerprint and their length.
@@ -55,6 +80,8 @@ pub(crate) struct Known {
     pub(crate) by_key: Option<KeyTable>,
     /// The flags that differ from those of other definitions.
     pub(crate) changes: Option<FlagChanges>,
+    /// If the text has several pieces.
+    pub(crate) layout: Option<Layout>,
 }
 
 impl DefinitionsIndex {
@@ -65,7 +92,12 @@ impl DefinitionsIndex {
     }
 
     /// Like [`new`](Self::new), without the steps whose result is known.
-    pub(crate) fn with(text: String, scan: Scan, known: Known) -> Result<Self, DataError> {
+    pub(crate) fn with(
+        text: impl Into<PieceTable>,
+        scan: Scan,
+        known: Known,
+    ) -> Result<Self, DataError> {
+        let text = text.into();
         let Scan { mut members, flags } = scan;
         members.shrink_to_fit();
         let either = |snake, camel| {
@@ -85,15 +117,26 @@ impl DefinitionsIndex {
                 ));
             }
         }
-        let raw = raw_span(&members);
+        let (raw, split_list) = match known.layout {
+            None => (raw_span(&members), None),
+            Some(layout) => {
+                let list = SplitList {
+                    member: layout.list_at,
+                    range: layout.list,
+                    joined: OnceLock::new(),
+                };
+                (layout.raw, Some(list))
+            }
+        };
         Ok(Self {
-            raw,
             by_key: known.by_key.unwrap_or_else(|| KeyTable::new(&text, &flags)),
             minimal_flag_called_events: minimal.is_some_and(|span| span.of(&text) == "true"),
             property_matching_version: version.and_then(|span| span.of(&text).parse().ok()),
-            fingerprint: known
-                .fingerprint
-                .unwrap_or_else(|| ContentFingerprint::of(raw.of(&text))),
+            fingerprint: known.fingerprint.unwrap_or_else(|| {
+                ContentFingerprint::of(&text, text.flags_in(raw.clone(), &flags))
+            }),
+            raw,
+            split_list,
             changes: known.changes,
             group_type_mapping,
             cohorts,
@@ -103,19 +146,32 @@ impl DefinitionsIndex {
         })
     }
 
-    /// The whole buffer: the definitions' own members, possibly with an envelope and aliases.
-    pub(crate) fn text(&self) -> &str {
+    /// The whole text: the definitions' own members, possibly with an envelope and aliases. It refers to the spans of
+    /// the members and flags, except the value of a list of flags in several pieces.
+    pub(crate) fn text(&self) -> &PieceTable {
         &self.text
     }
 
-    /// The definitions' own members as received, from the first name to the last value.
-    pub(crate) fn raw(&self) -> &str {
-        self.raw.of(&self.text)
+    /// The definitions' own members as received, from the first name to the last value. Copies them if they are in
+    /// several pieces.
+    pub(crate) fn raw(&self) -> Cow<'_, str> {
+        self.text.slice(self.raw.clone())
     }
 
-    /// Whether the buffer holds nothing but the definitions' own members.
+    /// Where the text has [`raw`](Self::raw).
+    pub(crate) fn raw_range(&self) -> Range<usize> {
+        self.raw.clone()
+    }
+
+    /// Whether the text holds nothing but the definitions' own members.
     pub(crate) fn is_plain(&self) -> bool {
-        self.text[..self.raw.start()].trim_ascii() == "{"
+        self.text.slice(0..self.raw.start).trim_ascii() == "{"
+    }
+
+    /// The position of the member `flags` and the range of its value, if that is in several pieces.
+    pub(crate) fn split_list(&self) -> Option<(usize, Range<usize>)> {
+        let list = self.split_list.as_ref()?;
+        Some((list.member, list.range.clone()))
     }
 
     pub(crate) fn members(&self) -> &[Member] {
@@ -139,18 +195,44 @@ impl DefinitionsIndex {
         &self.by_key
     }
 
-    /// The span of [`raw`](Self::raw).
-    pub(crate) fn raw_span(&self) -> Span {
-        self.raw
-    }
-
     /// Whether two flags have the same key.
     pub(crate) fn has_hidden_flags(&self) -> bool {
         self.by_key.table.len() < self.flags.len()
     }
 
     pub(crate) fn member(&self, name: &str) -> Option<&str> {
-        last(&self.text, &self.members, name).map(|span| span.of(&self.text))
+        self.member_position(name).map(|at| self.value(at))
+    }
+
+    /// The position of the last member with this name.
+    pub(crate) fn member_position(&self, name: &str) -> Option<usize> {
+        let has_name = |member: &Member| member.name.of(&self.text) == name;
+        self.members.iter().rposition(has_name)
+    }
+
+    /// Where [`raw`](Self::raw) has the flag at this position, which must exist.
+    pub(crate) fn flag_range(&self, position: usize) -> Range<usize> {
+        let json = self.flags[position].json;
+        let start = self.text.offset_of_flag(position, json) - self.raw.start;
+        start..start + json.len()
+    }
+
+    /// Where [`raw`](Self::raw) has the value of the member at this position, which must exist. `None` if that is not
+    /// known, which can be the case in a text of several pieces.
+    pub(crate) fn member_range(&self, at: usize) -> Option<Range<usize>> {
+        let value = self.members[at].value;
+        let start = self.text.offset_of(value)?.checked_sub(self.raw.start)?;
+        Some(start..start + value.len())
+    }
+
+    /// The value of the member at this position, which must exist. Joins a list of flags in several pieces.
+    pub(crate) fn value(&self, at: usize) -> &str {
+        match &self.split_list {
+            Some(list) if list.member == at => list
+                .joined
+                .get_or_init(|| self.text.slice(list.range.clone()).into()),
+            _ => self.members[at].value.of(&self.text),
+        }
     }
 
     pub(crate) fn group_type_mapping(&self) -> Option<&str> {
@@ -177,7 +259,7 @@ impl DefinitionsIndex {
     pub(crate) fn content(&self) -> Content {
         Content {
             fingerprint: self.fingerprint,
-            len: self.raw().len(),
+            len: self.raw.len(),
         }
     }
 
@@ -270,15 +352,15 @@ fn whole_number(value: &str) -> Option<String> {
 }
 
 /// From the first member's name to the last member's value.
-pub(crate) fn raw_span(members: &[Member]) -> Span {
+fn raw_span(members: &[Member]) -> Range<usize> {
     match (members.first(), members.last()) {
-        (Some(first), Some(last)) => Span::new(first.whole.start(), last.whole.end()),
-        _ => Span::new(0, 0),
+        (Some(first), Some(last)) => first.whole.start()..last.whole.end(),
+        _ => 0..0,
     }
 }
 
 /// The aliases to append to `members`: the other spelling of each name that occurs in one spelling only.
-pub(crate) fn aliases(text: &str, members: &[Member]) -> String {
+pub(crate) fn aliases(text: &(impl Ranges + ?Sized), members: &[Member]) -> String {
     let mut aliases = String::new();
     for (snake, camel) in SPELLINGS {
         let (name, value) = match (last(text, members, snake), last(text, members, camel)) {
@@ -292,7 +374,7 @@ pub(crate) fn aliases(text: &str, members: &[Member]) -> String {
 }
 
 /// The value of the last member of this name.
-fn last(text: &str, members: &[Member], name: &str) -> Option<Span> {
+fn last(text: &(impl Ranges + ?Sized), members: &[Member], name: &str) -> Option<Span> {
     members
         .iter()
         .rev()
@@ -301,7 +383,7 @@ fn last(text: &str, members: &[Member], name: &str) -> Option<Span> {
 }
 
 /// Like [`member`](Self::member), but `null` counts as absent.
-fn value_of(text: &str, members: &[Member], name: &str) -> Option<Span> {
+fn value_of(text: &PieceTable, members: &[Member], name: &str) -> Option<Span> {
     last(text, members, name).filter(|span| span.of(text) != "null")
 }
 
@@ -313,7 +395,7 @@ pub(crate) struct KeyTable {
 }
 
 impl KeyTable {
-    fn new(text: &str, flags: &[FlagEntry]) -> Self {
+    fn new(text: &PieceTable, flags: &[FlagEntry]) -> Self {
         let hasher = DefaultHashBuilder::default();
         let key = |at: u32| flags[at as usize].key.of(text);
         let mut table = HashTable::with_capacity(flags.len());
@@ -331,7 +413,7 @@ impl KeyTable {
         Self { table, hasher }
     }
 
-    fn position(&self, key: &str, text: &str, flags: &[FlagEntry]) -> Option<usize> {
+    fn position(&self, key: &str, text: &PieceTable, flags: &[FlagEntry]) -> Option<usize> {
         let matches = |&at: &u32| flags[at as usize].key.of(text) == key;
         let at = self.table.find(self.hasher.hash_one(key), matches)?;
         Some(*at as usize)

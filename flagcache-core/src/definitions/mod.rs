@@ -1,4 +1,4 @@
-//! [`FlagDefinitionCacheData`](snapshot::FlagDefinitionCacheData): one immutable snapshot over one buffer of JSON, its index, and its stored form.
+//! [`FlagDefinitionCacheData`](snapshot::FlagDefinitionCacheData): one immutable snapshot of the API's JSON, its index, and its stored form.
 
 pub(crate) mod diff;
 pub(crate) mod error;
@@ -7,6 +7,8 @@ pub(crate) mod flag;
 pub(crate) mod incremental;
 pub(crate) mod index;
 pub(crate) mod patch;
+pub(crate) mod patched;
+pub(crate) mod piece_table;
 pub(crate) mod project;
 pub(crate) mod scan;
 pub(crate) mod serde_form;

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use thiserror::Error;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::definitions::fingerprint::ContentFingerprint;
-use crate::definitions::incremental::Patched;
-use crate::definitions::index::Content;
+use crate::definitions::incremental::Parts;
+use crate::definitions::index::{Content, DefinitionsIndex};
+use crate::definitions::patched::Step;
 use crate::definitions::scan::MAX_LEN;
 use crate::definitions::snapshot::off_thread;
 use crate::{DataError, FlagDefinitionCacheData};
@@ -18,9 +18,6 @@ const MAGIC: &[u8] = b"fcp1";
 
 /// A patch is worthwhile if it is at most this fraction of the new stored copy.
 const FRACTION: usize = 4;
-
-/// How many bytes are copied before they are hashed. Must be longer than a character.
-const BLOCK: usize = 128 * 1024;
 
 /// Shorter ranges are inserted, which takes no more bytes than copying them.
 const MIN_COPY: usize = 12;
@@ -83,35 +80,46 @@ impl Patch {
     ///
     /// Compares flags by key and the other members by name. Runs on the calling thread: some milliseconds for 10 MB.
     pub fn between(old: &FlagDefinitionCacheData, new: &FlagDefinitionCacheData) -> Option<Self> {
-        let (raw, [head, tail]) = (new.raw(), new.around());
+        Self::limited(old, new, |stored_len| stored_len / FRACTION)
+    }
+
+    /// [`between`](Self::between) with another limit of the length, which depends on that of the stored copy.
+    pub(crate) fn limited(
+        old: &FlagDefinitionCacheData,
+        new: &FlagDefinitionCacheData,
+        max_len: impl FnOnce(usize) -> usize,
+    ) -> Option<Self> {
+        let (old, new_definitions) = (old.index(), new.index());
+        let (old_raw, raw, [head, tail]) = (old.raw(), new_definitions.raw(), new.around());
         let stored_len = head.len() + raw.len() + tail.len();
+        let max_len = max_len(stored_len);
         let mut writer = Writer {
-            old: old.raw(),
+            old: &old_raw,
             instructions: Vec::new(),
             inserted: head.as_bytes().to_vec(),
             copied: 0..0,
-            max_len: stored_len / FRACTION,
+            max_len,
         };
         let mut at = 0;
-        let changed = new.index().changed_since(old.index());
-        for piece in pieces(new) {
-            let start = offset(raw, piece.text);
-            writer.append(&raw[at..start], None)?;
-            match piece.kind {
+        let changed = new_definitions.changed_since(old);
+        for Piece { kind, range } in pieces(new_definitions, old) {
+            writer.append(&raw[at..range.start], None)?;
+            match kind {
                 PieceKind::Flag(position, _)
                     if changed.is_some_and(|changed| changed.binary_search(&position).is_err()) =>
                 {
-                    writer.copy(range(old.raw(), old.flag_at(position as usize).json()));
+                    writer.copy(old.flag_range(position as usize));
                 }
-                _ => writer.append(piece.text, Some(&|| piece.in_old(old)))?,
+                PieceKind::Same(range) => writer.copy(range),
+                _ => writer.append(&raw[range.clone()], Some(&|| kind.in_old(old)))?,
             }
-            at = start + piece.text.len();
+            at = range.end;
         }
         writer.append(&raw[at..], None)?;
         writer.insert(&tail);
         writer.flush();
 
-        let (from, to) = (old.index().content(), new.index().content());
+        let (from, to) = (old.content(), new_definitions.content());
         let mut encoded = MAGIC.to_vec();
         for content in [from, to] {
             encoded.extend_from_slice(&content.fingerprint.as_u64().to_le_bytes());
@@ -122,7 +130,7 @@ impl Patch {
         encoded.extend_from_slice(&writer.instructions);
         // Rejects what `decode` would reject, such as one flag twice in the new definitions and once in the old ones.
         let patch = Self::decode(encoded).ok()?;
-        (patch.encoded.len() <= stored_len / FRACTION).then_some(patch)
+        (patch.encoded.len() <= max_len).then_some(patch)
     }
 
     /// The patch as bytes.
@@ -188,19 +196,7 @@ impl Patch {
         })
     }
 
-    /// The new snapshot, if `old` has the content that the patch was made from, whatever its metadata.
-    ///
-    /// # Errors
-    ///
-    /// If `old` has other content, or the result is not what the patch promises.
-    pub fn apply(
-        &self,
-        old: &FlagDefinitionCacheData,
-    ) -> Result<FlagDefinitionCacheData, PatchError> {
-        apply(std::slice::from_ref(self), old)
-    }
-
-    /// Applies several patches, each to the result of the one before, and checks the last result. For async code: large
+    /// Applies several patches, each to the result of the one before. For async code: large
     /// definitions (more than 256 KiB) are patched on tokio's blocking pool. Without patches, returns `old`.
     ///
     /// Cancel safe: a dropped call finishes in the background and its result is discarded.
@@ -214,119 +210,84 @@ impl Patch {
     ) -> Result<FlagDefinitionCacheData, PatchError> {
         let old = old.clone();
         let len = patches.last().map_or(0, |last| last.stored_len);
-        off_thread(len, move || apply(&patches, &old)).await
+        off_thread(len, move || {
+            let mut patches = patches.iter();
+            patches.try_fold(old, |data, patch| patch.apply(&data))
+        })
+        .await
     }
 
-    /// The stored copy that results from `raw`, which has the length of `from`, and what is known about it.
-    fn stored(&self, raw: &str) -> Result<(String, Patched), PatchError> {
-        let (mut stored, mut copied) = (String::new(), Vec::new());
-        let mut fingerprint = PartFingerprint::new(self.start..self.start + self.to.len);
-        // `decode` bounds it by the lengths of the old definitions and of the patch together.
-        stored
-            .try_reserve_exact(self.stored_len)
-            .map_err(|_| PatchError::Malformed("the result does not fit in memory"))?;
+    fn steps(&self) -> Result<Vec<Step<'_>>, PatchError> {
+        let mut steps = Vec::new();
         let mut reader = Reader {
             rest: &self.encoded[self.instructions..],
         };
         while let Some(Instruction { insert, copy }) = reader.instruction()? {
             let insert = std::str::from_utf8(insert)
                 .map_err(|_| PatchError::Malformed("it is not UTF-8"))?;
-            stored.push_str(insert);
-            copied.push((stored.len(), copy.clone()));
-            let mut rest = raw.get(copy).ok_or(PatchError::Malformed(
-                "a range begins or ends inside a character",
-            ))?;
-            // Each block is hashed while it is in the processor's cache.
-            while !rest.is_empty() {
-                let block;
-                (block, rest) = rest.split_at(block_len(rest));
-                stored.push_str(block);
-                fingerprint.update(&stored);
-            }
+            steps.extend([Step::Insert(insert), Step::Copy(copy)]);
         }
-        fingerprint.update(&stored);
-        let patched = Patched {
-            copied,
-            fingerprint: Some(fingerprint.finish()),
-        };
-        Ok((stored, patched))
+        Ok(steps)
     }
-}
 
-fn apply(
-    patches: &[Patch],
-    old: &FlagDefinitionCacheData,
-) -> Result<FlagDefinitionCacheData, PatchError> {
-    let [first, rest @ ..] = patches else {
-        return Ok(old.clone());
-    };
-    if first.from != old.index().content() {
-        return Err(PatchError::OtherOrigin);
-    }
-    let mut last = first;
-    let (mut stored, mut patched) = first.stored(old.raw())?;
-    for next in rest {
-        let raw = stored.get(last.start..last.start + last.to.len);
-        // The fingerprint of the last result covers those between.
-        if next.from != last.to {
+    /// The new snapshot, if `old` has the content that the patch was made from, whatever its metadata.
+    ///
+    /// If only flags changed, the result shares the text of `old`, so that the cost hardly depends on the size of the
+    /// definitions; from time to time, and otherwise, it is written anew.
+    ///
+    /// # Errors
+    ///
+    /// If `old` has other content, or the result is not what the patch promises.
+    pub fn apply(
+        &self,
+        old: &FlagDefinitionCacheData,
+    ) -> Result<FlagDefinitionCacheData, PatchError> {
+        if self.from != old.index().content() {
             return Err(PatchError::OtherOrigin);
         }
-        (stored, patched) = next.stored(raw.ok_or(PatchError::OtherResult)?)?;
-        // Those are ranges of the result between, not of the old definitions.
-        patched.copied.clear();
-        last = next;
-    }
-    let data = FlagDefinitionCacheData::of_text_after(stored, Some(old), &patched)?;
-    // A result without a valid envelope has no metadata.
-    // The fingerprint was computed for the range that the patch names.
-    let is_there = data.index().raw_span().start() == last.start;
-    if data.is_stored_form() && is_there && data.index().content() == last.to {
-        Ok(data)
-    } else {
-        Err(PatchError::OtherResult)
-    }
-}
-
-/// The length of the block that a text begins with: at most [`BLOCK`], and whole characters.
-fn block_len(text: &str) -> usize {
-    (0..=text.len().min(BLOCK))
-        .rev()
-        .find(|len| text.is_char_boundary(*len))
-        .unwrap_or_default()
-}
-
-/// Computes the fingerprint of a range of a text while the text is written.
-struct PartFingerprint {
-    rest: Range<usize>,
-    hasher: Xxh3,
-}
-
-impl PartFingerprint {
-    fn new(range: Range<usize>) -> Self {
-        Self {
-            rest: range,
-            hasher: Xxh3::new(),
+        let steps = self.steps()?;
+        let data = match FlagDefinitionCacheData::patched(old, &steps) {
+            Some(data) => data?,
+            None => FlagDefinitionCacheData::from_json_after(self.join(old, &steps)?, old)?,
+        };
+        // A result without a valid envelope has no metadata.
+        let starts_there = data.index().raw_range().start == self.start;
+        if data.is_stored_form() && starts_there && data.index().content() == self.to {
+            Ok(data)
+        } else {
+            Err(PatchError::OtherResult)
         }
     }
 
-    /// Includes what has been written of the range.
-    fn update(&mut self, text: &str) {
-        let end = text.len().min(self.rest.end);
-        if let Some(new) = text.as_bytes().get(self.rest.start..end) {
-            self.hasher.update(new);
-            self.rest.start = end;
+    /// The stored copy that results from these steps.
+    fn join(
+        &self,
+        old: &FlagDefinitionCacheData,
+        steps: &[Step<'_>],
+    ) -> Result<String, PatchError> {
+        let raw = old.index().raw();
+        let mut stored = String::new();
+        // `decode` bounds it by the lengths of the old definitions and of the patch together.
+        stored
+            .try_reserve_exact(self.stored_len)
+            .map_err(|_| PatchError::Malformed("the result does not fit in memory"))?;
+        for step in steps {
+            stored.push_str(match step {
+                Step::Insert(text) => text,
+                Step::Copy(range) => raw.get(range.clone()).ok_or(PatchError::Malformed(
+                    "a range begins or ends inside a character",
+                ))?,
+            });
         }
-    }
-
-    fn finish(self) -> ContentFingerprint {
-        ContentFingerprint::from_u64(self.hasher.digest())
+        Ok(stored)
     }
 }
 
 /// A part of the new definitions that probably occurs in the old ones too.
 struct Piece<'a> {
     kind: PieceKind<'a>,
-    text: &'a str,
+    /// Where it is in the definitions' own members.
+    range: Range<usize>,
 }
 
 enum PieceKind<'a> {
@@ -334,47 +295,69 @@ enum PieceKind<'a> {
     Flag(u32, &'a str),
     /// The value of another member, with its name.
     Member(&'a str),
+    /// What precedes or follows the list of flags, which is the same in this range of the old definitions.
+    Same(Range<usize>),
 }
 
-impl Piece<'_> {
+impl PieceKind<'_> {
     /// The corresponding range of the old definitions.
-    fn in_old(&self, old: &FlagDefinitionCacheData) -> Option<Range<usize>> {
-        let text = match self.kind {
-            PieceKind::Flag(_, key) => old.flag(key)?.json(),
-            PieceKind::Member(name) => old.member(name)?.as_str(),
-        };
-        Some(range(old.raw(), text))
+    fn in_old(&self, old: &DefinitionsIndex) -> Option<Range<usize>> {
+        match self {
+            Self::Flag(_, key) => Some(old.flag_range(old.position(key)?)),
+            Self::Member(name) => old.member_range(old.member_position(name)?),
+            Self::Same(range) => Some(range.clone()),
+        }
     }
 }
 
-/// The flags and the values of the other members, in the order of the text.
-fn pieces(data: &FlagDefinitionCacheData) -> Vec<Piece<'_>> {
-    let raw = data.raw();
-    let mut pieces: Vec<_> = data
-        .members()
-        .filter(|(name, _)| *name != "flags")
-        .map(|(name, value)| Piece {
-            kind: PieceKind::Member(name),
-            text: value.as_str(),
+/// The flags and what else may be the same, in the order of the text.
+fn pieces<'a>(new: &'a DefinitionsIndex, old: &DefinitionsIndex) -> Vec<Piece<'a>> {
+    let text = new.text();
+    let mut pieces: Vec<_> = (0..)
+        .zip(new.flags())
+        .map(|(position, flag)| Piece {
+            kind: PieceKind::Flag(position, flag.key.of(text)),
+            range: new.flag_range(position as usize),
         })
-        .chain((0..).zip(data.flags()).map(|(position, flag)| Piece {
-            kind: PieceKind::Flag(position, flag.key()),
-            text: flag.json(),
-        }))
         .collect();
-    pieces.sort_by_key(|piece| offset(raw, piece.text));
+    let same = same_members(new, old);
+    for (at, member) in new.members().iter().enumerate() {
+        let name = member.name.of(text);
+        if let Some(range) = new.member_range(at)
+            && name != "flags"
+            && !same.iter().any(|same| same.range.contains(&range.start))
+        {
+            let kind = PieceKind::Member(name);
+            pieces.push(Piece { kind, range });
+        }
+    }
+    pieces.extend(same);
+    pieces.sort_by_key(|piece| piece.range.start);
     pieces
 }
 
-/// The position of `part`, which is a part of `whole`.
-fn offset(whole: &str, part: &str) -> usize {
-    part.as_ptr() as usize - whole.as_ptr() as usize
-}
-
-/// The range of `part`, which is a part of `whole`.
-fn range(whole: &str, part: &str) -> Range<usize> {
-    let start = offset(whole, part);
-    start..start + part.len()
+/// What precedes the list of flags, and what follows it, where it is the same in both.
+fn same_members<'a>(new: &DefinitionsIndex, old: &DefinitionsIndex) -> Vec<Piece<'a>> {
+    let (Some(new_parts), Some(old_parts)) = (Parts::of(new), Parts::of(old)) else {
+        return Vec::new();
+    };
+    let in_raw = |definitions: &DefinitionsIndex, range: &Range<usize>| {
+        let start = definitions.raw_range().start;
+        range.start - start..range.end - start
+    };
+    [
+        (new_parts.before, old_parts.before),
+        (new_parts.after, old_parts.after),
+    ]
+    .into_iter()
+    .filter(|(range, old_range)| {
+        new.text().slice(range.clone()) == old.text().slice(old_range.clone())
+    })
+    .map(|(range, old_range)| Piece {
+        kind: PieceKind::Same(in_raw(old, &old_range)),
+        range: in_raw(new, &range),
+    })
+    .collect()
 }
 
 /// Insert these bytes, then copy that range of the old definitions.

@@ -4,16 +4,30 @@
 //! them, which yields their positions in the text.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{DataError, DataErrorKind};
 
 /// The maximum length of a text, so that positions fit into 32 bits.
 pub(crate) const MAX_LEN: usize = u32::MAX as usize;
+
+/// What the ranges of a scan refer to.
+pub(crate) trait Ranges {
+    /// The part of the text in this range.
+    fn part(&self, span: Span) -> &str;
+}
+
+impl Ranges for str {
+    fn part(&self, span: Span) -> &str {
+        &self[span.start()..span.end()]
+    }
+}
 
 /// A range of a text of at most [`MAX_LEN`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +53,16 @@ impl Span {
         self.end as usize
     }
 
-    pub(crate) fn of(self, text: &str) -> &str {
-        &text[self.start()..self.end()]
+    pub(crate) fn len(self) -> usize {
+        self.end() - self.start()
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start()..self.end()
+    }
+
+    pub(crate) fn of<T: Ranges + ?Sized>(self, text: &T) -> &str {
+        text.part(self)
     }
 
     /// The same range of a text in which what was at `from` is at `to`.
@@ -50,14 +72,14 @@ impl Span {
 }
 
 /// A decoded string: a range of the text, unless it contains escapes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Name {
     Plain(Span),
     Unescaped(Box<str>),
 }
 
 impl Name {
-    pub(crate) fn of<'a>(&'a self, text: &'a str) -> &'a str {
+    pub(crate) fn of<'a, T: Ranges + ?Sized>(&'a self, text: &'a T) -> &'a str {
         match self {
             Self::Plain(span) => span.of(text),
             Self::Unescaped(name) => name,
@@ -73,7 +95,7 @@ impl Name {
 }
 
 /// A member of the top-level object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub(crate) name: Name,
     pub(crate) value: Span,
@@ -93,10 +115,12 @@ impl Member {
 }
 
 /// An element of `flags`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FlagEntry {
     pub(crate) key: Name,
     pub(crate) json: Span,
+    /// The hash of its text.
+    pub(crate) hash: u64,
 }
 
 impl FlagEntry {
@@ -106,8 +130,16 @@ impl FlagEntry {
         Self {
             key: self.key.moved(from, start),
             json: self.json.moved(from, start),
+            hash: self.hash,
         }
     }
+}
+
+/// Those of the flags, which are in ascending order, that are all in this range.
+pub(crate) fn flags_in(range: Span, flags: &[FlagEntry]) -> &[FlagEntry] {
+    let first = flags.partition_point(|flag| flag.json.start() < range.start());
+    let end = flags.partition_point(|flag| flag.json.end() <= range.end());
+    &flags[first..end.max(first)]
 }
 
 /// The result of a scan.
@@ -439,6 +471,7 @@ impl<'de> Visitor<'de> for FlagObject<'_, '_> {
         Ok(FlagEntry {
             key,
             json: Span::new(start, self.scanner.at),
+            hash: xxh3_64(&self.scanner.text[start..self.scanner.at]),
         })
     }
 }

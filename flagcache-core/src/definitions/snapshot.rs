@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::iter;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,9 +13,10 @@ use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{DeserializeSeed, MapAccess};
 
 use crate::definitions::fingerprint::{ContentFingerprint, CopyId};
-use crate::definitions::incremental::{self, Incremental, Patched};
+use crate::definitions::incremental::{self, Incremental};
 use crate::definitions::index::{self, DefinitionsIndex, Known};
-use crate::definitions::scan::{self, FlagEntry, MAX_LEN, Member};
+use crate::definitions::patched::{self, Patched, Step};
+use crate::definitions::scan::{self, FlagEntry, MAX_LEN};
 use crate::definitions::stored_form::{self, Metadata, Opened};
 use crate::{DataError, DataErrorKind, Flag, ProjectFingerprint, RawJson};
 
@@ -27,7 +30,8 @@ const INLINE_LEN: usize = 256 * 1024;
 /// One immutable snapshot of flag definitions, with the ETag, the time and the project that it was fetched with.
 ///
 /// It keeps the JSON that the API sent, byte for byte, and an index of it: unknown members and numbers of any size
-/// survive. Clones share everything.
+/// survive. Clones share everything, and a snapshot that a [`Patch`](crate::Patch) was applied to shares its unchanged text
+/// with the result.
 ///
 /// [`to_json`](Self::to_json) and [`from_json`](Self::from_json) are the *stored form*, which the PostHog SDKs read
 /// too: the API's own object, preceded by a member `_flagcache` with the metadata, and followed by the camelCase
@@ -57,7 +61,7 @@ pub struct FlagDefinitionCacheData {
 struct Described {
     index: Arc<DefinitionsIndex>,
     metadata: Metadata,
-    /// The buffer is the stored form with this metadata.
+    /// The text is the stored form with this metadata.
     is_stored_form: bool,
 }
 
@@ -103,19 +107,22 @@ impl FlagDefinitionCacheData {
         previous: impl Into<Option<&'a Self>>,
     ) -> Result<Self, DataError> {
         let text = text(json.into())?;
-        Self::of_text_after(text, previous.into(), &Patched::default())
-    }
-
-    /// [`from_json_after`](Self::from_json_after) for a text about which this is known.
-    pub(crate) fn of_text_after(
-        text: String,
-        previous: Option<&Self>,
-        patched: &Patched,
-    ) -> Result<Self, DataError> {
-        match incremental::scan(&text, previous.map(Self::index), patched) {
+        match incremental::scan(&text, previous.into().map(Self::index)) {
             Some(found) => Self::of_incremental(text, found, None),
             None => Self::of_text(text),
         }
+    }
+
+    /// The definitions that result from these steps of a patch. `None` if they cannot share the text of `old`.
+    pub(crate) fn patched(old: &Self, steps: &[Step<'_>]) -> Option<Result<Self, DataError>> {
+        let Patched {
+            text,
+            scan,
+            metadata,
+            known,
+        } = patched::patch(old.index(), steps)?;
+        let index = DefinitionsIndex::with(text, scan, known);
+        Some(index.map(|index| Self::new(index, metadata, true)))
     }
 
     fn of_incremental(
@@ -184,7 +191,7 @@ impl FlagDefinitionCacheData {
     ) -> Result<Self, DataError> {
         let text = text(body.into())?;
         let metadata = Metadata::new(etag, fetched_at, project);
-        let found = incremental::scan(&text, previous.map(Self::index), &Patched::default());
+        let found = incremental::scan(&text, previous.map(Self::index));
         // An envelope in a body is dropped, which changes the text.
         if let Some(found) = found.filter(|found| found.stored.is_none()) {
             return Self::of_incremental(text, found, Some(metadata));
@@ -260,17 +267,17 @@ impl FlagDefinitionCacheData {
         .await
     }
 
-    /// The stored form. Returns the snapshot's own buffer if it was decoded from the stored form; otherwise writes it
-    /// in one allocation.
+    /// The stored form. Returns the snapshot's own buffer if it was decoded from the stored form; otherwise, and if a
+    /// [`Patch`](crate::Patch) was applied, writes it in one allocation.
     pub fn to_json(&self) -> Bytes {
         if self.described.is_stored_form {
-            return self.buffer();
+            return self.bytes(0..self.index().text().len());
         }
         Bytes::from(self.to_json_parts().concat())
     }
 
     /// [`to_json`](Self::to_json) in three parts, to be written one after the other: the metadata, the definitions' own
-    /// members, and the rest. Copies nothing large, unlike `to_json` of a snapshot that the API returned.
+    /// members, and the rest. Unlike `to_json`, copies nothing large if the API returned the snapshot.
     ///
     /// ```
     /// use flagcache_core::FlagDefinitionCacheData;
@@ -281,53 +288,44 @@ impl FlagDefinitionCacheData {
     /// ```
     pub fn to_json_parts(&self) -> [Bytes; 3] {
         let [head, tail] = self.around().map(|part| Bytes::from(part.into_owned()));
-        let raw = self.described.index.raw_span();
-        [head, self.buffer().slice(raw.start()..raw.end()), tail]
+        [head, self.bytes(self.index().raw_range()), tail]
     }
 
     /// The first [`HEAD_LEN`] bytes of the stored form, without the cost of the rest. Two stored copies are the same if
     /// their heads are equal, so a store can compare heads instead of reading bodies.
     pub fn head(&self) -> Bytes {
-        if self.described.is_stored_form {
-            let buffer = self.described.index.text().as_bytes();
-            return Bytes::copy_from_slice(&buffer[..buffer.len().min(HEAD_LEN)]);
-        }
-        let parts = self.to_json_parts().map(|mut part| {
-            part.truncate(HEAD_LEN);
-            part
-        });
-        let mut head = parts.concat();
-        head.truncate(HEAD_LEN);
-        Bytes::from(head)
+        let [head, tail] = self.around();
+        let members = self.index().text().slices(self.index().raw_range());
+        let text = iter::once(&*head).chain(members).chain([&*tail]);
+        text.flat_map(str::bytes).take(HEAD_LEN).collect()
+    }
+
+    /// The length of [`to_json`](Self::to_json), without the cost of writing it.
+    pub fn json_len(&self) -> usize {
+        let around = self.around().map(|part| part.len());
+        around.iter().sum::<usize>() + self.content_len()
     }
 
     /// The definitions as the API sent them, without envelope and aliases. Allocates if they were decoded from the
     /// stored form.
     pub fn raw_json(&self) -> Bytes {
-        if self.described.index.is_plain() {
-            return self.buffer();
+        if self.index().is_plain() {
+            return self.bytes(0..self.index().text().len());
         }
-        Bytes::from(["{", self.described.index.raw(), "}"].concat())
+        Bytes::from(["{", &self.index().raw(), "}"].concat())
     }
 
     /// The text of the stored form before and after the definitions' own members.
     pub(crate) fn around(&self) -> [Cow<'_, str>; 2] {
-        let raw = self.raw();
         if self.described.is_stored_form {
-            let text = self.described.index.text();
-            let start = raw.as_ptr() as usize - text.as_ptr() as usize;
-            [&text[..start], &text[start + raw.len()..]].map(Cow::Borrowed)
+            let (text, raw) = (self.index().text(), self.index().raw_range());
+            [0..raw.start, raw.end..text.len()].map(|range| text.slice(range))
         } else {
             stored_form::around(&self.described.index, &self.described.metadata).map(Cow::Owned)
         }
     }
 
-    /// The definitions' own members as received, from the first name to the last value.
-    pub(crate) fn raw(&self) -> &str {
-        self.described.index.raw()
-    }
-
-    /// Whether the buffer is the stored form.
+    /// Whether the text is the stored form.
     pub(crate) fn is_stored_form(&self) -> bool {
         self.described.is_stored_form
     }
@@ -356,8 +354,12 @@ impl FlagDefinitionCacheData {
         Self::of(Described::clone(&self.described))
     }
 
-    fn buffer(&self) -> Bytes {
-        Bytes::from_owner(Buffer(Arc::clone(&self.described.index)))
+    /// A range of the text. Copies it if the text has several pieces.
+    fn bytes(&self, range: Range<usize>) -> Bytes {
+        match self.index().text().buffer() {
+            Some(buffer) => Bytes::from_owner(Buffer(Arc::clone(buffer))).slice(range),
+            None => Bytes::from(self.index().text().slice(range).into_owned()),
+        }
     }
 }
 
@@ -400,7 +402,7 @@ impl FlagDefinitionCacheData {
 
     /// The length of the definitions in bytes, without metadata.
     pub(crate) fn content_len(&self) -> usize {
-        self.described.index.raw().len()
+        self.described.index.content().len
     }
 
     /// Whether both have the same content, byte for byte, compared by length and fingerprint.
@@ -472,14 +474,22 @@ impl FlagDefinitionCacheData {
         self.described.index.member(name).map(RawJson::new)
     }
 
-    /// The API's top-level members in their order, including `flags`, without what the stored form adds.
+    /// The API's top-level members in their order, including `flags`, without what the stored form adds. After a
+    /// [`Patch`](crate::Patch), the first access to the member `flags` copies its text.
     pub fn members(&self) -> impl ExactSizeIterator<Item = (&str, RawJson<'_>)> {
-        let text = self.described.index.text();
-        self.described
-            .index
+        let index = self.index();
+        index.members().iter().enumerate().map(|(at, member)| {
+            let name = member.name.of(index.text());
+            (name, RawJson::new(index.value(at)))
+        })
+    }
+
+    pub(crate) fn member_names(&self) -> impl Iterator<Item = &str> {
+        let index = self.index();
+        index
             .members()
             .iter()
-            .map(move |member| (member.name.of(text), RawJson::new(member.value.of(text))))
+            .map(|member| member.name.of(index.text()))
     }
 
     /// Decodes the API's object into a struct or a map, without what the stored form adds. `T` may borrow from the
@@ -490,9 +500,8 @@ impl FlagDefinitionCacheData {
     /// If `T` does not fit. Line and column count from the start of the offending member.
     pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         let members = Members {
-            text: self.described.index.text(),
-            rest: self.described.index.members().iter(),
-            value: "",
+            index: self.index(),
+            next: 0,
         };
         T::deserialize(MapAccessDeserializer::new(members))
     }
@@ -521,7 +530,7 @@ impl fmt::Debug for FlagDefinitionCacheData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FlagDefinitionCacheData")
             .field("flags", &self.len())
-            .field("len", &self.described.index.raw().len())
+            .field("len", &self.content_len())
             .field("fingerprint", &self.content_fingerprint())
             .field("etag", &self.etag())
             .field("fetched_at", &self.fetched_at())
@@ -530,20 +539,20 @@ impl fmt::Debug for FlagDefinitionCacheData {
     }
 }
 
-/// Exposes the snapshot's buffer as bytes.
-struct Buffer(Arc<DefinitionsIndex>);
+/// Exposes a buffer as bytes.
+struct Buffer(Arc<String>);
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        self.0.text().as_bytes()
+        self.0.as_bytes()
     }
 }
 
 /// The members as a serde map.
 struct Members<'a> {
-    text: &'a str,
-    rest: std::slice::Iter<'a, Member>,
-    value: &'a str,
+    index: &'a DefinitionsIndex,
+    /// The position of the next name.
+    next: usize,
 }
 
 impl<'a> MapAccess<'a> for Members<'a> {
@@ -553,11 +562,12 @@ impl<'a> MapAccess<'a> for Members<'a> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Self::Error> {
-        let Some(member) = self.rest.next() else {
+        let Some(member) = self.index.members().get(self.next) else {
             return Ok(None);
         };
-        self.value = member.value.of(self.text);
-        seed.deserialize(BorrowedStrDeserializer::new(member.name.of(self.text)))
+        self.next += 1;
+        let name = member.name.of(self.index.text());
+        seed.deserialize(BorrowedStrDeserializer::new(name))
             .map(Some)
     }
 
@@ -565,7 +575,11 @@ impl<'a> MapAccess<'a> for Members<'a> {
         &mut self,
         seed: V,
     ) -> Result<V::Value, Self::Error> {
-        seed.deserialize(&mut serde_json::Deserializer::from_str(self.value))
+        let value = self
+            .next
+            .checked_sub(1)
+            .map_or("", |at| self.index.value(at));
+        seed.deserialize(&mut serde_json::Deserializer::from_str(value))
     }
 }
 

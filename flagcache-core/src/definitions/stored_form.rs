@@ -23,7 +23,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::definitions::fingerprint::ContentFingerprint;
 use crate::definitions::index::{self, DefinitionsIndex};
-use crate::definitions::scan::{Member, Scan, Span};
+use crate::definitions::scan::{self, Scan, Span};
 use crate::{DataError, DataErrorKind, ProjectFingerprint};
 
 /// The member with the metadata; other SDKs ignore it.
@@ -106,7 +106,7 @@ fn check(metadata: &str, content: ContentFingerprint) -> u64 {
 pub(crate) fn around(definitions: &DefinitionsIndex, metadata: &Metadata) -> [String; 2] {
     let (fingerprint, length, json) = (
         definitions.fingerprint(),
-        definitions.raw().len(),
+        definitions.content().len,
         metadata.json(),
     );
     let check = check(&json, fingerprint);
@@ -145,7 +145,7 @@ pub(crate) fn open(text: &str, mut scan: Scan) -> Result<Opened, DataError> {
         None => return Ok(Opened::Plain(scan)),
         // Reordered by a document store: the envelope does not precede its members any more.
         Some(1..) => None,
-        Some(0) => verify(text, &scan.members),
+        Some(0) => verify(text, &scan),
     };
     match verified {
         Some((own, metadata, fingerprint)) => {
@@ -240,20 +240,20 @@ impl Envelope {
         self.length
     }
 
-    /// The metadata, and the fingerprint of `members`, which are all of the definitions' own. `tail` is what follows them
-    /// except the closing brace, `aliases` what has to. `fingerprint` is that of `members` if it is known. `None` if the members, the aliases or the metadata were
+    /// The metadata, and the fingerprint of the definitions' own members, which have this length. `tail` is what follows
+    /// them except the closing brace, `aliases` what has to. `None` if the members, the aliases or the metadata were
     /// changed.
     pub(crate) fn verify(
         self,
-        members: &str,
+        length: usize,
         tail: &str,
         aliases: &str,
-        fingerprint: Option<ContentFingerprint>,
+        fingerprint: impl FnOnce() -> ContentFingerprint,
     ) -> Option<(Metadata, ContentFingerprint)> {
-        if self.length != members.len() || tail != aliases {
+        if self.length != length || tail != aliases {
             return None;
         }
-        let content = fingerprint.unwrap_or_else(|| ContentFingerprint::of(members));
+        let content = fingerprint();
         let metadata = Metadata {
             etag: self
                 .etag
@@ -273,10 +273,10 @@ impl Envelope {
     }
 }
 
-/// How many members the envelope (the first of `members`) covers, its metadata, and the fingerprint of those members.
+/// How many members the envelope (the first member) covers, its metadata, and the fingerprint of those members.
 /// `None` if the members, the aliases or the metadata were changed.
-fn verify(text: &str, members: &[Member]) -> Option<(usize, Metadata, ContentFingerprint)> {
-    let [first, members @ ..] = members else {
+fn verify(text: &str, scan: &Scan) -> Option<(usize, Metadata, ContentFingerprint)> {
+    let [first, members @ ..] = &scan.members[..] else {
         return None;
     };
     let envelope = Envelope::read(first.value.of(text))?;
@@ -287,11 +287,12 @@ fn verify(text: &str, members: &[Member]) -> Option<(usize, Metadata, ContentFin
         .position(|member| member.whole.end() == end)?
         + 1;
     let tail = Span::new(end, members.last()?.whole.end());
+    let own_text = Span::new(start, end);
     let (metadata, content) = envelope.verify(
-        Span::new(start, end).of(text),
+        own_text.len(),
         tail.of(text),
         &index::aliases(text, &members[..own]),
-        None,
+        || ContentFingerprint::of(text, [(own_text, scan::flags_in(own_text, &scan.flags))]),
     )?;
     Some((own, metadata, content))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use flagcache_core::{FlagDefinitionCacheData, Patch, PatchError, ProjectFingerprint};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use serde_json::Value;
 
 use crate::{BODY, api, fetched_at, set};
 
@@ -218,6 +219,40 @@ fn b12_83_a_small_patch_cannot_demand_much_memory() {
         error.to_string(),
         "not a valid patch: it copies more than there is"
     );
+}
+
+/// Changes of one flag, and now and then more: so many that the follower's text is written anew several times.
+#[test]
+fn b12_83_a_long_chain_of_patches_ends_with_the_leaders_definitions() {
+    let mut flags: Vec<_> = (0..2_000).map(same).collect();
+    let mut rest = String::new();
+    let mut leader = version(0, body(flags.clone(), &rest));
+    let mut follower = FlagDefinitionCacheData::from_json(leader.to_json()).unwrap();
+    for n in 1..400_u32 {
+        match n % 40 {
+            10 => flags.insert(n as usize, (10_000 + n, n)),
+            20 => drop(flags.remove(n as usize)),
+            30 => rest = format!(r#","cohorts": {{"{n}": {{}}}}"#),
+            35 => flags[0].1 = n,
+            36 => flags.last_mut().unwrap().1 = n,
+            39 => flags[300..350].iter_mut().for_each(|flag| flag.1 = n),
+            _ => flags[(n * 7 % 1_900) as usize].1 = n,
+        }
+        let new = version(u64::from(n), body(flags.clone(), &rest));
+        let patch = Patch::between(&leader, &new).unwrap();
+        let next = patch.apply(&follower).unwrap();
+        assert_eq!(next, new);
+        assert_eq!(next.diff(&follower), new.diff(&leader));
+        if n % 20 == 19 {
+            // A follower that has taken over has the same patch.
+            assert_eq!(Patch::between(&follower, &new), Some(patch));
+            assert_eq!(next.to_json(), new.to_json());
+            assert_eq!(next.json_len(), new.to_json().len());
+            let [next, new] = [&next, &new].map(|data| data.deserialize::<Value>().unwrap());
+            assert_eq!(next, new);
+        }
+        (leader, follower) = (new, next);
+    }
 }
 
 proptest! {

@@ -1,6 +1,5 @@
 //! [`Fingerprint`]: identifies a stored copy without transferring it.
 
-use bytes::Bytes;
 use flagcache_core::{FlagDefinitionCacheData, HEAD_LEN};
 use sha1_smol::Sha1;
 
@@ -28,10 +27,9 @@ impl Fingerprint {
         Self::with(&copy[..copy.len().min(HEAD)], copy.len())
     }
 
-    /// The fingerprint of the copy that is stored for `data`, which is not written for it.
+    /// The fingerprint of the copy that is stored for `data`.
     pub(in crate::redis) fn of_data(data: &FlagDefinitionCacheData) -> Self {
-        let length = data.to_json_parts().iter().map(Bytes::len).sum();
-        Self::with(&data.head(), length)
+        Self::with(&data.head(), data.json_len())
     }
 
     fn with(head: &[u8], length: usize) -> Self {
