@@ -8,7 +8,7 @@ use flagcache_core::{FlagDefinitionCacheProvider, ProviderError, ProviderErrorKi
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use flagcache_test_support::RedisServer;
 
-use crate::worker::{DATA, PATCHES, SERVICE, Worker, builder, set};
+use crate::worker::{DATA, PATCHES, SERVICE, STAGING, Worker, builder, set, sized};
 
 const PASSWORD: &str = "s3cret-pa55";
 
@@ -201,6 +201,47 @@ async fn b12_83_a_user_without_the_patches_moves_whole_copies_and_is_warned_once
     leader.lead_with(&set(6)).await;
     assert_eq!(follower.follow().await, Some(set(6)));
     assert_eq!(logs.lock().unwrap().matches(" WARN ").count(), 4);
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_send_pieces_sends_a_large_copy_in_one_call_and_is_warned_once() {
+    let server = RedisServer::start();
+    let staged = |server: &RedisServer| {
+        let stats: String = server.run("INFO commandstats");
+        server.run::<()>("CONFIG RESETSTAT");
+        stats.contains("cmdstat_rename:calls=1,")
+    };
+    let keys = format!("~{DATA} ~{DATA}:lock ~{DATA}:meta ~{PATCHES}");
+    for rule in [
+        format!("{keys} &* +@all"),
+        format!("{keys} ~{STAGING} &* +@all -append"),
+        format!("{keys} ~{STAGING} &* +@all -rename"),
+        format!("{keys} ~{STAGING} &* +@all"),
+    ] {
+        server.run::<()>(&format!("ACL SETUSER app reset on >{PASSWORD} {rule}"));
+        let logs = Arc::new(Mutex::new(String::new()));
+        let _guard = tracing::subscriber::set_default(
+            tracing_subscriber::fmt()
+                .with_ansi(false)
+                .with_writer({
+                    let logs = Arc::clone(&logs);
+                    move || Lines(Arc::clone(&logs))
+                })
+                .finish(),
+        );
+        let leader = Worker::with(builder(&server).username("app").password(PASSWORD));
+        let may_send_pieces = rule.ends_with("+@all") && rule.contains(STAGING);
+        for n in 1..4 {
+            let large = sized(n, 3 * 1024 * 1024);
+            leader.lead_with(&large).await;
+            assert_eq!(Worker::of(&server).follow().await, Some(large), "{rule}");
+            assert_eq!(staged(&server), may_send_pieces, "{rule}");
+        }
+        let logs = logs.lock().unwrap();
+        let warned = logs.matches("it cannot be sent in pieces").count();
+        assert_eq!(warned, usize::from(!may_send_pieces), "{rule}: {logs}");
+        leader.shutdown().await;
+    }
 }
 
 /// Collects what is logged.

@@ -20,9 +20,10 @@ use std::path::Path;
 use flagcache_benches::Section;
 
 /// The sections in their order. The figures follow it too.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 19] = [
     "cold_start",
     "changes",
+    "patches",
     "change_now",
     "failover",
     "shared_faults",
@@ -33,6 +34,7 @@ const ORDER: [&str; 17] = [
     "evaluation",
     "service",
     "growth",
+    "redis_costs",
     "publish",
     "diff",
     "provider_call",
@@ -47,6 +49,17 @@ fn main() {
         std::process::exit(2);
     };
     let records = Path::new(records);
+    for record in std::fs::read_dir(records).unwrap() {
+        let record = record.unwrap().path();
+        let name = record.file_stem().and_then(|name| name.to_str()).unwrap();
+        let is_section = record
+            .extension()
+            .is_some_and(|extension| extension == "json");
+        assert!(
+            !is_section || ORDER.contains(&name),
+            "{name} has no place on the page"
+        );
+    }
     let sections: Vec<Section> = ORDER
         .iter()
         .filter_map(|name| read(records, name))

@@ -8,7 +8,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `cold_start`, `changes`, `patches`, `change_now`, `failover`, `shared_faults`, `growth` | the scenarios |
+//! | `cold_start`, `changes`, `patches`, `change_now`, `failover`, `shared_faults`, `growth`, `redis_costs` | the scenarios |
 //! | `workers`, `environment` | the worker processes, and the API and the store that they use |
 //! | `protocol` | orders to a worker process, and its reports |
 //! | `worker`, `reporting`, `peer` | inside a worker process: many pollers, or PostHog's own SDK |
@@ -33,6 +33,7 @@ mod patches;
 mod peer;
 mod protocol;
 mod python;
+mod redis_costs;
 mod reporting;
 mod server;
 mod shared_faults;
@@ -43,7 +44,7 @@ use flagcache_benches::Section;
 
 type Scenario = fn() -> Section;
 
-const SCENARIOS: [(&str, Scenario); 7] = [
+const SCENARIOS: [(&str, Scenario); 8] = [
     ("cold_start", cold_start::run),
     ("changes", changes::run),
     ("patches", patches::run),
@@ -51,6 +52,7 @@ const SCENARIOS: [(&str, Scenario); 7] = [
     ("failover", failover::run),
     ("shared_faults", shared_faults::run),
     ("growth", growth::run),
+    ("redis_costs", redis_costs::run),
 ];
 
 fn main() {

@@ -162,7 +162,7 @@ macro_rules! conformance_capability {
     };
 }
 
-// The reason of `#[ignore]` must be a literal.
+// An attribute's reason must be a literal.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_ignored {
