@@ -11,17 +11,80 @@ const OLD: &str = concat!(
 );
 const MAGIC: &[u8] = b"fcp1";
 
+/// Definitions whose flags are so long that a patched text shares them.
+fn long(flag: &str) -> FlagDefinitionCacheData {
+    let flags: Vec<_> = ["a", "größer", flag, "c"]
+        .iter()
+        .map(|key| format!(r#"{{"key":"{key}","name":"{}"}}"#, key.repeat(6_000)))
+        .collect();
+    let json = format!(r#"{{"flags":[{}],"cohorts":{{"7":"{}"}}}}"#, flags.join(", "), "y".repeat(5_000));
+    FlagDefinitionCacheData::from_json(json).expect("definitions")
+}
+
+/// The same as `long("d")`, in pieces.
+fn patched() -> FlagDefinitionCacheData {
+    let (old, new) = (long("b"), long("d"));
+    Patch::between(&old, &new).expect("a patch").apply(&old).expect("the patch applies")
+}
+
+/// A patch whose lengths are right: every four bytes are a step, most of which are like those of a real patch.
+fn of_steps(old: &FlagDefinitionCacheData, bytes: &[u8]) -> Vec<u8> {
+    let raw_len = old.raw_json().len() - 2;
+    let head = old.to_json_parts()[0].clone();
+    let mut instructions = Vec::new();
+    let mut len = 0;
+    for step in bytes.chunks_exact(4) {
+        let literal = [step[1]];
+        let insert: &[u8] = match step[0] % 16 {
+            0 => &head,
+            1 => b",",
+            2 => b"[",
+            3 => b"]",
+            4 => b"}",
+            5 => br#"{"key":"a"}"#,
+            6 => br#""flags":["#,
+            7 => &literal,
+            _ => b"",
+        };
+        let at = |byte: u8| (usize::from(byte) * raw_len / 255).min(raw_len);
+        let (start, end) = (at(step[2]), at(step[3]).max(at(step[2])));
+        write_number(&mut instructions, insert.len());
+        instructions.extend_from_slice(insert);
+        write_number(&mut instructions, start);
+        write_number(&mut instructions, end - start);
+        len += insert.len() + end - start;
+    }
+    let mut encoded = MAGIC.to_vec();
+    encoded.extend_from_slice(&old.content_fingerprint().as_u64().to_le_bytes());
+    encoded.extend_from_slice(&old.content_fingerprint().as_u64().to_le_bytes());
+    for number in [raw_len, raw_len.min(len), len, head.len().min(len - raw_len.min(len))] {
+        write_number(&mut encoded, number);
+    }
+    encoded.extend_from_slice(&instructions);
+    encoded
+}
+
+/// Seven bits per byte, the lowest first; the highest bit means that more follow.
+fn write_number(bytes: &mut Vec<u8>, mut number: usize) {
+    while number > 0x7f {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
 fuzz_target!(|bytes: &[u8]| {
-    let old = FlagDefinitionCacheData::from_json(OLD).expect("definitions");
     // As it is, and as a patch that was made from these definitions.
-    let origin = [MAGIC, &old.content_fingerprint().as_u64().to_le_bytes(), bytes].concat();
-    for encoded in [bytes, &origin] {
-        let Ok(patch) = Patch::decode(encoded.to_vec()) else { continue };
-        assert_eq!(patch.encode(), encoded);
-        let Ok(new) = patch.apply(&old) else { continue };
-        assert!(new.to_json().len() <= OLD.len() + encoded.len());
-        let promised = u64::from_le_bytes(encoded[12..20].try_into().expect("eight bytes"));
-        assert_eq!(new.content_fingerprint().as_u64(), promised);
+    for old in [FlagDefinitionCacheData::from_json(OLD).expect("definitions"), long("b"), patched()] {
+        let origin = [MAGIC, &old.content_fingerprint().as_u64().to_le_bytes(), bytes].concat();
+        for encoded in [bytes, &origin, &of_steps(&old, bytes)] {
+            let Ok(patch) = Patch::decode(encoded.to_vec()) else { continue };
+            assert_eq!(patch.encode(), encoded);
+            let Ok(new) = patch.apply(&old) else { continue };
+            assert!(new.to_json().len() <= old.json_len() + encoded.len());
+            let promised = u64::from_le_bytes(encoded[12..20].try_into().expect("eight bytes"));
+            assert_eq!(new.content_fingerprint().as_u64(), promised);
+        }
     }
     // Any definitions, and the patch between them and these, with so much in common that there is one.
     let padded = |text: &str| {
@@ -35,5 +98,7 @@ fuzz_target!(|bytes: &[u8]| {
         let Some(patch) = Patch::between(old, new) else { continue };
         let patched = patch.apply(old).expect("the patch applies to what it was made from");
         assert_eq!(patched.to_json(), new.to_json());
+        let Some(back) = Patch::between(&patched, old) else { continue };
+        assert_eq!(back.apply(&patched).expect("the patch applies").to_json(), old.to_json());
     }
 });

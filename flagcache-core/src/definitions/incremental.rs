@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::definitions::fingerprint::ContentFingerprint;
 use crate::definitions::index::{self, DefinitionsIndex, FlagChanges, Known};
-use crate::definitions::scan::{self, FlagEntry, Member, Ranges, Scan, Span};
+use crate::definitions::scan::{self, FlagEntry, Member, Scan, Span, SpanText};
 use crate::definitions::stored_form::{self, Envelope, Metadata};
 
 /// The result of an incremental scan.
@@ -21,20 +21,20 @@ pub(crate) struct Incremental {
     pub(crate) known: Known,
 }
 
-/// The parts of the definitions' own members, by their offsets in the text.
-pub(crate) struct Parts {
+/// The offsets of the list of flags, and of the members before and after it.
+pub(crate) struct Sections {
     pub(crate) before: Range<usize>,
     pub(crate) list: Range<usize>,
     pub(crate) after: Range<usize>,
-    /// The position of the list of flags among the members.
+    /// The position of the list among the members.
     pub(crate) list_at: usize,
 }
 
-impl Parts {
+impl Sections {
     /// `None` if there are two lists, or if a member has the name of the envelope.
     pub(crate) fn of(definitions: &DefinitionsIndex) -> Option<Self> {
-        let (list_at, list) = match definitions.split_list() {
-            Some(list) => list,
+        let (list_at, list) = match definitions.layout() {
+            Some(layout) => (layout.list_at, layout.list.clone()),
             None => {
                 let at = only_list(definitions.text(), definitions.members())?;
                 (at, definitions.members()[at].value.range())
@@ -55,13 +55,13 @@ impl Parts {
 pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Incremental> {
     const SPACE: [char; 4] = [' ', '\n', '\t', '\r'];
     let old = old?;
-    let Parts {
+    let Sections {
         before,
         list: old_list,
         after,
         list_at,
-    } = Parts::of(old)?;
-    let from_start = before.start;
+    } = Sections::of(old)?;
+    let old_start = before.start;
     let [before, after] = [before, after].map(|part| old.text().slice(part));
 
     let (envelope, start) = match Envelope::at_the_start_of(text) {
@@ -84,11 +84,12 @@ pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Increme
     let list = scan_list(text, list_start, old)?;
     let rest = text.get(list.end..raw_end)?;
 
-    // The same members, at their positions in the new text, whose list differs.
+    // The old members, moved to their positions in the new text. Spans are offsets only in a text of one buffer, so the
+    // members of another one are scanned again.
     let outline;
     let is_one_buffer = old.text().buffer().is_some();
-    let (members, from_start, from_list_end) = if is_one_buffer && rest == after {
-        (old.members(), from_start, old_list.end)
+    let (members, old_start, old_list_end) = if is_one_buffer && rest == after {
+        (old.members(), old_start, old_list.end)
     } else {
         let text = ["{", &before, "[]", rest, "}"].concat();
         outline = scan::scan(&text).ok()?;
@@ -100,9 +101,9 @@ pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Increme
         .enumerate()
         .map(|(at, member)| {
             if at > list_at {
-                return member.moved(from_list_end, list.end);
+                return member.moved(old_list_end, list.end);
             }
-            let mut member = member.moved(from_start, start);
+            let mut member = member.moved(old_start, start);
             if at == list_at {
                 member.value = Span::new(list_start, list.end);
                 member.whole = Span::new(member.whole.start(), list.end);
@@ -145,7 +146,7 @@ pub(crate) fn scan(text: &str, old: Option<&DefinitionsIndex>) -> Option<Increme
 }
 
 /// The position of the member `flags`; `None` if there are two, or if a member has the name of the envelope.
-fn only_list(text: &(impl Ranges + ?Sized), members: &[Member]) -> Option<usize> {
+fn only_list(text: &(impl SpanText + ?Sized), members: &[Member]) -> Option<usize> {
     let with_name = |name| {
         let has_name = move |(_, member): &(usize, &Member)| member.name.of(text) == name;
         members.iter().enumerate().filter(has_name)
@@ -520,7 +521,7 @@ mod tests {
             prop_assert_eq!(observed(&after), observed(&fetched(text, etag, None)));
         }
 
-        /// Each result is patched again, or is what a whole copy is compared with.
+        /// Each result is what the next patch is applied to.
         #[test]
         fn patched_definitions_are_those_of_a_whole_scan(
             sketch in sketch(),
@@ -536,7 +537,7 @@ mod tests {
                     continue;
                 };
                 let whole = FlagDefinitionCacheData::from_json(new.to_json());
-                let Some(patch) = Patch::limited(&patched, &new, |_| usize::MAX) else {
+                let Some(patch) = Patch::between_with_max_len(&patched, &new, |_| usize::MAX) else {
                     patched = whole.unwrap();
                     continue;
                 };
@@ -551,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_flags_shares_the_text_and_another_does_not() {
+    fn only_a_change_of_flags_shares_the_text() {
         let [a, b, c, changed] = [
             r#"{"key":"a","active":false}"#,
             r#"{"key":"b","active":false}"#,
@@ -571,7 +572,7 @@ mod tests {
         ] {
             let new = fetched(set(&flags, tail).into_bytes(), "2", None).unwrap();
             for old in [&old, &stored] {
-                let patched = Patch::limited(old, &new, |_| usize::MAX)
+                let patched = Patch::between_with_max_len(old, &new, |_| usize::MAX)
                     .unwrap()
                     .apply(old)
                     .unwrap();

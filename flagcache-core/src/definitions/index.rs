@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::definitions::fingerprint::ContentFingerprint;
 use crate::definitions::piece_table::PieceTable;
-use crate::definitions::scan::{FlagEntry, Member, Ranges, Scan, Span};
+use crate::definitions::scan::{FlagEntry, Member, Scan, Span, SpanText};
 use crate::{DataError, DataErrorKind};
 
 /// Members that the SDKs spell in two ways: snake_case, camelCase.
@@ -25,8 +25,9 @@ pub(crate) struct DefinitionsIndex {
     text: PieceTable,
     raw: Range<usize>,
     members: Vec<Member>,
-    /// The value of the member `flags`, if it is in several pieces.
-    split_list: Option<SplitList>,
+    layout: Option<Layout>,
+    /// The text of a list of flags in several pieces, once it was asked for.
+    joined_list: OnceLock<Box<str>>,
     flags: Vec<FlagEntry>,
     by_key: KeyTable,
     group_type_mapping: Option<Span>,
@@ -37,16 +38,7 @@ pub(crate) struct DefinitionsIndex {
     changes: Option<FlagChanges>,
 }
 
-/// A list of flags in several pieces.
-struct SplitList {
-    /// The position of its member.
-    member: usize,
-    range: Range<usize>,
-    /// Its text, once it was asked for.
-    joined: OnceLock<Box<str>>,
-}
-
-/// Where a text in several pieces has what a scan cannot say, because it is in several pieces too.
+/// The offsets of what is in several pieces of a text, which no [`Span`] can express.
 pub(crate) struct Layout {
     /// The definitions' own members.
     pub(crate) raw: Range<usize>,
@@ -67,7 +59,7 @@ pub(crate) struct Content {
 pub(crate) struct FlagChanges {
     /// The older definitions.
     pub(crate) from: Content,
-    /// The positions of all flags whose text differs, and perhaps of others if a key occurs twice, in ascending order.
+    /// The positions of all flags whose text differs, and perhaps of some whose text is the same, in ascending order.
     pub(crate) flags: Vec<u32>,
 }
 
@@ -80,7 +72,7 @@ pub(crate) struct Known {
     pub(crate) by_key: Option<KeyTable>,
     /// The flags that differ from those of other definitions.
     pub(crate) changes: Option<FlagChanges>,
-    /// If the text has several pieces.
+    /// `Some` if the text has several pieces.
     pub(crate) layout: Option<Layout>,
 }
 
@@ -117,16 +109,9 @@ impl DefinitionsIndex {
                 ));
             }
         }
-        let (raw, split_list) = match known.layout {
-            None => (raw_span(&members), None),
-            Some(layout) => {
-                let list = SplitList {
-                    member: layout.list_at,
-                    range: layout.list,
-                    joined: OnceLock::new(),
-                };
-                (layout.raw, Some(list))
-            }
+        let raw = match &known.layout {
+            Some(layout) => layout.raw.clone(),
+            None => raw_range(&members),
         };
         Ok(Self {
             by_key: known.by_key.unwrap_or_else(|| KeyTable::new(&text, &flags)),
@@ -136,7 +121,8 @@ impl DefinitionsIndex {
                 ContentFingerprint::of(&text, text.flags_in(raw.clone(), &flags))
             }),
             raw,
-            split_list,
+            layout: known.layout,
+            joined_list: OnceLock::new(),
             changes: known.changes,
             group_type_mapping,
             cohorts,
@@ -146,8 +132,8 @@ impl DefinitionsIndex {
         })
     }
 
-    /// The whole text: the definitions' own members, possibly with an envelope and aliases. It refers to the spans of
-    /// the members and flags, except the value of a list of flags in several pieces.
+    /// The whole text: the definitions' own members, possibly with an envelope and aliases. The spans of the members and
+    /// flags refer to it, except the value of a list of flags in several pieces: see [`member_value`](Self::member_value).
     pub(crate) fn text(&self) -> &PieceTable {
         &self.text
     }
@@ -168,10 +154,9 @@ impl DefinitionsIndex {
         self.text.slice(0..self.raw.start).trim_ascii() == "{"
     }
 
-    /// The position of the member `flags` and the range of its value, if that is in several pieces.
-    pub(crate) fn split_list(&self) -> Option<(usize, Range<usize>)> {
-        let list = self.split_list.as_ref()?;
-        Some((list.member, list.range.clone()))
+    /// `Some` if the text has several pieces.
+    pub(crate) fn layout(&self) -> Option<&Layout> {
+        self.layout.as_ref()
     }
 
     pub(crate) fn members(&self) -> &[Member] {
@@ -201,7 +186,7 @@ impl DefinitionsIndex {
     }
 
     pub(crate) fn member(&self, name: &str) -> Option<&str> {
-        self.member_position(name).map(|at| self.value(at))
+        self.member_position(name).map(|at| self.member_value(at))
     }
 
     /// The position of the last member with this name.
@@ -225,12 +210,13 @@ impl DefinitionsIndex {
         Some(start..start + value.len())
     }
 
-    /// The value of the member at this position, which must exist. Joins a list of flags in several pieces.
-    pub(crate) fn value(&self, at: usize) -> &str {
-        match &self.split_list {
-            Some(list) if list.member == at => list
-                .joined
-                .get_or_init(|| self.text.slice(list.range.clone()).into()),
+    /// The value of the member at this position, which must exist. Joins a list of flags in several pieces once.
+    pub(crate) fn member_value(&self, at: usize) -> &str {
+        match &self.layout {
+            Some(Layout { list, list_at, .. }) if *list_at == at => {
+                let join = || self.text.slice(list.clone()).into();
+                self.joined_list.get_or_init(join)
+            }
             _ => self.members[at].value.of(&self.text),
         }
     }
@@ -352,7 +338,7 @@ fn whole_number(value: &str) -> Option<String> {
 }
 
 /// From the first member's name to the last member's value.
-fn raw_span(members: &[Member]) -> Range<usize> {
+fn raw_range(members: &[Member]) -> Range<usize> {
     match (members.first(), members.last()) {
         (Some(first), Some(last)) => first.whole.start()..last.whole.end(),
         _ => 0..0,
@@ -360,7 +346,7 @@ fn raw_span(members: &[Member]) -> Range<usize> {
 }
 
 /// The aliases to append to `members`: the other spelling of each name that occurs in one spelling only.
-pub(crate) fn aliases(text: &(impl Ranges + ?Sized), members: &[Member]) -> String {
+pub(crate) fn aliases(text: &(impl SpanText + ?Sized), members: &[Member]) -> String {
     let mut aliases = String::new();
     for (snake, camel) in SPELLINGS {
         let (name, value) = match (last(text, members, snake), last(text, members, camel)) {
@@ -374,7 +360,7 @@ pub(crate) fn aliases(text: &(impl Ranges + ?Sized), members: &[Member]) -> Stri
 }
 
 /// The value of the last member of this name.
-fn last(text: &(impl Ranges + ?Sized), members: &[Member], name: &str) -> Option<Span> {
+fn last(text: &(impl SpanText + ?Sized), members: &[Member], name: &str) -> Option<Span> {
     members
         .iter()
         .rev()
@@ -382,7 +368,7 @@ fn last(text: &(impl Ranges + ?Sized), members: &[Member], name: &str) -> Option
         .map(|member| member.value)
 }
 
-/// Like [`member`](Self::member), but `null` counts as absent.
+/// Like [`last`], but `null` counts as absent.
 fn value_of(text: &PieceTable, members: &[Member], name: &str) -> Option<Span> {
     last(text, members, name).filter(|span| span.of(text) != "null")
 }

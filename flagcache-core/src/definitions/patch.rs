@@ -6,7 +6,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::definitions::fingerprint::ContentFingerprint;
-use crate::definitions::incremental::Parts;
+use crate::definitions::incremental::Sections;
 use crate::definitions::index::{Content, DefinitionsIndex};
 use crate::definitions::patched::Step;
 use crate::definitions::scan::MAX_LEN;
@@ -80,17 +80,19 @@ impl Patch {
     ///
     /// Compares flags by key and the other members by name. Runs on the calling thread: some milliseconds for 10 MB.
     pub fn between(old: &FlagDefinitionCacheData, new: &FlagDefinitionCacheData) -> Option<Self> {
-        Self::limited(old, new, |stored_len| stored_len / FRACTION)
+        Self::between_with_max_len(old, new, |stored_len| stored_len / FRACTION)
     }
 
-    /// [`between`](Self::between) with another limit of the length, which depends on that of the stored copy.
-    pub(crate) fn limited(
+    /// [`between`](Self::between) with another limit: `max_len` maps the length of the stored copy to the maximum length of
+    /// the patch, in bytes.
+    pub(crate) fn between_with_max_len(
         old: &FlagDefinitionCacheData,
         new: &FlagDefinitionCacheData,
         max_len: impl FnOnce(usize) -> usize,
     ) -> Option<Self> {
-        let (old, new_definitions) = (old.index(), new.index());
-        let (old_raw, raw, [head, tail]) = (old.raw(), new_definitions.raw(), new.around());
+        let [head, tail] = new.around();
+        let (old, new) = (old.index(), new.index());
+        let (old_raw, raw) = (old.raw(), new.raw());
         let stored_len = head.len() + raw.len() + tail.len();
         let max_len = max_len(stored_len);
         let mut writer = Writer {
@@ -101,17 +103,24 @@ impl Patch {
             max_len,
         };
         let mut at = 0;
-        let changed = new_definitions.changed_since(old);
-        for Piece { kind, range } in pieces(new_definitions, old) {
+        let changed = new.changed_since(old);
+        for Chunk { range, origin } in chunks(new, old) {
             writer.append(&raw[at..range.start], None)?;
-            match kind {
-                PieceKind::Flag(position, _)
+            let text = &raw[range.clone()];
+            match origin {
+                Origin::Same(range) => writer.copy(range),
+                Origin::Flag(position, _)
                     if changed.is_some_and(|changed| changed.binary_search(&position).is_err()) =>
                 {
                     writer.copy(old.flag_range(position as usize));
                 }
-                PieceKind::Same(range) => writer.copy(range),
-                _ => writer.append(&raw[range.clone()], Some(&|| kind.in_old(old)))?,
+                Origin::Flag(_, key) => {
+                    writer.append(text, Some(&|| Some(old.flag_range(old.position(key)?))))?;
+                }
+                Origin::Member(name) => {
+                    let find = || old.member_range(old.member_position(name)?);
+                    writer.append(text, Some(&find))?;
+                }
             }
             at = range.end;
         }
@@ -119,7 +128,7 @@ impl Patch {
         writer.insert(&tail);
         writer.flush();
 
-        let (from, to) = (old.content(), new_definitions.content());
+        let (from, to) = (old.content(), new.content());
         let mut encoded = MAGIC.to_vec();
         for content in [from, to] {
             encoded.extend_from_slice(&content.fingerprint.as_u64().to_le_bytes());
@@ -196,6 +205,36 @@ impl Patch {
         })
     }
 
+    /// Applies the patch to `old`, whatever the metadata of that.
+    ///
+    /// If only flags changed, the result shares the unchanged text with `old`, so that the cost is a little work per flag,
+    /// not per byte. The text is copied into a buffer of its own if anything else changed, or if it would otherwise keep a
+    /// buffer alive of which it uses little.
+    ///
+    /// # Errors
+    ///
+    /// If `old` has other content than the patch was made from, or the result is not what the patch promises.
+    pub fn apply(
+        &self,
+        old: &FlagDefinitionCacheData,
+    ) -> Result<FlagDefinitionCacheData, PatchError> {
+        if self.from != old.index().content() {
+            return Err(PatchError::OtherOrigin);
+        }
+        let steps = self.steps()?;
+        let data = match FlagDefinitionCacheData::patched(old, &steps) {
+            Some(data) => data,
+            None => FlagDefinitionCacheData::from_json_after(self.join(old, &steps)?, old)?,
+        };
+        // A result without a valid envelope has no metadata.
+        let starts_there = data.index().raw_range().start == self.start;
+        if data.is_stored_form() && starts_there && data.index().content() == self.to {
+            Ok(data)
+        } else {
+            Err(PatchError::OtherResult)
+        }
+    }
+
     /// Applies several patches, each to the result of the one before. For async code: large
     /// definitions (more than 256 KiB) are patched on tokio's blocking pool. Without patches, returns `old`.
     ///
@@ -203,7 +242,8 @@ impl Patch {
     ///
     /// # Errors
     ///
-    /// As [`apply`](Self::apply), for any of the patches.
+    /// As [`apply`](Self::apply), for any of the patches; [`PatchError::Data`] with
+    /// [`DataErrorKind::Interrupted`](crate::DataErrorKind::Interrupted) if the runtime is shutting down.
     pub async fn apply_all(
         patches: Vec<Self>,
         old: &FlagDefinitionCacheData,
@@ -228,35 +268,6 @@ impl Patch {
             steps.extend([Step::Insert(insert), Step::Copy(copy)]);
         }
         Ok(steps)
-    }
-
-    /// The new snapshot, if `old` has the content that the patch was made from, whatever its metadata.
-    ///
-    /// If only flags changed, the result shares the text of `old`, so that the cost hardly depends on the size of the
-    /// definitions; from time to time, and otherwise, it is written anew.
-    ///
-    /// # Errors
-    ///
-    /// If `old` has other content, or the result is not what the patch promises.
-    pub fn apply(
-        &self,
-        old: &FlagDefinitionCacheData,
-    ) -> Result<FlagDefinitionCacheData, PatchError> {
-        if self.from != old.index().content() {
-            return Err(PatchError::OtherOrigin);
-        }
-        let steps = self.steps()?;
-        let data = match FlagDefinitionCacheData::patched(old, &steps) {
-            Some(data) => data?,
-            None => FlagDefinitionCacheData::from_json_after(self.join(old, &steps)?, old)?,
-        };
-        // A result without a valid envelope has no metadata.
-        let starts_there = data.index().raw_range().start == self.start;
-        if data.is_stored_form() && starts_there && data.index().content() == self.to {
-            Ok(data)
-        } else {
-            Err(PatchError::OtherResult)
-        }
     }
 
     /// The stored copy that results from these steps.
@@ -284,61 +295,51 @@ impl Patch {
 }
 
 /// A part of the new definitions that probably occurs in the old ones too.
-struct Piece<'a> {
-    kind: PieceKind<'a>,
+struct Chunk<'a> {
     /// Where it is in the definitions' own members.
     range: Range<usize>,
+    origin: Origin<'a>,
 }
 
-enum PieceKind<'a> {
-    /// A flag: its position among the flags, and its key.
+/// Where the old definitions may have a chunk.
+enum Origin<'a> {
+    /// In a flag: the position of the new one, and the key.
     Flag(u32, &'a str),
-    /// The value of another member, with its name.
+    /// In the value of the member with this name.
     Member(&'a str),
-    /// What precedes or follows the list of flags, which is the same in this range of the old definitions.
+    /// In this range, which is the same.
     Same(Range<usize>),
 }
 
-impl PieceKind<'_> {
-    /// The corresponding range of the old definitions.
-    fn in_old(&self, old: &DefinitionsIndex) -> Option<Range<usize>> {
-        match self {
-            Self::Flag(_, key) => Some(old.flag_range(old.position(key)?)),
-            Self::Member(name) => old.member_range(old.member_position(name)?),
-            Self::Same(range) => Some(range.clone()),
-        }
-    }
-}
-
-/// The flags and what else may be the same, in the order of the text.
-fn pieces<'a>(new: &'a DefinitionsIndex, old: &DefinitionsIndex) -> Vec<Piece<'a>> {
+/// The chunks in the order of the text.
+fn chunks<'a>(new: &'a DefinitionsIndex, old: &DefinitionsIndex) -> Vec<Chunk<'a>> {
     let text = new.text();
-    let mut pieces: Vec<_> = (0..)
+    let same = same_members(new, old);
+    let mut chunks: Vec<_> = (0..)
         .zip(new.flags())
-        .map(|(position, flag)| Piece {
-            kind: PieceKind::Flag(position, flag.key.of(text)),
+        .map(|(position, flag)| Chunk {
             range: new.flag_range(position as usize),
+            origin: Origin::Flag(position, flag.key.of(text)),
         })
         .collect();
-    let same = same_members(new, old);
     for (at, member) in new.members().iter().enumerate() {
         let name = member.name.of(text);
         if let Some(range) = new.member_range(at)
             && name != "flags"
             && !same.iter().any(|same| same.range.contains(&range.start))
         {
-            let kind = PieceKind::Member(name);
-            pieces.push(Piece { kind, range });
+            let origin = Origin::Member(name);
+            chunks.push(Chunk { range, origin });
         }
     }
-    pieces.extend(same);
-    pieces.sort_by_key(|piece| piece.range.start);
-    pieces
+    chunks.extend(same);
+    chunks.sort_by_key(|chunk| chunk.range.start);
+    chunks
 }
 
-/// What precedes the list of flags, and what follows it, where it is the same in both.
-fn same_members<'a>(new: &DefinitionsIndex, old: &DefinitionsIndex) -> Vec<Piece<'a>> {
-    let (Some(new_parts), Some(old_parts)) = (Parts::of(new), Parts::of(old)) else {
+/// The members before and after the list of flags, where all of them are the same in both.
+fn same_members<'a>(new: &DefinitionsIndex, old: &DefinitionsIndex) -> Vec<Chunk<'a>> {
+    let (Some(new_sections), Some(old_sections)) = (Sections::of(new), Sections::of(old)) else {
         return Vec::new();
     };
     let in_raw = |definitions: &DefinitionsIndex, range: &Range<usize>| {
@@ -346,16 +347,16 @@ fn same_members<'a>(new: &DefinitionsIndex, old: &DefinitionsIndex) -> Vec<Piece
         range.start - start..range.end - start
     };
     [
-        (new_parts.before, old_parts.before),
-        (new_parts.after, old_parts.after),
+        (new_sections.before, old_sections.before),
+        (new_sections.after, old_sections.after),
     ]
     .into_iter()
     .filter(|(range, old_range)| {
         new.text().slice(range.clone()) == old.text().slice(old_range.clone())
     })
-    .map(|(range, old_range)| Piece {
-        kind: PieceKind::Same(in_raw(old, &old_range)),
+    .map(|(range, old_range)| Chunk {
         range: in_raw(new, &range),
+        origin: Origin::Same(in_raw(old, &old_range)),
     })
     .collect()
 }

@@ -1,18 +1,20 @@
-//! Patches definitions: the result shares the text and the index of what is unchanged.
+//! Applies the steps of a [`Patch`](super::patch::Patch): the result shares the unchanged text, and the index of the
+//! unchanged flags, with the older definitions.
 //!
-//! Only what lies between unchanged flags is scanned: the envelope, and the flags that changed. If anything else differs,
-//! the patched text is left to [`incremental`](super::incremental).
+//! The envelope and the text between shared runs of flags are scanned. If anything but the envelope and flags changed,
+//! [`patch`] returns `None`; the caller then writes the whole text and leaves it to [`incremental`](super::incremental).
 
 use std::ops::Range;
 
 use crate::definitions::fingerprint::ContentFingerprint;
-use crate::definitions::incremental::{Parts, skip_whitespace};
+use crate::definitions::incremental::{Sections, skip_whitespace};
 use crate::definitions::index::{self, DefinitionsIndex, FlagChanges, Known, Layout};
-use crate::definitions::piece_table::{PieceTable, Writer};
-use crate::definitions::scan::{self, FlagEntry, Ranges, Scan, Span};
+use crate::definitions::piece_table::{Builder, PieceTable};
+use crate::definitions::scan::{self, FlagEntry, Scan, Span, SpanText};
 use crate::definitions::stored_form::{Envelope, Metadata};
 
-/// Fewer bytes of unchanged flags are copied, so that there are not many small pieces.
+/// The minimum length of a run of unchanged flags that is shared, in bytes. Shorter runs are copied, which limits the number
+/// of pieces.
 const MIN_SHARED: usize = if cfg!(test) { 1 } else { 4096 };
 
 /// A step of a patch.
@@ -42,107 +44,102 @@ pub(crate) struct Patched {
 /// The definitions that result from these steps, in the stored form. `None` if they cannot share their text with the older
 /// ones, or are not valid.
 pub(crate) fn patch(old: &DefinitionsIndex, steps: &[Step<'_>]) -> Option<Patched> {
-    let parts = Parts::of(old)?;
-    let mut patching = Patching {
-        before: contiguous(old, parts.before.clone())?,
-        after: contiguous(old, parts.after.clone())?,
+    let sections = Sections::of(old)?;
+    let mut patcher = Patcher {
         old,
-        parts,
-        text: Writer::new(old.text(), steps.iter().map(Step::len).sum())?,
+        before: contiguous(old, sections.before)?,
+        after: contiguous(old, sections.after)?,
+        text: Builder::new(old.text(), steps.iter().map(Step::len).sum())?,
         flags: Vec::with_capacity(old.flags().len() + 1),
-        changed: Vec::new(),
+        scanned: Vec::new(),
         has_same_keys: true,
-        place: Place::Start,
+        state: State::Start,
         head: None,
         list: 0..0,
     };
     for step in steps {
         match step {
-            Step::Insert(text) => patching.text.add(text),
-            Step::Copy(range) => patching.copy(range)?,
+            Step::Insert(text) => patcher.text.copy(text),
+            Step::Copy(range) => patcher.copy(range)?,
         }
     }
-    patching.finish()
+    patcher.finish(sections.list_at)
 }
 
 /// The addresses of a range; `None` if it is in several pieces.
 fn contiguous(old: &DefinitionsIndex, range: Range<usize>) -> Option<Span> {
-    let mut parts = old.text().parts(range, 0);
-    let span = parts.next().map_or(Span::new(0, 0), |part| part.span);
-    parts.next().is_none().then_some(span)
+    let mut spans = old.text().spans(range);
+    let span = spans.next().unwrap_or(Span::new(0, 0));
+    spans.next().is_none().then_some(span)
 }
 
-/// What the text so far ends with.
+/// What the text that was scanned or shared so far ends with.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
-    /// Nothing.
+enum State {
     Start,
     /// The envelope, and the comma after it.
     BeforeMembers,
-    /// What precedes the list.
+    /// The members before the list.
     BeforeList,
     /// The opening bracket of the list, or a comma in it.
     BeforeFlag,
     AfterFlag,
-    /// The closing bracket.
+    /// The closing bracket of the list.
     AfterList,
-    /// The definitions' own members.
+    /// The members after the list.
     AfterMembers,
 }
 
-struct Patching<'a> {
+struct Patcher<'a> {
     old: &'a DefinitionsIndex,
-    parts: Parts,
-    /// Where the older text has what precedes the list, and what follows it.
+    /// Where the older text has the members before and after the list.
     before: Span,
     after: Span,
-    text: Writer,
+    text: Builder,
     flags: Vec<FlagEntry>,
     /// The positions of the flags that were scanned.
-    changed: Vec<u32>,
+    scanned: Vec<u32>,
     /// Whether the flags have the same keys in the same order as the older ones.
     has_same_keys: bool,
-    place: Place,
+    state: State,
     /// The envelope, and where the definitions' own members begin.
     head: Option<(Envelope, usize)>,
     /// Where the list is.
     list: Range<usize>,
 }
 
-impl Patching<'_> {
+impl Patcher<'_> {
     /// Appends a range of the older definitions' own members.
     fn copy(&mut self, range: &Range<usize>) -> Option<()> {
         let old = self.old;
         let raw = old.raw_range();
         let range = raw.start + range.start..raw.start + range.end;
-        for part in old.text().parts(range, old.flags().len()) {
-            // The patch may cut a character.
-            old.text().part_at_boundaries(part.span)?;
-            let mut rest = part.span;
-            let Self { before, after, .. } = *self;
-            if self.place == Place::Start
+        for (mut rest, of_piece) in old.text().parts(range, old.flags().len()) {
+            // A range of the patch may begin or end inside a character.
+            old.text().get(rest)?;
+            let (before, after) = (self.before, self.after);
+            if self.state == State::Start
                 && before.len() >= MIN_SHARED
                 && rest.start() <= before.start()
                 && before.end() <= rest.end()
             {
                 self.add(Span::new(rest.start(), before.start()));
-                self.share_members(before, Place::BeforeMembers, Place::BeforeList)?;
+                self.share_members(before, State::BeforeMembers, State::BeforeList)?;
                 rest = Span::new(before.end(), rest.end());
             }
-            let flags = &old.flags()[part.flags.clone()];
-            let first = flags.partition_point(|flag| flag.json.start() < rest.start());
-            if let flags @ [one, .., last] | flags @ [one @ last] = scan::flags_in(rest, flags) {
-                let shared = Span::new(one.json.start(), last.json.end());
+            let flags = &old.flags()[of_piece.clone()];
+            let run = scan::flags_in(rest, flags);
+            if let ([first, ..], [.., last]) = (&flags[run.clone()], &flags[run.clone()]) {
+                let shared = Span::new(first.json.start(), last.json.end());
                 if shared.len() >= MIN_SHARED {
                     self.add(Span::new(rest.start(), shared.start()));
-                    let first = part.flags.start + first;
-                    self.share_flags(shared, first..first + flags.len())?;
+                    self.share_flags(shared, of_piece.start + run.start..of_piece.start + run.end)?;
                     rest = Span::new(shared.end(), rest.end());
                 }
             }
             if after.len() > 0 && rest.start() <= after.start() && rest.end() == after.end() {
                 self.add(Span::new(rest.start(), after.start()));
-                self.share_members(after, Place::AfterList, Place::AfterMembers)?;
+                self.share_members(after, State::AfterList, State::AfterMembers)?;
             } else {
                 self.add(rest);
             }
@@ -151,119 +148,118 @@ impl Patching<'_> {
     }
 
     fn add(&mut self, span: Span) {
-        self.text.add(self.old.text().part(span));
+        self.text.copy(self.old.text().slice_of(span));
     }
 
     fn share_flags(&mut self, span: Span, flags: Range<usize>) -> Option<()> {
-        self.end_gap()?;
-        if self.place != Place::BeforeFlag {
+        self.scan_and_flush()?;
+        if self.state != State::BeforeFlag {
             return None;
         }
         self.has_same_keys &= flags.start == self.flags.len();
         self.text.share(span, self.flags.len());
         self.flags.extend_from_slice(&self.old.flags()[flags]);
-        self.place = Place::AfterFlag;
+        self.state = State::AfterFlag;
         Some(())
     }
 
-    /// Appends what precedes or follows the list in the older definitions, which leads from one place to the other.
-    fn share_members(&mut self, span: Span, from: Place, to: Place) -> Option<()> {
-        if self.end_gap()? > 0 || self.place != from {
+    /// Shares the members before or after the list. `None` if the pending text ends otherwise than in the state `from`.
+    fn share_members(&mut self, span: Span, from: State, to: State) -> Option<()> {
+        if self.scan_and_flush()? > 0 || self.state != from {
             return None;
         }
         self.text.share(span, self.flags.len());
-        self.place = to;
+        self.state = to;
         Some(())
     }
 
-    /// Scans what was added since the last piece, and makes a piece of it. Returns the length of what follows the list,
-    /// which is not scanned.
-    fn end_gap(&mut self) -> Option<usize> {
+    fn scan_and_flush(&mut self) -> Option<usize> {
         let flags_before = self.flags.len();
-        let rest = self.scan_gap()?;
-        self.text.end_gap(flags_before);
+        let rest = self.scan()?;
+        self.text.flush(flags_before);
         Some(rest)
     }
 
-    /// Scans what was added since the last piece. Returns the length of what follows the list.
-    fn scan_gap(&mut self) -> Option<usize> {
-        let (gap, address, offset) = (self.text.gap(), self.text.gap_address(), self.text.offset());
-        let bytes = gap.as_bytes();
+    /// Scans the pending text. Returns the length of what follows the list, which is not scanned.
+    fn scan(&mut self) -> Option<usize> {
+        let (pending, address) = (self.text.pending(), self.text.pending_address());
+        let offset = self.text.len();
+        let bytes = pending.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
-            match self.place {
-                Place::Start => {
-                    let (envelope, end) = Envelope::at_the_start_of(gap)?;
+            match self.state {
+                State::Start => {
+                    let (envelope, end) = Envelope::at_the_start_of(pending)?;
                     if bytes.get(end) != Some(&b',') {
                         return None;
                     }
                     at = end + 1;
                     self.head = Some((envelope, at));
-                    self.place = Place::BeforeMembers;
+                    self.state = State::BeforeMembers;
                 }
-                Place::BeforeMembers => {
-                    let before = self.old.text().part(self.before);
-                    gap[at..].strip_prefix(before)?;
+                State::BeforeMembers => {
+                    let before = self.old.text().slice_of(self.before);
+                    pending[at..].strip_prefix(before)?;
                     at += before.len();
-                    self.place = Place::BeforeList;
+                    self.state = State::BeforeList;
                 }
-                Place::BeforeList => {
+                State::BeforeList => {
                     if bytes[at] != b'[' {
                         return None;
                     }
                     self.list.start = offset + at;
                     at = skip_whitespace(bytes, at + 1);
-                    self.place = Place::BeforeFlag;
+                    self.state = State::BeforeFlag;
                 }
-                Place::BeforeFlag => {
-                    let flag = scan::flag_at(gap, at)?;
+                State::BeforeFlag => {
+                    let flag = scan::flag_at(pending, at)?;
                     at = flag.json.end();
                     let position = self.flags.len();
                     let old = self.old.flags().get(position);
                     self.has_same_keys &=
-                        old.is_some_and(|old| old.key.of(self.old.text()) == flag.key.of(gap));
-                    self.changed.push(position as u32);
+                        old.is_some_and(|old| old.key.of(self.old.text()) == flag.key.of(pending));
+                    self.scanned.push(position as u32);
                     self.flags.push(flag.moved(address + flag.json.start()));
-                    self.place = Place::AfterFlag;
+                    self.state = State::AfterFlag;
                 }
-                Place::AfterFlag => {
+                State::AfterFlag => {
                     at = skip_whitespace(bytes, at);
                     match bytes.get(at)? {
                         b',' => {
                             at = skip_whitespace(bytes, at + 1);
-                            self.place = Place::BeforeFlag;
+                            self.state = State::BeforeFlag;
                         }
                         b']' => {
                             at += 1;
                             self.list.end = offset + at;
-                            self.place = Place::AfterList;
+                            self.state = State::AfterList;
                         }
                         _ => return None,
                     }
                 }
-                Place::AfterList | Place::AfterMembers => break,
+                State::AfterList | State::AfterMembers => break,
             }
         }
         Some(bytes.len() - at)
     }
 
-    fn finish(mut self) -> Option<Patched> {
+    fn finish(mut self, list_at: usize) -> Option<Patched> {
         let flags_before = self.flags.len();
-        let rest = self.scan_gap()?;
-        let gap = self.text.gap();
-        let rest = gap[gap.len() - rest..].strip_suffix('}')?;
-        let (raw_end, tail) = match self.place {
-            Place::AfterMembers => (self.text.offset(), rest),
-            Place::AfterList => {
-                let after = self.old.text().part(self.after);
+        let rest = self.scan()?;
+        let pending = self.text.pending();
+        let rest = pending[pending.len() - rest..].strip_suffix('}')?;
+        let (raw_end, tail) = match self.state {
+            State::AfterMembers => (self.text.len(), rest),
+            State::AfterList => {
+                let after = self.old.text().slice_of(self.after);
                 (self.list.end + after.len(), rest.strip_prefix(after)?)
             }
             _ => return None,
         };
         let tail = tail.to_owned();
-        self.text.end_gap(flags_before);
+        self.text.flush(flags_before);
         let text = self.text.finish();
-        if !cfg!(test) && !text.is_worthwhile() {
+        if !cfg!(test) && !text.is_compact() {
             return None;
         }
         let (envelope, raw_start) = self.head?;
@@ -287,12 +283,12 @@ impl Patching<'_> {
                 by_key: has_same_keys.then(|| self.old.by_key().clone()),
                 changes: has_same_keys.then(|| FlagChanges {
                     from: self.old.content(),
-                    flags: self.changed,
+                    flags: self.scanned,
                 }),
                 layout: Some(Layout {
                     raw,
                     list: self.list,
-                    list_at: self.parts.list_at,
+                    list_at,
                 }),
             },
         })

@@ -1,26 +1,27 @@
-//! [`PieceTable`]: a text that shares what is unchanged with the older text that it was made from.
+//! [`PieceTable`]: a text that shares unchanged parts with the text that it was derived from.
 
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::definitions::scan::{self, FlagEntry, MAX_LEN, Ranges, Span};
+use crate::definitions::scan::{self, FlagEntry, MAX_LEN, Span, SpanText};
 
-/// At most this fraction of the first buffer is added to it.
-const MOST_ADDED: usize = 8;
+/// The added buffer may be at most 1/8 as long as the original one.
+const MAX_ADDED_DIVISOR: usize = 8;
 
-/// At most this fraction of the first buffer is unused.
-const MOST_UNUSED: usize = 2;
+/// The text must be at least half as long as the original buffer.
+const MIN_LEN_DIVISOR: usize = 2;
 
-const MOST_PIECES: usize = 1024;
+const MAX_PIECES: usize = 1024;
 
-/// A text: one buffer, or pieces of an older text's buffer and of a second buffer with what was added.
+/// A piece table: the text is a sequence of pieces of two buffers, the original one and one that is only appended to.
 ///
-/// Spans are addresses, which keep their meaning in each text that was made from this one: those from the end of the first
-/// buffer on refer to the second. In a text that is one buffer, addresses and offsets are the same.
+/// A [`Span`] is an *address*: a range of the original buffer followed by the added one. Neither changes what it holds, so
+/// an address stays valid in every text derived from this one. An *offset* is a position in the text. In a text of one
+/// buffer they are equal.
 #[derive(Clone)]
 pub(crate) struct PieceTable {
-    base: Arc<String>,
+    original: Arc<String>,
     added: String,
     pieces: Vec<Piece>,
 }
@@ -42,13 +43,6 @@ impl Piece {
     }
 }
 
-/// Part of a [`PieceTable`], all in one piece.
-pub(crate) struct Part {
-    pub(crate) span: Span,
-    /// Which flags are in its piece, by their positions. They are in ascending order there.
-    pub(crate) flags: Range<usize>,
-}
-
 impl PieceTable {
     /// The length of the text in bytes.
     pub(crate) fn len(&self) -> usize {
@@ -57,19 +51,19 @@ impl PieceTable {
 
     /// The text, if it is one buffer.
     pub(crate) fn buffer(&self) -> Option<&Arc<String>> {
-        (self.added.is_empty() && self.pieces.len() == 1).then_some(&self.base)
+        (self.added.is_empty() && self.pieces.len() == 1).then_some(&self.original)
     }
 
-    /// Whether this takes little more memory than one buffer.
-    pub(crate) fn is_worthwhile(&self) -> bool {
-        let base = self.base.len();
-        self.added.len() <= base / MOST_ADDED
-            && self.len() >= base - base / MOST_UNUSED
-            && self.pieces.len() <= MOST_PIECES
+    /// Whether the pieces are few, and the buffers hold little that is not in the text. Otherwise one buffer is better.
+    pub(crate) fn is_compact(&self) -> bool {
+        let original = self.original.len();
+        self.added.len() <= original / MAX_ADDED_DIVISOR
+            && self.len() >= original / MIN_LEN_DIVISOR
+            && self.pieces.len() <= MAX_PIECES
     }
 
-    /// The parts that a range of the text consists of. `flags` is the number of flags in the text.
-    pub(crate) fn parts(&self, range: Range<usize>, flags: usize) -> impl Iterator<Item = Part> {
+    /// The parts of a range of the text, each in one piece.
+    fn parts_in(&self, range: Range<usize>) -> impl Iterator<Item = (usize, Span)> {
         let first = self
             .pieces
             .partition_point(|piece| piece.end() <= range.start);
@@ -78,49 +72,63 @@ impl PieceTable {
             .partition_point(|piece| piece.offset < range.end);
         (first..end).map(move |at| {
             let piece = &self.pieces[at];
-            let within = |offset: usize| piece.span.start() + (offset - piece.offset);
-            let next = self.pieces.get(at + 1);
-            Part {
-                span: Span::new(
-                    within(range.start.max(piece.offset)),
-                    within(range.end.min(piece.end())),
-                ),
-                flags: piece.flags_before..next.map_or(flags, |next| next.flags_before),
-            }
+            let address = |offset: usize| piece.span.start() + (offset - piece.offset);
+            let start = address(range.start.max(piece.offset));
+            (at, Span::new(start, address(range.end.min(piece.end()))))
         })
     }
 
-    /// The parts that a range of the text consists of, each with those of the text's flags that are in it.
+    /// The addresses of a range of the text, part by part.
+    pub(crate) fn spans(&self, range: Range<usize>) -> impl Iterator<Item = Span> {
+        self.parts_in(range).map(|(_, span)| span)
+    }
+
+    /// The parts of a range of the text, each with the positions of the flags in its piece. `flags` is the number of flags
+    /// in the text.
+    pub(crate) fn parts(
+        &self,
+        range: Range<usize>,
+        flags: usize,
+    ) -> impl Iterator<Item = (Span, Range<usize>)> {
+        self.parts_in(range).map(move |(at, span)| {
+            let next = self.pieces.get(at + 1);
+            let end = next.map_or(flags, |next| next.flags_before);
+            (span, self.pieces[at].flags_before..end)
+        })
+    }
+
+    /// The parts of a range of the text, each with those of the text's flags that are in it.
     pub(crate) fn flags_in<'a>(
         &self,
         range: Range<usize>,
         flags: &'a [FlagEntry],
     ) -> impl Iterator<Item = (Span, &'a [FlagEntry])> {
-        let parts = self.parts(range, flags.len());
-        parts.map(|part| (part.span, scan::flags_in(part.span, &flags[part.flags])))
+        self.parts(range, flags.len()).map(|(span, of_piece)| {
+            let flags = &flags[of_piece];
+            (span, &flags[scan::flags_in(span, flags)])
+        })
     }
 
     /// A range of the text, part by part.
     pub(crate) fn slices(&self, range: Range<usize>) -> impl Iterator<Item = &str> {
-        self.parts(range, 0).map(|part| self.part(part.span))
+        self.spans(range).map(|span| self.slice_of(span))
     }
 
-    /// A range of the text. Copies it if it is not all in one piece.
+    /// A range of the text. Copies it if it is in several pieces.
     pub(crate) fn slice(&self, range: Range<usize>) -> Cow<'_, str> {
-        let mut slices = self.slices(range);
+        let mut slices = self.slices(range.clone());
         let first = slices.next().unwrap_or_default();
-        match slices.next() {
-            None => Cow::Borrowed(first),
-            Some(second) => {
-                let mut text = [first, second].concat();
-                text.extend(slices);
-                Cow::Owned(text)
-            }
+        if first.len() == range.len() {
+            return Cow::Borrowed(first);
         }
+        let mut text = String::with_capacity(range.len());
+        text.push_str(first);
+        text.extend(slices);
+        Cow::Owned(text)
     }
 
-    /// The part of the text with these addresses; `None` if they are inside a character.
-    pub(crate) fn part_at_boundaries(&self, span: Span) -> Option<&str> {
+    /// The text at these addresses; `None` if one of them is inside a character.
+    pub(crate) fn get(&self, span: Span) -> Option<&str> {
         let (buffer, start) = self.buffer_of(span);
         buffer.get(start..start + span.len())
     }
@@ -143,10 +151,10 @@ impl PieceTable {
     }
 
     fn buffer_of(&self, span: Span) -> (&str, usize) {
-        match span.start().checked_sub(self.base.len()) {
-            // An empty range at the end of the first buffer is an empty range in either.
+        match span.start().checked_sub(self.original.len()) {
+            // An empty range at the end of the original buffer is one in the added buffer too.
             Some(start) => (&self.added, start),
-            None => (&self.base, span.start()),
+            None => (&self.original, span.start()),
         }
     }
 }
@@ -159,85 +167,84 @@ impl From<String> for PieceTable {
                 span: Span::new(0, text.len()),
                 flags_before: 0,
             }],
-            base: Arc::new(text),
+            original: Arc::new(text),
             added: String::new(),
         }
     }
 }
 
-impl Ranges for PieceTable {
-    fn part(&self, span: Span) -> &str {
+impl SpanText for PieceTable {
+    fn slice_of(&self, span: Span) -> &str {
         let (buffer, start) = self.buffer_of(span);
         &buffer[start..start + span.len()]
     }
 }
 
-/// Writes a text that shares the buffers of an older one.
-pub(crate) struct Writer {
+/// Builds a text that shares the buffers of an older one.
+pub(crate) struct Builder {
     text: PieceTable,
-    offset: usize,
-    /// Where the text that was added since the last piece begins in the second buffer.
-    gap: usize,
+    /// Where the pending text begins in the added buffer.
+    pending: usize,
 }
 
-impl Writer {
-    /// A writer of a text of at most `len` bytes. `None` if it would need more addresses than there are.
+impl Builder {
+    /// A builder of a text of at most `len` bytes. `None` if it would need more addresses than there are.
     pub(crate) fn new(old: &PieceTable, len: usize) -> Option<Self> {
-        let addresses = old.base.len() + old.added.len();
+        let addresses = old.original.len() + old.added.len();
         if addresses.checked_add(len)? > MAX_LEN {
             return None;
         }
         Some(Self {
-            gap: old.added.len(),
+            pending: old.added.len(),
             text: PieceTable {
-                base: Arc::clone(&old.base),
+                original: Arc::clone(&old.original),
                 added: old.added.clone(),
                 pieces: Vec::with_capacity(old.pieces.len() + 2),
             },
-            offset: 0,
         })
     }
 
-    /// Appends a copy of this text.
-    pub(crate) fn add(&mut self, text: &str) {
+    /// Appends a copy of `text` to the pending text.
+    pub(crate) fn copy(&mut self, text: &str) {
         self.text.added.push_str(text);
     }
 
-    /// What was added since the last piece.
-    pub(crate) fn gap(&self) -> &str {
-        &self.text.added[self.gap..]
+    /// The text that was copied since the last piece.
+    pub(crate) fn pending(&self) -> &str {
+        &self.text.added[self.pending..]
     }
 
-    /// The address of [`gap`](Self::gap).
-    pub(crate) fn gap_address(&self) -> usize {
-        self.text.base.len() + self.gap
+    /// The address of the pending text.
+    pub(crate) fn pending_address(&self) -> usize {
+        self.text.original.len() + self.pending
     }
 
-    /// The length of the text without the gap.
-    pub(crate) fn offset(&self) -> usize {
-        self.offset
+    /// The length of the text without the pending one.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
     }
 
-    /// Makes a piece of what was added. `flags_before` flags begin before it.
-    pub(crate) fn end_gap(&mut self, flags_before: usize) {
-        let start = self.gap_address();
-        let end = self.text.base.len() + self.text.added.len();
-        self.gap = self.text.added.len();
+    /// Makes a piece of the pending text. `flags_before` flags begin before it.
+    pub(crate) fn flush(&mut self, flags_before: usize) {
+        let start = self.pending_address();
+        let end = self.text.original.len() + self.text.added.len();
+        self.pending = self.text.added.len();
         self.share(Span::new(start, end), flags_before);
     }
 
-    /// Appends a part of the older text. There must be no gap.
+    /// Appends a part of the older text. There must be no pending text.
     pub(crate) fn share(&mut self, span: Span, flags_before: usize) {
+        debug_assert!(self.pending().is_empty());
         if span.len() > 0 {
             self.text.pieces.push(Piece {
-                offset: self.offset,
+                offset: self.text.len(),
                 span,
                 flags_before,
             });
-            self.offset += span.len();
         }
     }
 
+    /// The text, without the pending one.
     pub(crate) fn finish(self) -> PieceTable {
         self.text
     }
@@ -247,24 +254,24 @@ impl Writer {
 mod tests {
     use super::*;
 
-    fn written(base: usize, parts: &[Result<Range<usize>, usize>]) -> PieceTable {
-        let base = PieceTable::from("é".repeat(base / 2));
-        let mut writer = Writer::new(&base, usize::from(u16::MAX)).unwrap();
+    fn built(original: usize, parts: &[Result<Range<usize>, usize>]) -> PieceTable {
+        let original = PieceTable::from("é".repeat(original / 2));
+        let mut builder = Builder::new(&original, usize::from(u16::MAX)).unwrap();
         for part in parts {
             match part {
-                Ok(shared) => writer.share(Span::new(shared.start, shared.end), 0),
+                Ok(shared) => builder.share(Span::new(shared.start, shared.end), 0),
                 Err(added) => {
-                    writer.add(&"x".repeat(*added));
-                    writer.end_gap(0);
+                    builder.copy(&"x".repeat(*added));
+                    builder.flush(0);
                 }
             }
         }
-        writer.finish()
+        builder.finish()
     }
 
     #[test]
     fn a_range_is_copied_only_if_it_is_in_several_pieces() {
-        let text = written(100, &[Ok(0..40), Err(2), Ok(60..100)]);
+        let text = built(100, &[Ok(0..40), Err(2), Ok(60..100)]);
         let whole = ["é".repeat(20), "xx".to_owned(), "é".repeat(20)].concat();
         assert_eq!((text.len(), text.slice(0..82)), (82, Cow::from(&whole)));
         assert!(text.buffer().is_none());
@@ -279,17 +286,17 @@ mod tests {
             assert_eq!(matches!(slice, Cow::Owned(_)), is_copied, "{range:?}");
         }
         assert_eq!(text.slice(40..40), "");
-        assert_eq!(text.part_at_boundaries(Span::new(1, 4)), None);
+        assert_eq!(text.get(Span::new(1, 4)), None);
         assert_eq!(text.offset_of(Span::new(62, 64)), Some(44));
         assert_eq!(text.offset_of(Span::new(50, 52)), None);
-        assert!(Writer::new(&text, MAX_LEN).is_none());
+        assert!(Builder::new(&text, MAX_LEN).is_none());
     }
 
     #[test]
     fn a_text_is_in_pieces_while_that_takes_little_more_memory() {
-        assert!(written(8_000, &[Ok(0..6_000), Err(1_000)]).is_worthwhile());
-        assert!(!written(8_000, &[Ok(0..6_000), Err(1_001)]).is_worthwhile());
-        assert!(!written(8_000, &[Ok(0..3_000), Err(900)]).is_worthwhile());
-        assert!(!written(8_000, &vec![Ok(0..8); 1025]).is_worthwhile());
+        assert!(built(8_000, &[Ok(0..6_000), Err(1_000)]).is_compact());
+        assert!(!built(8_000, &[Ok(0..6_000), Err(1_001)]).is_compact());
+        assert!(!built(8_000, &[Ok(0..3_000), Err(900)]).is_compact());
+        assert!(!built(8_000, &vec![Ok(0..8); 1025]).is_compact());
     }
 }

@@ -17,14 +17,14 @@ use crate::{DataError, DataErrorKind};
 /// The maximum length of a text, so that positions fit into 32 bits.
 pub(crate) const MAX_LEN: usize = u32::MAX as usize;
 
-/// What the ranges of a scan refer to.
-pub(crate) trait Ranges {
-    /// The part of the text in this range.
-    fn part(&self, span: Span) -> &str;
+/// A text that [`Span`]s are ranges of.
+pub(crate) trait SpanText {
+    /// The text in this range.
+    fn slice_of(&self, span: Span) -> &str;
 }
 
-impl Ranges for str {
-    fn part(&self, span: Span) -> &str {
+impl SpanText for str {
+    fn slice_of(&self, span: Span) -> &str {
         &self[span.start()..span.end()]
     }
 }
@@ -61,8 +61,8 @@ impl Span {
         self.start()..self.end()
     }
 
-    pub(crate) fn of<T: Ranges + ?Sized>(self, text: &T) -> &str {
-        text.part(self)
+    pub(crate) fn of<T: SpanText + ?Sized>(self, text: &T) -> &str {
+        text.slice_of(self)
     }
 
     /// The same range of a text in which what was at `from` is at `to`.
@@ -79,7 +79,7 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    pub(crate) fn of<'a, T: Ranges + ?Sized>(&'a self, text: &'a T) -> &'a str {
+    pub(crate) fn of<'a, T: SpanText + ?Sized>(&'a self, text: &'a T) -> &'a str {
         match self {
             Self::Plain(span) => span.of(text),
             Self::Unescaped(name) => name,
@@ -119,7 +119,7 @@ impl Member {
 pub(crate) struct FlagEntry {
     pub(crate) key: Name,
     pub(crate) json: Span,
-    /// The hash of its text.
+    /// The xxh3 hash of its JSON.
     pub(crate) hash: u64,
 }
 
@@ -135,11 +135,11 @@ impl FlagEntry {
     }
 }
 
-/// Those of the flags, which are in ascending order, that are all in this range.
-pub(crate) fn flags_in(range: Span, flags: &[FlagEntry]) -> &[FlagEntry] {
+/// The positions of the flags that are entirely in this range. `flags` must be in the order of the text.
+pub(crate) fn flags_in(range: Span, flags: &[FlagEntry]) -> Range<usize> {
     let first = flags.partition_point(|flag| flag.json.start() < range.start());
     let end = flags.partition_point(|flag| flag.json.end() <= range.end());
-    &flags[first..end.max(first)]
+    first..end.max(first)
 }
 
 /// The result of a scan.

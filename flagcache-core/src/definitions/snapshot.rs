@@ -113,16 +113,17 @@ impl FlagDefinitionCacheData {
         }
     }
 
-    /// The definitions that result from these steps of a patch. `None` if they cannot share the text of `old`.
-    pub(crate) fn patched(old: &Self, steps: &[Step<'_>]) -> Option<Result<Self, DataError>> {
+    /// The definitions that result from these steps of a patch. `None` if they cannot share the text of `old`, or are not
+    /// valid.
+    pub(crate) fn patched(old: &Self, steps: &[Step<'_>]) -> Option<Self> {
         let Patched {
             text,
             scan,
             metadata,
             known,
         } = patched::patch(old.index(), steps)?;
-        let index = DefinitionsIndex::with(text, scan, known);
-        Some(index.map(|index| Self::new(index, metadata, true)))
+        let index = DefinitionsIndex::with(text, scan, known).ok()?;
+        Some(Self::new(index, metadata, true))
     }
 
     fn of_incremental(
@@ -267,8 +268,8 @@ impl FlagDefinitionCacheData {
         .await
     }
 
-    /// The stored form. Returns the snapshot's own buffer if it was decoded from the stored form; otherwise, and if a
-    /// [`Patch`](crate::Patch) was applied, writes it in one allocation.
+    /// The stored form. Returns the snapshot's own buffer if it was decoded from the stored form; otherwise, and after a
+    /// [`Patch`](crate::Patch), writes it in one allocation.
     pub fn to_json(&self) -> Bytes {
         if self.described.is_stored_form {
             return self.bytes(0..self.index().text().len());
@@ -277,7 +278,8 @@ impl FlagDefinitionCacheData {
     }
 
     /// [`to_json`](Self::to_json) in three parts, to be written one after the other: the metadata, the definitions' own
-    /// members, and the rest. Unlike `to_json`, copies nothing large if the API returned the snapshot.
+    /// members, and the rest. Unlike `to_json`, copies nothing large if the API returned the
+    /// snapshot. After a [`Patch`](crate::Patch), copies the members.
     ///
     /// ```
     /// use flagcache_core::FlagDefinitionCacheData;
@@ -470,17 +472,20 @@ impl FlagDefinitionCacheData {
     }
 
     /// A top-level member by its name in the API's object. Of two with the same name the last wins.
+    ///
+    /// After a [`Patch`](crate::Patch), the first access to the member `flags`, here, in [`members`](Self::members) or in
+    /// [`deserialize`](Self::deserialize), copies its text, and the snapshot keeps the copy. [`flags`](Self::flags) copies
+    /// nothing.
     pub fn member(&self, name: &str) -> Option<RawJson<'_>> {
         self.described.index.member(name).map(RawJson::new)
     }
 
-    /// The API's top-level members in their order, including `flags`, without what the stored form adds. After a
-    /// [`Patch`](crate::Patch), the first access to the member `flags` copies its text.
+    /// The API's top-level members in their order, including `flags`, without what the stored form adds.
     pub fn members(&self) -> impl ExactSizeIterator<Item = (&str, RawJson<'_>)> {
         let index = self.index();
         index.members().iter().enumerate().map(|(at, member)| {
             let name = member.name.of(index.text());
-            (name, RawJson::new(index.value(at)))
+            (name, RawJson::new(index.member_value(at)))
         })
     }
 
@@ -578,7 +583,7 @@ impl<'a> MapAccess<'a> for Members<'a> {
         let value = self
             .next
             .checked_sub(1)
-            .map_or("", |at| self.index.value(at));
+            .map_or("", |at| self.index.member_value(at));
         seed.deserialize(&mut serde_json::Deserializer::from_str(value))
     }
 }

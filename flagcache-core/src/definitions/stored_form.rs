@@ -240,9 +240,9 @@ impl Envelope {
         self.length
     }
 
-    /// The metadata, and the fingerprint of the definitions' own members, which have this length. `tail` is what follows
-    /// them except the closing brace, `aliases` what has to. `None` if the members, the aliases or the metadata were
-    /// changed.
+    /// Compares the envelope with the definitions' own members, and returns the metadata and their fingerprint; `None` if
+    /// the members, the aliases or the metadata were changed. `length` is that of the members, `tail` what follows them
+    /// without the closing brace, and `aliases` what has to follow them. `fingerprint` is called only if these match.
     pub(crate) fn verify(
         self,
         length: usize,
@@ -288,11 +288,12 @@ fn verify(text: &str, scan: &Scan) -> Option<(usize, Metadata, ContentFingerprin
         + 1;
     let tail = Span::new(end, members.last()?.whole.end());
     let own_text = Span::new(start, end);
+    let own_flags = &scan.flags[scan::flags_in(own_text, &scan.flags)];
     let (metadata, content) = envelope.verify(
         own_text.len(),
         tail.of(text),
         &index::aliases(text, &members[..own]),
-        || ContentFingerprint::of(text, [(own_text, scan::flags_in(own_text, &scan.flags))]),
+        || ContentFingerprint::of(text, [(own_text, own_flags)]),
     )?;
     Some((own, metadata, content))
 }
