@@ -27,6 +27,22 @@ fn patched() -> FlagDefinitionCacheData {
     Patch::between(&old, &new).expect("a patch").apply(&old).expect("the patch applies")
 }
 
+/// Compares patched definitions with those that a whole scan finds.
+fn compare(patched: &FlagDefinitionCacheData) {
+    let whole = FlagDefinitionCacheData::from_json(patched.to_json()).expect("definitions");
+    assert_eq!((&whole, whole.head(), whole.json_len()), (patched, patched.head(), patched.json_len()));
+    let flags = |data: &FlagDefinitionCacheData| -> Vec<_> {
+        data.flags().map(|flag| (flag.key().to_owned(), flag.json().to_owned())).collect()
+    };
+    assert_eq!(flags(patched), flags(&whole));
+    for (key, _) in flags(&whole) {
+        assert_eq!(patched.flag(&key).map(|flag| flag.json()), whole.flag(&key).map(|flag| flag.json()));
+    }
+    for ((name, value), (whole_name, whole_value)) in patched.members().zip(whole.members()) {
+        assert_eq!((name, value.as_str()), (whole_name, whole_value.as_str()));
+    }
+}
+
 /// A patch whose lengths are right: every four bytes are a step, most of which are like those of a real patch.
 fn of_steps(old: &FlagDefinitionCacheData, bytes: &[u8]) -> Vec<u8> {
     let raw_len = old.raw_json().len() - 2;
@@ -84,6 +100,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(new.to_json().len() <= old.json_len() + encoded.len());
             let promised = u64::from_le_bytes(encoded[12..20].try_into().expect("eight bytes"));
             assert_eq!(new.content_fingerprint().as_u64(), promised);
+            compare(&new);
         }
     }
     // Any definitions, and the patch between them and these, with so much in common that there is one.
@@ -99,6 +116,9 @@ fuzz_target!(|bytes: &[u8]| {
         let patched = patch.apply(old).expect("the patch applies to what it was made from");
         assert_eq!(patched.to_json(), new.to_json());
         let Some(back) = Patch::between(&patched, old) else { continue };
-        assert_eq!(back.apply(&patched).expect("the patch applies").to_json(), old.to_json());
+        let back = back.apply(&patched).expect("the patch applies");
+        assert_eq!(back.to_json(), old.to_json());
+        compare(&patched);
+        compare(&back);
     }
 });

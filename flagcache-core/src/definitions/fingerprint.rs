@@ -23,7 +23,8 @@ impl ContentFingerprint {
         parts: impl IntoIterator<Item = (Span, &'a [FlagEntry])>,
     ) -> Self {
         let mut hasher = Xxh3::new();
-        // Collected first, because one long update is faster than many short ones.
+        /// Shorter texts are collected, because one long update is faster than many short ones.
+        const SHORT: usize = 1024;
         let (mut skeleton, mut hashes) = (Vec::new(), Vec::new());
         for (part, flags) in parts {
             let mut at = part.start();
@@ -32,8 +33,12 @@ impl ContentFingerprint {
                 if n > 0 && separator.len() == 1 {
                     // One byte between two flags is a comma. Not reading it saves a cache miss per flag.
                     skeleton.push(b',');
-                } else {
+                } else if separator.len() < SHORT {
                     skeleton.extend_from_slice(separator.of(text).as_bytes());
+                } else {
+                    hasher.update(&skeleton);
+                    skeleton.clear();
+                    hasher.update(separator.of(text).as_bytes());
                 }
                 skeleton.push(0);
                 hashes.extend_from_slice(&flag.hash.to_le_bytes());

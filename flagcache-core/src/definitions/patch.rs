@@ -172,6 +172,9 @@ impl Patch {
         let instructions = encoded.len() - reader.rest.len();
         let (mut copied, mut total) = (0, 0);
         while let Some(Instruction { insert, copy }) = reader.instruction()? {
+            if insert.is_empty() && copy.is_empty() {
+                return Err(PatchError::Malformed("an instruction does nothing"));
+            }
             if copy.end > from_len {
                 return Err(PatchError::Malformed(
                     "a range is outside the old definitions",
@@ -207,8 +210,8 @@ impl Patch {
 
     /// Applies the patch to `old`, whatever the metadata of that.
     ///
-    /// If only flags changed, the result shares the unchanged text with `old`, so that the cost is a little work per flag,
-    /// not per byte. The text is copied into a buffer of its own if anything else changed, or if it would otherwise keep a
+    /// If only flags changed, the result shares the unchanged text with `old`. It costs a little work per flag, and reads what
+    /// changed and the other members, but not the unchanged flags. The text is copied into a buffer of its own if anything else changed, or if it would otherwise keep a
     /// buffer alive of which it uses little.
     ///
     /// # Errors
@@ -265,7 +268,8 @@ impl Patch {
         while let Some(Instruction { insert, copy }) = reader.instruction()? {
             let insert = std::str::from_utf8(insert)
                 .map_err(|_| PatchError::Malformed("it is not UTF-8"))?;
-            steps.extend([Step::Insert(insert), Step::Copy(copy)]);
+            let steps_of_it = [Step::Insert(insert), Step::Copy(copy)];
+            steps.extend(steps_of_it.into_iter().filter(|step| step.len() > 0));
         }
         Ok(steps)
     }

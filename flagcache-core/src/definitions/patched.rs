@@ -15,7 +15,7 @@ use crate::definitions::stored_form::{Envelope, Metadata};
 
 /// The minimum length of a run of unchanged flags that is shared, in bytes. Shorter runs are copied, which limits the number
 /// of pieces.
-const MIN_SHARED: usize = if cfg!(test) { 1 } else { 4096 };
+const MIN_SHARED: usize = if cfg!(test) { 1 } else { 64 };
 
 /// A step of a patch.
 pub(crate) enum Step<'a> {
@@ -25,7 +25,7 @@ pub(crate) enum Step<'a> {
 }
 
 impl Step<'_> {
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Insert(text) => text.len(),
             Self::Copy(range) => range.len(),

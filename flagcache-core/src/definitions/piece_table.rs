@@ -245,7 +245,9 @@ impl Builder {
     }
 
     /// The text, without the pending one.
-    pub(crate) fn finish(self) -> PieceTable {
+    pub(crate) fn finish(mut self) -> PieceTable {
+        self.text.added.shrink_to_fit();
+        self.text.pieces.shrink_to_fit();
         self.text
     }
 }

@@ -274,7 +274,12 @@ impl FlagDefinitionCacheData {
         if self.described.is_stored_form {
             return self.bytes(0..self.index().text().len());
         }
-        Bytes::from(self.to_json_parts().concat())
+        let mut json = String::with_capacity(self.json_len());
+        let [head, tail] = self.around();
+        json.push_str(&head);
+        json.extend(self.index().text().slices(self.index().raw_range()));
+        json.push_str(&tail);
+        Bytes::from(json)
     }
 
     /// [`to_json`](Self::to_json) in three parts, to be written one after the other: the metadata, the definitions' own

@@ -244,7 +244,7 @@ fn b12_83_a_long_chain_of_patches_ends_with_the_leaders_definitions() {
         assert_eq!(next, new);
         assert_eq!(next.diff(&follower), new.diff(&leader));
         if n % 20 == 19 {
-            // A follower that has taken over has the same patch.
+            // A follower that becomes the leader computes the same patch.
             assert_eq!(Patch::between(&follower, &new), Some(patch));
             assert_eq!(next.to_json(), new.to_json());
             assert_eq!(next.json_len(), new.to_json().len());

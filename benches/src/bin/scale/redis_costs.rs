@@ -10,6 +10,7 @@ use crate::server::Info;
 
 const TICK: &str = include_str!("../../../../flagcache-providers/src/redis/scripts/tick.lua");
 const COPY: usize = 40_000;
+const SMALL: usize = 4_096;
 const LARGE_COPY: usize = 770_000;
 /// A publish sends pieces of this length.
 const PIECE: usize = 512 * 1024;
@@ -20,16 +21,16 @@ pub(crate) fn run() -> Section {
     let mut section = Section::new("Steps of Redis");
     section.say(format!(
         "The processor time of one Redis for the steps of a load, with {connections} connections; `scripts/simulate` takes its \
-         constants from here. “In turn” means that Redis is idle before each call, otherwise calls wait for it."
+         constants from here. “One by one”: the next call is sent after the reply, so Redis is idle before it; in the other rows all clients send at once."
     ));
-    let measured = Measured::new(connections, rounds);
+    let measured = Measured::with(connections, rounds);
     let micros = |seconds: f64| format!("{:.1} µs", seconds * 1e6);
     let nanos = |seconds: f64| format!("{:.2} ns", seconds * 1e9);
     let mut table = Table::new("processor time of Redis", &["step", "each"]);
     table.row(["the tick script".to_owned(), micros(measured.tick)]);
     table.row([
-        "the tick script, in turn".to_owned(),
-        micros(measured.tick_in_turn),
+        "the tick script, one by one".to_owned(),
+        micros(measured.tick_one_by_one),
     ]);
     table.row(["a GET of 4 KB".to_owned(), micros(measured.read)]);
     table.row(["a byte of a GET of 770 KB".to_owned(), nanos(measured.byte)]);
@@ -42,7 +43,7 @@ pub(crate) fn run() -> Section {
         micros(measured.connect),
     ]);
     table.row([
-        "a byte of a publish of 7.7 MB".to_owned(),
+        "a byte of a publish of 7.9 MB".to_owned(),
         nanos(measured.published_byte),
     ]);
     section.tables.push(table);
@@ -52,7 +53,7 @@ pub(crate) fn run() -> Section {
 /// In seconds.
 struct Measured {
     tick: f64,
-    tick_in_turn: f64,
+    tick_one_by_one: f64,
     read: f64,
     byte: f64,
     notification: f64,
@@ -61,32 +62,32 @@ struct Measured {
 }
 
 impl Measured {
-    fn new(connections: usize, rounds: usize) -> Self {
+    fn with(connections: usize, rounds: usize) -> Self {
         let server = RedisServer::start();
         server.run_args::<()>(&["SET", "copy", &"x".repeat(COPY)]);
-        server.run_args::<()>(&["SET", "small", &"x".repeat(4_096)]);
+        server.run_args::<()>(&["SET", "small", &"x".repeat(SMALL)]);
         server.run_args::<()>(&["SET", "large", &"x".repeat(LARGE_COPY)]);
         // Without a TTL, so that each reply has the same length.
         server.run_args::<()>(&["SET", "lock", "flagcache:another:1"]);
         let script: String = server.run_args(&["SCRIPT", "LOAD", TICK]);
-        let tick = format!("EVALSHA {script} 3 copy lock meta worker 0 0 0 key\r\n");
+        let request = format!("EVALSHA {script} 3 copy lock meta worker 0 0 0 key\r\n");
 
         let mut clients = Clients::connect(&server, connections);
         let calls = connections * rounds;
-        let at_once = |clients: &mut Clients, request: &str| {
+        let concurrently = |clients: &mut Clients, request: &str| {
             let reply = clients.reply_len(request);
-            let all = || (0..rounds).for_each(|_| clients.at_once(request, reply));
+            let all = || (0..rounds).for_each(|_| clients.concurrently(request, reply));
             processor_time(&server, all) / calls as f64
         };
-        let tick_at_once = at_once(&mut clients, &tick);
-        let read = at_once(&mut clients, "GET small\r\n");
-        let reply = clients.reply_len(&tick);
-        let in_turn = || (0..rounds).for_each(|_| clients.in_turn(&tick, reply));
-        let tick_in_turn = processor_time(&server, in_turn) / calls as f64;
+        let tick = concurrently(&mut clients, &request);
+        let read = concurrently(&mut clients, "GET small\r\n");
+        let reply = clients.reply_len(&request);
+        let one_by_one = || (0..rounds).for_each(|_| clients.one_by_one(&request, reply));
+        let tick_one_by_one = processor_time(&server, one_by_one) / calls as f64;
 
         let mut few = Clients::connect(&server, 8);
         let reply = few.reply_len("GET large\r\n");
-        let all = || (0..rounds * 4).for_each(|_| few.at_once("GET large\r\n", reply));
+        let all = || (0..rounds * 4).for_each(|_| few.concurrently("GET large\r\n", reply));
         let large = processor_time(&server, all) / (rounds * 4 * 8) as f64;
 
         let mut subscribed = None;
@@ -94,33 +95,38 @@ impl Measured {
             let mut clients = Clients::connect(&server, connections);
             let hello = "HELLO 3\r\nSUBSCRIBE changes\r\n";
             let reply = clients.reply_len(hello);
-            let len = clients.0.len();
-            clients.0[1..len]
-                .iter_mut()
-                .for_each(|client| call(client, hello, reply));
+            let rest = clients.0.iter_mut().skip(1);
+            rest.for_each(|client| call(client, hello.as_bytes(), reply));
             subscribed = Some(clients);
         };
         let connect = processor_time(&server, subscribe) / connections as f64;
-        let publish = || (0..rounds).for_each(|_| _ = server.run::<u64>("PUBLISH changes worker"));
-        let notification = processor_time(&server, publish) / calls as f64;
+        let mut publisher = Clients::connect(&server, 1);
+        let publisher = &mut publisher.0[0];
+        let reply = format!(":{connections}\r\n").len();
+        let notify = || {
+            (0..rounds).for_each(|_| call(publisher, b"PUBLISH changes worker\r\n", reply));
+        };
+        let notification = processor_time(&server, notify) / calls as f64;
         drop(subscribed);
 
         let piece = "x".repeat(PIECE);
         let publish = || {
             for _ in 0..rounds {
-                server.run_args::<()>(&["SET", "staging", &piece, "EX", "60"]);
-                for _ in 1..PIECES {
-                    server.run_args::<u64>(&["APPEND", "staging", &piece]);
+                let set = command(&["SET", "staging", &piece, "EX", "60"]);
+                call(publisher, &set, "+OK\r\n".len());
+                for pieces in 2..=PIECES {
+                    let reply = format!(":{}\r\n", pieces * PIECE).len();
+                    call(publisher, &command(&["APPEND", "staging", &piece]), reply);
                 }
-                server.run_args::<()>(&["RENAME", "staging", "copy"]);
+                call(publisher, b"RENAME staging copy\r\n", "+OK\r\n".len());
             }
         };
         let published = processor_time(&server, publish);
         Self {
-            tick: tick_at_once,
-            tick_in_turn,
+            tick,
+            tick_one_by_one,
             read,
-            byte: (large - read) / LARGE_COPY as f64,
+            byte: (large - read) / (LARGE_COPY - SMALL) as f64,
             notification,
             connect,
             published_byte: published / (rounds * PIECES * PIECE) as f64,
@@ -168,7 +174,7 @@ impl Clients {
         reply.len() - MARKER.len()
     }
 
-    fn at_once(&mut self, request: &str, reply: usize) {
+    fn concurrently(&mut self, request: &str, reply: usize) {
         for client in &mut self.0 {
             client.write_all(request.as_bytes()).unwrap();
         }
@@ -177,18 +183,27 @@ impl Clients {
         }
     }
 
-    fn in_turn(&mut self, request: &str, reply: usize) {
+    fn one_by_one(&mut self, request: &str, reply: usize) {
         for client in &mut self.0 {
-            call(client, request, reply);
+            call(client, request.as_bytes(), reply);
         }
     }
 }
 
-fn call(client: &mut TcpStream, request: &str, reply: usize) {
-    client.write_all(request.as_bytes()).unwrap();
+fn call(client: &mut TcpStream, request: &[u8], reply: usize) {
+    client.write_all(request).unwrap();
     receive(client, reply);
 }
 
 fn receive(client: &mut TcpStream, len: usize) {
     client.read_exact(&mut vec![0; len]).unwrap();
+}
+
+/// A command whose arguments may be too long for an inline command.
+fn command(args: &[&str]) -> Vec<u8> {
+    let mut command = format!("*{}\r\n", args.len());
+    for arg in args {
+        command += &format!("${}\r\n{arg}\r\n", arg.len());
+    }
+    command.into_bytes()
 }

@@ -73,40 +73,38 @@ impl Call {
         Self::repeatable("GETRANGE").arg(key).arg(first).arg(last)
     }
 
-    /// Writes a key that expires after so many seconds.
-    pub(in crate::redis) fn set(key: &str, value: &[u8], seconds: u32) -> Self {
+    /// Sets a key to a value, with a TTL in milliseconds.
+    pub(in crate::redis) fn set(key: &str, value: &[u8], ttl: u32) -> Self {
         let call = Self::repeatable("SET").arg(key).arg(value);
-        call.arg("EX").arg(seconds)
+        call.arg("PX").arg(ttl)
+    }
+
+    /// Sets the TTL of a key in milliseconds.
+    pub(in crate::redis) fn expire(key: &str, ttl: u32) -> Self {
+        Self::repeatable("PEXPIRE").arg(key).arg(ttl)
     }
 
     /// Appends to a key's value, and returns the new length.
     pub(in crate::redis) fn append(key: &str, value: &[u8]) -> Self {
-        Self {
-            repeatable: false,
-            ..Self::repeatable("APPEND").arg(key).arg(value)
-        }
+        Self::command("APPEND", false).arg(key).arg(value)
     }
 
-    /// Deletes a key.
-    pub(in crate::redis) fn delete(key: &str) -> Self {
-        Self::repeatable("DEL").arg(key)
+    fn repeatable(name: &str) -> Self {
+        Self::command(name, true)
     }
 
-    fn repeatable(command: &str) -> Self {
+    fn command(name: &str, repeatable: bool) -> Self {
         Self {
-            command: redis::cmd(command),
+            command: redis::cmd(name),
             lua: None,
-            repeatable: true,
+            repeatable,
         }
     }
 
     /// Runs any other command.
     #[cfg(feature = "testing")]
     pub(in crate::redis) fn plain(command: &str) -> Self {
-        Self {
-            repeatable: false,
-            ..Self::repeatable(command)
-        }
+        Self::command(command, false)
     }
 
     pub(in crate::redis) fn arg(mut self, argument: impl ToRedisArgs) -> Self {

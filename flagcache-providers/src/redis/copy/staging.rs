@@ -10,13 +10,13 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use super::super::connection::call::Call;
 use super::body::Body;
 
-/// Shorter than what is read at once, because it is held several times.
+/// The length of a piece in bytes. Shorter than [`Body::PIECE`], because the redis crate holds a request three times.
 const PIECE: usize = 512 * 1024;
 
 const DOING: &str = "store the definitions";
 
-/// Seconds after which the server deletes what an abandoned publish leaves behind.
-const TTL: u32 = 60;
+/// The TTL of the staging key in milliseconds, from its last piece on.
+const TTL: u32 = 60_000;
 
 /// After a refusal, for this long each copy is sent in one call.
 const PAUSE: Duration = Duration::from_secs(600);
@@ -24,11 +24,13 @@ const PAUSE: Duration = Duration::from_secs(600);
 /// Sends a large copy in pieces to a key of its own, from which the publish script takes it.
 ///
 /// The redis crate holds what it sends three times, so a large copy that was sent in one call would take four times its
-/// size in the leader. Each piece has the response timeout of its own, and other calls can run between two. No script
-/// handles a piece: Lua hashes each byte of a string, which takes as long as the rest of the publish.
+/// size in the leader. Each piece has the response timeout of its own, and other calls can run between two. Pieces are sent
+/// with plain commands, because Redis's Lua hashes every byte of a script's arguments, which takes about as long as storing
+/// them.
 ///
-/// The key is not protected by the lock. The server's answer to each piece says how much is there, so pieces that were lost,
-/// or that a former leader sends meanwhile, are noticed; so is its first piece, which begins with the head of its own copy.
+/// The lock does not protect the key. The length that APPEND returns shows that a piece is lost, or that a former leader
+/// sends pieces too. If a former leader replaces the key by its first piece, the publish script finds the head of another
+/// copy.
 #[derive(Debug, Default)]
 pub(in crate::redis) struct Staging {
     /// When the server last refused it, unless it has succeeded since.
@@ -40,7 +42,7 @@ pub(in crate::redis) struct Staging {
 pub(in crate::redis) enum Staged {
     /// The whole copy is at the staging key.
     All,
-    /// It is to be sent with the publish script.
+    /// Nothing that can be published: the copy is to be sent with the publish script.
     None,
     /// The lock does not hold the token.
     Refused,
@@ -55,11 +57,11 @@ impl Staging {
         length: u64,
         body: Body<'_>,
     ) -> Result<Staged, ProviderError> {
-        let pauses = self
+        let is_paused = self
             .refused_at
             .lock()
             .is_some_and(|at| at.elapsed() < PAUSE);
-        if length <= Body::PIECE || pauses {
+        if length <= Body::PIECE || is_paused {
             return Ok(Staged::None);
         }
         let staged = self.send(token, data, body).await;
@@ -107,26 +109,25 @@ impl Staging {
         }
         let [head, members, tail] = data.to_json_parts();
         let mut rest = head.chain(members).chain(tail);
-        let mut next = || rest.copy_to_bytes(rest.remaining().min(PIECE));
-        let mut sent = next();
-        let first = Call::set(&keys.staging, &sent, TTL);
-        client.run::<()>(DOING, first).await?;
-        let mut length = sent.len() as u64;
-        loop {
-            sent = next();
-            if sent.is_empty() {
-                return Ok(Staged::All);
+        let mut length = 0;
+        while rest.has_remaining() {
+            let piece = rest.copy_to_bytes(rest.remaining().min(PIECE));
+            let is_first = length == 0;
+            length += piece.len() as u64;
+            if is_first {
+                let set = Call::set(&keys.staging, &piece, TTL);
+                client.run::<()>(DOING, set).await?;
+                continue;
             }
-            length += sent.len() as u64;
-            let appended = Call::append(&keys.staging, &sent);
-            let there: u64 = client.run(DOING, appended).await?;
-            if there != length {
-                // Appended to nothing, it would never expire.
-                let remove = Call::delete(&keys.staging);
-                client.run::<()>(DOING, remove).await?;
+            // Sent together: APPEND to a missing key creates one without a TTL.
+            let append = client.run::<u64>(DOING, Call::append(&keys.staging, &piece));
+            let expire = client.run::<bool>(DOING, Call::expire(&keys.staging, TTL));
+            let (stored, _) = tokio::try_join!(append, expire)?;
+            if stored != length {
                 return Ok(Staged::None);
             }
         }
+        Ok(Staged::All)
     }
 }
 
