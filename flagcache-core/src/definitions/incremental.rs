@@ -229,6 +229,7 @@ pub(crate) fn skip_whitespace(text: &[u8], mut at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use std::error::Error;
+    use std::io::Cursor;
     use std::time::{Duration, SystemTime};
 
     use proptest::collection::vec;
@@ -517,6 +518,9 @@ mod tests {
                 let DefinitionsDiff { added, removed, changed, .. } = after.diff(&previous);
                 prop_assert_eq!([added, removed, changed], differences(&after, &previous));
             }
+            let mut reader = Cursor::new(text.clone());
+            let read = FlagDefinitionCacheData::from_reader_after(&mut reader, &previous).unwrap();
+            prop_assert_eq!(observed(&read), observed(&whole));
             let after = fetched(text.clone(), etag, Some(&previous));
             prop_assert_eq!(observed(&after), observed(&fetched(text, etag, None)));
         }
@@ -546,6 +550,9 @@ mod tests {
                 let DefinitionsDiff { added, removed, changed, .. } = result.diff(&patched);
                 prop_assert_eq!([added, removed, changed], differences(&result, &patched));
                 prop_assert_eq!(observed(&Ok(result.clone())), observed(&whole));
+                let mut reader = Cursor::new(result.to_json());
+                let read = FlagDefinitionCacheData::from_reader_after(&mut reader, &patched);
+                prop_assert_eq!(observed(&read.unwrap()), observed(&whole));
                 patched = result;
             }
         }

@@ -1,5 +1,6 @@
 //! [`FlagDefinitionCacheData`](snapshot::FlagDefinitionCacheData): one immutable snapshot of the API's JSON, its index, and its stored form.
 
+pub(crate) mod compared;
 pub(crate) mod diff;
 pub(crate) mod error;
 pub(crate) mod fingerprint;

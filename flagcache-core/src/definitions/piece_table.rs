@@ -133,6 +133,14 @@ impl PieceTable {
         buffer.get(start..start + span.len())
     }
 
+    /// Whether a character begins or the text ends at this offset.
+    pub(crate) fn is_char_boundary(&self, offset: usize) -> bool {
+        let is_boundary = |span: Span| self.get(Span::new(span.start(), span.start())).is_some();
+        self.spans(offset..offset + 1)
+            .next()
+            .is_none_or(is_boundary)
+    }
+
     /// The offset of a span; `None` if no piece has it.
     pub(crate) fn offset_of(&self, span: Span) -> Option<usize> {
         let has_it =

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{DeserializeSeed, MapAccess};
 
+use crate::definitions::compared;
 use crate::definitions::fingerprint::{ContentFingerprint, CopyId};
 use crate::definitions::incremental::{self, Incremental};
 use crate::definitions::index::{self, DefinitionsIndex, Known};
@@ -111,6 +113,44 @@ impl FlagDefinitionCacheData {
             Some(found) => Self::of_incremental(text, found, None),
             None => Self::of_text(text),
         }
+    }
+
+    /// [`from_json_after`](Self::from_json_after) for a stored copy in a file or another reader. If all changed flags are near
+    /// each other, as a single one is, the text is compared block by block, and the result shares the text of `previous`:
+    /// it needs little memory of its own. Otherwise the whole text is read.
+    ///
+    /// Blocks while it reads.
+    ///
+    /// ```
+    /// use std::io::Cursor;
+    ///
+    /// use flagcache_core::FlagDefinitionCacheData;
+    ///
+    /// let previous = FlagDefinitionCacheData::from_json(r#"{"flags":[{"key":"a"}]}"#)?;
+    /// let mut file = Cursor::new(r#"{"flags":[{"key":"a","active":true}]}"#);
+    /// let definitions = FlagDefinitionCacheData::from_reader_after(&mut file, &previous)??;
+    /// assert_eq!(definitions.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The outer error is that of the reader, the inner one as of [`from_json`](Self::from_json).
+    pub fn from_reader_after<'a>(
+        reader: &mut (impl Read + Seek),
+        previous: impl Into<Option<&'a Self>>,
+    ) -> io::Result<Result<Self, DataError>> {
+        let previous = previous.into();
+        if let Some(previous) = previous
+            && let Some(compared) = compared::compare(reader, previous.index())?
+            && let Some(definitions) = Self::patched(previous, &compared.steps())
+        {
+            return Ok(Ok(definitions));
+        }
+        reader.seek(SeekFrom::Start(0))?;
+        let mut json = Vec::new();
+        reader.read_to_end(&mut json)?;
+        Ok(Self::from_json_after(json, previous))
     }
 
     /// The definitions that result from these steps of a patch. `None` if they cannot share the text of `old`, or are not

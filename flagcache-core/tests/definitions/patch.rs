@@ -1,5 +1,6 @@
 //! Patches: from one snapshot to another, and to nothing else.
 
+use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::time::Duration;
 
 use flagcache_core::{FlagDefinitionCacheData, Patch, PatchError, ProjectFingerprint};
@@ -242,6 +243,9 @@ fn b12_83_a_long_chain_of_patches_ends_with_the_leaders_definitions() {
         let patch = Patch::between(&leader, &new).unwrap();
         let next = patch.apply(&follower).unwrap();
         assert_eq!(next, new);
+        let mut file = Cursor::new(new.to_json());
+        let read = FlagDefinitionCacheData::from_reader_after(&mut file, &follower);
+        assert_eq!(read.unwrap().unwrap(), new);
         assert_eq!(next.diff(&follower), new.diff(&leader));
         if n % 20 == 19 {
             // A follower that becomes the leader computes the same patch.
@@ -253,6 +257,56 @@ fn b12_83_a_long_chain_of_patches_ends_with_the_leaders_definitions() {
         }
         (leader, follower) = (new, next);
     }
+}
+
+/// A file of which less can be read than its length says, as if another program shortened it, or that fails.
+struct Faulty {
+    file: Cursor<Vec<u8>>,
+    readable: u64,
+    error: Option<ErrorKind>,
+}
+
+impl Read for Faulty {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.readable.saturating_sub(self.file.position());
+        match self.error {
+            Some(error) if left == 0 => Err(error.into()),
+            _ => (&mut self.file).take(left).read(buffer),
+        }
+    }
+}
+
+impl Seek for Faulty {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+#[test]
+fn a_file_that_is_shortened_or_fails_while_it_is_read_is_an_error_and_nothing_else() {
+    let old = version(1, body((0..2_000).map(same), ""));
+    let mut flags: Vec<_> = (0..2_000).map(same).collect();
+    flags[1_000].1 = 7;
+    let json = version(2, body(flags, "")).to_json().to_vec();
+    let half = json.len() as u64 / 2;
+    let read = |readable, error| {
+        let file = Cursor::new(json.clone());
+        let mut file = Faulty {
+            file,
+            readable,
+            error,
+        };
+        FlagDefinitionCacheData::from_reader_after(&mut file, &old)
+    };
+    for readable in [0, 100, half, json.len() as u64 - 1] {
+        read(readable, None).unwrap().unwrap_err();
+        let error = read(readable, Some(ErrorKind::PermissionDenied)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    }
+    assert_eq!(
+        read(json.len() as u64, None).unwrap().unwrap().to_json(),
+        json
+    );
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use std::fs::{File, FileTimes, read_dir, remove_file, symlink_metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -151,14 +151,12 @@ impl StoredCopy {
         let Some(mut file) = fs::existing(path, "read")? else {
             return Ok(None);
         };
-        let read = |file: &mut File| -> io::Result<(Identity, Vec<u8>)> {
+        let mut read = || {
             let identity = Identity::of(&file.metadata()?);
-            let mut json = Vec::new();
-            file.read_to_end(&mut json)?;
-            Ok((identity, json))
+            let found = FlagDefinitionCacheData::from_reader_after(&mut file, previous)?;
+            Ok((identity, found.map_err(Arc::new)))
         };
-        let (identity, json) = read(&mut file).map_err(|error| io_error("read", path, error))?;
-        let found = FlagDefinitionCacheData::from_json_after(json, previous).map_err(Arc::new);
+        let (identity, found) = read().map_err(|error| io_error("read", path, error))?;
         // Our writers never write into a visible file, and give each a new time. Other programs may do anything.
         let is_ours = found.as_ref().is_ok_and(|data| data.fetched_at().is_some());
         let lasting = is_ours || !identity.may_be_written_unseen(now);
