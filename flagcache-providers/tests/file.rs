@@ -16,6 +16,7 @@ mod worker;
 
 use std::error::Error;
 use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
 #[cfg(unix)]
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 #[cfg(windows)]
@@ -80,6 +81,10 @@ impl Folder {
 
     fn lock(&self) -> PathBuf {
         self.dir.path().join("shop.lock")
+    }
+
+    fn patch(&self) -> PathBuf {
+        self.dir.path().join("shop.patch")
     }
 
     fn failure(&self) -> PathBuf {
@@ -1210,4 +1215,77 @@ async fn b8_61_a_malformed_failure_record_is_ignored_and_replaced() {
     fs::create_dir(folder.failure()).unwrap();
     assert!(worker.leads().await);
     assert_eq!(worker.failure().await, None);
+}
+
+/// Two versions of large definitions.
+fn large() -> [FlagDefinitionCacheData; 2] {
+    let version = |n: u32| {
+        let flag = |key: u32| {
+            let value = if key == 500 { n } else { 0 };
+            format!(
+                r#"{{"key":"flag-{key}","filters":{{"groups":[{{"rollout_percentage":{value}}}]}}}}"#
+            )
+        };
+        let flags: Vec<_> = (0..2_000).map(flag).collect();
+        let body = format!(r#"{{"flags":[{}]}}"#, flags.join(","));
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + u64::from(n));
+        FlagDefinitionCacheData::from_api_response(body, Some("etag"), at, None).unwrap()
+    };
+    [version(1), version(2)]
+}
+
+async fn lead_with(leader: &Worker, data: &FlagDefinitionCacheData) {
+    assert!(leader.leads().await);
+    leader.publishes(data).await;
+}
+
+async fn follow(follower: &Worker) -> Option<FlagDefinitionCacheData> {
+    assert!(!follower.leads().await);
+    follower.reads().await
+}
+
+#[tokio::test]
+async fn b12_83_a_change_of_a_file_is_read_from_the_patch_beside_it() {
+    let folder = Folder::new();
+    let (leader, follower) = (folder.worker(), folder.worker());
+    let [old, new] = large();
+    lead_with(&leader, &old).await;
+    assert_eq!(follow(&follower).await, Some(old));
+    lead_with(&leader, &new).await;
+    // What is behind the head is not needed.
+    let mut file = File::options().write(true).open(folder.data()).unwrap();
+    file.seek(SeekFrom::Start(50_000)).unwrap();
+    file.write_all(b"#").unwrap();
+    assert_eq!(follow(&follower).await, Some(new));
+    #[cfg(unix)]
+    assert_eq!(mode(&folder.patch()), 0o600);
+}
+
+#[tokio::test]
+async fn b12_83_without_the_right_patch_a_changed_file_is_read_whole() {
+    let folder = Folder::new();
+    let (leader, follower) = (folder.worker(), folder.worker());
+    let sets = large();
+    lead_with(&leader, &sets[0]).await;
+    assert_eq!(follow(&follower).await, Some(sets[0].clone()));
+    lead_with(&leader, &sets[1]).await;
+    let of_another_change = fs::read(folder.patch()).unwrap();
+    assert_eq!(follow(&follower).await, Some(sets[1].clone()));
+    let damages: [&dyn Fn(); 4] = [
+        &|| fs::remove_file(folder.patch()).unwrap(),
+        &|| fs::write(folder.patch(), "fcp1 and no patch").unwrap(),
+        &|| fs::write(folder.patch(), &of_another_change).unwrap(),
+        &|| {
+            fs::remove_file(folder.patch()).unwrap();
+            fs::create_dir(folder.patch()).unwrap();
+        },
+    ];
+    for (n, damage) in damages.iter().enumerate() {
+        lead_with(&leader, &sets[n % 2]).await;
+        damage();
+        assert_eq!(follow(&follower).await, Some(sets[n % 2].clone()), "{n}");
+    }
+    // The folder in its place cannot be replaced.
+    lead_with(&leader, &sets[0]).await;
+    assert_eq!(follow(&follower).await, Some(sets[0].clone()));
 }

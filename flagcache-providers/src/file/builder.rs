@@ -119,6 +119,7 @@ fn is_device(name: &str) -> bool {
 pub(super) struct Files {
     pub(super) folder: PathBuf,
     pub(super) data: PathBuf,
+    pub(super) patch: PathBuf,
     pub(super) lock: PathBuf,
     pub(super) failure: PathBuf,
     pub(super) refresh: PathBuf,
@@ -131,6 +132,7 @@ impl Files {
     pub(super) fn new(folder: PathBuf, service: &str) -> Self {
         Self {
             data: folder.join(format!("{service}.json")),
+            patch: folder.join(format!("{service}.patch")),
             lock: folder.join(format!("{service}.lock")),
             failure: folder.join(format!("{service}.failure")),
             refresh: folder.join(format!("{service}.refresh")),

@@ -8,6 +8,7 @@ mod fs;
 mod identity;
 mod leader_lock;
 mod maintenance;
+mod patch;
 mod provider;
 mod refresh;
 mod shared;

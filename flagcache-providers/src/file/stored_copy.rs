@@ -14,6 +14,7 @@ use super::builder::Files;
 use super::error::{io_error, write_error};
 use super::fs;
 use super::identity::Identity;
+use super::patch;
 
 /// The data file, and the copy last read from it. All methods block; call them from threads where that is allowed.
 #[derive(Debug)]
@@ -88,6 +89,7 @@ impl StoredCopy {
     ) -> Result<Option<Identity>, ProviderError> {
         self.remove_stale_temp_files();
         let staged = self.stage(data)?;
+        self.write_patch(data);
         if !still_leads() {
             return Ok(None);
         }
@@ -95,6 +97,26 @@ impl StoredCopy {
         let file =
             fs::replace(staged, &self.files.data).map_err(|error| self.write_error(error))?;
         self.placed(&file, written, data).map(Some)
+    }
+
+    /// Writes the patch to `data` if the copy that it replaces is known.
+    fn write_patch(&self, data: &FlagDefinitionCacheData) {
+        let Ok(Some(identity)) = self.identity() else {
+            return;
+        };
+        let known = self.last().as_ref().and_then(|last| {
+            let is_current = last.identity == identity && last.lasting;
+            last.found.as_ref().ok().filter(|_| is_current).cloned()
+        });
+        if let Some(old) = known
+            && let Err(error) = patch::write(&self.files, &old, data)
+        {
+            tracing::debug!(
+                path = %self.files.patch.display(),
+                %error,
+                "readers read the whole copy, because the patch to it cannot be written"
+            );
+        }
     }
 
     /// Stores `data` if there is no file. The new identity of the file, if it was created.
@@ -152,8 +174,14 @@ impl StoredCopy {
             return Ok(None);
         };
         let mut read = || {
-            let identity = Identity::of(&file.metadata()?);
-            let found = FlagDefinitionCacheData::from_reader_after(&mut file, previous)?;
+            let metadata = file.metadata()?;
+            let identity = Identity::of(&metadata);
+            let patched =
+                previous.and_then(|old| patch::apply(&self.files, &mut file, metadata.len(), old));
+            let found = match patched {
+                Some(found) => Ok(found),
+                None => FlagDefinitionCacheData::from_reader_after(&mut file, previous)?,
+            };
             Ok((identity, found.map_err(Arc::new)))
         };
         let (identity, found) = read().map_err(|error| io_error("read", path, error))?;
