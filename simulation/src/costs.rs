@@ -1,38 +1,38 @@
-//! [`Costs`]: the time that the model's Redis and network take for each step. Each constant names the measurement that it
-//! comes from: BENCHMARKS.md, or where that has none, the processor time of a Redis 7.0.15 on the same two cores (`redis-benchmark`, INFO).
+//! [`Costs`]: the time that the model's Redis and network take for each step. Each constant names the section of BENCHMARKS.md
+//! that it comes from, or that it is an assumption.
 
 use std::time::Duration;
 
 /// The time that each step takes, and the bytes that it moves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Costs {
-    /// Redis's one thread: a script that waits in the queue. Measured as below: the tick script, 5 000 connections, 55 µs.
+    /// Redis's one thread: a script that waits in the queue. "Steps of Redis": the tick script.
     pub(crate) script: Duration,
-    /// The additional time of a call that finds the thread idle and must wake it. BENCHMARKS.md, "Thousands of
-    /// connections": an unchanged tick costs 106 µs with 5 000 connections, whose ticks come one by one.
+    /// The additional time of a call that finds the thread idle and must wake it. "Thousands of connections": an unchanged
+    /// tick costs 46 µs with 5 000 connections, whose ticks come one by one.
     pub(crate) wake: Duration,
-    /// Redis's one thread: a plain read, before its bytes. Measured: a GET of 4 KB, 1 000 connections, 28 µs.
+    /// Redis's one thread: a plain read, before its bytes. "Steps of Redis": a GET of 4 KB.
     pub(crate) read: Duration,
-    /// Redis's one thread: each byte of a reply, in nanoseconds. Measured: a GET of 770 KB, 713 µs.
+    /// Redis's one thread: each byte of a reply, in nanoseconds. "Steps of Redis".
     pub(crate) nanos_per_byte: f64,
-    /// Redis's one thread: a notification, for each connection. Measured: a PUBLISH to 5 000 connections, 22 µs each.
+    /// Redis's one thread: a notification, for each connection. "Steps of Redis".
     pub(crate) notification: Duration,
-    /// Redis's one thread: a new connection with HELLO and SUBSCRIBE. An assumption: accepting it, and five calls like a read.
+    /// Redis's one thread: a new connection with HELLO and SUBSCRIBE. "Steps of Redis".
     pub(crate) connect: Duration,
-    /// Redis's one thread: each byte of a publish, in nanoseconds. BENCHMARKS.md, "a leader's publish": 33.6 ms for 7.7 MB.
+    /// Redis's one thread: each byte of a publish, in nanoseconds. "Steps of Redis".
     pub(crate) nanos_per_published_byte: f64,
-    /// What leaves the server in a second, in bytes. Chosen so that 5 000 connections take as long as measured: BENCHMARKS.md,
-    /// "when a flag changes", 200 MB until the last follower has them after 1 332 ms. The workers read on the same machine.
+    /// What leaves the server in a second, in bytes. Chosen so that 5 000 connections take as long as measured: "Thousands of
+    /// connections", whole copies, 202 MB until the last follower has them after 575 ms. The workers read on the same machine.
     pub(crate) bandwidth: f64,
     /// From a worker to Redis and back. An assumption: one data centre.
     pub(crate) round_trip: Duration,
     /// From a worker to the API and back. An assumption.
     pub(crate) api_round_trip: Duration,
-    /// Decoding a copy, for each byte, in nanoseconds. BENCHMARKS.md, "Taking in a set": `from_json`, 426 MB/s.
+    /// Decoding a copy, for each byte, in nanoseconds. "Taking in a set": `from_json`, 50 flags.
     pub(crate) nanos_per_decoded_byte: f64,
-    /// Both directions of an unchanged tick. BENCHMARKS.md, "while nothing changes".
+    /// Both directions of an unchanged tick. "Thousands of connections".
     pub(crate) tick_bytes: u64,
-    /// Redis's memory for a connection. BENCHMARKS.md, "while nothing changes".
+    /// Redis's memory for a connection. "Thousands of connections".
     pub(crate) connection_bytes: u64,
 }
 
@@ -53,19 +53,19 @@ impl Costs {
     pub(crate) fn measured(speed: f64) -> Self {
         let micros = |micros: f64| Duration::from_secs_f64(micros * 1e-6 / speed);
         Self {
-            script: micros(55.0),
-            wake: micros(51.0),
-            read: micros(28.0),
-            nanos_per_byte: 0.93 / speed,
-            notification: micros(22.0),
-            connect: micros(150.0),
-            nanos_per_published_byte: 4.3 / speed,
-            bandwidth: 210e6 * speed,
+            script: micros(13.5),
+            wake: micros(32.6),
+            read: micros(4.7),
+            nanos_per_byte: 0.2 / speed,
+            notification: micros(2.6),
+            connect: micros(19.5),
+            nanos_per_published_byte: 0.83 / speed,
+            bandwidth: 400e6 * speed,
             round_trip: Duration::from_micros(500),
             api_round_trip: Duration::from_millis(80),
-            nanos_per_decoded_byte: 2.3,
-            tick_bytes: 347,
-            connection_bytes: 9_400,
+            nanos_per_decoded_byte: 1.1,
+            tick_bytes: 376,
+            connection_bytes: 8_400,
         }
     }
 

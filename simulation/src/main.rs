@@ -112,7 +112,7 @@ fn hundred_thousand() -> Vec<Plan> {
     plans.extend(with_copies(at_once.clone()));
     plans.push(Plan {
         patches: true,
-        speed: 16.0,
+        speed: 4.0,
         ..at_once
     });
     plans

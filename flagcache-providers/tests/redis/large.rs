@@ -44,7 +44,7 @@ async fn a_large_copy_is_sent_in_pieces_and_nothing_of_them_remains() {
         calls.unwrap_or_else(|| panic!("{command}: {script}"))
     };
     assert_eq!(calls("cmdstat_rename:"), 3);
-    assert_eq!(calls("cmdstat_append:"), 3 * 20);
+    assert_eq!(calls("cmdstat_append:"), 3 * 40);
 
     let for_ever = Worker::with(builder(&server).data_ttl(None));
     leader.shutdown().await;
@@ -95,7 +95,7 @@ async fn pieces_that_are_lost_or_that_a_former_leader_sends_too_are_sent_again_a
     let server = RedisServer::start();
     let (leader, follower) = (Worker::of(&server), Worker::of(&server));
     leader.lead_with(&set(1)).await;
-    let piece = "x".repeat(512 * 1024);
+    let piece = "x".repeat(256 * 1024);
     let interferences: [&[&str]; 3] = [
         &["DEL", STAGING],
         &["APPEND", STAGING, &piece],

@@ -13,8 +13,8 @@ const COPY: usize = 40_000;
 const SMALL: usize = 4_096;
 const LARGE_COPY: usize = 770_000;
 /// A publish sends pieces of this length.
-const PIECE: usize = 512 * 1024;
-const PIECES: usize = 15;
+const PIECE: usize = 256 * 1024;
+const PIECES: usize = 30;
 
 pub(crate) fn run() -> Section {
     let (connections, rounds) = if is_quick() { (100, 2) } else { (1_000, 20) };

@@ -11,7 +11,7 @@ use super::super::connection::call::Call;
 use super::body::Body;
 
 /// The length of a piece in bytes. Shorter than [`Body::PIECE`], because the redis crate holds a request three times.
-const PIECE: usize = 512 * 1024;
+const PIECE: usize = 256 * 1024;
 
 const DOING: &str = "store the definitions";
 
