@@ -237,10 +237,10 @@ async fn a_user_who_may_not_send_pieces_sends_a_large_copy_in_one_call_and_is_wa
             assert_eq!(Worker::of(&server).follow().await, Some(large), "{rule}");
             assert_eq!(staged(&server), may_send_pieces, "{rule}");
         }
+        leader.shutdown().await;
         let logs = logs.lock().unwrap();
         let warned = logs.matches("it cannot be sent in pieces").count();
         assert_eq!(warned, usize::from(!may_send_pieces), "{rule}: {logs}");
-        leader.shutdown().await;
     }
 }
 
