@@ -24,7 +24,7 @@ pub async fn outage_is_an_error(store: &dyn TestStore) {
     leader.loads(&data).await;
     follower.follows().await;
     let gives_stored = leader.stored().await.is_some();
-    begin(store, Outage::Cut).await;
+    cut(store).await;
     // It has not read anything yet, so it makes calls that the others no longer need, such as an unconditional read.
     let newcomer = Worker::join(store);
     for worker in [&leader, &follower, &newcomer] {
