@@ -7,6 +7,7 @@ use std::time::Duration;
 use flagcache_core::{FlagDefinitionCacheProvider, ProviderError, ProviderErrorKind};
 use flagcache_providers::redis::{RedisStore, RedisStoreBuilder};
 use flagcache_test_support::RedisServer;
+use tracing::subscriber::DefaultGuard;
 
 use crate::worker::{DATA, PATCHES, SERVICE, STAGING, Worker, builder, set, sized};
 
@@ -167,16 +168,7 @@ async fn b12_83_a_user_without_the_patches_moves_whole_copies_and_is_warned_once
     };
     let three = format!("~{DATA} ~{DATA}:lock ~{DATA}:meta");
     rule(&three);
-    let logs = Arc::new(Mutex::new(String::new()));
-    let _guard = tracing::subscriber::set_default(
-        tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer({
-                let logs = Arc::clone(&logs);
-                move || Lines(Arc::clone(&logs))
-            })
-            .finish(),
-    );
+    let (logs, _guard) = captured_logs();
     let app = builder(&server).username("app").password(PASSWORD);
     let (leader, follower) = (Worker::with(app.clone()), Worker::with(app));
     for (n, warnings) in [(1, 0), (2, 2), (3, 2), (4, 2)] {
@@ -219,16 +211,7 @@ async fn a_user_who_may_not_send_pieces_sends_a_large_copy_in_one_call_and_is_wa
         format!("{keys} ~{STAGING} &* +@all"),
     ] {
         server.run::<()>(&format!("ACL SETUSER app reset on >{PASSWORD} {rule}"));
-        let logs = Arc::new(Mutex::new(String::new()));
-        let _guard = tracing::subscriber::set_default(
-            tracing_subscriber::fmt()
-                .with_ansi(false)
-                .with_writer({
-                    let logs = Arc::clone(&logs);
-                    move || Lines(Arc::clone(&logs))
-                })
-                .finish(),
-        );
+        let (logs, _guard) = captured_logs();
         let leader = Worker::with(builder(&server).username("app").password(PASSWORD));
         let may_send_pieces = rule.ends_with("+@all") && rule.contains(STAGING);
         for n in 1..4 {
@@ -242,6 +225,17 @@ async fn a_user_who_may_not_send_pieces_sends_a_large_copy_in_one_call_and_is_wa
         let warned = logs.matches("it cannot be sent in pieces").count();
         assert_eq!(warned, usize::from(!may_send_pieces), "{rule}: {logs}");
     }
+}
+
+/// What this thread logs while the guard lives.
+fn captured_logs() -> (Arc<Mutex<String>>, DefaultGuard) {
+    let logs = Arc::new(Mutex::new(String::new()));
+    let writer = Arc::clone(&logs);
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || Lines(Arc::clone(&writer)))
+        .finish();
+    (logs, tracing::subscriber::set_default(subscriber))
 }
 
 /// Collects what is logged.
